@@ -1,0 +1,38 @@
+"""Finite-sample guarantees and calibration for medical image segmentation, in JAX."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from coverax import calibrate as calibrate
+    from coverax import evaluate as evaluate
+    from coverax import host as host
+    from coverax import kernels as kernels
+    from coverax import predict as predict
+    from coverax import scores as scores
+    from coverax import volumes as volumes
+
+_PUBLIC = (
+    "calibrate",
+    "evaluate",
+    "host",
+    "kernels",
+    "predict",
+    "scores",
+    "volumes",
+)
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str):
+    """Import a subpackage on first use, so that the CLI starts without JAX."""
+    if name in _PUBLIC:
+        return importlib.import_module(f"coverax.{name}")
+    raise AttributeError(f"module 'coverax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

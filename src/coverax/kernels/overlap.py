@@ -1,0 +1,60 @@
+"""Voxel counts of thresholded maps against references, exact integers."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Sizes(NamedTuple):
+    """Voxels that count, and foreground voxels among them, of each case."""
+
+    n_voxels: Int[Array, " batch"]
+    n_foreground: Int[Array, " batch"]
+
+
+class Overlap(NamedTuple):
+    """Voxels in the mask, and foreground voxels in the mask, per case and cut."""
+
+    n_predicted: Int[Array, "batch cuts"]
+    n_true_positive: Int[Array, "batch cuts"]
+
+
+@jax.jit
+def sizes(
+    labels: Bool[Array, "batch voxels"], *, valid: Bool[Array, "batch voxels"] | None = None
+) -> Sizes:
+    """Count the voxels and the foreground voxels of each case."""
+    if valid is None:
+        n_voxels = jnp.full(labels.shape[0], labels.shape[1], jnp.int32)
+    else:
+        n_voxels = _count(valid)
+        labels = labels & valid
+    return Sizes(n_voxels, _count(labels))
+
+
+@jax.jit
+def overlap_counts(
+    probs: Float[Array, "batch voxels"],
+    labels: Bool[Array, "batch voxels"],
+    cuts: Float[Array, "batch cuts"],
+    *,
+    valid: Bool[Array, "batch voxels"] | None = None,
+) -> Overlap:
+    """Count `{probs >= cut}` and its foreground for each case and each of its cuts.
+
+    A cut of `-inf` takes every valid voxel, `inf` none.
+    """
+    predicted, hit = [], []
+    for k in range(cuts.shape[1]):
+        mask = probs >= cuts[:, k : k + 1]
+        if valid is not None:
+            mask &= valid
+        predicted.append(_count(mask))
+        hit.append(_count(mask & labels))
+    return Overlap(jnp.stack(predicted, axis=1), jnp.stack(hit, axis=1))
+
+
+def _count(mask):
+    return jnp.count_nonzero(mask, axis=1).astype(jnp.int32)

@@ -1,0 +1,68 @@
+"""Exact rational levels: alpha, delta and tolerance are decimals, never binary floats.
+
+`0.29 * 100` is 28.999... in binary; the user who writes 0.29 means 29 of 100. Every
+place where a count meets a level converts the level here, once.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+
+# An allowed count is a*(n//b) + a*(n%b)//b with a < b, so b*b must stay below 2**31
+# for int32 arithmetic on the device.
+MAX_DENOMINATOR = 46_340
+
+Level = float | str | Fraction | Decimal
+
+
+def as_fraction(value: Level) -> Fraction:
+    """The decimal number a person wrote, exactly: 0.1 is 1/10."""
+    if isinstance(value, Fraction):
+        return value
+    try:
+        return Fraction(str(value))
+    except ValueError:
+        raise ValueError(f"expected a finite number, got {value!r}") from None
+
+
+def check_level(name: str, value: Level) -> Fraction:
+    """Return an alpha or delta as a fraction; refuse what lies outside (0, 1)."""
+    level = as_fraction(value)
+    if not 0 < level < 1:
+        raise ValueError(f"{name} must lie in (0, 1), got {value}")
+    return level
+
+
+def check_tolerance(value: Level) -> Fraction:
+    """Return a tolerated rate of one case as a fraction; refuse outside [0, 1)."""
+    tolerance = as_fraction(value)
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance must lie in [0, 1), got {value}")
+    if tolerance.denominator > MAX_DENOMINATOR:
+        raise ValueError(
+            f"tolerance {value} needs a denominator of at most {MAX_DENOMINATOR} to be "
+            f"counted exactly, got {tolerance.denominator}"
+        )
+    return tolerance
+
+
+def tolerance_terms(tolerances: Sequence[Level]) -> tuple[np.ndarray, np.ndarray]:
+    """Numerators and denominators of tolerances, int32, for exact counting."""
+    fractions = [check_tolerance(t) for t in np.atleast_1d(_plain(tolerances))]
+    return (
+        np.array([f.numerator for f in fractions], np.int32),
+        np.array([f.denominator for f in fractions], np.int32),
+    )
+
+
+def _plain(values):
+    # Fractions and strings must not become floats on their way through NumPy.
+    return np.array(values, dtype=object) if isinstance(values, list | tuple) else values
+
+
+def allowed_misses(n_foreground, numerators, denominators):
+    """Floor of tolerance times n_foreground, in integers (arrays broadcast)."""
+    whole, rest = n_foreground // denominators, n_foreground % denominators
+    return numerators * whole + numerators * rest // denominators

@@ -1,0 +1,234 @@
+"""From files, or arrays in memory, to the score table."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from coverax.rational import Level
+from coverax.scores import fnr
+from coverax.scores.definition import MapKind, ScoreDefinition, sorted_tolerances
+from coverax.scores.engine import Engine, EngineName, resolve_engine
+from coverax.scores.stream import CaseRows, Loaded, View, load_case, stream_rows
+from coverax.scores.table import ScoreTable
+from coverax.stream import Journal
+from coverax.volumes import FOREGROUND, Case, Cohort, Region
+
+
+def score_cohort(
+    cohort: Cohort,
+    definition: ScoreDefinition,
+    *,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    journal: Journal | None = None,
+    allow_missing: bool = False,
+    on_case: Callable[[], None] = lambda: None,
+) -> ScoreTable:
+    """Score every case of a cohort; each file is read once.
+
+    Args:
+        cohort: The cases.
+        definition: What to score and how to read it.
+        engine: `host` and `device` give the same bits.
+        threads: Reader threads; the cores of the process by default.
+        journal: Where finished records go, and where earlier ones come from.
+        allow_missing: Publish without the cases that failed and record them.
+        on_case: Called once a case, for progress.
+
+    Returns:
+        The table, in the order of the cohort.
+
+    Raises:
+        ExceptionGroup: Cases failed; one exception each, naming case and file.
+        ValueError: No case was left, or the maps are of different kinds.
+    """
+    chosen = resolve_engine(engine)
+
+    def batch_fn(engine, probs, labels, valid, _keys):
+        return fnr.columns(engine, probs, labels, valid, definition)
+
+    records: dict[str, Any] = {}
+    failures: dict[str, Exception] = {}
+    todo = []
+    for case in cohort.cases:
+        known = journal.records.get(_key(case)) if journal else None
+        if known and known["files"] == _fingerprint(case):
+            records[_key(case)] = known
+            on_case()
+        else:
+            todo.append(case)
+    outcomes = stream_rows(
+        todo,
+        lambda case, buffers: load_case(case, definition, buffers),
+        batch_fn,
+        chosen,
+        threads=threads,
+    )
+    for case, result, error in outcomes:
+        on_case()
+        if error is not None or result is None:
+            failures[_key(case)] = error or ValueError("no result")
+            continue
+        records[_key(case)] = record = _record(case, result)
+        if journal:
+            journal.add(_key(case), record)
+    excluded = dict(cohort.excluded)
+    if failures:
+        failed = [case for case in cohort.cases if _key(case) in failures]
+        if not allow_missing:
+            raise ExceptionGroup(
+                f"{len(failed)} of {len(cohort.cases)} cases failed",
+                [ValueError(f"case {c.case_id}: {failures[_key(c)]}") for c in failed],
+            )
+        excluded["failed"] = tuple(case.case_id for case in failed)
+    kept = [records[_key(case)] for case in cohort.cases if _key(case) in records]
+    if not kept:
+        raise ValueError("no case could be scored")
+    kind = _common_kind(kept)
+    rows = [row for record in kept for row in record["rows"]]
+    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded)
+
+
+def score_arrays(
+    probs: Sequence[np.ndarray] | np.ndarray,
+    labels: Sequence[np.ndarray] | np.ndarray,
+    tolerances: Sequence[Level],
+    *,
+    valid: Sequence[np.ndarray] | np.ndarray | None = None,
+    case_ids: Sequence[str] | None = None,
+    units: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    weights: Sequence[float] | None = None,
+    voxel_volume_ml: float | Sequence[float] = float("nan"),
+    region: str = FOREGROUND.name,
+    engine: EngineName = "auto",
+) -> ScoreTable:
+    """Score arrays that are already in memory, as `score_cohort` scores files.
+
+    Args:
+        probs: `[batch, *spatial]`, or a sequence of arrays of any shapes.
+        labels: References; foreground is what is not 0.
+        tolerances: Tolerated false-negative rates of one case.
+        valid: Masks of the voxels that count; all by default.
+        case_ids: Names; `case_0`, `case_1`, ... by default.
+        units: What is exchangeable; the case by default.
+        groups: Category of each case known without the reference.
+        weights: Likelihood ratios under shift.
+        voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
+        region: Name of the region.
+        engine: `host` and `device` give the same bits.
+
+    Raises:
+        ExceptionGroup: Cases have bad values or shapes; one exception each.
+        ValueError: The lengths differ, or a case id occurs twice.
+    """
+    n = len(probs)
+    ids = [f"case_{i}" for i in range(n)] if case_ids is None else list(case_ids)
+    columns = {
+        "labels": labels,
+        "case_ids": ids,
+        "units": ids if units is None else units,
+        "groups": [""] * n if groups is None else groups,
+        "weights": [1.0] * n if weights is None else weights,
+        "valid": [None] * n if valid is None else valid,
+        "voxel_volume_ml": list(np.broadcast_to(voxel_volume_ml, n)),
+    }
+    for name, values in columns.items():
+        if len(values) != n:
+            raise ValueError(f"{name} has {len(values)} entries for {n} cases")
+    if len(set(ids)) < n:
+        raise ValueError("case_ids must differ")
+    definition = ScoreDefinition(
+        regions=(Region(region, 0, (1,)),), tolerances=sorted_tolerances(list(tolerances))
+    )
+
+    def load(i: int, _buffers) -> Loaded:
+        facts = {"voxel_volume_ml": float(columns["voxel_volume_ml"][i]), "overshoot": 0.0}
+        return Loaded(facts, [_array_view(definition.regions[0], probs[i], labels[i], columns["valid"][i])])
+
+    def batch_fn(engine: Engine, probs, labels, valid, _keys):
+        return fnr.columns(engine, probs, labels, valid, definition)
+
+    rows: dict[int, dict[str, Any]] = {}
+    failures: dict[int, Exception] = {}
+    chosen = resolve_engine(engine)
+    for i, result, error in stream_rows(range(n), load, batch_fn, chosen):
+        if error is not None or result is None:
+            failures[i] = error or ValueError("no result")
+            continue
+        about = {
+            "case_id": str(ids[i]),
+            "unit": str(columns["units"][i]),
+            "group": str(columns["groups"][i]),
+            "weight": float(columns["weights"][i]),
+        }
+        rows[i] = _rows(about, result)[0]
+    if failures:
+        raise ExceptionGroup(
+            f"{len(failures)} of {n} cases failed",
+            [ValueError(f"case {ids[i]}: {failures[i]}") for i in sorted(failures)],
+        )
+    return ScoreTable.from_rows([rows[i] for i in range(n)], definition)
+
+
+def _array_view(region: Region, probs, labels, valid) -> View:
+    probs, labels = np.asarray(probs), np.asarray(labels)
+    if labels.shape != probs.shape or (valid is not None and valid.shape != probs.shape):
+        raise ValueError(f"labels have shape {labels.shape}, probs {probs.shape}")
+    values = probs.astype(np.float32, copy=False).reshape(-1)
+    if not (values.size and values.min() >= 0 and values.max() <= 1):
+        raise ValueError("probabilities must lie in [0, 1] and not be NaN")
+    mask = (labels != 0).reshape(-1)
+    return View(region, values, mask, None if valid is None else valid.reshape(-1) != 0)
+
+
+def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
+    facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
+    ordered = sorted(result.rows, key=lambda pair: pair[0].name)
+    return [about | facts | {"region": region.name} | row for region, row in ordered]
+
+
+def _record(case: Case, result: CaseRows) -> dict[str, Any]:
+    about = {
+        "case_id": case.case_id,
+        "unit": case.unit,
+        "group": case.group,
+        "weight": case.weight,
+    }
+    return {
+        "files": _fingerprint(case),
+        "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "rows": _rows(about, result),
+    }
+
+
+def _key(case: Case) -> str:
+    return case.case_id if case.region is None else f"{case.case_id}\n{case.region}"
+
+
+def _fingerprint(case: Case) -> list[list[Any] | None]:
+    """Name, size and time of each file: enough to see that it was replaced."""
+    out: list[list[Any] | None] = []
+    for path in (case.probs, case.labels, case.valid):
+        try:
+            stat = os.stat(path) if path else None
+        except OSError:
+            stat = None
+        out.append([str(path), stat.st_size, stat.st_mtime_ns] if stat else None)
+    return out
+
+
+def _common_kind(records: list[dict[str, Any]]) -> MapKind:
+    """The kind of map all cases share; storages may differ and are all recorded."""
+    by_channels = {record["kind"][0]: record for record in records}
+    if len(by_channels) > 1:
+        which = [
+            f"case {record['rows'][0]['case_id']} has "
+            + (f"{n} channels" if n else "no class axis")
+            for n, record in sorted(by_channels.items())
+        ]
+        raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
+    storages = sorted({record["kind"][1] for record in records})
+    return MapKind(next(iter(by_channels)), tuple(storages))

@@ -1,0 +1,80 @@
+"""What a score means: everything that must agree between score and predict."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from coverax.rational import Level, as_fraction, check_tolerance
+from coverax.volumes import FOREGROUND, Region
+
+
+@dataclass(frozen=True, slots=True)
+class MapKind:
+    """What the maps of a cohort look like.
+
+    Attributes:
+        n_channels: Length of the class axis; 0 for maps without one.
+        storages: How values are quantised on disk, all kinds met, sorted.
+    """
+
+    n_channels: int
+    storages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDefinition:
+    """How scores come from files.
+
+    Attributes:
+        regions: Structures, each with its channel and reference labels.
+        tolerances: Tolerated false-negative rates of one case.
+        logits: Maps hold logits.
+        ignore_label: Reference label whose voxels do not count.
+        allow_overshoot: Values up to 1e-3 outside [0, 1] were accepted.
+        map_kind: What the maps looked like; None before they were read.
+    """
+
+    regions: tuple[Region, ...] = (FOREGROUND,)
+    tolerances: tuple[float, ...] = (0.1,)
+    logits: bool = False
+    ignore_label: int | None = None
+    allow_overshoot: bool = False
+    map_kind: MapKind | None = None
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels that any region reads, ascending."""
+        return tuple(sorted({region.channel for region in self.regions}))
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain object for metadata."""
+        return asdict(self) | {"regions": [str(region) for region in self.regions]}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
+        """Inverse of `to_json`."""
+        from coverax.volumes import parse_regions
+
+        kind = content["map_kind"]
+        return cls(
+            regions=parse_regions(content["regions"]),
+            tolerances=tuple(content["tolerances"]),
+            logits=content["logits"],
+            ignore_label=content["ignore_label"],
+            allow_overshoot=content["allow_overshoot"],
+            map_kind=kind and MapKind(kind["n_channels"], tuple(kind["storages"])),
+        )
+
+    def with_kind(self, kind: MapKind) -> "ScoreDefinition":
+        """The same definition, for maps of this kind."""
+        return replace(self, map_kind=kind)
+
+
+def sorted_tolerances(tolerances: list[Level]) -> tuple[float, ...]:
+    """Tolerances checked, without repeats, ascending."""
+    exact = sorted({check_tolerance(t) for t in tolerances})
+    return tuple(float(t) for t in exact)
+
+
+def same_level(a: Level, b: Level) -> bool:
+    """Whether two levels are the same decimal number."""
+    return as_fraction(a) == as_fraction(b)

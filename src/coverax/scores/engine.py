@@ -1,0 +1,42 @@
+"""The one switch between the device kernels and their host twins."""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+EngineName = Literal["auto", "host", "device"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where a batch is computed.
+
+    Attributes:
+        name: `host` or `device`.
+        ops: `coverax.host` or `coverax.kernels`: the same functions, the same answers.
+    """
+
+    name: Literal["host", "device"]
+    ops: ModuleType
+
+    @property
+    def is_device(self) -> bool:
+        """Whether cases are padded and batched for jitted kernels."""
+        return self.name == "device"
+
+
+def resolve_engine(name: EngineName = "auto") -> Engine:
+    """Choose the engine: `auto` is the device where there is an accelerator.
+
+    Raises:
+        ValueError: The name is not one of `auto`, `host`, `device`.
+    """
+    if name not in ("auto", "host", "device"):
+        raise ValueError(f"engine must be auto, host or device, got {name!r}")
+    if name == "auto":
+        import jax
+
+        name = "host" if jax.default_backend() == "cpu" else "device"
+    module = "coverax.host" if name == "host" else "coverax.kernels"
+    return Engine(name, importlib.import_module(module))

@@ -1,0 +1,196 @@
+"""Cases through an engine: files become flat views, views become rows.
+
+Score and evaluate share this path. On the host engine a reader thread inflates a case
+into its own reused memory and scores it at once; on the device engine readers hand
+cases to the consumer, which pads them into bucket batches. Either way memory is
+constant in the number of cases.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from coverax.scores.definition import ScoreDefinition
+from coverax.scores.engine import Engine
+from coverax.stream import Outcome, map_cases
+from coverax.volumes import (
+    FOREGROUND,
+    Buffer,
+    Case,
+    Region,
+    check_labels,
+    check_same_grid,
+    read_labels,
+    read_probs,
+    read_valid,
+)
+
+C = TypeVar("C")
+
+# Device batches of different buckets that may be open at once.
+_MAX_OPEN_BATCHES = 4
+
+
+class View(NamedTuple):
+    """One region of one case as flat arrays; `key` is what the rows are told of it."""
+
+    key: Any
+    probs: np.ndarray
+    labels: np.ndarray
+    valid: np.ndarray | None
+
+
+class Loaded(NamedTuple):
+    """A case in memory: its views, and facts that hold for all of them."""
+
+    facts: dict[str, Any]
+    views: list[View]
+
+
+# (engine, probs [batch, voxels], labels, valid, keys) -> columns [batch]; keys may be
+# fewer than the batch: the slots behind them are padding.
+BatchFn = Callable[
+    [Engine, np.ndarray, np.ndarray, np.ndarray | None, list[Any]], dict[str, np.ndarray]
+]
+
+
+class CaseRows(NamedTuple):
+    """Facts of a case, and one row of columns per view, each with its key."""
+
+    facts: dict[str, Any]
+    rows: list[tuple[Any, dict[str, Any]]]
+
+
+def load_case(
+    case: Case, definition: ScoreDefinition, buffers: tuple[Buffer, Buffer] | None = None
+) -> Loaded:
+    """Read the files of a case and cut out its regions.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        GridMismatchError: Map, reference and valid mask lie on different grids.
+        ValueError: A file is damaged or holds values it must not hold.
+    """
+    probs_buffer, labels_buffer = buffers or (None, None)
+    if case.labels is None:
+        raise ValueError("the case has no reference")
+    channels = definition.channels
+    prob_map = read_probs(
+        case.probs,
+        channels=channels,
+        logits=definition.logits,
+        allow_overshoot=definition.allow_overshoot,
+        buffer=probs_buffer,
+    )
+    file = prob_map.file
+    if file.has_channel_axis and definition.regions == (FOREGROUND,) and file.n_channels > 1:
+        raise ValueError(
+            f"{case.probs} has {file.n_channels} channels; name a region with "
+            "--region NAME=CHANNEL:LABEL"
+        )
+    labels, labels_file = read_labels(case.labels, buffer=labels_buffer)
+    check_same_grid(file.grid, case.probs, labels_file.grid, case.labels)
+    ignore = definition.ignore_label
+    expected = (1,) if definition.regions == (FOREGROUND,) else None
+    check_labels(labels, case.labels, expected, ignore)
+    valid = None if ignore is None else labels != ignore
+    if case.valid is not None:
+        mask, mask_file = read_valid(case.valid)
+        check_same_grid(file.grid, case.probs, mask_file.grid, case.valid)
+        valid = mask if valid is None else valid & mask
+    views = [
+        View(r, prob_map.probs[channels.index(r.channel)], _foreground(labels, r), valid)
+        for r in definition.regions
+        if case.region in (None, r.name)
+    ]
+    facts = {
+        "voxel_volume_ml": file.grid.voxel_volume_ml,
+        "n_channels": file.n_channels if file.has_channel_axis else 0,
+        "storage": file.storage,
+        "overshoot": prob_map.overshoot,
+    }
+    return Loaded(facts, views)
+
+
+def stream_rows(
+    cases: Iterable[C],
+    load_fn: Callable[[C, tuple[Buffer, Buffer] | None], Loaded],
+    batch_fn: BatchFn,
+    engine: Engine,
+    *,
+    threads: int | None = None,
+) -> Iterator[Outcome[C, CaseRows]]:
+    """Load every case, compute its rows, yield outcomes (on the device out of order)."""
+    if engine.is_device:
+        yield from _through_batches(cases, load_fn, batch_fn, engine, threads)
+        return
+    local = threading.local()
+
+    def load_and_score(case: C) -> CaseRows:
+        if not hasattr(local, "buffers"):
+            local.buffers = (Buffer(), Buffer())
+        facts, views = load_fn(case, local.buffers)
+        return CaseRows(facts, [_score_alone(view, batch_fn, engine) for view in views])
+
+    yield from map_cases(load_and_score, cases, threads=threads)
+
+
+def _score_alone(view: View, batch_fn: BatchFn, engine: Engine):
+    valid = None if view.valid is None else view.valid[None]
+    columns = batch_fn(engine, view.probs[None], view.labels[None], valid, [view.key])
+    return view.key, _row(columns, 0)
+
+
+def _through_batches(cases, load_fn, batch_fn, engine, threads):
+    """Fill one open batch a bucket; run it when it is full, and all at the end."""
+    from coverax.kernels import bucket_size, clear_slots, empty_batch, fill_slot
+
+    open_batches: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
+    waiting: dict[int, tuple[C, dict[str, Any], list[Any], int]] = {}
+
+    def run(bucket):
+        batch, slots = open_batches.pop(bucket)
+        clear_slots(batch, len(slots))
+        keys = [key for _, key in slots]
+        columns = batch_fn(engine, batch.probs, batch.labels, batch.valid, keys)
+        for slot, (number, key) in enumerate(slots):
+            case, facts, rows, n_views = waiting[number]
+            rows.append((key, _row(columns, slot)))
+            if len(rows) == n_views:
+                del waiting[number]
+                yield Outcome(case, CaseRows(facts, rows), None)
+
+    outcomes = map_cases(lambda case: load_fn(case, None), cases, threads=threads)
+    for number, (case, loaded, error) in enumerate(outcomes):
+        if error is not None:
+            yield Outcome(case, None, error)
+            continue
+        waiting[number] = (case, loaded.facts, [], len(loaded.views))
+        for view in loaded.views:
+            bucket = bucket_size(view.probs.size)
+            if bucket not in open_batches:
+                if len(open_batches) == _MAX_OPEN_BATCHES:
+                    yield from run(max(open_batches, key=lambda b: len(open_batches[b][1])))
+                open_batches[bucket] = (empty_batch(bucket), [])
+            batch, slots = open_batches[bucket]
+            fill_slot(batch, len(slots), view.probs, view.labels, view.valid)
+            slots.append((number, view.key))
+            if len(slots) == len(batch.probs):
+                yield from run(bucket)
+    for bucket in list(open_batches):
+        yield from run(bucket)
+
+
+def _row(columns: dict[str, np.ndarray], slot: int) -> dict[str, Any]:
+    return {name: values[slot].tolist() for name, values in columns.items()}
+
+
+def _foreground(labels: np.ndarray, region: Region) -> np.ndarray:
+    """Reference mask of a region; zeros and ones are taken as they are."""
+    if region.labels == (1,):
+        if labels.dtype.itemsize == 1 and labels.max(initial=0) <= 1:
+            return labels.view(bool)
+        return labels == 1
+    return np.isin(labels, region.labels)

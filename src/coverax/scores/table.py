@@ -1,0 +1,132 @@
+"""The score table: one row a case and region, everything later steps need."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coverax import __version__
+from coverax.files import digest_ids
+from coverax.scores import fnr
+from coverax.scores.definition import ScoreDefinition
+
+SCHEMA = 1
+_KEY = b"coverax"
+
+_CASE_FIELDS = [
+    pa.field("case_id", pa.string()),
+    pa.field("region", pa.string()),
+    pa.field("unit", pa.string()),
+    pa.field("group", pa.string()),
+    pa.field("weight", pa.float64()),
+    pa.field("n_voxels", pa.int64()),
+    pa.field("n_foreground", pa.int64()),
+    pa.field("voxel_volume_ml", pa.float64()),
+    pa.field("overshoot", pa.float32()),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Sufficient statistics of a cohort.
+
+    Attributes:
+        rows: Arrow table, one row a case and region.
+        definition: What the scores mean.
+        excluded: Reason to case ids, for cases that were allowed to be missing.
+    """
+
+    rows: pa.Table
+    definition: ScoreDefinition
+    excluded: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: list[dict[str, Any]],
+        definition: ScoreDefinition,
+        excluded: dict[str, tuple[str, ...]] | None = None,
+    ) -> "ScoreTable":
+        """Build a table from rows of plain values, in their order."""
+        fields = _CASE_FIELDS + fnr.fields(definition)
+        columns = {f.name: pa.array([r[f.name] for r in rows], f.type) for f in fields}
+        return cls(pa.table(columns, schema=pa.schema(fields)), definition, excluded or {})
+
+    @property
+    def tolerances(self) -> tuple[float, ...]:
+        """Tolerances the table holds scores for."""
+        return self.definition.tolerances
+
+    @property
+    def cases_digest(self) -> str:
+        """SHA-256 of the case ids."""
+        return digest_ids(self.rows.column("case_id").to_pylist())
+
+    def column(self, name: str) -> np.ndarray:
+        """A column as a NumPy array.
+
+        Raises:
+            ValueError: There is no such column.
+        """
+        if name not in self.rows.column_names:
+            raise ValueError(
+                f"the score table has no column {name!r}; it has "
+                f"{', '.join(self.rows.column_names)}"
+            )
+        return self.rows.column(name).to_numpy(zero_copy_only=False)
+
+    def critical_probability(self, tolerance: float) -> np.ndarray:
+        """Critical probabilities at a tolerance, float32, one per row."""
+        return self.column(fnr.column_name(tolerance))
+
+    def write(self, path: Path) -> None:
+        """Write Parquet; the file appears complete or not at all."""
+        meta = {
+            "schema": SCHEMA,
+            "coverax": __version__,
+            "score_definition": self.definition.to_json(),
+            "dtype": "float32",
+            "n_rows": self.rows.num_rows,
+            "cases_digest": self.cases_digest,
+            "excluded": self.excluded,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        pq.write_table(
+            self.rows.replace_schema_metadata({_KEY: json.dumps(meta).encode()}), temporary
+        )
+        os.replace(temporary, path)
+
+
+def read_table(path: Path) -> ScoreTable:
+    """Read a score table.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no score table, one of another schema, or altered.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such score table")
+    try:
+        rows = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not a Parquet file ({first})") from None
+    meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
+    if meta is None:
+        raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
+    if meta["schema"] != SCHEMA:
+        raise ValueError(
+            f"{path}: score table of schema {meta['schema']}, this version reads {SCHEMA}"
+        )
+    excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
+    definition = ScoreDefinition.from_json(meta["score_definition"])
+    table = ScoreTable(rows.replace_schema_metadata(None), definition, excluded)
+    if rows.num_rows != meta["n_rows"] or table.cases_digest != meta["cases_digest"]:
+        raise ValueError(f"{path}: the rows do not match the table's own digest")
+    return table

@@ -1,0 +1,185 @@
+"""Cases and cohorts: which files belong together."""
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coverax.volumes.nifti import file_stem
+
+_REQUIRED = ("case_id", "probs", "labels")
+_OPTIONAL = ("image", "unit", "group", "weight", "region", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One subject with its files.
+
+    Attributes:
+        case_id: Name of the case, unique in the cohort (together with `region`).
+        probs: Probability map.
+        labels: Reference, None where only a prediction is wanted.
+        unit: What is exchangeable, usually the patient; the case itself by default.
+        group: Category known without the reference (site, scanner).
+        weight: Likelihood ratio under shift; 1 without shift.
+        region: The one region this row speaks of; None means every region.
+        valid: Mask of the voxels that count; None means all.
+        image: The scan itself, for overlays.
+    """
+
+    case_id: str
+    probs: Path
+    labels: Path | None
+    unit: str
+    group: str = ""
+    weight: float = 1.0
+    region: str | None = None
+    valid: Path | None = None
+    image: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Cases in manifest order, and what was left out with the reason.
+
+    Attributes:
+        cases: The cases to read.
+        excluded: Reason to case ids, for files without a partner that the user allowed.
+    """
+
+    cases: tuple[Case, ...]
+    excluded: dict[str, tuple[str, ...]]
+
+
+def read_cohort(path: Path) -> Cohort:
+    """Read `cohort.csv`; paths in it are relative to the file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A column is missing or unknown, a row is incomplete, or a case
+            occurs twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such cohort file")
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        columns = tuple(reader.fieldnames or ())
+        missing = [c for c in _REQUIRED if c not in columns]
+        if missing:
+            raise ValueError(f"{path}: column {', '.join(missing)} is missing")
+        unknown = [c for c in columns if c not in _REQUIRED + _OPTIONAL]
+        if unknown:
+            raise ValueError(
+                f"{path}: unknown column {', '.join(unknown)}; known are "
+                f"{', '.join(_REQUIRED + _OPTIONAL)}"
+            )
+        cases = tuple(
+            _case_of_row(row, path, number) for number, row in enumerate(reader, 2)
+        )
+    if not cases:
+        raise ValueError(f"{path}: the cohort has no case")
+    _check_unique(cases, str(path))
+    return Cohort(cases, {})
+
+
+def match_folders(
+    probs_dir: Path, labels_dir: Path, *, allow_missing: bool = False
+) -> Cohort:
+    """Pair the NIfTI files of two folders by file stem, sorted by name.
+
+    Raises:
+        FileNotFoundError: A folder does not exist.
+        ValueError: A folder holds no NIfTI file, two files share a stem, or a file has
+            no partner (all of them are named; `allow_missing` records them instead).
+    """
+    probs, labels = nifti_files(probs_dir), nifti_files(labels_dir)
+    no_labels = sorted(probs.keys() - labels.keys())
+    no_probs = sorted(labels.keys() - probs.keys())
+    if (no_labels or no_probs) and not allow_missing:
+        lines = [f"{probs[s]} (case {s}): no reference in {labels_dir}" for s in no_labels]
+        lines += [f"{labels[s]} (case {s}): no map in {probs_dir}" for s in no_probs]
+        raise ExceptionGroup(
+            f"{len(lines)} files have no partner", [ValueError(line) for line in lines]
+        )
+    both = sorted(probs.keys() & labels.keys())
+    if not both:
+        raise ValueError(f"no file of {probs_dir} has a partner in {labels_dir}")
+    cases = tuple(Case(s, probs[s], labels[s], unit=s) for s in both)
+    unmatched = {"no_reference": tuple(no_labels), "no_map": tuple(no_probs)}
+    return Cohort(cases, {why: ids for why, ids in unmatched.items() if ids})
+
+
+def nifti_files(folder: Path) -> dict[str, Path]:
+    """File stem to path of the NIfTI files in a folder; other files are passed over.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        ValueError: It holds no NIfTI file, or two with one stem.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        stem = file_stem(path)
+        if stem is None or path.name.startswith(".") or path.is_dir():
+            continue
+        if stem in files:
+            raise ValueError(
+                f"case {stem} occurs twice: {files[stem].name} and {path.name} "
+                f"in {folder}"
+            )
+        files[stem] = path
+    if not files:
+        raise ValueError(f"{folder}: holds no .nii or .nii.gz file")
+    return files
+
+
+def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:
+    cells = {key: (value or "").strip() for key, value in row.items() if key}
+    if None in row:
+        raise ValueError(f"{path}, line {number}: more cells than columns")
+    for column in _REQUIRED:
+        if not cells[column]:
+            raise ValueError(f"{path}, line {number}: {column} is empty")
+    case_id = cells["case_id"]
+    if Path(case_id).name != case_id or case_id.startswith("."):
+        raise ValueError(
+            f"{path}, line {number}: case_id {case_id!r} cannot name a file"
+        )
+    try:
+        weight = float(cells.get("weight") or 1.0)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise ValueError(
+            f"{path}, line {number}: weight of case {case_id} must be a finite number "
+            f">= 0, got {cells['weight']!r}"
+        )
+
+    def file(column: str) -> Path | None:
+        return path.parent / cells[column] if cells.get(column) else None
+
+    return Case(
+        case_id=case_id,
+        probs=path.parent / cells["probs"],
+        labels=file("labels"),
+        unit=cells.get("unit") or case_id,
+        group=cells.get("group", ""),
+        weight=weight,
+        region=cells.get("region") or None,
+        valid=file("valid"),
+        image=file("image"),
+    )
+
+
+def _check_unique(cases: Sequence[Case], where: str) -> None:
+    keys = Counter((case.case_id, case.region) for case in cases)
+    regions: dict[str, set[str | None]] = {}
+    for case in cases:
+        regions.setdefault(case.case_id, set()).add(case.region)
+    twice = {case_id for (case_id, _), count in keys.items() if count > 1}
+    twice |= {i for i, names in regions.items() if None in names and len(names) > 1}
+    if twice:
+        raise ValueError(f"{where}: case {', '.join(sorted(twice)[:5])} occurs twice")

@@ -1,0 +1,48 @@
+"""Regions: which channel of the map belongs to which labels of the reference."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One structure to be scored: a channel of the map and its reference labels.
+
+    Attributes:
+        name: Short name, used in tables and file names.
+        channel: Entry of the class axis of the map; 0 for a map without one.
+        labels: Reference labels that count as foreground.
+    """
+
+    name: str
+    channel: int
+    labels: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.channel}:{','.join(map(str, self.labels))}"
+
+
+FOREGROUND = Region("foreground", 0, (1,))
+_SPEC = re.compile(r"([\w.-]+)=(\d+):(\d+(?:,\d+)*)")
+
+
+def parse_region(spec: str) -> Region:
+    """Parse `NAME=CHANNEL:LABEL[,LABEL]`.
+
+    Raises:
+        ValueError: The text has another form.
+    """
+    match = _SPEC.fullmatch(spec)
+    if not match:
+        raise ValueError(f"expected NAME=CHANNEL:LABEL[,LABEL], got {spec!r}")
+    labels = tuple(sorted({int(label) for label in match[3].split(",")}))
+    return Region(match[1], int(match[2]), labels)
+
+
+def parse_regions(specs: list[str]) -> tuple[Region, ...]:
+    """Parse several specs; names must differ. None given means one foreground."""
+    regions = tuple(parse_region(spec) for spec in specs) or (FOREGROUND,)
+    names = [region.name for region in regions]
+    if len(set(names)) < len(names):
+        raise ValueError(f"region names must differ, got {', '.join(names)}")
+    return regions
