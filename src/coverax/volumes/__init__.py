@@ -2,6 +2,7 @@
 
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
+from coverax.volumes.case import cohort_regions as cohort_regions
 from coverax.volumes.case import match_folders as match_folders
 from coverax.volumes.case import nifti_files as nifti_files
 from coverax.volumes.case import read_cohort as read_cohort
@@ -17,6 +18,7 @@ from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
 from coverax.volumes.nifti import read_header as read_header
 from coverax.volumes.nifti import write_mask as write_mask
+from coverax.volumes.nifti import write_volume as write_volume
 from coverax.volumes.region import FOREGROUND as FOREGROUND
 from coverax.volumes.region import Region as Region
 from coverax.volumes.region import parse_region as parse_region

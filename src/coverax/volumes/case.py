@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coverax.volumes.nifti import file_stem
+from coverax.volumes.region import Region, parse_regions
 
 _REQUIRED = ("case_id", "probs", "labels")
 _OPTIONAL = ("image", "unit", "group", "weight", "region", "valid")
@@ -109,6 +110,22 @@ def match_folders(
     cases = tuple(Case(s, probs[s], labels[s], unit=s) for s in both)
     unmatched = {"no_reference": tuple(no_labels), "no_map": tuple(no_probs)}
     return Cohort(cases, {why: ids for why, ids in unmatched.items() if ids})
+
+
+def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
+    """Regions to score: those asked for, else those the cohort names, else one.
+
+    Raises:
+        ValueError: A spec is malformed, or the cohort names a region that has none.
+    """
+    named = list(dict.fromkeys(c.region for c in cohort.cases if c.region))
+    if not specs and named:
+        return tuple(Region(name, 0, (1,)) for name in named)
+    regions = parse_regions(specs)
+    unknown = sorted(set(named) - {region.name for region in regions})
+    if unknown:
+        raise ValueError(f"the cohort names region {', '.join(unknown)} without a --region")
+    return regions
 
 
 def nifti_files(folder: Path) -> dict[str, Path]:

@@ -154,7 +154,19 @@ def write_mask(path: Path, mask: np.ndarray, like: NiftiFile) -> None:
     image_class = (
         nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     )
-    image = image_class(mask.astype(np.uint8), None, header)
+    _publish(path, image_class(mask.astype(np.uint8), None, header))
+
+
+def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write an array with an affine in mm; a bool array becomes uint8."""
+    values = array.astype(np.uint8) if array.dtype == bool else array
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    _publish(path, image)
+
+
+def _publish(path: Path, image: nib.Nifti1Image) -> None:
+    """Write an image under a temporary name, then rename."""
     data = image.to_bytes()
     if path.name.endswith(".gz"):
         data = igzip.compress(data, compresslevel=2, mtime=0)

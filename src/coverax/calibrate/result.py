@@ -1,0 +1,230 @@
+"""A calibration: thresholds, what they promise, and the file that carries them."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from coverax import __version__
+from coverax.files import digest_json, publish_json
+
+SCHEMA = 1
+
+
+class Status(IntEnum):
+    """Whether a guarantee can be given."""
+
+    OK = 0
+    TOO_FEW_CASES = 1
+    INFEASIBLE = 2
+    NONFINITE_SCORE = 3
+    EMPTY_GROUP = 4
+
+    @property
+    def sentence(self) -> str:
+        """What the status means, for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.OK: "The guarantee holds.",
+    Status.TOO_FEW_CASES: "There are too few calibration units for this level.",
+    Status.INFEASIBLE: "No threshold meets the risk at this level.",
+    Status.NONFINITE_SCORE: "The threshold fell on a score that is not finite.",
+    Status.EMPTY_GROUP: "A group has no calibration unit.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One threshold.
+
+    Attributes:
+        region: Structure it belongs to.
+        group: Group it belongs to; empty where there is one for all.
+        side: `lesion` for false-negative-rate control.
+        tolerance: Tolerated rate of one case.
+        n_units: Calibration units that counted.
+        rank: Which order statistic, 1-based.
+        status: Whether the promise can be given.
+        value: The threshold; a new case is served iff its score is at most this.
+        n_tied: Units whose score equals the threshold.
+    """
+
+    region: str
+    group: str
+    side: str
+    tolerance: float
+    n_units: int
+    rank: int
+    status: Status
+    value: float
+    n_tied: int = 0
+
+    @property
+    def probability(self) -> float:
+        """The cut of the map: the mask is `{probs >= probability}`."""
+        return 0.0 - self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Thresholds with the statement they carry.
+
+    Attributes:
+        method: `fnr` for Conformal Lesion Segmentation.
+        alpha: Tolerated miscoverage.
+        delta: For statements with confidence `1 - delta`, else None.
+        n_cases: Cases of the table.
+        n_units: Units that counted (the fewest over thresholds).
+        thresholds: One per region.
+        excluded: Reason to case ids.
+        options: Policies and seeds that shaped the result.
+        score_definition: What the scores mean, as the table says.
+        cases_digest: SHA-256 of the case ids.
+        unit_digests: Short hashes of the units used, to recognise them in evaluation.
+        statement: The guarantee in words, with its assumptions.
+    """
+
+    method: str
+    alpha: float
+    delta: float | None
+    n_cases: int
+    n_units: int
+    thresholds: tuple[Threshold, ...]
+    excluded: dict[str, tuple[str, ...]]
+    options: dict[str, Any]
+    score_definition: dict[str, Any]
+    cases_digest: str
+    unit_digests: tuple[str, ...]
+    statement: str
+    digest: str = field(default="")
+
+    @property
+    def status(self) -> Status:
+        """The worst status of all thresholds."""
+        return max(threshold.status for threshold in self.thresholds)
+
+    def raise_if_bad(self) -> None:
+        """Raise where a guarantee cannot be given.
+
+        Raises:
+            ValueError: Any threshold has another status than OK.
+        """
+        bad = [t for t in self.thresholds if t.status != Status.OK]
+        if bad:
+            which = "; ".join(
+                f"region {t.region}: {t.status.name} (rank {t.rank} of {t.n_units} units)"
+                for t in bad
+            )
+            raise ValueError(
+                f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
+                "The only safe mask is the whole volume; allow_vacuous "
+                "(--allow-vacuous) writes it"
+            )
+
+    def threshold_of(self, region: str) -> Threshold:
+        """The threshold of a region."""
+        return next(t for t in self.thresholds if t.region == region)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `calibration.json`."""
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "coverax": __version__,
+            "method": self.method,
+            "alpha": self.alpha,
+            "delta": self.delta,
+            "n_cases": self.n_cases,
+            "n_units": self.n_units,
+            "status": self.status.name,
+            "thresholds": [_threshold_to_json(t) for t in self.thresholds],
+            "excluded": {why: list(ids) for why, ids in self.excluded.items()},
+            "options": self.options,
+            "score_definition": self.score_definition,
+            "cases_digest": self.cases_digest,
+            "unit_digests": list(self.unit_digests),
+            "statement": self.statement,
+        }
+        if len(self.thresholds) == 1:
+            only = self.thresholds[0]
+            content["tolerance"] = only.tolerance
+            content["rank"] = only.rank
+            content["threshold"] = _number_to_json(only.value)
+            content["probability_threshold"] = _number_to_json(only.probability)
+        content["digest"] = digest_json(content)
+        return content
+
+    def write(self, path: Path) -> None:
+        """Write `calibration.json`; it appears complete or not at all."""
+        publish_json(path, self.to_json())
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read `calibration.json`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no calibration, of another schema, or was altered.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such calibration")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    if not isinstance(content, dict) or not {"schema", "digest"} <= content.keys():
+        raise ValueError(f"{path}: not a coverax calibration")
+    if content["schema"] != SCHEMA:
+        raise ValueError(
+            f"{path}: calibration of schema {content['schema']}, this version reads {SCHEMA}"
+        )
+    digest = content.pop("digest")
+    if digest != digest_json(content):
+        raise ValueError(
+            f"{path}: altered after it was written (its digest does not match); "
+            "run `coverax calibrate` again"
+        )
+    thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
+    return Calibration(
+        method=content["method"],
+        alpha=content["alpha"],
+        delta=content["delta"],
+        n_cases=content["n_cases"],
+        n_units=content["n_units"],
+        thresholds=thresholds,
+        excluded={why: tuple(ids) for why, ids in content["excluded"].items()},
+        options=content["options"],
+        score_definition=content["score_definition"],
+        cases_digest=content["cases_digest"],
+        unit_digests=tuple(content["unit_digests"]),
+        statement=content["statement"],
+        digest=digest,
+    )
+
+
+def with_digest(calibration: Calibration) -> Calibration:
+    """The calibration carrying the digest its file will have."""
+    return replace(calibration, digest=calibration.to_json()["digest"])
+
+
+def _number_to_json(value: float) -> dict[str, Any]:
+    """Decimal and exact hex; an infinite value has no decimal."""
+    if math.isinf(value):
+        return {"value": None, "hex": "inf" if value > 0 else "-inf"}
+    return {"value": value, "hex": value.hex()}
+
+
+def _threshold_to_json(threshold: Threshold) -> dict[str, Any]:
+    return asdict(threshold) | {
+        "status": threshold.status.name,
+        **_number_to_json(threshold.value),
+    }
+
+
+def _threshold_from_json(content: dict[str, Any]) -> Threshold:
+    content = dict(content)
+    content["value"] = float.fromhex(content.pop("hex"))
+    return Threshold(**content | {"status": Status[content["status"]]})

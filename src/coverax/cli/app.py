@@ -1,0 +1,74 @@
+"""The `coverax` command and how it ends: 0, 1 data, 2 usage, 130 Ctrl-C."""
+
+import os
+import sys
+import traceback
+
+import typer
+
+from coverax import __version__
+from coverax.cli import calibrate, demo, evaluate, plan, predict, score
+
+_EXAMPLE = (
+    "score -> calibrate -> predict, evaluate. "
+    "Start with `coverax demo -o DIR`; every command has --help."
+)
+
+app = typer.Typer(
+    help="Masks with finite-sample guarantees from probability volumes.",
+    epilog=_EXAMPLE,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (score, calibrate, predict, evaluate, plan, demo):
+    app.command(module.NAME)(module.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"coverax {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    del version
+    if debug:
+        os.environ["COVERAX_DEBUG"] = "1"
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; never returns."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        app(args=args, prog_name="coverax")
+    except SystemExit as end:  # Typer's own: 0, 2 for usage, 130 for Ctrl-C
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except (ExceptionGroup, ValueError, OSError) as error:
+        if os.environ.get("COVERAX_DEBUG"):
+            traceback.print_exc()
+        for line in _lines(error):
+            sys.stderr.write(f"error: {line}\n")
+        return 1
+    return 0
+
+
+def _lines(error: BaseException) -> list[str]:
+    """One line an expected failure."""
+    if isinstance(error, ExceptionGroup):
+        return [line for e in error.exceptions for line in _lines(e)] + [error.message]
+    if isinstance(error, OSError) and error.filename:
+        return [f"{error.filename}: {error.strerror}"]
+    return [" ".join(str(error).split()) or type(error).__name__]

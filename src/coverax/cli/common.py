@@ -1,0 +1,148 @@
+"""Options, progress and output that subcommands share."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coverax.rational import as_fraction, check_level, check_tolerance
+
+if TYPE_CHECKING:
+    from coverax.volumes import Cohort
+
+
+class EngineOption(str, Enum):
+    """Where batches are computed."""
+
+    AUTO = "auto"
+    HOST = "host"
+    DEVICE = "device"
+
+
+ProbsDir = Annotated[
+    Path | None, typer.Option("--probs", help="Folder of probability maps (.nii, .nii.gz).")
+]
+LabelsDir = Annotated[
+    Path | None, typer.Option("--labels", help="Folder of references, matched by stem.")
+]
+CohortFile = Annotated[
+    Path | None, typer.Option("--cohort", help="cohort.csv instead of two folders.")
+]
+EngineChoice = Annotated[
+    EngineOption,
+    typer.Option("--engine", help="Same results; auto takes the device if it is a GPU or TPU."),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Cases at a time; all cores by default.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep finished cases of an earlier run.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Publish without failing cases; record them.")
+]
+AllowVacuous = Annotated[
+    bool,
+    typer.Option("--allow-vacuous", help="Accept a threshold that means the whole volume."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result object on stdout.")]
+
+
+def parse_alpha(value: str) -> str:
+    """Check an alpha or delta as a usage error; keep it as the decimal it was."""
+    return _usage(check_level, "the level", value)
+
+
+def parse_tolerance(value: str) -> str:
+    """Check a tolerance as a usage error; keep it as the decimal it was."""
+    return _usage(check_tolerance, value)
+
+
+def _usage(check: Callable[..., Any], *args: str) -> str:
+    try:
+        check(*args)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return str(float(as_fraction(args[-1])))
+
+
+def load_cohort(
+    probs: Path | None, labels: Path | None, cohort: Path | None, allow_missing: bool
+) -> "Cohort":
+    """The cohort from either kind of option; both or neither is a usage error."""
+    from coverax.volumes import match_folders, read_cohort
+
+    if (cohort is None) == (probs is None and labels is None):
+        raise typer.BadParameter("give either --cohort or --probs with --labels")
+    if cohort is not None:
+        return read_cohort(cohort)
+    if probs is None or labels is None:
+        raise typer.BadParameter("--probs and --labels go together")
+    return match_folders(probs, labels, allow_missing=allow_missing)
+
+
+@contextmanager
+def show_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """Progress on stderr: a bar with rate and time left, or plain lines in a log."""
+    if not sys.stderr.isatty():
+        yield from _plain_progress(label, total)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    started = time.monotonic()
+    with Progress(
+        TextColumn("{task.description:<13}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+    ) as progress:
+        task = progress.add_task(label, total=total, rate="")
+        done = 0
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            rate = done / max(1e-9, time.monotonic() - started)
+            progress.update(task, completed=done, rate=f"{rate:.3g}/s")
+
+        yield advance
+
+
+def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
+    started = last = time.monotonic()
+    done = 0
+
+    def advance() -> None:
+        nonlocal done, last
+        done += 1
+        now = time.monotonic()
+        if now - last > 10 or done == total:
+            last = now
+            rate = done / max(1e-9, now - started)
+            left = (total - done) / rate
+            sys.stderr.write(f"{label}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left\n")
+
+    yield advance
+
+
+def print_json(content: Any) -> None:
+    """Print a result object on stdout."""
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def note(text: str) -> None:
+    """A line for people, on stderr."""
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,62 @@
+"""`coverax evaluate`: a calibration against cases with references."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coverax.cli.common import (
+    AllowMissing,
+    AsJson,
+    CohortFile,
+    EngineChoice,
+    EngineOption,
+    LabelsDir,
+    ProbsDir,
+    Threads,
+    load_cohort,
+    print_json,
+    show_progress,
+)
+from coverax.cli.show import show_evaluation
+
+NAME = "evaluate"
+
+
+def command(
+    calibration: Annotated[Path, typer.Argument(help="calibration.json.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="New folder for results.")],
+    probs: ProbsDir = None,
+    labels: LabelsDir = None,
+    cohort: CohortFile = None,
+    engine: EngineChoice = EngineOption.AUTO,
+    threads: Threads = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the draw where units own several cases.")
+    ] = 0,
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure compliance, error rates and volumes against the fixed cut 0.5."""
+    from coverax.calibrate import read_calibration
+    from coverax.evaluate import evaluate_cohort, write_evaluation
+    from coverax.files import check_output_folder
+
+    check_output_folder(output)
+    loaded = read_calibration(calibration)
+    cases = load_cohort(probs, labels, cohort, allow_missing)
+    with show_progress("Evaluating", len(cases.cases)) as on_case:
+        evaluation = evaluate_cohort(
+            loaded,
+            cases,
+            engine=engine.value,
+            threads=threads,
+            seed=seed,
+            allow_missing=allow_missing,
+            on_case=on_case,
+        )
+    write_evaluation(evaluation, output)
+    if as_json:
+        print_json(evaluation.summary)
+    else:
+        show_evaluation(evaluation.summary)

@@ -1,0 +1,97 @@
+"""`coverax plan`: how many cases a guarantee needs."""
+
+from typing import Annotated
+
+import typer
+
+from coverax.cli.common import AsJson, parse_alpha, print_json
+
+NAME = "plan"
+_SIZES = (20, 50, 100, 200, 500, 1000)
+_QUANTILES = (0.05, 0.5, 0.95)
+
+
+def command(
+    alpha: Annotated[
+        str,
+        typer.Option(parser=parse_alpha, metavar="LEVEL", help="Tolerated miscoverage, in (0, 1)."),
+    ],
+    delta: Annotated[
+        str | None,
+        typer.Option(
+            parser=parse_alpha,
+            metavar="LEVEL",
+            help="Also plan for all but this share of calibration sets.",
+        ),
+    ] = None,
+    n: Annotated[
+        list[int] | None, typer.Option("-n", min=1, help="Numbers of units to show; repeat.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How many units are needed, and what coverage will spread over."""
+    from coverax.calibrate import n_needed
+
+    sizes = sorted(set(n)) if n else list(_SIZES)
+    result = {
+        "alpha": float(alpha),
+        "delta": None if delta is None else float(delta),
+        "n_needed": n_needed(alpha),
+        "n_needed_pac": None if delta is None else n_needed(alpha, delta),
+        "rows": [_row(size, alpha, delta) for size in sizes],
+    }
+    if as_json:
+        print_json(result)
+    else:
+        _show(result)
+
+
+def _row(n: int, alpha: str, delta: str | None) -> dict:
+    import numpy as np
+
+    from coverax.calibrate import conformal_rank, coverage_quantiles, pac_rank
+
+    def law(rank: int) -> dict:
+        if rank > n:
+            return {"rank": rank, "feasible": False, "coverage": None, "quantiles": None}
+        spread = coverage_quantiles(n, rank, np.array(_QUANTILES))
+        return {
+            "rank": rank,
+            "feasible": True,
+            "coverage": rank / (n + 1),
+            "quantiles": dict(zip(map(str, _QUANTILES), spread.tolist(), strict=True)),
+        }
+
+    row = {"n": n, "marginal": law(conformal_rank(n, alpha))}
+    if delta is not None:
+        row["pac"] = law(pac_rank(n, alpha, delta))
+    return row
+
+
+def _show(result: dict) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    alpha, delta = result["alpha"], result["delta"]
+    console.print(f"alpha {alpha}: at least {result['n_needed']} units for any threshold")
+    kinds = {"marginal": f"coverage {1 - alpha:g} on average"}
+    if delta is not None:
+        console.print(
+            f"alpha {alpha}, delta {delta}: at least {result['n_needed_pac']} units"
+        )
+        kinds["pac"] = f"coverage {1 - alpha:g} with confidence {1 - delta:g}"
+    for kind, title in kinds.items():
+        table = Table(title=title, title_justify="left")
+        for name in ("units", "rank", "mean", "5 %", "median", "95 %"):
+            table.add_column(name, justify="right")
+        for row in result["rows"]:
+            law = row[kind]
+            cells = (
+                [f"{v:.3f}" for v in (law["coverage"], *law["quantiles"].values())]
+                if law["feasible"]
+                else ["too few", "", "", ""]
+            )
+            table.add_row(str(row["n"]), str(law["rank"]), *cells)
+        console.print(table)
+    console.print("Columns: coverage of new cases over calibration sets (i.i.d. units).")

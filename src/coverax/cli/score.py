@@ -1,0 +1,114 @@
+"""`coverax score`: probability maps and references to a score table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coverax.cli.common import (
+    AllowMissing,
+    AsJson,
+    CohortFile,
+    EngineChoice,
+    EngineOption,
+    LabelsDir,
+    ProbsDir,
+    Resume,
+    Threads,
+    load_cohort,
+    note,
+    parse_tolerance,
+    print_json,
+    show_progress,
+)
+
+NAME = "score"
+
+
+def command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="scores.parquet to write.")],
+    probs: ProbsDir = None,
+    labels: LabelsDir = None,
+    cohort: CohortFile = None,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=parse_tolerance,
+            metavar="SHARE",
+            help="Tolerated false-negative rate of a case; repeat for several. [default: 0.1]",
+        ),
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CHANNEL:LABEL[,LABEL]",
+            help="A structure: channel of the map and its reference labels; repeat.",
+        ),
+    ] = None,
+    ignore_label: Annotated[
+        int | None, typer.Option(help="Reference label whose voxels do not count.")
+    ] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Maps hold logits.")] = False,
+    allow_overshoot: Annotated[
+        bool,
+        typer.Option("--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."),
+    ] = False,
+    engine: EngineChoice = EngineOption.AUTO,
+    threads: Threads = None,
+    resume: Resume = False,
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read every case once and write its sufficient statistics."""
+    from coverax.scores import ScoreDefinition, score_cohort, sorted_tolerances
+    from coverax.stream import Journal
+    from coverax.volumes import cohort_regions
+
+    cases = load_cohort(probs, labels, cohort, allow_missing)
+    try:
+        regions = cohort_regions(cases, region or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    definition = ScoreDefinition(
+        regions=regions,
+        tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
+        logits=logits,
+        ignore_label=ignore_label,
+        allow_overshoot=allow_overshoot,
+    )
+    journal = Journal(output, definition.to_json(), resume=resume)
+    published = False
+    try:
+        with show_progress("Scoring", len(cases.cases)) as on_case:
+            table = score_cohort(
+                cases,
+                definition,
+                engine=engine.value,
+                threads=threads,
+                journal=journal,
+                allow_missing=allow_missing,
+                on_case=on_case,
+            )
+        table.write(output)
+        published = True
+    finally:
+        if not published and journal.records:
+            note(f"{len(journal.records)} finished cases are kept; fix and use --resume")
+        journal.close(keep=not published)
+    empty = int((table.column("n_foreground") == 0).sum())
+    zero = int((table.column("min_foreground_probability") == 0).sum())
+    result = {
+        "table": str(output),
+        "n_rows": table.rows.num_rows,
+        "n_empty_reference": empty,
+        "n_lesion_voxel_at_zero": zero,
+        "excluded": {why: list(ids) for why, ids in table.excluded.items()},
+    }
+    if as_json:
+        print_json(result)
+        return
+    note(f"{output}: {table.rows.num_rows} rows, {empty} with an empty reference")
+    if zero:
+        note(f"{zero} rows have a reference voxel of probability 0")
+    for why, ids in table.excluded.items():
+        note(f"left out ({why}): {', '.join(ids)}")

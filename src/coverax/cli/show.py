@@ -1,0 +1,63 @@
+"""Result tables on the terminal."""
+
+from typing import Any
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def show_evaluation(summary: dict[str, Any]) -> None:
+    """Print one table a region: the calibrated cut beside the fixed one."""
+    from rich.console import Console
+
+    console = Console()
+    if not summary["held_out"]:
+        console.print(
+            f"[bold red]Not held out:[/] {summary['n_units_seen_in_calibration']} of "
+            f"{summary['n_units']} units also calibrated; the band does not apply."
+        )
+    for result in summary["results"]:
+        console.print(_table(summary, result))
+        band = result["ecr_band"][0]
+        console.print(
+            f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply; "
+            f"the exact law expects {result['expected_ecr']:.1%}, "
+            f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
+        )
+        if result["n_empty_reference"]:
+            console.print(f"{result['n_empty_reference']} empty references.")
+    for why, ids in summary["excluded"].items():
+        console.print(f"left out ({why}): {', '.join(ids)}", markup=False)
+    console.print(summary["statement"], style="dim", markup=False)
+
+
+def _table(summary: dict[str, Any], result: dict[str, Any]):
+    from rich.table import Table
+
+    tolerance = result["tolerance"]
+    table = Table(title=f"{result['region']}, alpha {summary['alpha']}", title_justify="left")
+    table.add_column("")
+    for name in ("calibrated", "fixed"):
+        cut = result[name]["probability_threshold"]
+        text = "everything" if cut is None else f"{cut:.4g}"
+        table.add_column(f"{name}\np >= {text}", justify="right")
+    rows = [
+        (f"cases with FNR <= {tolerance} (ECR)", "ecr", "{:.1%}"),
+        ("FNR, mean", "fnr_mean", "{:.3f}"),
+        ("FNR, sd", "fnr_sd", "{:.3f}"),
+        ("missed cases (P-FNR)", "p_fnr", "{:.1%}"),
+        ("FPR, mean", "fpr", "{:.2%}"),
+        ("predicted share of voxels (PC)", "pc", "{:.2%}"),
+        ("Dice, mean", "dice", "{:.3f}"),
+        ("volume, mean mL", "volume_ml", "{:.3g}"),
+    ]
+    for label, key, form in rows:
+        values = [result[name][key] for name in ("calibrated", "fixed")]
+        table.add_row(label, *["-" if v is None else form.format(v) for v in values])
+    bars = [_bars(result[name]["fnr_histogram"]["counts"]) for name in ("calibrated", "fixed")]
+    table.add_row("FNR of cases, 0 to 1", *bars)
+    return table
+
+
+def _bars(counts: list[int]) -> str:
+    top = max(counts) or 1
+    return "".join(_BLOCKS[-(-c * (len(_BLOCKS) - 1) // top)] for c in counts)

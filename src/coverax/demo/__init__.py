@@ -1,0 +1,4 @@
+"""The demonstration on real lung nodules that ships with the package."""
+
+from coverax.demo.run import DemoResult as DemoResult
+from coverax.demo.run import run_demo as run_demo

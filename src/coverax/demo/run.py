@@ -1,0 +1,75 @@
+"""The whole flow on the real cohort, through the functions the CLI calls."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from coverax.calibrate import Calibration, calibrate_fnr
+from coverax.demo.cohort import load_nodules, one_nodule_per_patient, write_nodules
+from coverax.evaluate import Evaluation, evaluate_cohort, write_evaluation
+from coverax.files import check_output_folder
+from coverax.predict import predict_folder
+from coverax.scores import EngineName, ScoreDefinition, score_cohort
+from coverax.volumes import read_cohort
+
+N_CALIBRATION = 300
+
+# (what is being done, how many cases) -> context that yields "one case done"
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo promised, and what happened on held-out patients."""
+
+    calibration: Calibration
+    evaluation: Evaluation
+
+
+def run_demo(
+    output: Path,
+    progress: Progress,
+    *,
+    alpha: float = 0.1,
+    tolerance: float = 0.1,
+    seed: int = 0,
+    engine: EngineName = "auto",
+) -> DemoResult:
+    """Write the cohort, then score, calibrate, predict and evaluate.
+
+    Patients are split at random: 300 calibrate, the others are held out; one nodule of
+    each patient is drawn.
+
+    Raises:
+        FileExistsError: `output` holds something already.
+    """
+    check_output_folder(output)
+    drawn = one_nodule_per_patient(load_nodules()["patient"], seed)
+    with progress("Writing NIfTI", len(drawn)) as on_case:
+        calibration_csv, heldout_csv = (
+            write_nodules(output / "cohort", part, name, on_case=on_case)
+            for part, name in (
+                (drawn[:N_CALIBRATION], "calibration.csv"),
+                (drawn[N_CALIBRATION:], "heldout.csv"),
+            )
+        )
+    cohort, heldout = read_cohort(calibration_csv), read_cohort(heldout_csv)
+    with progress("Scoring", len(cohort.cases)) as on_case:
+        table = score_cohort(
+            cohort,
+            ScoreDefinition(tolerances=(tolerance,)),
+            engine=engine,
+            on_case=on_case,
+        )
+    table.write(output / "scores.parquet")
+    calibration = calibrate_fnr(table, alpha)
+    calibration.raise_if_bad()
+    calibration.write(output / "calibration.json")
+    maps = {case.case_id: case.probs for case in heldout.cases}
+    with progress("Predicting", len(maps)) as on_case:
+        predict_folder(calibration, maps, output / "masks", on_case=on_case)
+    with progress("Evaluating", len(heldout.cases)) as on_case:
+        evaluation = evaluate_cohort(calibration, heldout, engine=engine, on_case=on_case)
+    write_evaluation(evaluation, output / "evaluation")
+    return DemoResult(calibration, evaluation)

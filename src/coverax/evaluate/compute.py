@@ -1,0 +1,263 @@
+"""A calibration against cases with references."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coverax.calibrate import (
+    Calibration,
+    Threshold,
+    compliance_band,
+    draw_one_per_unit,
+    unit_digests,
+)
+from coverax.evaluate.metrics import case_metrics
+from coverax.predict import check_map_kind
+from coverax.rational import allowed_misses, tolerance_terms
+from coverax.scores import (
+    EngineName,
+    ScoreDefinition,
+    load_case,
+    resolve_engine,
+    stream_rows,
+)
+from coverax.volumes import Cohort, read_header
+
+FIXED_CUT = 0.5
+BAND_LEVELS = (0.95, 0.999)
+_HISTOGRAM_EDGES = np.arange(11) / 10
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What happened on cases with references.
+
+    Attributes:
+        summary: The content of `evaluation.json`.
+        cases: One row a case and region, the content of `cases.csv`.
+    """
+
+    summary: dict[str, Any]
+    cases: list[dict[str, Any]]
+
+
+def evaluate_cohort(
+    calibration: Calibration,
+    cohort: Cohort,
+    *,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    seed: int = 0,
+    allow_missing: bool = False,
+    on_case: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Measure compliance and mask quality at the calibrated and the fixed cut.
+
+    Compliance is `score <= threshold`, equivalently an integer comparison of missed and
+    allowed voxels; no mask and no float rate decides it. Where units own several cases
+    one case of each is drawn, so that the exact law of compliance applies.
+
+    Args:
+        calibration: Thresholds, and how to read the maps.
+        cohort: Cases with references, not used for calibration.
+        engine: `host` and `device` give the same counts.
+        threads: Reader threads.
+        seed: Of the draw of one case a unit.
+        allow_missing: Leave out cases that fail, and record them.
+        on_case: Called once a case, for progress.
+
+    Raises:
+        ExceptionGroup: Cases failed; one exception each.
+        ValueError: No case was left to count.
+    """
+    definition = ScoreDefinition.from_json(calibration.score_definition)
+
+    def load(case, buffers):
+        check_map_kind(read_header(case.probs), definition)
+        return load_case(case, definition, buffers)
+
+    def batch_fn(engine, probs, labels, valid, regions):
+        return _columns(engine, probs, labels, valid, regions, calibration)
+
+    results: dict[Any, Any] = {}
+    failures: dict[Any, Exception] = {}
+    outcomes = stream_rows(
+        cohort.cases, load, batch_fn, resolve_engine(engine), threads=threads
+    )
+    for case, result, error in outcomes:
+        on_case()
+        if error is not None or result is None:
+            failures[case] = error or ValueError("no result")
+        else:
+            results[case] = result
+    if failures and not allow_missing:
+        raise ExceptionGroup(
+            f"{len(failures)} of {len(cohort.cases)} cases failed",
+            [ValueError(f"case {c.case_id}: {e}") for c, e in failures.items()],
+        )
+    rows = [
+        {
+            "case_id": case.case_id,
+            "region": region.name,
+            "unit": case.unit,
+            "group": case.group,
+            "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
+            **columns,
+        }
+        for case in cohort.cases
+        if case in results
+        for region, columns in results[case].rows
+    ]
+    excluded = dict(cohort.excluded)
+    if failures:
+        excluded["failed"] = tuple(case.case_id for case in failures)
+    return summarise(calibration, rows, excluded, seed)
+
+
+def summarise(
+    calibration: Calibration,
+    rows: list[dict[str, Any]],
+    excluded: dict[str, tuple[str, ...]],
+    seed: int,
+) -> Evaluation:
+    """Turn counts per case into per-case metrics and the summary."""
+    if not rows:
+        raise ValueError("no case could be evaluated")
+    regions, cases = [], []
+    for threshold in calibration.thresholds:
+        mine = [row for row in rows if row["region"] == threshold.region]
+        if mine:
+            result, table = _evaluate_region(calibration, threshold, mine, seed)
+            regions.append(result)
+            cases.extend(table)
+    known = set(calibration.unit_digests)
+    units = {row["unit"] for row in rows}
+    n_reused = len(known & set(unit_digests(units)))
+    summary = {
+        "schema": 1,
+        "calibration_digest": calibration.digest,
+        "method": calibration.method,
+        "alpha": calibration.alpha,
+        "delta": calibration.delta,
+        "statement": calibration.statement,
+        "n_cases": len({row["case_id"] for row in rows}),
+        "n_units": len(units),
+        "n_units_seen_in_calibration": n_reused,
+        "held_out": n_reused == 0,
+        "seed": seed,
+        "excluded": {why: list(ids) for why, ids in excluded.items()},
+        "results": regions,
+    }
+    return Evaluation(summary, cases)
+
+
+def _columns(engine, probs, labels, valid, regions, calibration) -> dict[str, Any]:
+    """Counts and critical probability of a batch, at each region's own cut."""
+    thresholds = [calibration.threshold_of(region.name) for region in regions]
+    cuts = np.full((len(probs), 2), FIXED_CUT, np.float32)
+    cuts[: len(regions), 0] = [t.probability for t in thresholds]
+    tolerance = calibration.thresholds[0].tolerance
+    critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
+    sizes = engine.ops.sizes(labels, valid=valid)
+    overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
+    return {
+        "n_voxels": np.asarray(sizes.n_voxels),
+        "n_foreground": np.asarray(sizes.n_foreground),
+        "critical_probability": np.asarray(critical)[:, 0],
+        "n_predicted": np.asarray(overlap.n_predicted),
+        "n_true_positive": np.asarray(overlap.n_true_positive),
+    }
+
+
+def _evaluate_region(
+    calibration: Calibration, threshold: Threshold, rows: list[dict[str, Any]], seed: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    scores = 0.0 - column["critical_probability"]
+    n_foreground = column["n_foreground"]
+    counted = np.ones(len(rows), bool)
+    if calibration.options["empty"] == "exclude":
+        counted = n_foreground > 0
+    n_empty = int(np.count_nonzero(n_foreground == 0))
+    counted &= draw_one_per_unit(column["case_id"], column["unit"], counted, seed)
+    if not counted.any():
+        raise ValueError(f"region {threshold.region}: all references are empty")
+    allowed = allowed_misses(n_foreground, *tolerance_terms([threshold.tolerance]))
+    result = {
+        "region": threshold.region,
+        "tolerance": threshold.tolerance,
+        "n_counted": int(counted.sum()),
+        "n_empty_reference": n_empty,
+        "n_calibration_units": threshold.n_units,
+        "rank": threshold.rank,
+        "expected_ecr": min(1.0, threshold.rank / (threshold.n_units + 1)),
+        "ecr_band": [_band(threshold, int(counted.sum()), level) for level in BAND_LEVELS],
+    }
+    table = [
+        {
+            "case_id": row["case_id"],
+            "region": row["region"],
+            "unit": row["unit"],
+            "group": row["group"],
+            "counted": bool(counted[i]),
+            "n_voxels": row["n_voxels"],
+            "n_foreground": row["n_foreground"],
+            "critical_probability": row["critical_probability"],
+            "score": float(scores[i]),
+        }
+        for i, row in enumerate(rows)
+    ]
+    for k, (name, cut) in enumerate(
+        [("calibrated", threshold.probability), ("fixed", FIXED_CUT)]
+    ):
+        hits = column["n_true_positive"][:, k]
+        metrics = case_metrics(
+            column["n_voxels"],
+            n_foreground,
+            column["n_predicted"][:, k],
+            hits,
+            column["voxel_volume_ml"].astype(float),
+        )
+        if name == "calibrated":
+            complies = scores <= threshold.value
+        else:
+            complies = n_foreground - hits <= allowed
+        result[name] = _summary_at(cut, complies[counted], metrics, counted)
+        for i, row in enumerate(table):
+            row[f"{name}_complies"] = bool(complies[i])
+            row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
+    return result, table
+
+
+def _summary_at(cut, complies, metrics, counted) -> dict[str, Any]:
+    fnr = metrics.fnr[counted]
+    means = {
+        name: _mean(getattr(metrics, name)[counted])
+        for name in ("fpr", "pc", "dice", "volume_ml")
+    }
+    return {
+        "probability_threshold": float(cut) if np.isfinite(cut) else None,
+        "ecr": float(complies.mean()),
+        "n_compliant": int(complies.sum()),
+        "fnr_mean": float(fnr.mean()),
+        "fnr_sd": float(fnr.std(ddof=1)) if fnr.size > 1 else None,
+        "p_fnr": float((fnr == 1).mean()),
+        **means,
+        "fnr_histogram": {
+            "edges": _HISTOGRAM_EDGES.tolist(),
+            "counts": np.histogram(fnr, _HISTOGRAM_EDGES)[0].tolist(),
+        },
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Mean over the cases a metric applies to; None where it applies to none."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else None
+
+
+def _band(threshold: Threshold, n_new: int, level: float) -> dict[str, float]:
+    low, high = compliance_band(threshold.n_units, threshold.rank, n_new, level)
+    return {"level": level, "low": low, "high": high}

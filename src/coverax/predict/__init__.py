@@ -1,0 +1,5 @@
+"""Calibrated thresholds to masks to files."""
+
+from coverax.predict.masks import threshold_mask as threshold_mask
+from coverax.predict.write import check_map_kind as check_map_kind
+from coverax.predict.write import predict_folder as predict_folder

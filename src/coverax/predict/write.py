@@ -1,0 +1,183 @@
+"""Thresholds to mask files, in the geometry of the maps."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from coverax import __version__
+from coverax.calibrate import Calibration, Status
+from coverax.files import check_output_folder, publish_json
+from coverax.predict.masks import threshold_mask
+from coverax.scores import ScoreDefinition
+from coverax.stream import map_cases
+from coverax.volumes import NiftiFile, read_header, read_probs, write_mask
+
+_MARKER = "calibration.digest"
+
+
+class _Job(NamedTuple):
+    case_id: str
+    path: Path
+
+
+def predict_folder(
+    calibration: Calibration,
+    maps: Mapping[str, Path],
+    output: Path,
+    *,
+    threads: int | None = None,
+    resume: bool = False,
+    allow_missing: bool = False,
+    allow_vacuous: bool = False,
+    on_case: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Write the mask of every map, and a JSON sidecar that carries the guarantee.
+
+    The folder appears when it is complete: masks are collected in `OUTPUT.partial` and
+    renamed at the end, so a reader never meets half a cohort.
+
+    Args:
+        calibration: Thresholds and the definition of the maps they were made for.
+        maps: Case id to map.
+        output: A new folder, or an empty one.
+        threads: Cases at a time.
+        resume: Keep the finished masks of an interrupted run of the same calibration.
+        allow_missing: Publish without the maps that failed.
+        allow_vacuous: Write whole volumes where no guarantee can be given.
+        on_case: Called once a case, for progress.
+
+    Returns:
+        Number of cases written, and the failed ones by case id.
+
+    Raises:
+        FileExistsError: `output` holds something already.
+        ExceptionGroup: Maps failed; one exception each, naming case and file.
+        ValueError: The calibration gives no guarantee.
+    """
+    if not allow_vacuous:
+        calibration.raise_if_bad()
+    check_output_folder(output)
+    partial = _prepare(output, calibration.digest, resume)
+    definition = ScoreDefinition.from_json(calibration.score_definition)
+
+    def write_one(job: _Job) -> None:
+        if not (partial / f"{job.case_id}.json").exists():
+            _write_case(calibration, definition, job, partial)
+
+    failures: dict[str, str] = {}
+    jobs = [_Job(case_id, path) for case_id, path in sorted(maps.items())]
+    for job, _, error in map_cases(write_one, jobs, threads=threads):
+        on_case()
+        if error is not None:
+            failures[job.case_id] = str(error)
+    if failures and not (allow_missing and len(failures) < len(jobs)):
+        raise ExceptionGroup(
+            f"{len(failures)} of {len(jobs)} cases failed",
+            [ValueError(f"case {case_id}: {why}") for case_id, why in failures.items()],
+        )
+    (partial / _MARKER).unlink()
+    if output.exists():
+        output.rmdir()
+    os.replace(partial, output)
+    return {"n_cases": len(jobs) - len(failures), "failed": failures}
+
+
+def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
+    """Refuse a map of another kind than the calibration was made for.
+
+    Raises:
+        ValueError: It has another number of channels, or is quantised otherwise.
+    """
+    kind = definition.map_kind
+    if kind is None:
+        return
+    n_channels = file.n_channels if file.has_channel_axis else 0
+    if n_channels != kind.n_channels:
+        raise ValueError(
+            f"{file.path}: the calibration is for maps with "
+            f"{_channels(kind.n_channels)}, this one has {_channels(n_channels)}"
+        )
+    if file.storage not in kind.storages:
+        raise ValueError(
+            f"{file.path}: values are stored as {file.storage}, the calibration is for "
+            f"{' or '.join(kind.storages)}; other rounding is another score"
+        )
+
+
+def _channels(n: int) -> str:
+    return f"{n} channels" if n else "no class axis"
+
+
+def _prepare(output: Path, digest: str, resume: bool) -> Path:
+    """Make the partial folder, or take over the one of an interrupted run."""
+    partial = output.with_name(f"{output.name}.partial")
+    marker = partial / _MARKER
+    if partial.exists():
+        if not marker.is_file():
+            raise FileExistsError(f"{partial} exists and is not an interrupted run")
+        if resume and marker.read_text(encoding="utf-8") != digest:
+            raise ValueError(
+                f"{partial} was written with another calibration; run without --resume"
+            )
+        if not resume:
+            shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    marker.write_text(digest, encoding="utf-8")
+    return partial
+
+
+def _write_case(
+    calibration: Calibration, definition: ScoreDefinition, job: _Job, folder: Path
+) -> None:
+    check_map_kind(read_header(job.path), definition)
+    channels = definition.channels
+    prob_map = read_probs(
+        job.path,
+        channels=channels,
+        logits=definition.logits,
+        allow_overshoot=definition.allow_overshoot,
+    )
+    grid = prob_map.file.grid
+    entries = []
+    for region in definition.regions:
+        threshold = calibration.threshold_of(region.name)
+        mask = threshold_mask(
+            prob_map.probs[channels.index(region.channel)], threshold.probability
+        )
+        alone = len(definition.regions) == 1
+        name = f"{job.case_id}.nii.gz" if alone else f"{job.case_id}_{region.name}.nii.gz"
+        write_mask(folder / name, mask.reshape(grid.shape, order="F"), prob_map.file)
+        n_predicted = int(np.count_nonzero(mask))
+        entries.append(
+            {
+                "region": region.name,
+                "mask": name,
+                "tolerance": threshold.tolerance,
+                "probability_threshold": {
+                    "value": threshold.probability
+                    if np.isfinite(threshold.probability)
+                    else None,
+                    "hex": threshold.probability.hex(),
+                },
+                "status": threshold.status.name,
+                "whole_volume": n_predicted == mask.size,
+                "n_predicted": n_predicted,
+                "volume_ml": n_predicted * grid.voxel_volume_ml,
+            }
+        )
+    sidecar = {
+        "coverax": __version__,
+        "case_id": job.case_id,
+        "calibration_digest": calibration.digest,
+        "method": calibration.method,
+        "alpha": calibration.alpha,
+        "delta": calibration.delta,
+        "guarantee": calibration.status == Status.OK,
+        "statement": calibration.statement,
+        "masks": entries,
+    }
+    publish_json(folder / f"{job.case_id}.json", sidecar)  # last: it marks the case done
