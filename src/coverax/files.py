@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ def publish_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def publish_json(path: Path, content: Any) -> None:
@@ -29,7 +28,9 @@ def check_output_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         if any(folder.iterdir()):
-            raise FileExistsError(f"{folder} exists and is not empty; name a new folder")
+            raise FileExistsError(
+                f"{folder} exists and is not empty; name a new folder"
+            )
     elif folder.exists():
         raise FileExistsError(f"{folder} exists and is not a folder")
 

@@ -59,7 +59,9 @@ def tolerance_terms(tolerances: Sequence[Level]) -> tuple[np.ndarray, np.ndarray
 
 def _plain(values):
     # Fractions and strings must not become floats on their way through NumPy.
-    return np.array(values, dtype=object) if isinstance(values, list | tuple) else values
+    return (
+        np.array(values, dtype=object) if isinstance(values, list | tuple) else values
+    )
 
 
 def allowed_misses(n_foreground, numerators, denominators):

@@ -198,5 +198,7 @@ def _statement(
                 "whole volume: too many lesions have voxels the model gives 0. "
             )
         elif math.isinf(t.value):
-            text += f"Region {t.region}: the mask is empty (empty references dominate). "
+            text += (
+                f"Region {t.region}: the mask is empty (empty references dominate). "
+            )
     return text.strip()

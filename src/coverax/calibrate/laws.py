@@ -33,9 +33,7 @@ def compliance_pmf(n: int, rank: int, n_new: int) -> Float[np.ndarray, " counts"
     if rank > n:
         return (counts == n_new).astype(float)
     a, b = rank, n + 1 - rank
-    log_choose = (
-        gammaln(n_new + 1) - gammaln(counts + 1) - gammaln(n_new - counts + 1)
-    )
+    log_choose = gammaln(n_new + 1) - gammaln(counts + 1) - gammaln(n_new - counts + 1)
     return np.exp(log_choose + betaln(counts + a, n_new - counts + b) - betaln(a, b))
 
 

@@ -49,7 +49,9 @@ def rank_threshold(scores: Num[np.ndarray, " units"], rank: int) -> float:
         raise ValueError(f"expected one score a unit, got shape {scores.shape}")
     n_nan = int(np.count_nonzero(np.isnan(scores)))
     if n_nan:
-        raise ValueError(f"{n_nan} scores are NaN, the first at {np.isnan(scores).argmax()}")
+        raise ValueError(
+            f"{n_nan} scores are NaN, the first at {np.isnan(scores).argmax()}"
+        )
     if rank > scores.size:
         return math.inf
     return float(np.partition(scores, rank - 1)[rank - 1])

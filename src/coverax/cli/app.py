@@ -35,7 +35,11 @@ def _print_version(wanted: bool) -> None:
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
     version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Show the version.",
     ),
 ) -> None:
     del version

@@ -1,6 +1,6 @@
 """`coverax calibrate`: a score table to thresholds with a guarantee."""
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +18,13 @@ from coverax.cli.common import (
 NAME = "calibrate"
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """Which guarantee."""
 
     FNR = "fnr"
 
 
-class Empty(str, Enum):
+class Empty(StrEnum):
     """What an empty reference does."""
 
     EXCLUDE = "exclude"
@@ -32,18 +32,26 @@ class Empty(str, Enum):
     REFUSE = "refuse"
 
 
-class PerUnit(str, Enum):
+class PerUnit(StrEnum):
     """How a unit with several cases counts."""
 
     ONE = "one"
 
 
 def command(
-    scores: Annotated[Path, typer.Argument(help="scores.parquet of the calibration cohort.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="calibration.json to write.")],
+    scores: Annotated[
+        Path, typer.Argument(help="scores.parquet of the calibration cohort.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="calibration.json to write.")
+    ],
     alpha: Annotated[
         str,
-        typer.Option(parser=parse_alpha, metavar="LEVEL", help="Tolerated miscoverage, in (0, 1)."),
+        typer.Option(
+            parser=parse_alpha,
+            metavar="LEVEL",
+            help="Tolerated miscoverage, in (0, 1).",
+        ),
     ],
     method: Annotated[Method, typer.Option(help="Which guarantee.")] = Method.FNR,
     tolerance: Annotated[
@@ -94,10 +102,18 @@ def command(
         print_json(calibration.to_json())
         return
     for t in calibration.thresholds:
-        cut = f"probability >= {t.probability:.6g}" if t.status == Status.OK else "everything"
-        note(f"region {t.region}: {cut} (rank {t.rank} of {t.n_units} units, {t.status.name})")
+        cut = (
+            f"probability >= {t.probability:.6g}"
+            if t.status == Status.OK
+            else "everything"
+        )
+        note(
+            f"region {t.region}: {cut} (rank {t.rank} of {t.n_units} units, {t.status.name})"
+        )
         if t.n_tied > 1:
-            note(f"region {t.region}: {t.n_tied} units tie at the threshold: over-covers")
+            note(
+                f"region {t.region}: {t.n_tied} units tie at the threshold: over-covers"
+            )
     for why, ids in calibration.excluded.items():
         note(f"left out ({why}): {len(ids)} cases")
     note(calibration.statement)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from coverax.volumes import Cohort
 
 
-class EngineOption(str, Enum):
+class EngineOption(StrEnum):
     """Where batches are computed."""
 
     AUTO = "auto"
@@ -26,7 +26,8 @@ class EngineOption(str, Enum):
 
 
 ProbsDir = Annotated[
-    Path | None, typer.Option("--probs", help="Folder of probability maps (.nii, .nii.gz).")
+    Path | None,
+    typer.Option("--probs", help="Folder of probability maps (.nii, .nii.gz)."),
 ]
 LabelsDir = Annotated[
     Path | None, typer.Option("--labels", help="Folder of references, matched by stem.")
@@ -36,20 +37,30 @@ CohortFile = Annotated[
 ]
 EngineChoice = Annotated[
     EngineOption,
-    typer.Option("--engine", help="Same results; auto takes the device if it is a GPU or TPU."),
+    typer.Option(
+        "--engine", help="Same results; auto takes the device if it is a GPU or TPU."
+    ),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Cases at a time; all cores by default.")
+    int | None,
+    typer.Option("--threads", min=1, help="Cases at a time; all cores by default."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Keep finished cases of an earlier run.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Keep finished cases of an earlier run.")
+]
 AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Publish without failing cases; record them.")
+    bool,
+    typer.Option("--allow-missing", help="Publish without failing cases; record them."),
 ]
 AllowVacuous = Annotated[
     bool,
-    typer.Option("--allow-vacuous", help="Accept a threshold that means the whole volume."),
+    typer.Option(
+        "--allow-vacuous", help="Accept a threshold that means the whole volume."
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result object on stdout.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result object on stdout.")
+]
 
 
 def parse_alpha(value: str) -> str:
@@ -133,7 +144,9 @@ def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
             last = now
             rate = done / max(1e-9, now - started)
             left = (total - done) / rate
-            sys.stderr.write(f"{label}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left\n")
+            sys.stderr.write(
+                f"{label}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left\n"
+            )
 
     yield advance
 

@@ -23,10 +23,14 @@ NAME = "demo"
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="New folder.")],
     alpha: Annotated[
-        str, typer.Option(parser=parse_alpha, metavar="LEVEL", help="Tolerated miscoverage.")
+        str,
+        typer.Option(
+            parser=parse_alpha, metavar="LEVEL", help="Tolerated miscoverage."
+        ),
     ] = "0.1",
     tolerance: Annotated[
-        str, typer.Option(parser=parse_tolerance, metavar="SHARE", help="Tolerated FNR.")
+        str,
+        typer.Option(parser=parse_tolerance, metavar="SHARE", help="Tolerated FNR."),
     ] = "0.1",
     seed: Annotated[int, typer.Option(min=0, help="Of the split of patients.")] = 0,
     engine: EngineChoice = EngineOption.AUTO,

@@ -25,7 +25,9 @@ NAME = "evaluate"
 
 def command(
     calibration: Annotated[Path, typer.Argument(help="calibration.json.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="New folder for results.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="New folder for results.")
+    ],
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,

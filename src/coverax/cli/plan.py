@@ -14,7 +14,11 @@ _QUANTILES = (0.05, 0.5, 0.95)
 def command(
     alpha: Annotated[
         str,
-        typer.Option(parser=parse_alpha, metavar="LEVEL", help="Tolerated miscoverage, in (0, 1)."),
+        typer.Option(
+            parser=parse_alpha,
+            metavar="LEVEL",
+            help="Tolerated miscoverage, in (0, 1).",
+        ),
     ],
     delta: Annotated[
         str | None,
@@ -25,7 +29,8 @@ def command(
         ),
     ] = None,
     n: Annotated[
-        list[int] | None, typer.Option("-n", min=1, help="Numbers of units to show; repeat.")
+        list[int] | None,
+        typer.Option("-n", min=1, help="Numbers of units to show; repeat."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +58,12 @@ def _row(n: int, alpha: str, delta: str | None) -> dict:
 
     def law(rank: int) -> dict:
         if rank > n:
-            return {"rank": rank, "feasible": False, "coverage": None, "quantiles": None}
+            return {
+                "rank": rank,
+                "feasible": False,
+                "coverage": None,
+                "quantiles": None,
+            }
         spread = coverage_quantiles(n, rank, np.array(_QUANTILES))
         return {
             "rank": rank,
@@ -74,7 +84,9 @@ def _show(result: dict) -> None:
 
     console = Console()
     alpha, delta = result["alpha"], result["delta"]
-    console.print(f"alpha {alpha}: at least {result['n_needed']} units for any threshold")
+    console.print(
+        f"alpha {alpha}: at least {result['n_needed']} units for any threshold"
+    )
     kinds = {"marginal": f"coverage {1 - alpha:g} on average"}
     if delta is not None:
         console.print(
@@ -94,4 +106,6 @@ def _show(result: dict) -> None:
             )
             table.add_row(str(row["n"]), str(law["rank"]), *cells)
         console.print(table)
-    console.print("Columns: coverage of new cases over calibration sets (i.i.d. units).")
+    console.print(
+        "Columns: coverage of new cases over calibration sets (i.i.d. units)."
+    )

@@ -22,7 +22,9 @@ NAME = "predict"
 def command(
     calibration: Annotated[Path, typer.Argument(help="calibration.json.")],
     probs: Annotated[Path, typer.Option("--probs", help="Folder of probability maps.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="New folder for masks.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="New folder for masks.")
+    ],
     threads: Threads = None,
     resume: Resume = False,
     allow_missing: AllowMissing = False,

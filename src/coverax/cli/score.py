@@ -26,7 +26,9 @@ NAME = "score"
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="scores.parquet to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="scores.parquet to write.")
+    ],
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
@@ -51,7 +53,9 @@ def command(
     logits: Annotated[bool, typer.Option("--logits", help="Maps hold logits.")] = False,
     allow_overshoot: Annotated[
         bool,
-        typer.Option("--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."),
+        typer.Option(
+            "--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."
+        ),
     ] = False,
     engine: EngineChoice = EngineOption.AUTO,
     threads: Threads = None,
@@ -93,7 +97,9 @@ def command(
         published = True
     finally:
         if not published and journal.records:
-            note(f"{len(journal.records)} finished cases are kept; fix and use --resume")
+            note(
+                f"{len(journal.records)} finished cases are kept; fix and use --resume"
+            )
         journal.close(keep=not published)
     empty = int((table.column("n_foreground") == 0).sum())
     zero = int((table.column("min_foreground_probability") == 0).sum())

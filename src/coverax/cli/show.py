@@ -34,7 +34,9 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
     from rich.table import Table
 
     tolerance = result["tolerance"]
-    table = Table(title=f"{result['region']}, alpha {summary['alpha']}", title_justify="left")
+    table = Table(
+        title=f"{result['region']}, alpha {summary['alpha']}", title_justify="left"
+    )
     table.add_column("")
     for name in ("calibrated", "fixed"):
         cut = result[name]["probability_threshold"]
@@ -53,7 +55,10 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
     for label, key, form in rows:
         values = [result[name][key] for name in ("calibrated", "fixed")]
         table.add_row(label, *["-" if v is None else form.format(v) for v in values])
-    bars = [_bars(result[name]["fnr_histogram"]["counts"]) for name in ("calibrated", "fixed")]
+    bars = [
+        _bars(result[name]["fnr_histogram"]["counts"])
+        for name in ("calibrated", "fixed")
+    ]
     table.add_row("FNR of cases, 0 to 1", *bars)
     return table
 

@@ -44,7 +44,13 @@ def write_nodules(
         for kind, array in (("probs", probs), ("labels", mask)):
             _save(folder / kind / f"{case_id}.nii.gz", array, spacing_mm)
         rows.append(
-            [case_id, f"probs/{case_id}.nii.gz", f"labels/{case_id}.nii.gz", unit, group]
+            [
+                case_id,
+                f"probs/{case_id}.nii.gz",
+                f"labels/{case_id}.nii.gz",
+                unit,
+                group,
+            ]
         )
         on_case()
     path = folder / csv_name
@@ -64,7 +70,14 @@ def _nodules(indices: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         reference = outlines.pop(i % N_RATERS)
         group = "thin" if spacing_mm[2] <= 1.5 else "thick"
         probs = _panel(outlines, spacing_mm)
-        yield f"nodule_{i:04d}", probs, reference, spacing_mm, packed["patient"][i], group
+        yield (
+            f"nodule_{i:04d}",
+            probs,
+            reference,
+            spacing_mm,
+            packed["patient"][i],
+            group,
+        )
 
 
 def _panel(outlines: list[np.ndarray], spacing_mm: np.ndarray) -> np.ndarray:

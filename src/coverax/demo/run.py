@@ -70,6 +70,8 @@ def run_demo(
     with progress("Predicting", len(maps)) as on_case:
         predict_folder(calibration, maps, output / "masks", on_case=on_case)
     with progress("Evaluating", len(heldout.cases)) as on_case:
-        evaluation = evaluate_cohort(calibration, heldout, engine=engine, on_case=on_case)
+        evaluation = evaluate_cohort(
+            calibration, heldout, engine=engine, on_case=on_case
+        )
     write_evaluation(evaluation, output / "evaluation")
     return DemoResult(calibration, evaluation)

@@ -17,8 +17,10 @@ from coverax.evaluate.metrics import case_metrics
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
+    Engine,
     EngineName,
     ScoreDefinition,
+    ViewBatch,
     load_case,
     resolve_engine,
     stream_rows,
@@ -78,8 +80,8 @@ def evaluate_cohort(
         check_map_kind(read_header(case.probs), definition)
         return load_case(case, definition, buffers)
 
-    def batch_fn(engine, probs, labels, valid, regions):
-        return _columns(engine, probs, labels, valid, regions, calibration)
+    def batch_fn(engine: Engine, batch: ViewBatch):
+        return _columns(engine, batch, calibration)
 
     results: dict[Any, Any] = {}
     failures: dict[Any, Exception] = {}
@@ -153,11 +155,15 @@ def summarise(
     return Evaluation(summary, cases)
 
 
-def _columns(engine, probs, labels, valid, regions, calibration) -> dict[str, Any]:
+def _columns(
+    engine: Engine, batch: ViewBatch, calibration: Calibration
+) -> dict[str, np.ndarray]:
     """Counts and critical probability of a batch, at each region's own cut."""
-    thresholds = [calibration.threshold_of(region.name) for region in regions]
+    probs, labels, valid, views = batch
     cuts = np.full((len(probs), 2), FIXED_CUT, np.float32)
-    cuts[: len(regions), 0] = [t.probability for t in thresholds]
+    cuts[: len(views), 0] = [
+        calibration.threshold_of(view.region.name).probability for view in views
+    ]
     tolerance = calibration.thresholds[0].tolerance
     critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
     sizes = engine.ops.sizes(labels, valid=valid)
@@ -172,7 +178,10 @@ def _columns(engine, probs, labels, valid, regions, calibration) -> dict[str, An
 
 
 def _evaluate_region(
-    calibration: Calibration, threshold: Threshold, rows: list[dict[str, Any]], seed: int
+    calibration: Calibration,
+    threshold: Threshold,
+    rows: list[dict[str, Any]],
+    seed: int,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     scores = 0.0 - column["critical_probability"]
@@ -193,7 +202,9 @@ def _evaluate_region(
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
         "expected_ecr": min(1.0, threshold.rank / (threshold.n_units + 1)),
-        "ecr_band": [_band(threshold, int(counted.sum()), level) for level in BAND_LEVELS],
+        "ecr_band": [
+            _band(threshold, int(counted.sum()), level) for level in BAND_LEVELS
+        ],
     }
     table = [
         {

@@ -37,11 +37,17 @@ def batch_size(bucket: int) -> int:
 def empty_batch(bucket: int) -> Batch:
     """A batch of a bucket's shape in which nothing is valid."""
     shape = (batch_size(bucket), bucket)
-    return Batch(np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, bool))
+    return Batch(
+        np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, bool)
+    )
 
 
 def fill_slot(
-    batch: Batch, slot: int, probs: np.ndarray, labels: np.ndarray, valid: np.ndarray | None
+    batch: Batch,
+    slot: int,
+    probs: np.ndarray,
+    labels: np.ndarray,
+    valid: np.ndarray | None,
 ) -> None:
     """Copy one flat case into a slot of a batch."""
     n = probs.size

@@ -28,7 +28,9 @@ def critical_probability(
     | Bool[np.ndarray, "batch *spatial"],
     tolerances: Sequence[Level] | np.ndarray,
     *,
-    valid: Bool[Array, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"] | None = None,
+    valid: Bool[Array, "batch *spatial"]
+    | Bool[np.ndarray, "batch *spatial"]
+    | None = None,
 ) -> Float[Array, "batch tolerances"]:
     """Largest cut at which each case misses at most a tolerated share of its foreground.
 
@@ -113,8 +115,12 @@ def _select(values, mask, ranks):
 
     def add_bit(step, answer):
         # XOR sets the bit; for the sign bit it turns the least key into 0.
-        candidate = answer ^ lax.shift_left(top, (int_type.bits - 1 - step).astype(keys.dtype))
-        below = jnp.stack([jnp.count_nonzero(keys < candidate[k]) for k in range(ranks.shape[0])])
+        candidate = answer ^ lax.shift_left(
+            top, (int_type.bits - 1 - step).astype(keys.dtype)
+        )
+        below = jnp.stack(
+            [jnp.count_nonzero(keys < candidate[k]) for k in range(ranks.shape[0])]
+        )
         return jnp.where(below < ranks, candidate, answer)
 
     start = jnp.full(ranks.shape, int_type.min, keys.dtype)

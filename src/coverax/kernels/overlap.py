@@ -23,7 +23,9 @@ class Overlap(NamedTuple):
 
 @jax.jit
 def sizes(
-    labels: Bool[Array, "batch voxels"], *, valid: Bool[Array, "batch voxels"] | None = None
+    labels: Bool[Array, "batch voxels"],
+    *,
+    valid: Bool[Array, "batch voxels"] | None = None,
 ) -> Sizes:
     """Count the voxels and the foreground voxels of each case."""
     if valid is None:

@@ -1,6 +1,5 @@
 """Thresholds to mask files, in the geometry of the maps."""
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -82,7 +81,7 @@ def predict_folder(
     (partial / _MARKER).unlink()
     if output.exists():
         output.rmdir()
-    os.replace(partial, output)
+    partial.replace(output)
     return {"n_cases": len(jobs) - len(failures), "failed": failures}
 
 
@@ -149,7 +148,9 @@ def _write_case(
             prob_map.probs[channels.index(region.channel)], threshold.probability
         )
         alone = len(definition.regions) == 1
-        name = f"{job.case_id}.nii.gz" if alone else f"{job.case_id}_{region.name}.nii.gz"
+        name = (
+            f"{job.case_id}.nii.gz" if alone else f"{job.case_id}_{region.name}.nii.gz"
+        )
         write_mask(folder / name, mask.reshape(grid.shape, order="F"), prob_map.file)
         n_predicted = int(np.count_nonzero(mask))
         entries.append(
@@ -180,4 +181,6 @@ def _write_case(
         "statement": calibration.statement,
         "masks": entries,
     }
-    publish_json(folder / f"{job.case_id}.json", sidecar)  # last: it marks the case done
+    publish_json(
+        folder / f"{job.case_id}.json", sidecar
+    )  # last: it marks the case done

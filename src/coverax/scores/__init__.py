@@ -1,5 +1,7 @@
 """Volumes to records to the score table; each case is read once."""
 
+from coverax.scores.batch import View as View
+from coverax.scores.batch import ViewBatch as ViewBatch
 from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
 from coverax.scores.definition import MapKind as MapKind

@@ -1,16 +1,16 @@
 """From files, or arrays in memory, to the score table."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from coverax.rational import Level
-from coverax.scores import fnr
+from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.definition import MapKind, ScoreDefinition, sorted_tolerances
 from coverax.scores.engine import Engine, EngineName, resolve_engine
-from coverax.scores.stream import CaseRows, Loaded, View, load_case, stream_rows
+from coverax.scores.families import all_columns
+from coverax.scores.stream import load_case, stream_rows
 from coverax.scores.table import ScoreTable
 from coverax.stream import Journal
 from coverax.volumes import FOREGROUND, Case, Cohort, Region
@@ -46,8 +46,8 @@ def score_cohort(
     """
     chosen = resolve_engine(engine)
 
-    def batch_fn(engine, probs, labels, valid, _keys):
-        return fnr.columns(engine, probs, labels, valid, definition)
+    def batch_fn(engine: Engine, batch: ViewBatch):
+        return all_columns(engine, batch, definition)
 
     records: dict[str, Any] = {}
     failures: dict[str, Exception] = {}
@@ -141,15 +141,26 @@ def score_arrays(
     if len(set(ids)) < n:
         raise ValueError("case_ids must differ")
     definition = ScoreDefinition(
-        regions=(Region(region, 0, (1,)),), tolerances=sorted_tolerances(list(tolerances))
+        regions=(Region(region, 0, (1,)),),
+        tolerances=sorted_tolerances(list(tolerances)),
     )
 
     def load(i: int, _buffers) -> Loaded:
-        facts = {"voxel_volume_ml": float(columns["voxel_volume_ml"][i]), "overshoot": 0.0}
-        return Loaded(facts, [_array_view(definition.regions[0], probs[i], labels[i], columns["valid"][i])])
+        facts = {
+            "voxel_volume_ml": float(columns["voxel_volume_ml"][i]),
+            "overshoot": 0.0,
+        }
+        return Loaded(
+            facts,
+            [
+                _array_view(
+                    definition.regions[0], probs[i], labels[i], columns["valid"][i]
+                )
+            ],
+        )
 
-    def batch_fn(engine: Engine, probs, labels, valid, _keys):
-        return fnr.columns(engine, probs, labels, valid, definition)
+    def batch_fn(engine: Engine, batch: ViewBatch):
+        return all_columns(engine, batch, definition)
 
     rows: dict[int, dict[str, Any]] = {}
     failures: dict[int, Exception] = {}
@@ -175,13 +186,16 @@ def score_arrays(
 
 def _array_view(region: Region, probs, labels, valid) -> View:
     probs, labels = np.asarray(probs), np.asarray(labels)
-    if labels.shape != probs.shape or (valid is not None and valid.shape != probs.shape):
+    if labels.shape != probs.shape or (
+        valid is not None and valid.shape != probs.shape
+    ):
         raise ValueError(f"labels have shape {labels.shape}, probs {probs.shape}")
     values = probs.astype(np.float32, copy=False).reshape(-1)
     if not (values.size and values.min() >= 0 and values.max() <= 1):
         raise ValueError("probabilities must lie in [0, 1] and not be NaN")
     mask = (labels != 0).reshape(-1)
-    return View(region, values, mask, None if valid is None else valid.reshape(-1) != 0)
+    counts = None if valid is None else np.asarray(valid).reshape(-1) != 0
+    return View(region, values, mask, counts, None)
 
 
 def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
@@ -213,7 +227,7 @@ def _fingerprint(case: Case) -> list[list[Any] | None]:
     out: list[list[Any] | None] = []
     for path in (case.probs, case.labels, case.valid):
         try:
-            stat = os.stat(path) if path else None
+            stat = path.stat() if path else None
         except OSError:
             stat = None
         out.append([str(path), stat.st_size, stat.st_mtime_ns] if stat else None)

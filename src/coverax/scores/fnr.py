@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from coverax.scores.batch import ViewBatch
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
 
@@ -21,19 +22,17 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
 
 
 def columns(
-    engine: Engine,
-    probs: np.ndarray,
-    labels: np.ndarray,
-    valid: np.ndarray | None,
-    definition: ScoreDefinition,
+    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
     """Compute the columns of a batch of flat cases."""
     # Tolerance 0 is the smallest foreground probability: no foreground voxel is missed.
     tolerances = (0.0, *definition.tolerances)
     critical = np.asarray(
-        engine.ops.critical_probability(probs, labels, tolerances, valid=valid)
+        engine.ops.critical_probability(
+            batch.probs, batch.labels, tolerances, valid=batch.valid
+        )
     )
-    sizes = engine.ops.sizes(labels, valid=valid)
+    sizes = engine.ops.sizes(batch.labels, valid=batch.valid)
     names = [MIN_FOREGROUND, *map(column_name, definition.tolerances)]
     return {
         "n_voxels": np.asarray(sizes.n_voxels),

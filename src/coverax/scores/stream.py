@@ -8,10 +8,11 @@ constant in the number of cases.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
 from coverax.stream import Outcome, map_cases
@@ -33,38 +34,13 @@ C = TypeVar("C")
 _MAX_OPEN_BATCHES = 4
 
 
-class View(NamedTuple):
-    """One region of one case as flat arrays; `key` is what the rows are told of it."""
-
-    key: Any
-    probs: np.ndarray
-    labels: np.ndarray
-    valid: np.ndarray | None
-
-
-class Loaded(NamedTuple):
-    """A case in memory: its views, and facts that hold for all of them."""
-
-    facts: dict[str, Any]
-    views: list[View]
-
-
-# (engine, probs [batch, voxels], labels, valid, keys) -> columns [batch]; keys may be
-# fewer than the batch: the slots behind them are padding.
-BatchFn = Callable[
-    [Engine, np.ndarray, np.ndarray, np.ndarray | None, list[Any]], dict[str, np.ndarray]
-]
-
-
-class CaseRows(NamedTuple):
-    """Facts of a case, and one row of columns per view, each with its key."""
-
-    facts: dict[str, Any]
-    rows: list[tuple[Any, dict[str, Any]]]
+BatchFn = Callable[[Engine, ViewBatch], dict[str, np.ndarray]]
 
 
 def load_case(
-    case: Case, definition: ScoreDefinition, buffers: tuple[Buffer, Buffer] | None = None
+    case: Case,
+    definition: ScoreDefinition,
+    buffers: tuple[Buffer, Buffer] | None = None,
 ) -> Loaded:
     """Read the files of a case and cut out its regions.
 
@@ -85,7 +61,11 @@ def load_case(
         buffer=probs_buffer,
     )
     file = prob_map.file
-    if file.has_channel_axis and definition.regions == (FOREGROUND,) and file.n_channels > 1:
+    if (
+        file.has_channel_axis
+        and definition.regions == (FOREGROUND,)
+        and file.n_channels > 1
+    ):
         raise ValueError(
             f"{case.probs} has {file.n_channels} channels; name a region with "
             "--region NAME=CHANNEL:LABEL"
@@ -101,7 +81,13 @@ def load_case(
         check_same_grid(file.grid, case.probs, mask_file.grid, case.valid)
         valid = mask if valid is None else valid & mask
     views = [
-        View(r, prob_map.probs[channels.index(r.channel)], _foreground(labels, r), valid)
+        View(
+            r,
+            prob_map.probs[channels.index(r.channel)],
+            _foreground(labels, r),
+            valid,
+            file.grid,
+        )
         for r in definition.regions
         if case.region in (None, r.name)
     ]
@@ -139,8 +125,8 @@ def stream_rows(
 
 def _score_alone(view: View, batch_fn: BatchFn, engine: Engine):
     valid = None if view.valid is None else view.valid[None]
-    columns = batch_fn(engine, view.probs[None], view.labels[None], valid, [view.key])
-    return view.key, _row(columns, 0)
+    batch = ViewBatch(view.probs[None], view.labels[None], valid, [view])
+    return view.region, _row(batch_fn(engine, batch), 0)
 
 
 def _through_batches(cases, load_fn, batch_fn, engine, threads):
@@ -153,11 +139,11 @@ def _through_batches(cases, load_fn, batch_fn, engine, threads):
     def run(bucket):
         batch, slots = open_batches.pop(bucket)
         clear_slots(batch, len(slots))
-        keys = [key for _, key in slots]
-        columns = batch_fn(engine, batch.probs, batch.labels, batch.valid, keys)
-        for slot, (number, key) in enumerate(slots):
+        views = [view for _, view in slots]
+        columns = batch_fn(engine, ViewBatch(*batch, views))
+        for slot, (number, view) in enumerate(slots):
             case, facts, rows, n_views = waiting[number]
-            rows.append((key, _row(columns, slot)))
+            rows.append((view.region, _row(columns, slot)))
             if len(rows) == n_views:
                 del waiting[number]
                 yield Outcome(case, CaseRows(facts, rows), None)
@@ -172,11 +158,13 @@ def _through_batches(cases, load_fn, batch_fn, engine, threads):
             bucket = bucket_size(view.probs.size)
             if bucket not in open_batches:
                 if len(open_batches) == _MAX_OPEN_BATCHES:
-                    yield from run(max(open_batches, key=lambda b: len(open_batches[b][1])))
+                    yield from run(
+                        max(open_batches, key=lambda b: len(open_batches[b][1]))
+                    )
                 open_batches[bucket] = (empty_batch(bucket), [])
             batch, slots = open_batches[bucket]
             fill_slot(batch, len(slots), view.probs, view.labels, view.valid)
-            slots.append((number, view.key))
+            slots.append((number, view))
             if len(slots) == len(batch.probs):
                 yield from run(bucket)
     for bucket in list(open_batches):

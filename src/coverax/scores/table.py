@@ -1,7 +1,6 @@
 """The score table: one row a case and region, everything later steps need."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from coverax import __version__
 from coverax.files import digest_ids
 from coverax.scores import fnr
 from coverax.scores.definition import ScoreDefinition
+from coverax.scores.families import all_fields
 
 SCHEMA = 1
 _KEY = b"coverax"
@@ -53,9 +53,11 @@ class ScoreTable:
         excluded: dict[str, tuple[str, ...]] | None = None,
     ) -> "ScoreTable":
         """Build a table from rows of plain values, in their order."""
-        fields = _CASE_FIELDS + fnr.fields(definition)
+        fields = _CASE_FIELDS + all_fields(definition)
         columns = {f.name: pa.array([r[f.name] for r in rows], f.type) for f in fields}
-        return cls(pa.table(columns, schema=pa.schema(fields)), definition, excluded or {})
+        return cls(
+            pa.table(columns, schema=pa.schema(fields)), definition, excluded or {}
+        )
 
     @property
     def tolerances(self) -> tuple[float, ...]:
@@ -98,9 +100,10 @@ class ScoreTable:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         pq.write_table(
-            self.rows.replace_schema_metadata({_KEY: json.dumps(meta).encode()}), temporary
+            self.rows.replace_schema_metadata({_KEY: json.dumps(meta).encode()}),
+            temporary,
         )
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def read_table(path: Path) -> ScoreTable:

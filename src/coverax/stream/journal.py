@@ -5,7 +5,6 @@ records mean; a journal of another meaning is not used. A torn last line is drop
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ class Journal:
         lines = [header] + [self._line(k, v) for k, v in self.records.items()]
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
         self._file = self.path.open("a", encoding="utf-8")
 
     def add(self, key: str, record: Any) -> None:

@@ -99,7 +99,9 @@ def match_folders(
     no_labels = sorted(probs.keys() - labels.keys())
     no_probs = sorted(labels.keys() - probs.keys())
     if (no_labels or no_probs) and not allow_missing:
-        lines = [f"{probs[s]} (case {s}): no reference in {labels_dir}" for s in no_labels]
+        lines = [
+            f"{probs[s]} (case {s}): no reference in {labels_dir}" for s in no_labels
+        ]
         lines += [f"{labels[s]} (case {s}): no map in {probs_dir}" for s in no_probs]
         raise ExceptionGroup(
             f"{len(lines)} files have no partner", [ValueError(line) for line in lines]
@@ -124,7 +126,9 @@ def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
     regions = parse_regions(specs)
     unknown = sorted(set(named) - {region.name for region in regions})
     if unknown:
-        raise ValueError(f"the cohort names region {', '.join(unknown)} without a --region")
+        raise ValueError(
+            f"the cohort names region {', '.join(unknown)} without a --region"
+        )
     return regions
 
 

@@ -6,7 +6,6 @@ same memory; fresh pages cost a quarter of the inflate time.
 """
 
 import io
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,7 +66,10 @@ class NiftiFile:
     def scale(self) -> tuple[float, float]:
         """Slope and intercept that turn stored into real values."""
         slope, intercept = self.header.get_slope_inter()
-        return (1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
+        return (
+            1.0 if slope is None else slope,
+            0.0 if intercept is None else intercept,
+        )
 
     @property
     def storage(self) -> str:
@@ -172,7 +174,7 @@ def _publish(path: Path, image: nib.Nifti1Image) -> None:
         data = igzip.compress(data, compresslevel=2, mtime=0)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(data)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 @contextmanager
@@ -232,9 +234,7 @@ def _described(path: Path, header: nib.Nifti1Header) -> NiftiFile:
     if len(shape) == 5 and shape[3] == 1:  # NIfTI vector images: x, y, z, 1, class
         shape = (*shape[:3], shape[4])
     if len(shape) not in (2, 3, 4) or min(shape) < 1:
-        raise ValueError(
-            f"{path}: expected axes x, y[, z[, class]], got shape {shape}"
-        )
+        raise ValueError(f"{path}: expected axes x, y[, z[, class]], got shape {shape}")
     affine = np.asarray(header.get_best_affine(), np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) == 0:
         raise ValueError(f"{path}: the affine is singular or not finite")

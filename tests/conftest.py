@@ -1,0 +1,41 @@
+"""Profiles and fixtures. coverax is not imported here: the type hook would miss it."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+from hypothesis import HealthCheck, settings
+
+# One rate of false alarms for the whole suite; a test with k cells uses this over k.
+FALSE_FAIL_RATE = 1e-6
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("COVERAX_TEST_PROFILE", "ci"))
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real cohorts beside the checkout; tests that need them skip without."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("the real cohorts (../shared/data) are not there")
+    return folder
+
+
+@pytest.fixture(params=["host", "device"])
+def engine(request) -> str:
+    """Both engines, one after the other."""
+    return request.param

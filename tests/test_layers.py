@@ -1,0 +1,106 @@
+"""The import rule of the design, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "coverax"
+
+# Layer -> coverax packages it may import. Root modules (rational, files) are for all.
+ALLOWED = {
+    "volumes": set(),
+    "stream": {"volumes"},
+    "kernels": set(),
+    "host": set(),
+    "calibrate": set(),
+    "losses": {"kernels"},
+    "scores": {"volumes", "stream", "kernels", "host"},
+    "predict": {"scores", "calibrate", "volumes", "stream"},
+    "evaluate": {"scores", "calibrate", "volumes", "stream", "predict"},
+    "validate": {"scores", "calibrate", "volumes", "stream"},
+    "reliability": {"scores", "calibrate", "volumes", "stream"},
+    "train": {"losses", "kernels", "volumes", "scores"},
+    "report": {"scores", "calibrate", "evaluate", "validate", "reliability"},
+    "demo": {"volumes", "scores", "calibrate", "predict", "evaluate"},
+}
+# Outside package -> the only places that may import it.
+ONLY_IN = {
+    "nibabel": {"volumes"},
+    "isal": {"volumes"},
+    "matplotlib": {"report"},
+    "dask": {"stream"},
+    "orbax": {"train"},
+    "flax": {"train"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+}
+# What the layers of tables and kernels may import from outside.
+OUTSIDE = {
+    "calibrate": {"numpy", "scipy", "jax", "jaxtyping"},
+    "kernels": {"numpy", "jax", "jaxtyping"},
+    "losses": {"numpy", "jax", "jaxtyping"},
+}
+ROOT_MODULES = {"rational", "files"}
+
+
+def imports_of(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules():
+    return [p for p in sorted(SOURCE.rglob("*.py")) if p.parent != SOURCE]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_layer_imports_only_what_lies_below_it(path):
+    layer = path.relative_to(SOURCE).parts[0]
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "coverax" and len(parts) > 1:
+            target = parts[1]
+            if target in ROOT_MODULES | {layer, "__version__"} or layer == "cli":
+                continue
+            assert target in ALLOWED[layer], f"{layer} imports {target}"
+        elif parts[0] in ONLY_IN:
+            assert layer in ONLY_IN[parts[0]], f"{parts[0]} imported in {layer}"
+
+
+@pytest.mark.parametrize("layer", sorted(OUTSIDE))
+def test_pure_layers_import_little_from_outside(layer):
+    import sys
+
+    for path in sorted((SOURCE / layer).rglob("*.py")):
+        for name in imports_of(path):
+            top = name.split(".")[0]
+            if top != "coverax" and top not in sys.stdlib_module_names:
+                assert top in OUTSIDE[layer], f"{path.name} imports {top}"
+
+
+def test_the_rule_catches_a_violation():
+    names = list(imports_of(SOURCE / "scores" / "compute.py"))
+    assert any(n.startswith("coverax.stream") for n in names)
+    assert "stream" in ALLOWED["scores"]
+    assert "scores" not in ALLOWED["kernels"]
+
+
+def test_cli_help_needs_no_jax():
+    """`import coverax.cli.app` pulls in no heavy package."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, coverax.cli.app; "
+        "print([m for m in ('jax','numpy','pyarrow','scipy','nibabel') if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(ast.literal_eval(out.stdout))
+    assert not loaded - {"numpy"}
