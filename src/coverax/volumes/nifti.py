@@ -15,13 +15,19 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
+from isal import igzip, igzip_lib
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from coverax.volumes.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
+# The stub of isal types its error as an instance.
+_DAMAGED: tuple[type[Exception], ...] = (
+    igzip.BadGzipFile,
+    igzip_lib.IsalError,  # pyright: ignore[reportAssignmentType]
+    zlib.error,
+)
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
 
@@ -188,7 +194,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             yield stream  # pyright: ignore[reportReturnType]
     except EOFError:
         raise ValueError(f"{path}: truncated gzip file") from None
-    except (igzip.BadGzipFile, igzip.IsalError, zlib.error) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path}: not a sound gzip file ({error})") from None
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder, expected a NIfTI file") from None
