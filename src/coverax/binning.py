@@ -4,6 +4,8 @@ import numpy as np
 
 # Interpolation overshoots [0, 1] a little; what lies further out is no probability.
 MARGIN = 1e-3
+# Accelerators take what lies below the normal floats for 0; so does every engine here.
+SMALLEST = np.float32(2.0**-126)
 
 
 def bin_edges(n_bins: int) -> np.ndarray:

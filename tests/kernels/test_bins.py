@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import SHARED
 from tests.oracles import bins as oracle
@@ -73,6 +73,7 @@ def test_edge_indices_of_the_reference_implementation(ops):
         assert np.count_nonzero(right != entry["idx_right_true"]) <= 2
 
 
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10_000),
     shape=st.sampled_from(SHAPES),
@@ -90,7 +91,7 @@ def test_hard_bins_equal_the_definition(seed, shape, kind, n_bins, masked):
     for i in range(shape[0]):
         keep = np.ones(shape[1:], bool) if valid is None else valid[i]
         count, sum_p, sum_y, sum_py = oracle.hard(p[i][keep], y[i][keep], n_bins)
-        zero = p[i][keep] == 0
+        zero = p[i][keep] < 2.0**-126
         for got in (on_host, on_device):
             np.testing.assert_array_equal(got.count[i], count)
             np.testing.assert_array_equal(got.sum_y[i], sum_y)
@@ -101,6 +102,7 @@ def test_hard_bins_equal_the_definition(seed, shape, kind, n_bins, masked):
             assert got.zero_sum_y[i] == (zero & y[i][keep]).sum()
 
 
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10_000),
     shape=st.sampled_from(SHAPES),

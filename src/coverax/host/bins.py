@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Num
 
 from coverax.binning import (
     MARGIN,
+    SMALLEST,
     bin_edges,
     check_shapes,
     low_scale,
@@ -70,9 +71,9 @@ def bin_statistics(
         refused[i] += n_bad
         keys = bin_index(values, n_bins) + mask * np.intp(n_bins)
         _tally(keys, n_keys, counts[i], [(values, sums[i])])
-        n_zero = values.size - np.count_nonzero(values)
-        if n_zero:
-            zeros[i] += n_zero, np.count_nonzero(mask[values == 0])
+        zero = values < SMALLEST
+        if zero.any():
+            zeros[i] += np.count_nonzero(zero), np.count_nonzero(zero & mask)
     count, sum_p = counts.sum(1), sums.sum(1)
     return BinStatistics(
         count=count[:, :n_bins] + count[:, n_bins:],
@@ -105,8 +106,8 @@ def soft_bin_statistics(
         keys = interval + mask * np.intp(n_bins + 1)
         _tally(keys, n_keys, sums[0, i], [(t, sums[1, i]), (t * t, sums[2, i])])
     by_outcome = sums.sum(2).reshape(3, len(probs), 2, n_bins + 1)
-    weight, sum_p = share_intervals(*by_outcome.sum(2), n_bins)
-    sum_y, _ = share_intervals(*by_outcome[:, :, 1], n_bins)
+    weight, sum_p = share_intervals(*by_outcome.sum(2), n_bins=n_bins)
+    sum_y, _ = share_intervals(*by_outcome[:, :, 1], n_bins=n_bins)
     return SoftBinStatistics(weight, sum_p, sum_y, refused)
 
 
@@ -123,15 +124,16 @@ def _blocks(probs, labels, valid) -> Iterator[tuple[int, np.ndarray, np.ndarray,
     """Case number, proper float32 values, reference, and how many were refused."""
     check_shapes(probs, labels, valid)
     shape = (len(probs), -1)
-    flat = [None if a is None else a.reshape(shape) for a in (probs, labels, valid)]
+    probs, labels = probs.reshape(shape), labels.reshape(shape)
+    valid = None if valid is None else valid.reshape(shape)
     for i in range(len(probs)):
-        for start in range(0, flat[0].shape[1], _BLOCK):
+        for start in range(0, probs.shape[1], _BLOCK):
             part = slice(start, start + _BLOCK)
-            values = flat[0][i, part].astype(np.float32, copy=False)
-            mask = flat[1][i, part]
+            values = probs[i, part].astype(np.float32, copy=False)
+            mask = labels[i, part]
             mask = mask if mask.dtype == bool else mask != 0
-            if flat[2] is not None:
-                values, mask = values[flat[2][i, part]], mask[flat[2][i, part]]
+            if valid is not None:
+                values, mask = values[valid[i, part]], mask[valid[i, part]]
             n_bad = 0
             # NaN fails both comparisons.
             if values.size and not (

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from coverax.binning import (
     MARGIN,
+    SMALLEST,
     bin_edges,
     check_shapes,
     low_scale,
@@ -35,7 +35,7 @@ class BinStatistics(NamedTuple):
         sum_p: Probabilities.
         sum_y: Foreground voxels.
         sum_py: Probabilities of the foreground voxels.
-        zero_count: Voxels of the first bin whose probability is exactly 0.
+        zero_count: Voxels of the first bin whose probability is 0 (below 2**-126).
         zero_sum_y: Foreground voxels among those.
         n_refused: Voxels left out because their value is NaN or no probability.
     """
@@ -118,8 +118,7 @@ def bin_statistics(
     keys = bin_index(values, n_bins) + n_bins * mask.astype(jnp.int32)
     keys = jnp.where(counts, keys, 2 * n_bins)
     n, (sums,) = keyed_sums(keys, (values,), 2 * n_bins, (_P_DIGITS,))
-    # By the bits: a comparison may take the smallest floats (denormal) for 0.
-    zero = counts & ((lax.bitcast_convert_type(values, jnp.int32) << 1) == 0)
+    zero = counts & (values < SMALLEST)
     return BinStatistics(
         count=n[:, :n_bins] + n[:, n_bins:],
         sum_p=sums[:, :n_bins] + sums[:, n_bins:],
@@ -174,8 +173,8 @@ def soft_bin_statistics(
         for x in (n, sum_t, sum_t2)
     ]
     both = [x[:, 0] + x[:, 1] for x in by_outcome]
-    weight, sum_p = share_intervals(*both, n_bins)
-    sum_y, _ = share_intervals(*[x[:, 1] for x in by_outcome], n_bins)
+    weight, sum_p = share_intervals(*both, n_bins=n_bins)
+    sum_y, _ = share_intervals(*[x[:, 1] for x in by_outcome], n_bins=n_bins)
     return SoftBinStatistics(weight, sum_p, sum_y, refused)
 
 

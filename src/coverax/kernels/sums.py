@@ -46,7 +46,10 @@ def keyed_sums(
     values = tuple(_chunked(jnp.pad(v, tail), chunk) for v in values)
 
     def scattered(keys, values):
-        return lax.map(lambda case: _scatter(*case, n_keys, n_digits), (keys, values))
+        def one_case(case):
+            return _scatter(case[0], case[1], n_keys, n_digits)
+
+        return lax.map(one_case, (keys, values))
 
     def reduced(keys, values):
         return _reduce(keys, values, n_keys, n_digits)
