@@ -19,7 +19,7 @@ ALLOWED = {
     "predict": {"scores", "calibrate", "volumes", "stream"},
     "evaluate": {"scores", "calibrate", "volumes", "stream", "predict"},
     "validate": {"scores", "calibrate", "volumes", "stream"},
-    "reliability": {"scores", "calibrate", "volumes", "stream"},
+    "reliability": {"scores", "calibrate", "volumes", "stream", "host"},
     "train": {"losses", "kernels", "volumes", "scores"},
     "report": {"scores", "calibrate", "evaluate", "validate", "reliability"},
     "demo": {"volumes", "scores", "calibrate", "predict", "evaluate"},

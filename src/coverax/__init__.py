@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from coverax import host as host
     from coverax import kernels as kernels
     from coverax import predict as predict
+    from coverax import reliability as reliability
     from coverax import scores as scores
     from coverax import volumes as volumes
 
@@ -21,6 +22,7 @@ __all__ = [
     "host",
     "kernels",
     "predict",
+    "reliability",
     "scores",
     "volumes",
 ]

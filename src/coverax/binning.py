@@ -6,6 +6,8 @@ import numpy as np
 MARGIN = 1e-3
 # Accelerators take what lies below the normal floats for 0; so does every engine here.
 SMALLEST = np.float32(2.0**-126)
+# The log loss of a voxel ends here: half a step of float32 below 1.
+LEAST_PROBABILITY = np.float32(2.0**-24)
 
 
 def bin_edges(n_bins: int) -> np.ndarray:

@@ -67,7 +67,7 @@ def bin_statistics(
     sums = np.zeros((len(probs), _LANES, n_keys))
     zeros = np.zeros((len(probs), 2), np.int64)
     refused = np.zeros(len(probs), np.int64)
-    for i, values, mask, n_bad in _blocks(probs, labels, valid):
+    for i, values, mask, n_bad in blocks(probs, labels, valid):
         refused[i] += n_bad
         keys = bin_index(values, n_bins) + mask * np.intp(n_bins)
         _tally(keys, n_keys, counts[i], [(values, sums[i])])
@@ -98,7 +98,7 @@ def soft_bin_statistics(
     n_keys = 2 * (n_bins + 1)
     sums = np.zeros((3, len(probs), _LANES, n_keys))
     refused = np.zeros(len(probs), np.int64)
-    for i, values, mask, n_bad in _blocks(probs, labels, valid):
+    for i, values, mask, n_bad in blocks(probs, labels, valid):
         refused[i] += n_bad
         position = np.clip(values, 0, 1).astype(np.float64) * n_bins + 0.5
         interval = position.astype(np.intp)
@@ -120,8 +120,8 @@ def _tally(keys, n_keys, counts, weighted) -> None:
         sums += np.bincount(keys, weights, minlength=n_slots).reshape(sums.shape)
 
 
-def _blocks(probs, labels, valid) -> Iterator[tuple[int, np.ndarray, np.ndarray, int]]:
-    """Case number, proper float32 values, reference, and how many were refused."""
+def blocks(probs, labels, valid) -> Iterator[tuple[int, np.ndarray, np.ndarray, int]]:
+    """Cases in pieces: number, proper float32 values, reference, how many refused."""
     check_shapes(probs, labels, valid)
     shape = (len(probs), -1)
     probs, labels = probs.reshape(shape), labels.reshape(shape)

@@ -18,3 +18,5 @@ from coverax.kernels.overlap import Overlap as Overlap
 from coverax.kernels.overlap import Sizes as Sizes
 from coverax.kernels.overlap import overlap_counts as overlap_counts
 from coverax.kernels.overlap import sizes as sizes
+from coverax.kernels.proper import ProperScores as ProperScores
+from coverax.kernels.proper import proper_scores as proper_scores

@@ -1,0 +1,71 @@
+"""Sums of proper scores: squared error and logarithmic loss of each case."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from coverax.binning import LEAST_PROBABILITY, check_shapes
+from coverax.kernels.sums import keyed_sums
+
+_LARGEST_LOSS = np.float32(-np.log(LEAST_PROBABILITY))
+_DIGITS = 3  # 45 bits
+
+
+class ProperScores(NamedTuple):
+    """Sums over the voxels of each case, for background and foreground apart.
+
+    Index 0 of the last axis is the background, 1 the foreground.
+
+    Attributes:
+        sum_squares: Squared differences of probability and reference.
+        sum_log_loss: Negative logarithm of the probability of what was true.
+        n_clipped: Voxels whose true outcome had less than `2**-24`, counted as that.
+    """
+
+    sum_squares: Float[Array, "batch 2"]
+    sum_log_loss: Float[Array, "batch 2"]
+    n_clipped: Int[Array, "batch 2"]
+
+
+@jax.jit
+def proper_scores(
+    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
+    labels: Num[Array, "batch *spatial"]
+    | Bool[Array, "batch *spatial"]
+    | Num[np.ndarray, "batch *spatial"]
+    | Bool[np.ndarray, "batch *spatial"],
+    *,
+    valid: Bool[Array, "batch *spatial"]
+    | Bool[np.ndarray, "batch *spatial"]
+    | None = None,
+) -> ProperScores:
+    """Sum squared error and log loss over each case; sums add up across cases.
+
+    The log loss of a probability below `2**-24` is that of `2**-24` (16.6), so that one
+    impossible voxel does not make a cohort's mean infinite; such voxels are counted.
+
+    Args:
+        probs: Probability maps; no NaN.
+        labels: References; foreground is what is not 0.
+        valid: Voxels that count; all by default.
+    """
+    check_shapes(probs, labels, valid)
+    shape = (probs.shape[0], -1)
+    values = jnp.clip(jnp.reshape(probs, shape).astype(jnp.float32), 0, 1)
+    mask = jnp.reshape(labels, shape) != 0
+    keys = mask.astype(jnp.int32)
+    if valid is not None:
+        keys = jnp.where(jnp.reshape(valid, shape), keys, 2)
+    miss = jnp.where(mask, 1 - values, values)
+    of_truth = jnp.where(mask, values, 1 - values)
+    loss = -jnp.log(jnp.maximum(of_truth, LEAST_PROBABILITY)) / _LARGEST_LOSS
+    _, (squares, losses) = keyed_sums(keys, (miss * miss, loss), 2, (_DIGITS, _DIGITS))
+    clipped = of_truth < LEAST_PROBABILITY
+    n_clipped = [
+        jnp.count_nonzero(clipped & (keys == k), axis=1).astype(jnp.int32)
+        for k in (0, 1)
+    ]
+    return ProperScores(squares, losses * _LARGEST_LOSS, jnp.stack(n_clipped, axis=1))

@@ -1,0 +1,55 @@
+"""Bin statistics of many cases: pooled in an order-free way, chosen, added."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from coverax.host import BinStatistics
+
+# What functions here take: the statistics of `kernels` and of `host` alike.
+HasBins = Any
+
+
+def exact_sum(values: Float[np.ndarray, "rows *rest"]) -> Float[np.ndarray, "*rest"]:
+    """Sum over the first axis, correctly rounded: the order of rows changes no bit."""
+    rows = np.asarray(values, np.float64)
+    columns = rows.reshape(len(rows), -1).T
+    return np.array([math.fsum(c.tolist()) for c in columns]).reshape(rows.shape[1:])
+
+
+def pooled(statistics: HasBins) -> BinStatistics:
+    """Statistics of all cases together, as one case; the same bits in any order."""
+
+    def total(values):
+        values = np.asarray(values)
+        if values.dtype.kind in "iu":
+            return values.sum(axis=0, dtype=np.int64, keepdims=True)
+        return exact_sum(values)[None]
+
+    return BinStatistics(*[total(values) for values in statistics])
+
+
+def select(
+    statistics: HasBins,
+    rows: Int[np.ndarray, " chosen"] | Bool[np.ndarray, " batch"],
+) -> BinStatistics:
+    """Statistics of some of the cases."""
+    return BinStatistics(*[np.asarray(values)[rows] for values in statistics])
+
+
+def add(parts: Sequence[BinStatistics]) -> BinStatistics:
+    """Cases of several parts (shards, machines) in one; pool them afterwards.
+
+    Raises:
+        ValueError: There is no part, or the parts have different bins.
+    """
+    if not parts:
+        raise ValueError("there are no statistics to add")
+    widths = sorted({np.shape(part.count)[1] for part in parts})
+    if len(widths) > 1:
+        raise ValueError(f"the parts have different numbers of bins: {widths}")
+    columns = zip(*parts, strict=True)
+    return BinStatistics(*[np.concatenate([np.asarray(c) for c in x]) for x in columns])
