@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from coverax import scores as scores
     from coverax import volumes as volumes
 
-_PUBLIC = (
+__all__ = [
+    "__version__",
     "calibrate",
     "evaluate",
     "host",
@@ -22,14 +23,12 @@ _PUBLIC = (
     "predict",
     "scores",
     "volumes",
-)
-
-__all__ = ["__version__", *_PUBLIC]
+]
 
 
 def __getattr__(name: str):
     """Import a subpackage on first use, so that the CLI starts without JAX."""
-    if name in _PUBLIC:
+    if name in __all__:
         return importlib.import_module(f"coverax.{name}")
     raise AttributeError(f"module 'coverax' has no attribute {name!r}")
 

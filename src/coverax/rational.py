@@ -14,7 +14,7 @@ import numpy as np
 # for int32 arithmetic on the device.
 MAX_DENOMINATOR = 46_340
 
-Level = float | str | Fraction | Decimal
+Level = float | int | str | Fraction | Decimal | np.floating
 
 
 def as_fraction(value: Level) -> Fraction:
@@ -48,20 +48,21 @@ def check_tolerance(value: Level) -> Fraction:
     return tolerance
 
 
-def tolerance_terms(tolerances: Sequence[Level]) -> tuple[np.ndarray, np.ndarray]:
+def tolerance_terms(
+    tolerances: Sequence[Level] | np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Numerators and denominators of tolerances, int32, for exact counting."""
-    fractions = [check_tolerance(t) for t in np.atleast_1d(_plain(tolerances))]
+    fractions = [check_tolerance(t) for t in _each(tolerances)]
     return (
         np.array([f.numerator for f in fractions], np.int32),
         np.array([f.denominator for f in fractions], np.int32),
     )
 
 
-def _plain(values):
-    # Fractions and strings must not become floats on their way through NumPy.
-    return (
-        np.array(values, dtype=object) if isinstance(values, list | tuple) else values
-    )
+def _each(levels: Sequence[Level] | np.ndarray) -> list[Level]:
+    if isinstance(levels, list | tuple):
+        return list(levels)
+    return list(np.asarray(levels).ravel())  # NumPy scalars print their own decimals
 
 
 def allowed_misses(n_foreground, numerators, denominators):

@@ -102,9 +102,9 @@ def choose_tolerance(table: Table, tolerance: Level | None) -> float:
     """
     have = ", ".join(map(str, table.tolerances))
     if tolerance is None:
-        if len(table.tolerances) > 1:
-            raise ValueError(f"the table has scores for tolerances {have}: choose one")
-        return table.tolerances[0]
+        if len(table.tolerances) == 1:
+            return table.tolerances[0]
+        raise ValueError(f"the table has scores for tolerances {have}: choose one")
     wanted = as_fraction(tolerance)
     for known in table.tolerances:
         if as_fraction(known) == wanted:

@@ -14,7 +14,7 @@ def coverage_quantiles(
     Holds for i.i.d. units and continuous scores; with ties coverage is larger. A rank
     beyond n covers everything.
     """
-    from scipy.special import betaincinv
+    from scipy.special import betaincinv  # pyright: ignore[reportMissingTypeStubs]
 
     levels = np.asarray(levels, np.float64)
     if rank > n:
@@ -27,7 +27,7 @@ def compliance_pmf(n: int, rank: int, n_new: int) -> Float[np.ndarray, " counts"
 
     Over calibration sets and new units together, all i.i.d. with continuous scores.
     """
-    from scipy.special import betaln, gammaln
+    from scipy.special import betaln, gammaln  # pyright: ignore[reportMissingTypeStubs]
 
     counts = np.arange(n_new + 1)
     if rank > n:

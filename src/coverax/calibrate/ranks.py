@@ -103,7 +103,7 @@ def _tail_reaches(k: int, n: int, p: Fraction, level: Fraction) -> bool:
     """Whether P(Binomial(n, p) <= k) >= level, exactly where floats cannot tell."""
     if k >= n:
         return True
-    from scipy.special import bdtr
+    from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
 
     tail = float(bdtr(k, n, float(p)))
     if abs(tail - float(level)) > _CLOSE:

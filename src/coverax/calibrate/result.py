@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from coverax import __version__
 from coverax.files import digest_json, publish_json
@@ -172,10 +172,11 @@ def read_calibration(path: Path) -> Calibration:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such calibration")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        loaded: Any = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON ({error})") from None
-    if not isinstance(content, dict) or not {"schema", "digest"} <= content.keys():
+    content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
+    if not {"schema", "digest"} <= content.keys():
         raise ValueError(f"{path}: not a coverax calibration")
     if content["schema"] != SCHEMA:
         raise ValueError(
@@ -225,6 +226,10 @@ def _threshold_to_json(threshold: Threshold) -> dict[str, Any]:
 
 
 def _threshold_from_json(content: dict[str, Any]) -> Threshold:
-    content = dict(content)
-    content["value"] = float.fromhex(content.pop("hex"))
-    return Threshold(**content | {"status": Status[content["status"]]})
+    values: dict[str, Any] = {
+        **content,
+        "value": float.fromhex(content["hex"]),
+        "status": Status[content["status"]],
+    }
+    del values["hex"]
+    return Threshold(**values)

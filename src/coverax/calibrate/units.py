@@ -1,7 +1,7 @@
 """Which rows of a table count: empty references, and one case a unit."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
@@ -9,6 +9,7 @@ from jaxtyping import Bool
 EmptyPolicy = Literal["exclude", "include", "refuse"]
 
 
+@runtime_checkable
 class Table(Protocol):
     """What calibration needs of a score table."""
 

@@ -1,3 +1,4 @@
+# pyright: strict, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Exact order statistics of masked voxels, all tolerances at once.
 
 A float is a bit pattern whose order can be made that of a signed integer, so the k-th
@@ -20,17 +21,15 @@ _COMPACT_SHARE = 16
 _COMPACT_LEAST = 4096
 
 
+AnyArray = Array | np.ndarray
+
+
 def critical_probability(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Float[AnyArray, "batch *spatial"],
+    labels: Num[AnyArray, "batch *spatial"] | Bool[AnyArray, "batch *spatial"],
     tolerances: Sequence[Level] | np.ndarray,
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Bool[AnyArray, "batch *spatial"] | None = None,
 ) -> Float[Array, "batch tolerances"]:
     """Largest cut at which each case misses at most a tolerated share of its foreground.
 
@@ -63,7 +62,13 @@ def critical_probability(
 
 
 @jax.jit
-def _critical_probability(probs, labels, valid, numerators, denominators):
+def _critical_probability(
+    probs: Array,
+    labels: Array,
+    valid: Array | None,
+    numerators: Array,
+    denominators: Array,
+) -> Array:
     values = _flat(probs)
     if values.dtype.itemsize < 4:
         values = values.astype(jnp.float32)
@@ -71,7 +76,7 @@ def _critical_probability(probs, labels, valid, numerators, denominators):
     if valid is not None:
         mask &= _flat(valid)
     n_foreground = jnp.count_nonzero(mask, axis=1).astype(jnp.int32)[:, None]
-    ranks = allowed_misses(n_foreground, numerators, denominators) + 1
+    ranks = allowed_misses(n_foreground, numerators[None], denominators[None]) + 1
     return order_statistics(values, mask, ranks)
 
 
@@ -88,32 +93,32 @@ def order_statistics(
     return jnp.where(ranks <= n_masked, found, jnp.inf)
 
 
-def _one_case_at_a_time(values, mask, ranks):
+def _one_case_at_a_time(values: Array, mask: Array, ranks: Array) -> Array:
     """CPU: gather the few masked voxels first where they are few; same answer."""
     n = values.shape[1]
     capacity = min(n, max(_COMPACT_LEAST, n // _COMPACT_SHARE))
 
-    def compacted(values, mask, ranks):
+    def compacted(values: Array, mask: Array, ranks: Array) -> Array:
         seen = jnp.cumsum(mask.astype(jnp.int32))
         slots = jnp.arange(capacity, dtype=jnp.int32)
         where = jnp.searchsorted(seen, slots + 1, side="left")
         return _select(values[jnp.clip(where, 0, n - 1)], slots < seen[-1], ranks)
 
-    def one_case(case):
+    def one_case(case: tuple[Array, Array, Array]) -> Array:
         few = jnp.count_nonzero(case[1]) <= capacity
         return lax.cond(few, compacted, _select, *case)
 
     return lax.map(one_case, (values, mask, ranks))
 
 
-def _select(values, mask, ranks):
+def _select(values: Array, mask: Array, ranks: Array) -> Array:
     """Bitwise bisection: the largest key that fewer than `rank` keys lie below."""
     keys = _sortable_bits(values)
     int_type = jnp.iinfo(keys.dtype)
     keys = jnp.where(mask, keys, int_type.max)
     top = jnp.array(1, keys.dtype)
 
-    def add_bit(step, answer):
+    def add_bit(step: Array, answer: Array) -> Array:
         # XOR sets the bit; for the sign bit it turns the least key into 0.
         candidate = answer ^ lax.shift_left(
             top, (int_type.bits - 1 - step).astype(keys.dtype)
@@ -128,23 +133,23 @@ def _select(values, mask, ranks):
     return lax.bitcast_convert_type(_flip_negative(answer), values.dtype)
 
 
-def _sortable_bits(values):
+def _sortable_bits(values: Array) -> Array:
     """Signed integers in the order of the floats, -0.0 equal to 0.0."""
     int_dtype = jnp.int64 if values.dtype.itemsize == 8 else jnp.int32
     bits = lax.bitcast_convert_type(values, int_dtype)
     return _flip_negative(jnp.where(bits == jnp.iinfo(int_dtype).min, 0, bits))
 
 
-def _flip_negative(bits):
+def _flip_negative(bits: Array) -> Array:
     """Map negative float patterns to keys and back; its own inverse."""
     return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
 
 
-def _flat(array):
+def _flat(array: Array) -> Array:
     return jnp.reshape(array, (array.shape[0], -1))
 
 
-def _check_shapes(probs, labels, valid):
+def _check_shapes(probs: AnyArray, labels: AnyArray, valid: AnyArray | None) -> None:
     shapes = {"labels": labels.shape}
     if valid is not None:
         shapes["valid"] = valid.shape

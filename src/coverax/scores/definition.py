@@ -1,10 +1,11 @@
 """What a score means: everything that must agree between score and predict."""
 
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverax.rational import Level, as_fraction, check_tolerance
-from coverax.volumes import FOREGROUND, Region
+from coverax.volumes import FOREGROUND, Region, parse_regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,12 @@ class ScoreDefinition:
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
-        return asdict(self) | {"regions": [str(region) for region in self.regions]}
+        plain = asdict(self) | {"regions": [str(region) for region in self.regions]}
+        return json.loads(json.dumps(plain))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
         """Inverse of `to_json`."""
-        from coverax.volumes import parse_regions
-
         kind = content["map_kind"]
         return cls(
             regions=parse_regions(content["regions"]),

@@ -6,7 +6,7 @@ calls `engine.ops`, where kernels and host twins have the same names. A new stat
 a new file and one line here.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
 
 
+@runtime_checkable
 class Family(Protocol):
     """A file of score statistics."""
 

@@ -107,7 +107,7 @@ def stream_rows(
     engine: Engine,
     *,
     threads: int | None = None,
-) -> Iterator[Outcome[C, CaseRows]]:
+) -> Iterator[Outcome]:
     """Load every case, compute its rows, yield outcomes (on the device out of order)."""
     if engine.is_device:
         yield from _through_batches(cases, load_fn, batch_fn, engine, threads)
@@ -123,24 +123,34 @@ def stream_rows(
     yield from map_cases(load_and_score, cases, threads=threads)
 
 
-def _score_alone(view: View, batch_fn: BatchFn, engine: Engine):
+def _score_alone(
+    view: View, batch_fn: BatchFn, engine: Engine
+) -> tuple[Region, dict[str, Any]]:
     valid = None if view.valid is None else view.valid[None]
     batch = ViewBatch(view.probs[None], view.labels[None], valid, [view])
     return view.region, _row(batch_fn(engine, batch), 0)
 
 
-def _through_batches(cases, load_fn, batch_fn, engine, threads):
+def _through_batches(
+    cases: Iterable[C],
+    load_fn: Callable[[C, tuple[Buffer, Buffer] | None], Loaded],
+    batch_fn: BatchFn,
+    engine: Engine,
+    threads: int | None,
+) -> Iterator[Outcome]:
     """Fill one open batch a bucket; run it when it is full, and all at the end."""
     from coverax.kernels import bucket_size, clear_slots, empty_batch, fill_slot
 
     open_batches: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
     waiting: dict[int, tuple[C, dict[str, Any], list[Any], int]] = {}
 
-    def run(bucket):
+    def run(bucket: int) -> Iterator[Outcome]:
         batch, slots = open_batches.pop(bucket)
         clear_slots(batch, len(slots))
         views = [view for _, view in slots]
-        columns = batch_fn(engine, ViewBatch(*batch, views))
+        columns = batch_fn(
+            engine, ViewBatch(batch.probs, batch.labels, batch.valid, views)
+        )
         for slot, (number, view) in enumerate(slots):
             case, facts, rows, n_views = waiting[number]
             rows.append((view.region, _row(columns, slot)))
@@ -150,7 +160,7 @@ def _through_batches(cases, load_fn, batch_fn, engine, threads):
 
     outcomes = map_cases(lambda case: load_fn(case, None), cases, threads=threads)
     for number, (case, loaded, error) in enumerate(outcomes):
-        if error is not None:
+        if loaded is None:
             yield Outcome(case, None, error)
             continue
         waiting[number] = (case, loaded.facts, [], len(loaded.views))

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -17,11 +17,11 @@ R = TypeVar("R")
 CASE_ERRORS = (ValueError, OSError)
 
 
-class Outcome(NamedTuple, Generic[C, R]):
+class Outcome(NamedTuple):
     """What became of a case: a value, or the error that stopped it."""
 
-    case: C
-    value: R | None
+    case: Any
+    value: Any
     error: Exception | None
 
 
@@ -34,7 +34,7 @@ def default_threads() -> int:
 
 def map_cases(
     fn: Callable[[C], R], cases: Iterable[C], *, threads: int | None = None
-) -> Iterator[Outcome[C, R]]:
+) -> Iterator[Outcome]:
     """Apply `fn` to every case, yielding outcomes in the order of the cases.
 
     At most two cases a thread are under way or waiting to be taken, however many there
@@ -54,7 +54,7 @@ def map_cases(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _outcome(case: C, future: "Future[R]") -> Outcome[C, R]:
+def _outcome(case: Any, future: Future[Any]) -> Outcome:
     try:
         return Outcome(case, future.result(), None)
     except CASE_ERRORS as error:

@@ -1,0 +1,1 @@
+"""Slow twins written for clarity: loops, exact fractions, float64 lists."""
