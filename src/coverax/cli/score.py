@@ -20,6 +20,7 @@ from coverax.cli.common import (
     parse_tolerance,
     print_json,
     show_progress,
+    usage_errors,
 )
 
 NAME = "score"
@@ -64,22 +65,22 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Read every case once and write its sufficient statistics."""
+    from coverax.files import check_output_file
     from coverax.scores import ScoreDefinition, score_cohort, sorted_tolerances
     from coverax.stream import Journal
     from coverax.volumes import cohort_regions
 
+    check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing)
-    try:
-        regions = cohort_regions(cases, region or [])
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    definition = ScoreDefinition(
-        regions=regions,
-        tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
-        logits=logits,
-        ignore_label=ignore_label,
-        allow_overshoot=allow_overshoot,
-    )
+    with usage_errors():
+        definition = ScoreDefinition(
+            regions=cohort_regions(cases, region or []),
+            tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
+            logits=logits,
+            ignore_label=ignore_label,
+            allow_overshoot=allow_overshoot,
+        )
+        definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)
     published = False
     try:

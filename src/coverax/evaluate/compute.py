@@ -75,6 +75,7 @@ def evaluate_cohort(
         ValueError: No case was left to count.
     """
     definition = ScoreDefinition.from_json(calibration.score_definition)
+    _check_regions(calibration, cohort)
 
     def load(case, buffers):
         check_map_kind(read_header(case.probs), definition)
@@ -116,6 +117,16 @@ def evaluate_cohort(
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
     return summarise(calibration, rows, excluded, seed)
+
+
+def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
+    known = {threshold.region for threshold in calibration.thresholds}
+    named = {case.region for case in cohort.cases if case.region is not None}
+    if named - known:
+        raise ValueError(
+            f"the cohort names region {', '.join(sorted(named - known))}; the "
+            f"calibration is for {', '.join(sorted(known))}"
+        )
 
 
 def summarise(

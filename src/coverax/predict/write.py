@@ -13,7 +13,7 @@ from coverax.files import check_output_folder, publish_json
 from coverax.predict.masks import threshold_mask
 from coverax.scores import ScoreDefinition
 from coverax.stream import map_cases
-from coverax.volumes import NiftiFile, read_header, read_probs, write_mask
+from coverax.volumes import NiftiFile, Region, read_header, read_probs, write_mask
 
 _MARKER = "calibration.digest"
 
@@ -60,8 +60,9 @@ def predict_folder(
     if not allow_vacuous:
         calibration.raise_if_bad()
     check_output_folder(output)
-    partial = _prepare(output, calibration.digest, resume)
     definition = ScoreDefinition.from_json(calibration.score_definition)
+    _check_names(maps, definition)
+    partial = _prepare(output, calibration.digest, resume)
 
     def write_one(job: _Job) -> None:
         if not (partial / f"{job.case_id}.json").exists():
@@ -129,6 +130,25 @@ def _prepare(output: Path, digest: str, resume: bool) -> Path:
     return partial
 
 
+def _mask_name(case_id: str, region: Region, definition: ScoreDefinition) -> str:
+    alone = len(definition.regions) == 1
+    return f"{case_id}.nii.gz" if alone else f"{case_id}_{region.name}.nii.gz"
+
+
+def _check_names(maps: Mapping[str, Path], definition: ScoreDefinition) -> None:
+    """Refuse cases whose masks would overwrite each other."""
+    owners: dict[str, str] = {}
+    for case_id in maps:
+        for region in definition.regions:
+            name = _mask_name(case_id, region, definition)
+            if name in owners:
+                raise ValueError(
+                    f"case {owners[name]} and case {case_id} would both write {name}; "
+                    "rename a case or a region"
+                )
+            owners[name] = case_id
+
+
 def _write_case(
     calibration: Calibration, definition: ScoreDefinition, job: _Job, folder: Path
 ) -> None:
@@ -147,10 +167,7 @@ def _write_case(
         mask = threshold_mask(
             prob_map.probs[channels.index(region.channel)], threshold.probability
         )
-        alone = len(definition.regions) == 1
-        name = (
-            f"{job.case_id}.nii.gz" if alone else f"{job.case_id}_{region.name}.nii.gz"
-        )
+        name = _mask_name(job.case_id, region, definition)
         write_mask(folder / name, mask.reshape(grid.shape, order="F"), prob_map.file)
         n_predicted = int(np.count_nonzero(mask))
         entries.append(

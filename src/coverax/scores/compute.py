@@ -55,7 +55,9 @@ def score_cohort(
     for case in cohort.cases:
         known = journal.records.get(_key(case)) if journal else None
         if known and known["files"] == _fingerprint(case):
-            records[_key(case)] = known
+            # Files are unchanged; unit, group and weight are what the cohort says now.
+            rows = [row | _about(case) for row in known["rows"]]
+            records[_key(case)] = known | {"rows": rows}
             on_case()
         else:
             todo.append(case)
@@ -205,16 +207,20 @@ def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
 
 
 def _record(case: Case, result: CaseRows) -> dict[str, Any]:
-    about = {
+    return {
+        "files": _fingerprint(case),
+        "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "rows": _rows(_about(case), result),
+    }
+
+
+def _about(case: Case) -> dict[str, Any]:
+    """What the cohort, not the files, says of a case."""
+    return {
         "case_id": case.case_id,
         "unit": case.unit,
         "group": case.group,
         "weight": case.weight,
-    }
-    return {
-        "files": _fingerprint(case),
-        "kind": [result.facts["n_channels"], result.facts["storage"]],
-        "rows": _rows(about, result),
     }
 
 
