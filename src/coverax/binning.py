@@ -2,12 +2,16 @@
 
 import numpy as np
 
+MAX_BINS = 1 << 12
+# Sums are whole numbers in digits of 15 bits, so that every engine finds the same ones.
+DIGIT_BITS = 15
 # Interpolation overshoots [0, 1] a little; what lies further out is no probability.
 MARGIN = 1e-3
 # Accelerators take what lies below the normal floats for 0; so does every engine here.
 SMALLEST = np.float32(2.0**-126)
 # The log loss of a voxel ends here: half a step of float32 below 1.
 LEAST_PROBABILITY = np.float32(2.0**-24)
+LARGEST_LOSS = np.float32(24 * np.log(2.0))
 
 
 def bin_edges(n_bins: int) -> np.ndarray:
@@ -16,8 +20,8 @@ def bin_edges(n_bins: int) -> np.ndarray:
     Raises:
         ValueError: `n_bins` is not at least 1.
     """
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins}")
+    if not 1 <= n_bins <= MAX_BINS:
+        raise ValueError(f"n_bins must be at least 1, at most {MAX_BINS}, got {n_bins}")
     return (np.arange(n_bins + 1) / n_bins).astype(np.float32)
 
 
@@ -53,6 +57,21 @@ def share_intervals(n, sum_t, sum_t2, n_bins: int):
     p_right = inside * right + first * whole
     weight = weight_left[:, 1:] + weight_right[:, :-1]
     return weight, (p_left[:, 1:] + p_right[:, :-1]) / dtype.type(n_bins)
+
+
+def join_digits(digits):
+    """Digits of a fixed-point number, the whole part first, to float32.
+
+    The same few operations on NumPy and JAX arrays: equal digits give equal bits.
+    """
+    terms = [
+        digit.astype(np.float32) * np.float32(2.0 ** (-DIGIT_BITS * place))
+        for place, digit in enumerate(digits)
+    ]
+    total = terms.pop()
+    while terms:  # small terms first
+        total = total + terms.pop()
+    return total
 
 
 def check_shapes(probs, labels, valid) -> None:

@@ -169,6 +169,20 @@ def test_permuting_voxels_and_padding_changes_no_bit():
             np.testing.assert_array_equal(a, c)
 
 
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000), kind=st.sampled_from(["edges", "skew", "tiny"]))
+def test_engines_agree_to_the_bit(seed, kind):
+    from coverax import host, kernels
+
+    p, y = draw(seed, (2, 40_000), kind)
+    if kind == "tiny":
+        p = p ** np.float32(7)
+    for a, b in zip(
+        host.bin_statistics(p, y, 20), kernels.bin_statistics(p, y, 20), strict=True
+    ):
+        np.testing.assert_array_equal(a, np.asarray(b))
+
+
 def test_batch_equals_its_cases_to_the_bit():
     from coverax import kernels
 

@@ -240,3 +240,19 @@ def test_proper_scores_equal_the_definition(ops):
             )
             assert got.n_clipped[i][k] == (of_truth[mine] < 2.0**-24).sum()
     assert np.asarray(got.n_clipped)[0].tolist() == [1, 1]
+
+
+def test_squared_errors_agree_to_the_bit_and_logs_to_1e_6():
+    from coverax import host, kernels
+
+    rng = np.random.default_rng(5)
+    p = rng.random((2, 70_000), dtype=np.float32) ** 6
+    y = rng.random(p.shape) < p
+    a, b = host.proper_scores(p, y), kernels.proper_scores(p, y)
+    np.testing.assert_array_equal(a.sum_squares, np.asarray(b.sum_squares))
+    np.testing.assert_array_equal(a.n_clipped, np.asarray(b.n_clipped))
+    np.testing.assert_allclose(a.sum_log_loss, b.sum_log_loss, rtol=1e-6)
+    order = rng.permutation(p.shape[1])
+    again = host.proper_scores(p[:, order], y[:, order])
+    for x, z in zip(a, again, strict=True):
+        np.testing.assert_array_equal(x, z)

@@ -1,4 +1,4 @@
-"""Bin statistics on the host: blocks that stay in cache, `np.bincount` in float64."""
+"""Bin statistics on the host: blocks that stay in cache, exact `np.bincount`."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,15 +11,16 @@ from coverax.binning import (
     SMALLEST,
     bin_edges,
     check_shapes,
+    join_digits,
     low_scale,
     share_intervals,
 )
+from coverax.host.sums import BLOCK, split, to_digits
 
-_BLOCK = 1 << 15
 # Most voxels fall into one bin; four counters each keep additions from waiting for the
 # one before.
 _LANES = 4
-_LANE_OF_VOXEL = np.arange(_BLOCK) % _LANES
+_LANE_OF_VOXEL = np.arange(BLOCK) % _LANES
 
 
 class BinStatistics(NamedTuple):
@@ -61,20 +62,29 @@ def bin_statistics(
     *,
     valid: Bool[np.ndarray, "batch *spatial"] | None = None,
 ) -> BinStatistics:
-    """Twin of `coverax.kernels.bin_statistics`: the same counts, sums in float64."""
+    """Twin of `coverax.kernels.bin_statistics`: the same bits."""
     n_keys = 2 * n_bins
-    counts = np.zeros((len(probs), _LANES, n_keys), np.int64)
-    sums = np.zeros((len(probs), _LANES, n_keys))
-    zeros = np.zeros((len(probs), 2), np.int64)
-    refused = np.zeros(len(probs), np.int64)
+    n_cases = len(probs)
+    counts = np.zeros((n_cases, _LANES, n_keys), np.int64)
+    # In whole numbers of 2**-60; Python integers, which do not overflow.
+    totals = np.zeros((n_cases, n_keys), object)
+    zeros = np.zeros((n_cases, 2), np.int64)
+    refused = np.zeros(n_cases, np.int64)
     for i, values, mask, n_bad in blocks(probs, labels, valid):
         refused[i] += n_bad
         keys = bin_index(values, n_bins) + mask * np.intp(n_bins)
-        _tally(keys, n_keys, counts[i], [(values, sums[i])])
+        high, low = split(values)
+        sums = np.zeros((_LANES, n_keys))
+        _tally(keys, n_keys, counts[i], [(high, sums)])
+        totals[i] += sums.sum(0).astype(np.int64).astype(object) << 22
+        if low.any():  # only in voxels below 2**-14, which lie in the first bin
+            of_foreground = int(low[mask].sum())
+            totals[i, 0] += int(low.sum()) - of_foreground
+            totals[i, n_bins] += of_foreground
         zero = values < SMALLEST
         if zero.any():
             zeros[i] += np.count_nonzero(zero), np.count_nonzero(zero & mask)
-    count, sum_p = counts.sum(1), sums.sum(1)
+    count, sum_p = counts.sum(1), join_digits(to_digits(totals, 4))
     return BinStatistics(
         count=count[:, :n_bins] + count[:, n_bins:],
         sum_p=sum_p[:, :n_bins] + sum_p[:, n_bins:],
@@ -127,8 +137,8 @@ def blocks(probs, labels, valid) -> Iterator[tuple[int, np.ndarray, np.ndarray, 
     probs, labels = probs.reshape(shape), labels.reshape(shape)
     valid = None if valid is None else valid.reshape(shape)
     for i in range(len(probs)):
-        for start in range(0, probs.shape[1], _BLOCK):
-            part = slice(start, start + _BLOCK)
+        for start in range(0, probs.shape[1], BLOCK):
+            part = slice(start, start + BLOCK)
             values = probs[i, part].astype(np.float32, copy=False)
             mask = labels[i, part]
             mask = mask if mask.dtype == bool else mask != 0

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from coverax.binning import LEAST_PROBABILITY
+from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
 from coverax.host.bins import blocks
+from coverax.host.sums import block_sum, to_digits
 
 
 class ProperScores(NamedTuple):
@@ -23,21 +24,24 @@ def proper_scores(
     *,
     valid: Bool[np.ndarray, "batch *spatial"] | None = None,
 ) -> ProperScores:
-    """Twin of `coverax.kernels.proper_scores`, summed in float64."""
-    squares, losses = np.zeros((2, len(probs), 2))
-    clipped = np.zeros((len(probs), 2), np.int64)
+    """Twin of `coverax.kernels.proper_scores`; logarithms may differ in the last bit."""
+    # In whole numbers of 2**-45, so that no order of voxels changes a bit.
+    squares, losses, clipped = np.zeros((3, len(probs), 2), object)
     for i, values, mask, _ in blocks(probs, labels, valid):
-        # 1 - p for the background; the foreground, usually few, is put right after.
-        of_truth = np.clip(1 - values, 0, 1)
-        foreground = np.clip(values[mask], 0, 1)
-        of_truth[mask] = foreground
-        for k, part in ((0, of_truth), (1, foreground)):
-            miss = 1 - part
-            squares[i, k] += np.einsum("i,i->", miss, miss, dtype=np.float64)
-            losses[i, k] -= np.log(np.maximum(part, LEAST_PROBABILITY)).sum(
-                dtype=np.float64
-            )
-            clipped[i, k] += np.count_nonzero(part < LEAST_PROBABILITY)
+        # Everything, less the foreground, which is usually small.
+        p = np.clip(values, 0, 1)
+        miss, of_truth, foreground = p.copy(), 1 - p, p[mask]
+        miss[mask], of_truth[mask] = 1 - foreground, foreground
+        everything, of_mask = (miss, of_truth), (1 - foreground, foreground)
+        for k, (miss, truth) in enumerate((everything, of_mask)):
+            loss = -np.log(np.maximum(truth, LEAST_PROBABILITY)) / LARGEST_LOSS
+            squares[i, k] += block_sum(miss * miss)
+            losses[i, k] += block_sum(loss)
+            clipped[i, k] += int(np.count_nonzero(truth < LEAST_PROBABILITY))
     for sums in (squares, losses, clipped):
-        sums[:, 0] -= sums[:, 1]  # everything less the foreground
-    return ProperScores(squares, losses, clipped)
+        sums[:, 0] -= sums[:, 1]
+    return ProperScores(
+        join_digits(to_digits(squares, 3)),
+        join_digits(to_digits(losses, 3)) * LARGEST_LOSS,
+        clipped.astype(np.int64),
+    )

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from coverax.binning import LEAST_PROBABILITY, check_shapes
+from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, check_shapes
 from coverax.kernels.sums import keyed_sums
 
-_LARGEST_LOSS = np.float32(-np.log(LEAST_PROBABILITY))
 _DIGITS = 3  # 45 bits
 
 
@@ -59,13 +58,13 @@ def proper_scores(
     keys = mask.astype(jnp.int32)
     if valid is not None:
         keys = jnp.where(jnp.reshape(valid, shape), keys, 2)
-    miss = jnp.where(mask, 1 - values, values)
     of_truth = jnp.where(mask, values, 1 - values)
-    loss = -jnp.log(jnp.maximum(of_truth, LEAST_PROBABILITY)) / _LARGEST_LOSS
+    miss = jnp.where(mask, 1 - values, values)
+    loss = -jnp.log(jnp.maximum(of_truth, LEAST_PROBABILITY)) / LARGEST_LOSS
     _, (squares, losses) = keyed_sums(keys, (miss * miss, loss), 2, (_DIGITS, _DIGITS))
     clipped = of_truth < LEAST_PROBABILITY
     n_clipped = [
         jnp.count_nonzero(clipped & (keys == k), axis=1).astype(jnp.int32)
         for k in (0, 1)
     ]
-    return ProperScores(squares, losses * _LARGEST_LOSS, jnp.stack(n_clipped, axis=1))
+    return ProperScores(squares, losses * LARGEST_LOSS, jnp.stack(n_clipped, axis=1))

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-_DIGIT_BITS = 15
+from coverax.binning import DIGIT_BITS, join_digits
+
 _CHUNK = 1 << 15  # voxels; digits of 15 bits times 2**15 voxels stay below 2**31
+_MASK = (1 << DIGIT_BITS) - 1
 MAX_VOXELS = 1 << 29  # of one case; carried digits stay below 2**31
 
 
@@ -75,7 +77,7 @@ def _digits(values, n_digits):
     for value, n in zip(values, n_digits, strict=True):
         rest = value
         for _ in range(n):
-            rest = rest * (1 << _DIGIT_BITS)
+            rest = rest * (1 << DIGIT_BITS)
             digit = jnp.floor(rest)
             rest = rest - digit
             out.append(digit.astype(jnp.int32))
@@ -109,11 +111,13 @@ def _reduce(keys, values, n_keys, n_digits):
 
 def _carry(digits):
     """Chunk sums of digits `[batch, chunks, keys, digits]` to float32 totals."""
-    high = jnp.sum(digits >> _DIGIT_BITS, axis=1, dtype=jnp.int32)
-    low = jnp.sum(digits & ((1 << _DIGIT_BITS) - 1), axis=1, dtype=jnp.int32)
-    n = digits.shape[-1]
-    total = low[..., n - 1].astype(jnp.float32) * 2.0 ** (-_DIGIT_BITS * n)
-    for place in range(n - 1, 0, -1):  # small terms first
-        number = high[..., place] + low[..., place - 1]
-        total = total + number.astype(jnp.float32) * 2.0 ** (-_DIGIT_BITS * place)
-    return total + high[..., 0].astype(jnp.float32)
+    high = jnp.sum(digits >> DIGIT_BITS, axis=1, dtype=jnp.int32)
+    low = jnp.sum(digits & _MASK, axis=1, dtype=jnp.int32)
+    zero = jnp.zeros_like(high[..., :1])
+    places = jnp.concatenate([high, zero], -1) + jnp.concatenate([zero, low], -1)
+    carried, carry = [], jnp.zeros_like(places[..., 0])
+    for place in range(digits.shape[-1], 0, -1):
+        number = places[..., place] + carry
+        carried.append(number & _MASK)
+        carry = number >> DIGIT_BITS
+    return join_digits([places[..., 0] + carry, *carried[::-1]])

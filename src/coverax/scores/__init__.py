@@ -2,6 +2,8 @@
 
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
+from coverax.scores.bins import read_bins as read_bins
+from coverax.scores.bins import read_proper_scores as read_proper_scores
 from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
 from coverax.scores.definition import MapKind as MapKind

@@ -7,7 +7,12 @@ import numpy as np
 
 from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
-from coverax.scores.definition import MapKind, ScoreDefinition, sorted_tolerances
+from coverax.scores.definition import (
+    DEFAULT_BINS,
+    MapKind,
+    ScoreDefinition,
+    sorted_tolerances,
+)
 from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.families import all_columns
 from coverax.scores.stream import load_case, stream_rows
@@ -32,7 +37,8 @@ def score_cohort(
     Args:
         cohort: The cases.
         definition: What to score and how to read it.
-        engine: `host` and `device` give the same bits.
+        engine: `host` and `device` give the same scores and counts to the bit, and sums
+            within 1e-6.
         threads: Reader threads; the cores of the process by default.
         journal: Where finished records go, and where earlier ones come from.
         allow_missing: Publish without the cases that failed and record them.
@@ -110,6 +116,7 @@ def score_arrays(
     weights: Sequence[float] | None = None,
     voxel_volume_ml: float | Sequence[float] = float("nan"),
     region: str = FOREGROUND.name,
+    n_bins: int = DEFAULT_BINS,
     engine: EngineName = "auto",
 ) -> ScoreTable:
     """Score arrays that are already in memory, as `score_cohort` scores files.
@@ -125,6 +132,7 @@ def score_arrays(
         weights: Likelihood ratios under shift.
         voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
         region: Name of the region.
+        n_bins: Bins of the calibration statistics; 0 for none.
         engine: `host` and `device` give the same bits.
 
     Raises:
@@ -150,6 +158,7 @@ def score_arrays(
     definition = ScoreDefinition(
         regions=(Region(region, 0, (1,)),),
         tolerances=sorted_tolerances(list(tolerances)),
+        n_bins=n_bins,
     )
 
     def load(i: int, _buffers) -> Loaded:
@@ -207,6 +216,7 @@ def _array_view(region: Region, probs, labels, valid) -> View:
 
 def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
     facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
+    facts |= result.facts.get("top_label", {})
     ordered = sorted(result.rows, key=lambda pair: pair[0].name)
     return [about | facts | {"region": region.name} | row for region, row in ordered]
 

@@ -7,6 +7,8 @@ from typing import Any
 from coverax.rational import Level, as_fraction, check_tolerance
 from coverax.volumes import FOREGROUND, Region, parse_regions
 
+DEFAULT_BINS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class MapKind:
@@ -32,6 +34,8 @@ class ScoreDefinition:
         ignore_label: Reference label whose voxels do not count.
         allow_overshoot: Values up to 1e-3 outside [0, 1] were accepted.
         map_kind: What the maps looked like; None before they were read.
+        n_bins: Bins of the calibration statistics; 0 for none.
+        softmax: The regions, in the order of the channels, are the classes of a softmax.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -40,6 +44,8 @@ class ScoreDefinition:
     ignore_label: int | None = None
     allow_overshoot: bool = False
     map_kind: MapKind | None = None
+    n_bins: int = DEFAULT_BINS
+    softmax: bool = False
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -50,7 +56,8 @@ class ScoreDefinition:
         """Raise where the parts contradict each other.
 
         Raises:
-            ValueError: The label to ignore belongs to a region.
+            ValueError: The label to ignore belongs to a region, or a softmax has not one
+                region a channel.
         """
         for region in self.regions:
             if self.ignore_label in region.labels:
@@ -58,6 +65,12 @@ class ScoreDefinition:
                     f"label {self.ignore_label} is to be ignored, but belongs to region "
                     f"{region.name}"
                 )
+        channels = [region.channel for region in self.regions]
+        if self.softmax and channels != list(range(max(2, len(channels)))):
+            raise ValueError(
+                "the regions of a softmax are its classes, one a channel from 0 on, got "
+                f"channels {channels}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
@@ -74,6 +87,8 @@ class ScoreDefinition:
             logits=content["logits"],
             ignore_label=content["ignore_label"],
             allow_overshoot=content["allow_overshoot"],
+            n_bins=content.get("n_bins", 0),
+            softmax=content.get("softmax", False),
             map_kind=kind and MapKind(kind["n_channels"], tuple(kind["storages"])),
         )
 

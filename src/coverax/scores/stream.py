@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
+from coverax.scores.bins import top_label
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
 from coverax.stream import Outcome, map_cases
@@ -97,6 +98,13 @@ def load_case(
         "storage": file.storage,
         "overshoot": prob_map.overshoot,
     }
+    if definition.softmax:
+        if file.n_channels != len(definition.regions) or case.region is not None:
+            raise ValueError(
+                f"{case.probs} has {file.n_channels} channels, the softmax "
+                f"{len(definition.regions)} classes"
+            )
+        facts["top_label"] = top_label(views, definition)
     return Loaded(facts, views)
 
 
