@@ -104,7 +104,9 @@ def test_the_whole_flow_by_hand(files, cli, engine):
 def test_both_engines_write_the_same_bytes(files, cli):
     for engine in ("host", "device"):
         output = files.root / f"{engine}.parquet"
-        assert cli("score", *files.options, "--engine", engine, "-o", output).code == 0
+        # Without bins: their logarithms may differ in the last bit.
+        options = (*files.options, "--bins", "0", "--engine", engine)
+        assert cli("score", *options, "-o", output).code == 0
     host, device = (
         (files.root / f"{e}.parquet").read_bytes() for e in ("host", "device")
     )

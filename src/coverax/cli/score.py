@@ -59,6 +59,16 @@ def command(
             "--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."
         ),
     ] = False,
+    bins: Annotated[
+        int, typer.Option(min=0, max=4096, help="Calibration bins; 0 for none.")
+    ] = 20,
+    softmax: Annotated[
+        bool,
+        typer.Option(
+            "--softmax",
+            help="A softmax: background in channel 0, the regions all others.",
+        ),
+    ] = False,
     engine: EngineChoice = EngineOption.AUTO,
     threads: Threads = None,
     resume: Resume = False,
@@ -80,6 +90,8 @@ def command(
             logits=logits,
             ignore_label=ignore_label,
             allow_overshoot=allow_overshoot,
+            n_bins=bins,
+            softmax=softmax,
         )
         definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)

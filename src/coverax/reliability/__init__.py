@@ -1,5 +1,10 @@
 """How far confidences are from the truth: errors, histograms, intervals, temperature."""
 
+from coverax.reliability.bootstrap import Interval as Interval
+from coverax.reliability.bootstrap import compare_models as compare_models
+from coverax.reliability.bootstrap import interval as interval
+from coverax.reliability.bootstrap import resampled as resampled
+from coverax.reliability.bootstrap import unit_weights as unit_weights
 from coverax.reliability.errors import CalibrationErrors as CalibrationErrors
 from coverax.reliability.errors import (
     adaptive_calibration_error as adaptive_calibration_error,
@@ -10,6 +15,12 @@ from coverax.reliability.errors import debiased_squared_ece as debiased_squared_
 from coverax.reliability.errors import macro_mean as macro_mean
 from coverax.reliability.errors import overconfidence_error as overconfidence_error
 from coverax.reliability.errors import pixelwise_ece as pixelwise_ece
+from coverax.reliability.histogram import DatasetHistogram as DatasetHistogram
+from coverax.reliability.histogram import dataset_histogram as dataset_histogram
 from coverax.reliability.statistics import add as add
 from coverax.reliability.statistics import pooled as pooled
 from coverax.reliability.statistics import select as select
+from coverax.reliability.summary import RegionBins as RegionBins
+from coverax.reliability.summary import Reliability as Reliability
+from coverax.reliability.summary import summarise as summarise
+from coverax.reliability.write import write_reliability as write_reliability

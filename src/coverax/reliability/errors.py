@@ -163,11 +163,16 @@ def macro_mean(
     Raises:
         ValueError: The policy is another word.
     """
-    if absent not in ("skip", "include"):
-        raise ValueError(f"absent must be skip or include, got {absent!r}")
+    check_policy(absent)
     kept = np.asarray(values)[present] if absent == "skip" else np.asarray(values)
     kept = kept[~np.isnan(kept)]
     return float(kept.mean()) if kept.size else float("nan")
+
+
+def check_policy(absent: str) -> None:
+    """Refuse a policy for absent classes that is not `skip` or `include`."""
+    if absent not in ("skip", "include"):
+        raise ValueError(f"absent must be skip or include, got {absent!r}")
 
 
 def _ratio(part, whole):

@@ -1,9 +1,9 @@
 """The calibration family: bin statistics and proper scores of each case and region.
 
 Every column is a sum over voxels, so that errors per case, per site and pooled follow
-from the table alone. Bins are fixed-size lists, one list a row. Of a softmax map, each
-class has its row; what needs all classes of a voxel at once (the top label) is a second
-set of bins, the same in every row of the case.
+from the table alone. Bins are fixed-size lists, one list a row. Of a softmax map each
+class has its row, but for the background, which is no region; its bins, and those of the
+top label, which need all classes of a voxel at once, stand in every row of the case.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from coverax import host
-from coverax.scores.batch import View, ViewBatch
+from coverax.scores.batch import ViewBatch
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
 
 _INTEGERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
-_REGION, _TOP_LABEL = "bin_", "top_label_"
+REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 # Rounding of a stored softmax (float16, scaled integers), not of a wrong one.
 _SUM_TOLERANCE = 5e-3
 
@@ -27,12 +27,11 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     """Columns this family adds to the score table; none for 0 bins."""
     if not definition.n_bins:
         return []
-    pair = [("sum_squares", pa.float64()), ("sum_log_loss", pa.float64())]
-    pair.append(("n_clipped", pa.int64()))
-    out = _bin_fields(_REGION, definition.n_bins)
-    out += [pa.field(name, pa.list_(kind, 2)) for name, kind in pair]
+    out = _bin_fields(REGION, definition.n_bins) + _proper_fields("")
     if definition.softmax:
-        out += _bin_fields(_TOP_LABEL, definition.n_bins)
+        out += _bin_fields(TOP_LABEL, definition.n_bins)
+        out += _bin_fields(BACKGROUND + REGION, definition.n_bins)
+        out += _proper_fields(BACKGROUND)
     return out
 
 
@@ -46,66 +45,81 @@ def columns(
         batch.probs, batch.labels, definition.n_bins, valid=batch.valid
     )
     scores = engine.ops.proper_scores(batch.probs, batch.labels, valid=batch.valid)
-    out = {_REGION + name: value for name, value in bins._asdict().items()}
+    out = {REGION + name: value for name, value in bins._asdict().items()}
     out |= scores._asdict()
     return {name: np.asarray(value) for name, value in out.items()}
 
 
-def top_label(views: Sequence[View], definition: ScoreDefinition) -> dict[str, Any]:
-    """Columns of the most probable class of each voxel: is it right that often?
+def softmax_columns(
+    probs: np.ndarray,
+    masks: Sequence[np.ndarray],
+    valid: np.ndarray | None,
+    n_bins: int,
+) -> dict[str, Any]:
+    """Columns of a softmax: its background, and the most probable class of each voxel.
 
     Computed where all classes of a case are in memory, on the reader's thread and thus
-    on the host whatever the engine. Ties go to the first class, a recorded convention.
+    on the host whatever the engine. Of classes that tie the first is the top label.
+
+    Args:
+        probs: `[classes, voxels]`, the background first.
+        masks: References of the other classes.
+        valid: Voxels that count; None means all.
+        n_bins: Number of bins; 0 to check the map only.
 
     Raises:
         ValueError: The probabilities of the classes do not sum to 1.
     """
-    probs = np.stack([view.probs for view in views])
     totals = probs.sum(axis=0)
-    far = float(np.abs(totals - 1).max())
-    if far > _SUM_TOLERANCE:
-        worst = float(totals[np.abs(totals - 1).argmax()])
+    far = np.abs(totals - 1)
+    if far.max() > _SUM_TOLERANCE:
         raise ValueError(
-            f"the classes of a softmax must sum to 1, got {worst:.6g} at a voxel; "
-            "for independent (sigmoid) channels leave out --softmax"
+            "the classes of a softmax must sum to 1, got "
+            f"{totals[far.argmax()]:.6g} at a voxel; leave out --softmax for "
+            "independent (sigmoid) channels"
         )
-    if not definition.n_bins:
+    if not n_bins:
         return {}
+    background = ~np.logical_or.reduce(masks)
     winner = probs.argmax(axis=0)[None]
     confidence = np.take_along_axis(probs, winner, axis=0)
-    masks = np.stack([view.labels for view in views])
-    correct = np.take_along_axis(masks, winner, axis=0)
-    valid = views[0].valid
-    bins = host.bin_statistics(
-        confidence,
-        correct,
-        definition.n_bins,
-        valid=None if valid is None else valid[None],
-    )
-    return {_TOP_LABEL + k: v[0].tolist() for k, v in bins._asdict().items()}
+    correct = np.take_along_axis(np.stack([background, *masks]), winner, axis=0)
+    counted = None if valid is None else valid[None]
+    one, truth = probs[:1], background[None]
+    top = host.bin_statistics(confidence, correct, n_bins, valid=counted)
+    bins = host.bin_statistics(one, truth, n_bins, valid=counted)
+    scores = host.proper_scores(one, truth, valid=counted)
+    out = {TOP_LABEL + k: v for k, v in top._asdict().items()}
+    out |= {BACKGROUND + REGION + k: v for k, v in bins._asdict().items()}
+    out |= {BACKGROUND + k: v for k, v in scores._asdict().items()}
+    return {name: value[0].tolist() for name, value in out.items()}
 
 
-def read_bins(rows: pa.Table, *, top_label: bool = False) -> host.BinStatistics:
+def read_bins(rows: pa.Table, prefix: str = REGION) -> host.BinStatistics:
     """Bin statistics of the rows of a table, `[rows, bins]`.
+
+    Args:
+        rows: Rows of a score table.
+        prefix: `REGION`, `TOP_LABEL` or `BACKGROUND`.
 
     Raises:
         ValueError: The table holds none.
     """
-    prefix = _TOP_LABEL if top_label else _REGION
-    if f"{prefix}count" not in rows.column_names:
-        raise ValueError(
-            "the score table holds no bins of the top label; score with --softmax"
-            if top_label
-            else "the score table holds no bins; score without --bins 0"
-        )
     names = host.BinStatistics._fields
+    prefix = prefix + REGION if prefix == BACKGROUND else prefix
+    if prefix + names[0] not in rows.column_names:
+        raise ValueError(
+            "the score table holds no such bins; score with --bins and, for what "
+            "concerns all classes, --softmax"
+        )
     return host.BinStatistics(*[_matrix(rows.column(prefix + n)) for n in names])
 
 
-def read_proper_scores(rows: pa.Table) -> host.ProperScores:
-    """Proper scores of the rows of a table, `[rows, 2]`: background, foreground."""
+def read_proper_scores(rows: pa.Table, prefix: str = REGION) -> host.ProperScores:
+    """Proper scores of the rows of a table, `[rows, 2]`: outside, inside the class."""
+    start = prefix if prefix == BACKGROUND else ""
     names = host.ProperScores._fields
-    return host.ProperScores(*[_matrix(rows.column(name)) for name in names])
+    return host.ProperScores(*[_matrix(rows.column(start + n)) for n in names])
 
 
 def _bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
@@ -115,6 +129,14 @@ def _bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
         is_bins = name in ("count", "sum_p", "sum_y", "sum_py")
         out.append(pa.field(prefix + name, pa.list_(kind, n_bins) if is_bins else kind))
     return out
+
+
+def _proper_fields(prefix: str) -> list[pa.Field]:
+    kinds = {"n_clipped": pa.int64()}
+    return [
+        pa.field(prefix + name, pa.list_(kinds.get(name, pa.float64()), 2))
+        for name in host.ProperScores._fields
+    ]
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

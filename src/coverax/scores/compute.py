@@ -216,7 +216,7 @@ def _array_view(region: Region, probs, labels, valid) -> View:
 
 def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
     facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
-    facts |= result.facts.get("top_label", {})
+    facts |= result.facts.get("softmax", {})
     ordered = sorted(result.rows, key=lambda pair: pair[0].name)
     return [about | facts | {"region": region.name} | row for region, row in ordered]
 

@@ -35,7 +35,8 @@ class ScoreDefinition:
         allow_overshoot: Values up to 1e-3 outside [0, 1] were accepted.
         map_kind: What the maps looked like; None before they were read.
         n_bins: Bins of the calibration statistics; 0 for none.
-        softmax: The regions, in the order of the channels, are the classes of a softmax.
+        softmax: The maps are a softmax: channel 0 is the background and the regions are
+            the other channels, in order.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -49,8 +50,9 @@ class ScoreDefinition:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels that any region reads, ascending."""
-        return tuple(sorted({region.channel for region in self.regions}))
+        """Channels to read, ascending; all of a softmax."""
+        background = {0} if self.softmax else set()
+        return tuple(sorted(background | {r.channel for r in self.regions}))
 
     def check(self) -> None:
         """Raise where the parts contradict each other.
@@ -66,9 +68,9 @@ class ScoreDefinition:
                     f"{region.name}"
                 )
         channels = [region.channel for region in self.regions]
-        if self.softmax and channels != list(range(max(2, len(channels)))):
+        if self.softmax and channels != list(range(1, len(channels) + 1)):
             raise ValueError(
-                "the regions of a softmax are its classes, one a channel from 0 on, got "
+                "the regions of a softmax are its channels 1, 2, ... in order, got "
                 f"channels {channels}"
             )
 

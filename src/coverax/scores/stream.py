@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
-from coverax.scores.bins import top_label
+from coverax.scores.bins import softmax_columns
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
 from coverax.stream import Outcome, map_cases
@@ -73,6 +73,13 @@ def load_case(
         )
     labels, labels_file = read_labels(case.labels, buffer=labels_buffer)
     check_same_grid(file.grid, case.probs, labels_file.grid, case.labels)
+    if definition.softmax and (
+        file.n_channels != len(channels) or case.region is not None
+    ):
+        raise ValueError(
+            f"{case.probs} has {file.n_channels} channels, the softmax {len(channels)} "
+            "classes, the background included"
+        )
     ignore = definition.ignore_label
     expected = (1,) if definition.regions == (FOREGROUND,) else None
     check_labels(labels, case.labels, expected, ignore)
@@ -99,12 +106,9 @@ def load_case(
         "overshoot": prob_map.overshoot,
     }
     if definition.softmax:
-        if file.n_channels != len(definition.regions) or case.region is not None:
-            raise ValueError(
-                f"{case.probs} has {file.n_channels} channels, the softmax "
-                f"{len(definition.regions)} classes"
-            )
-        facts["top_label"] = top_label(views, definition)
+        facts["softmax"] = softmax_columns(
+            prob_map.probs, [v.labels for v in views], valid, definition.n_bins
+        )
     return Loaded(facts, views)
 
 

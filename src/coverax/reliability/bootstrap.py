@@ -1,0 +1,107 @@
+"""Bootstrap over units: intervals of pooled errors, paired comparison of two models.
+
+Voxels of a patient are not independent, patients are: whole units are drawn, with all
+their cases. Since statistics are sums, a draw is a weighted sum of rows; no volume and
+no case is looked at again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from coverax.host import BinStatistics
+from coverax.reliability.statistics import HasBins
+
+
+class Interval(NamedTuple):
+    """A percentile interval.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+    """
+
+    low: float
+    high: float
+
+
+def unit_weights(
+    n_units: int, n_draws: int, seed: int
+) -> Int[np.ndarray, "draws units"]:
+    """How often each unit is drawn in each bootstrap sample.
+
+    Raises:
+        ValueError: There are no units or no draws.
+    """
+    if n_units < 1 or n_draws < 1:
+        raise ValueError(f"cannot draw {n_draws} samples of {n_units} units")
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_draws)
+
+
+def unit_sums(
+    values: Num[np.ndarray, "rows *rest"], units: Sequence[str]
+) -> Float[np.ndarray, "units *rest"]:
+    """Add up the rows of each unit, units in sorted order."""
+    names, index = np.unique(np.asarray(units), return_inverse=True)
+    out = np.zeros((len(names), *np.shape(values)[1:]))
+    np.add.at(out, index, np.asarray(values, np.float64))
+    return out
+
+
+def resampled(
+    statistics: HasBins, units: Sequence[str], weights: Int[np.ndarray, "draws units"]
+) -> BinStatistics:
+    """Pooled statistics of every bootstrap sample, `[draws, bins]`."""
+
+    def draw(values):
+        values = np.asarray(values)
+        sums = weights @ unit_sums(values, units)
+        return np.rint(sums).astype(np.int64) if values.dtype.kind in "iu" else sums
+
+    return BinStatistics(*[draw(values) for values in statistics])
+
+
+def interval(draws: Float[np.ndarray, " draws"], level: float = 0.95) -> Interval:
+    """Percentile interval of bootstrap draws: two of their order statistics.
+
+    NaN draws (samples in which the statistic does not exist) are left out.
+    """
+    kept = np.sort(draws[~np.isnan(draws)])
+    if not kept.size:
+        return Interval(float("nan"), float("nan"))
+    rank = int((kept.size + 1) * (1 - level) / 2)
+    rank = min(max(rank, 1), (kept.size + 1) // 2)
+    return Interval(float(kept[rank - 1]), float(kept[-rank]))
+
+
+def compare_models(
+    first: HasBins,
+    second: HasBins,
+    units: Sequence[str],
+    error_fn: Callable[[BinStatistics], Float[np.ndarray, " draws"]],
+    *,
+    level: float = 0.95,
+    n_draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of `error(second) - error(first)` for two models on the same cases.
+
+    Both models see the same drawn units, so that what varies between patients cancels.
+    It is a percentile interval: approximate, and too short for a few dozen units.
+
+    Args:
+        first: Statistics of one model, a row a case.
+        second: Statistics of the other model, the same rows.
+        units: Unit of each row.
+        error_fn: Error of pooled statistics, for example
+            `lambda s: calibration_errors(s).ece`.
+        level: Nominal level.
+        n_draws: Bootstrap samples.
+        seed: Of the draws.
+    """
+    weights = unit_weights(len(set(units)), n_draws, seed)
+    a, b = (error_fn(resampled(s, units, weights)) for s in (first, second))
+    return interval(b - a, level)
