@@ -69,7 +69,9 @@ def test_engines_agree_to_the_bit():
     rng = np.random.default_rng(9)
     valid = [rng.random(p.shape) > 0.3 for p in probs]
     host, device = (
-        score_arrays(probs, labels, TOLERANCES, valid=valid, engine=engine)
+        score_arrays(
+            probs, labels, TOLERANCES, valid=valid, voxel_volume_ml=1.0, engine=engine
+        )
         for engine in ("host", "device")
     )
     np.testing.assert_allclose(  # logarithms differ in the last bit

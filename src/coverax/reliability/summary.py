@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from coverax.host import BinStatistics, ProperScores
 from coverax.reliability.bootstrap import interval, resampled, unit_sums, unit_weights
@@ -141,7 +140,8 @@ def _class_sums(rows: pa.Table, name: str, softmax: bool) -> _ClassSums:
 
 
 def _rows_of(rows: pa.Table, region: str) -> pa.Table:
-    return rows.filter(pc.equal(rows.column("region"), region))
+    names = np.array(rows.column("region").to_pylist())
+    return rows.filter(pa.array(names == region))
 
 
 def _measures(statistics, squares, log_loss) -> dict[str, np.ndarray]:

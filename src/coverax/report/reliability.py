@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -23,7 +24,7 @@ from coverax.reliability import (
 )
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#7f7f7f"
-_MAP = "cividis_r"
+_MAP = "Blues"
 _PANEL_INCHES = 3.0
 
 
@@ -98,8 +99,7 @@ def histogram_figure(regions: Sequence[RegionBins]) -> Figure:
             origin="lower",
             extent=(0, 1, 0, 1),
             cmap=colormaps[_MAP],
-            vmin=0,
-            vmax=1,
+            norm=PowerNorm(0.5, 0, 1),  # one case of hundreds stays visible
             aspect="auto",
             interpolation="nearest",
         )
@@ -177,5 +177,4 @@ def _count_bars(axes: Axes, count: np.ndarray, unit: str, *, log: bool = True) -
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("predicted probability")
-    if axes.get_subplotspec().is_first_col():
-        axes.set_ylabel(unit)
+    axes.set_ylabel(unit if axes.yaxis.get_tick_params().get("labelleft", True) else "")

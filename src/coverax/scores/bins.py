@@ -127,16 +127,21 @@ def _bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
     for name in host.BinStatistics._fields:
         kind = pa.int64() if name in _INTEGERS else pa.float64()
         is_bins = name in ("count", "sum_p", "sum_y", "sum_py")
-        out.append(pa.field(prefix + name, pa.list_(kind, n_bins) if is_bins else kind))
+        out.append(pa.field(prefix + name, _list(kind, n_bins) if is_bins else kind))
     return out
 
 
 def _proper_fields(prefix: str) -> list[pa.Field]:
     kinds = {"n_clipped": pa.int64()}
     return [
-        pa.field(prefix + name, pa.list_(kinds.get(name, pa.float64()), 2))
+        pa.field(prefix + name, _list(kinds.get(name, pa.float64()), 2))
         for name in host.ProperScores._fields
     ]
+
+
+def _list(kind: pa.DataType, size: int) -> pa.DataType:
+    # The name that Parquet gives the entries, so that a table comes back as it was.
+    return pa.list_(pa.field("element", kind), size)
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
