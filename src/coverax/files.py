@@ -22,13 +22,16 @@ def publish_json(path: Path, content: Any) -> None:
 
 
 def check_output_file(path: Path) -> None:
-    """Refuse an output file where a folder lies.
+    """Refuse an output file where something lies that is no file.
+
+    The rename that publishes would replace a device such as `/dev/stdout`.
 
     Raises:
-        IsADirectoryError: It is a folder.
+        FileExistsError: It is a folder or a device.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise FileExistsError(f"{path} is {what}; name a file")
 
 
 def check_output_folder(folder: Path) -> None:

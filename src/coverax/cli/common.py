@@ -1,7 +1,9 @@
 """Options, progress and output that subcommands share."""
 
 import json
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,5 +170,12 @@ def note_kept(n_finished: int) -> None:
 
 
 def note(text: str) -> None:
-    """A line for people, on stderr."""
+    """A line for people, on stderr; wrapped between words on a terminal."""
+    if sys.stderr.isatty():
+        text = textwrap.fill(
+            text,
+            shutil.get_terminal_size().columns,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     sys.stderr.write(text + "\n")

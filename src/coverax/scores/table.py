@@ -129,9 +129,8 @@ def read_table(path: Path) -> ScoreTable:
         raise FileNotFoundError(f"{path}: no such score table")
     try:
         rows = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{path}: not a Parquet file ({first})") from None
+    except (pa.ArrowInvalid, OSError):
+        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
     meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
     if not isinstance(meta, dict) or "schema" not in meta:
         raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
