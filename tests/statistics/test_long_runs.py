@@ -9,9 +9,9 @@ import os
 import numpy as np
 import pytest
 from scipy import stats
+from tests.conftest import FALSE_FAIL_RATE
 
 import coverax as cx
-from tests.conftest import FALSE_FAIL_RATE
 
 REPEATS = int(os.environ.get("COVERAX_LONG_REPEATS", "100000"))
 CELLS = [(20, "0.1"), (50, "0.1"), (100, "0.05"), (37, "0.3")]
