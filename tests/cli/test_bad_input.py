@@ -417,6 +417,16 @@ def test_what_is_no_calibration_is_refused(files, cli, text, words):
     assert words in result.errors[0]
 
 
+def test_an_output_that_is_an_input_is_a_usage_error(scored, files, cli):
+    before = scored.read_bytes()
+    assert cli("calibrate", scored, "--alpha=.1", "-o", scored).code == 2
+    assert scored.read_bytes() == before
+    csv = files.root / "cohort.csv"
+    csv.write_text("case_id,probs,labels")
+    assert cli("score", "--cohort", csv, "-o", files.root / "x/../cohort.csv").code == 2
+    assert csv.read_text() == "case_id,probs,labels"
+
+
 def test_a_device_is_not_replaced_by_a_file(scored, tmp_path, cli):
     import os
 

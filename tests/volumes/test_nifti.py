@@ -104,6 +104,17 @@ def test_a_gzip_file_of_several_members_is_one_file(tmp_path):
     np.testing.assert_array_equal(stored[0], values.ravel(order="F"))
 
 
+@pytest.mark.parametrize(
+    ("unit", "mm"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (7, 1), (2 + 8, 1)]
+)
+def test_spacing_is_in_millimetres_whatever_the_unit_of_the_header(tmp_path, unit, mm):
+    path = save(tmp_path / "a.nii", integers((3, 4, 5), np.uint8), affine=np.eye(4))
+    _change(path, 123, bytes([unit]))
+    grid = read_header(path).grid
+    assert grid.spacing_mm == pytest.approx((mm, mm, mm))
+    assert grid.voxel_volume_ml == pytest.approx(mm**3 / 1000)
+
+
 def test_a_reused_buffer_changes_nothing(tmp_path):
     buffer = Buffer()
     for seed, shape in enumerate([(9, 8, 7), (2, 3, 4), (9, 9, 9)]):

@@ -163,6 +163,12 @@ def print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def check_not_input(output: Path, *inputs: Path | None) -> None:
+    """Refuse, as a usage error, an output that would replace an input."""
+    if output.resolve() in [path.resolve() for path in inputs if path]:
+        raise typer.BadParameter(f"the output {output} is an input of this command")
+
+
 def note_kept(n_finished: int) -> None:
     """Say what an unfinished run has kept."""
     if n_finished:
