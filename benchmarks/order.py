@@ -15,10 +15,10 @@ from datetime import date
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tests import synthetic
 
 from benchmarks.common import interleaved, machine, markdown, ratio, save
 from coverax import host, kernels
-from tests import synthetic
 
 TOLERANCES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 SIZES = {
