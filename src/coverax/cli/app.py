@@ -8,7 +8,16 @@ import traceback
 import typer
 
 from coverax import __version__
-from coverax.cli import calibrate, demo, evaluate, plan, predict, reliability, score
+from coverax.cli import (
+    calibrate,
+    demo,
+    evaluate,
+    plan,
+    predict,
+    reliability,
+    score,
+    temperature,
+)
 from coverax.cli.common import note
 
 _EXAMPLE = (
@@ -27,6 +36,7 @@ app = typer.Typer(
 )
 for module in (score, calibrate, predict, evaluate, reliability, plan, demo):
     app.command(module.NAME)(module.command)
+app.add_typer(temperature.app, name=temperature.NAME)
 
 
 def _print_version(wanted: bool) -> bool:

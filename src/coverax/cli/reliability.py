@@ -63,6 +63,10 @@ def command(
         list[str] | None,
         typer.Option("--leave-out", metavar="REGION", help="Background; repeat."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="scores.parquet of another model on the same cases."),
+    ] = None,
     draws: Annotated[
         int, typer.Option(min=0, help="Bootstrap samples over units; 0 for none.")
     ] = 1000,
@@ -77,7 +81,7 @@ def command(
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
     from coverax.files import check_output_folder
-    from coverax.reliability import summarise, write_reliability
+    from coverax.reliability import compare, summarise, write_reliability
     from coverax.scores import ScoreDefinition, read_table, score_cohort
     from coverax.volumes import cohort_regions
 
@@ -110,6 +114,9 @@ def command(
     result = summarise(
         scores, absent=absent.value, leave_out=leave_out or [], n_draws=draws, seed=seed
     )
+    if against is not None:
+        other = compare(scores, read_table(against), n_draws=max(draws, 1), seed=seed)
+        result.summary["against"] = {"table": str(against), "regions": other}
     write_reliability(result, output)
     if figures:
         _draw(result, output)
@@ -149,7 +156,21 @@ def _show(summary: dict[str, Any]) -> None:
         cells += [None, None, top["macro"]["ece"]]
         shown.add_row("top label", "", *[_number(c) for c in cells])
     Console().print(shown)
+    for name, measures in summary.get("against", {}).get("regions", {}).items():
+        for measure in ("nll", "brier", "ece", "ace"):
+            if measure not in measures:
+                continue
+            found = measures[measure]
+            low, high = (_number(end, signed=True) for end in found["interval"])
+            Console().print(
+                f"{name}, {measure}: {_number(found['first'])} -> "
+                f"{_number(found['second'])}, difference "
+                f"{_number(found['difference'], signed=True)} ({low} to {high})",
+                highlight=False,
+            )
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _number(value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.5f}" if signed else f"{value:.4f}"

@@ -17,10 +17,23 @@ from coverax.reliability.errors import overconfidence_error as overconfidence_er
 from coverax.reliability.errors import pixelwise_ece as pixelwise_ece
 from coverax.reliability.histogram import DatasetHistogram as DatasetHistogram
 from coverax.reliability.histogram import dataset_histogram as dataset_histogram
+from coverax.reliability.recalibrate import apply_folder as apply_folder
+from coverax.reliability.recalibrate import fit_cohort as fit_cohort
 from coverax.reliability.statistics import add as add
 from coverax.reliability.statistics import pooled as pooled
 from coverax.reliability.statistics import select as select
 from coverax.reliability.summary import RegionBins as RegionBins
 from coverax.reliability.summary import Reliability as Reliability
+from coverax.reliability.summary import compare as compare
 from coverax.reliability.summary import summarise as summarise
+from coverax.reliability.temperature import TemperatureFit as TemperatureFit
+from coverax.reliability.temperature import (
+    apply_binary_temperature as apply_binary_temperature,
+)
+from coverax.reliability.temperature import apply_temperature as apply_temperature
+from coverax.reliability.temperature import binary_logits_of as binary_logits_of
+from coverax.reliability.temperature import fit_isotonic as fit_isotonic
+from coverax.reliability.temperature import fit_platt as fit_platt
+from coverax.reliability.temperature import fit_temperature as fit_temperature
+from coverax.reliability.temperature import logits_of as logits_of
 from coverax.reliability.write import write_reliability as write_reliability

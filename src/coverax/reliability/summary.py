@@ -117,6 +117,82 @@ def summarise(
     return Reliability(summary, cases, tuple(regions))
 
 
+def compare(
+    first: ScoreTable, second: ScoreTable, *, n_draws: int = 2000, seed: int = 0
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Pooled measures of two models on the same cases, with paired unit intervals.
+
+    Both see the same drawn units, so that what differs between patients cancels. The
+    percentile interval is approximate, and too short for a few dozen units.
+
+    Returns:
+        For each class (and `softmax`, all classes together) and measure: `first`, `second`, `difference` (second less first)
+        and `interval` of the difference.
+
+    Raises:
+        ValueError: The tables hold other cases, classes or bins.
+    """
+    keys = ["case_id", "region", "unit"]
+    a, b = (t.rows.sort_by([(k, "ascending") for k in keys]) for t in (first, second))
+    if not a.select(keys).equals(b.select(keys)):
+        raise ValueError("the two tables hold different cases, regions or units")
+    if first.definition.softmax != second.definition.softmax:
+        raise ValueError("one table is of a softmax, the other is not")
+    softmax = first.definition.softmax
+    names = list(dict.fromkeys(a.column("region").to_pylist()))
+    out = {}
+    for name in ["background", *names] if softmax else names:
+        sums = [_class_sums(rows, name, softmax) for rows in (a, b)]
+        weights = unit_weights(len(set(sums[0].units)), n_draws, seed)
+        points = [_pooled(s.statistics, s.proper) for s in sums]
+        draws = [_drawn_measures(s, weights) for s in sums]
+        out[name] = {
+            k: _difference(*[p[k] for p in points], draws[1][k] - draws[0][k])
+            for k in points[0]
+        }
+    if softmax:
+        every = ["background", *names]
+        models = [[_class_sums(rows, name, True) for name in every] for rows in (a, b)]
+        points = [_softmax_scores(classes) for classes in models]
+        units = models[0][0].units
+        weights = unit_weights(len(set(units)), n_draws, seed)
+        draws = [_drawn_softmax_scores(classes, weights) for classes in models]
+        out["softmax"] = {
+            k: _difference(*[p[k] for p in points], draws[1][k] - draws[0][k])
+            for k in points[0]
+        }
+    return out
+
+
+def _difference(first, second, draws) -> dict[str, Any]:
+    known = first is not None and second is not None
+    return {
+        "first": first,
+        "second": second,
+        "difference": second - first if known else None,
+        "interval": [_plain(end) for end in interval(draws, LEVEL)],
+    }
+
+
+def _drawn_softmax_scores(classes, weights) -> dict[str, np.ndarray]:
+    units = classes[0].units
+    whole = weights @ unit_sums(np.asarray(classes[0].statistics.count).sum(1), units)
+    losses = sum(np.asarray(c.proper.sum_log_loss, np.float64)[:, 1] for c in classes)
+    squares = sum(np.asarray(c.proper.sum_squares, np.float64).sum(1) for c in classes)
+    return {
+        "nll": weights @ unit_sums(losses, units) / whole,
+        "brier": weights @ unit_sums(squares, units) / whole,
+    }
+
+
+def _drawn_measures(sums: "_ClassSums", weights: np.ndarray) -> dict[str, np.ndarray]:
+    squares, losses = (
+        weights @ unit_sums(x.sum(1), sums.units)
+        for x in (sums.proper.sum_squares, sums.proper.sum_log_loss)
+    )
+    return _measures(resampled(sums.statistics, sums.units, weights), squares, losses)
+
+
 class _ClassSums(NamedTuple):
     name: str
     rows: pa.Table
@@ -174,11 +250,7 @@ def _region_result(sums: _ClassSums, absent, n_draws, seed) -> dict[str, Any]:
     }
     if n_draws:
         weights = unit_weights(len(set(units)), n_draws, seed)
-        squares, losses = (
-            weights @ unit_sums(x.sum(1), units)
-            for x in (proper.sum_squares, proper.sum_log_loss)
-        )
-        draws = _measures(resampled(statistics, units, weights), squares, losses)
+        draws = _drawn_measures(sums, weights)
         result["pooled_interval"] = {
             k: [_plain(end) for end in interval(v, LEVEL)] for k, v in draws.items()
         }
