@@ -34,7 +34,7 @@ def test_weights_count_like_repeats():
     from coverax.reliability import fit_temperature
 
     a, b = draw(3, 500), draw(4, 500, sharpness=4.0)
-    weighted = fit_temperature([a[0], b[0]], [a[1], b[1]], [1, 3])
+    weighted = fit_temperature([a[0], b[0]], [a[1], b[1]], [1.0, 3.0])
     repeated = fit_temperature([a[0], b[0], b[0], b[0]], [a[1], b[1], b[1], b[1]])
     assert weighted.temperature == pytest.approx(repeated.temperature, rel=1e-6)
 

@@ -18,5 +18,8 @@ from coverax.kernels.overlap import Overlap as Overlap
 from coverax.kernels.overlap import Sizes as Sizes
 from coverax.kernels.overlap import overlap_counts as overlap_counts
 from coverax.kernels.overlap import sizes as sizes
+from coverax.kernels.program import BatchScores as BatchScores
+from coverax.kernels.program import ScorePlan as ScorePlan
+from coverax.kernels.program import score_batch as score_batch
 from coverax.kernels.proper import ProperScores as ProperScores
 from coverax.kernels.proper import proper_scores as proper_scores

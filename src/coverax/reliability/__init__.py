@@ -5,6 +5,7 @@ from coverax.reliability.bootstrap import compare_models as compare_models
 from coverax.reliability.bootstrap import interval as interval
 from coverax.reliability.bootstrap import resampled as resampled
 from coverax.reliability.bootstrap import unit_weights as unit_weights
+from coverax.reliability.compare import compare as compare
 from coverax.reliability.errors import CalibrationErrors as CalibrationErrors
 from coverax.reliability.errors import (
     adaptive_calibration_error as adaptive_calibration_error,
@@ -24,7 +25,6 @@ from coverax.reliability.statistics import pooled as pooled
 from coverax.reliability.statistics import select as select
 from coverax.reliability.summary import RegionBins as RegionBins
 from coverax.reliability.summary import Reliability as Reliability
-from coverax.reliability.summary import compare as compare
 from coverax.reliability.summary import summarise as summarise
 from coverax.reliability.temperature import TemperatureFit as TemperatureFit
 from coverax.reliability.temperature import (

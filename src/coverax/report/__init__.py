@@ -1,1 +1,1 @@
-"""Figures and reports; the only place that draws."""
+"""Figures and reports; needs the extra `report`."""
