@@ -1,5 +1,6 @@
 """NumPy twins of the kernels: same names, same answers, faster on a CPU."""
 
+from coverax.host.distance import signed_distance as signed_distance
 from coverax.host.order import critical_probability as critical_probability
 from coverax.host.overlap import Overlap as Overlap
 from coverax.host.overlap import Sizes as Sizes

@@ -6,6 +6,7 @@ from coverax.kernels.batching import bucket_size as bucket_size
 from coverax.kernels.batching import clear_slots as clear_slots
 from coverax.kernels.batching import empty_batch as empty_batch
 from coverax.kernels.batching import fill_slot as fill_slot
+from coverax.kernels.distance import signed_distance as signed_distance
 from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
 from coverax.kernels.overlap import Overlap as Overlap
