@@ -44,7 +44,7 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for false-negative-rate control.
+        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets.
         tolerance: Tolerated rate of one case.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based.
@@ -74,7 +74,7 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: `fnr` for Conformal Lesion Segmentation.
+        method: `fnr` for Conformal Lesion Segmentation, `sets` for confidence sets.
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
@@ -125,9 +125,11 @@ class Calibration:
                 "(--allow-vacuous) writes it"
             )
 
-    def threshold_of(self, region: str) -> Threshold:
-        """The threshold of a region."""
-        return next(t for t in self.thresholds if t.region == region)
+    def threshold_of(self, region: str, side: str | None = None) -> Threshold:
+        """The threshold of a region; of one side of it, where there are two."""
+        return next(
+            t for t in self.thresholds if t.region == region and side in (None, t.side)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The content of `calibration.json`."""

@@ -55,7 +55,7 @@ def signed_distance(
     References:
         Felzenszwalb and Huttenlocher (2012), Distance Transforms of Sampled Functions.
     """
-    spacing = _traced_spacing(spacing_mm, mask.shape)
+    spacing = traced_spacing(spacing_mm, mask.shape)
     _check_valid(mask, valid)
     return _signed_distance(mask, spacing, valid)
 
@@ -128,7 +128,7 @@ def _along(n, axis, ndim):
     return tuple(n if a == axis else 1 for a in range(ndim))
 
 
-def _traced_spacing(spacing_mm, shape):
+def traced_spacing(spacing_mm, shape):
     """Spacing as `[batch, axes]`; one that is traced has no values to check yet."""
     if isinstance(spacing_mm, Tracer):
         wanted = (shape[0], len(shape) - 1)
