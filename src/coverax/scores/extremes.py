@@ -4,6 +4,9 @@ With `set_sizes` it also keeps how many voxels the set of each transform would h
 fixed grid of thresholds: enough to choose a transform without reading a map again.
 """
 
+import bisect
+import math
+
 import numpy as np
 import pyarrow as pa
 
@@ -63,7 +66,7 @@ def columns(
     out: dict[str, np.ndarray] = {}
     for transform in definition.transforms:
         values = maps[transform.side, transform.map_spec]
-        out[score_column(transform.side, transform.spec)] = scores(
+        out[score_column(transform.side, transform.spec)] = set_scores(
             engine, batch, transform, values
         )
         if definition.set_sizes:
@@ -84,7 +87,7 @@ def _sizes(
     return np.concatenate([np.asarray(part.n_predicted) for part in parts], axis=1)
 
 
-def scores(
+def set_scores(
     engine: Engine, batch: ViewBatch, transform: Transform, values: np.ndarray
 ) -> np.ndarray:
     """Scores of one transform from its map: elements of it (or minus them), float64."""
@@ -94,12 +97,49 @@ def scores(
     score = np.asarray(score).astype(np.float64)
     if transform.name != "logit":
         return score
-    return logit(score) if transform.side == "inner" else -logit(-score)
+    sign = 1 if transform.side == "inner" else -1
+    return np.array([sign * _logit(sign * value) for value in score.tolist()])
 
 
-def logit(probs: np.ndarray) -> np.ndarray:
-    """Log-odds, strictly increasing on float32 probabilities; infinite ones stay."""
-    inside = np.isfinite(probs)
-    p = np.where(inside, probs, 0.5)
-    with np.errstate(divide="ignore"):
-        return np.where(inside, np.log(p) - np.log1p(-p), probs)
+def set_cut(transform: Transform, threshold: float) -> np.float32:
+    """The float32 cut of the score map whose `{map >= cut}` is the set at a threshold.
+
+    The inner set is `{map > threshold}`, the outer one `{map >= -threshold}`. Maps are
+    float32 and thresholds float64, so the cut is rounded up, never to the nearest; NaN,
+    which no voxel reaches, is the empty inner set of an infinite threshold.
+    """
+    inner = transform.side == "inner"
+    level = threshold if inner else -threshold
+    if inner and level == math.inf:
+        return np.float32(np.nan)
+    if transform.name == "logit":
+        return _probability_cut(level, strict=inner)
+    with np.errstate(over="ignore"):
+        cut = np.float32(level)
+    if cut < level or (inner and cut == level):
+        cut = np.nextafter(cut, np.float32(np.inf))
+    return cut
+
+
+def _logit(p: float) -> float:
+    """Log-odds; scalar arithmetic, so that the same p always gives the same bits."""
+    if p <= 0:
+        return -math.inf
+    return math.inf if p >= 1 else math.log(p) - math.log1p(-p)
+
+
+def _probability_cut(level: float, *, strict: bool) -> np.float32:
+    """Smallest float32 probability whose log-odds reach (or, strict, exceed) a level."""
+    if level == -math.inf and not strict:
+        return np.float32(-np.inf)
+    # Bit patterns of non-negative floats are ordered as the floats are.
+    n_patterns = int(np.float32(1).view(np.int32)) + 1
+
+    def log_odds(pattern: int) -> float:
+        return _logit(float(np.int32(pattern).view(np.float32)))
+
+    find = bisect.bisect_right if strict else bisect.bisect_left
+    pattern = find(range(n_patterns), level, key=log_odds)
+    if pattern == n_patterns:
+        return np.float32(np.nan)
+    return np.int32(pattern).view(np.float32)
