@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,7 @@ SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
 Side = Literal["inner", "outer"]
 
 
+@runtime_checkable
 class LearningTable(Table, Protocol):
     """A score table with set sizes."""
 

@@ -8,7 +8,7 @@ With score maps f_I, f_O fixed beforehand and thresholds t_I, t_O of this file,
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,7 @@ Side = Literal["inner", "outer"]
 CURVE_LEVELS = tuple(Fraction(k, 200) for k in range(1, 41))
 
 
+@runtime_checkable
 class SetTransform(Protocol):
     """What calibration needs to know of a transform."""
 
@@ -44,6 +45,7 @@ class SetTransform(Protocol):
         ...
 
 
+@runtime_checkable
 class SetTable(Table, Protocol):
     """A score table with inner and outer scores."""
 

@@ -12,9 +12,10 @@ from coverax.scores.definition import sorted_tolerances as sorted_tolerances
 from coverax.scores.engine import Engine as Engine
 from coverax.scores.engine import EngineName as EngineName
 from coverax.scores.engine import resolve_engine as resolve_engine
-from coverax.scores.extremes import set_scores as set_scores
 from coverax.scores.extremes import set_cut as set_cut
+from coverax.scores.extremes import set_scores as set_scores
 from coverax.scores.maps import score_maps as score_maps
+from coverax.scores.stream import engine_of as engine_of
 from coverax.scores.stream import load_case as load_case
 from coverax.scores.stream import stream_rows as stream_rows
 from coverax.scores.table import ScoreTable as ScoreTable

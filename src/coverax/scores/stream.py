@@ -21,7 +21,7 @@ from coverax.scores.batch import (
     lone_batch,
 )
 from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.stream import Outcome, map_cases
 from coverax.volumes import (
     FOREGROUND,
@@ -105,6 +105,23 @@ def load_case(
         "overshoot": prob_map.overshoot,
     }
     return Loaded(facts, views)
+
+
+def engine_of(definition: ScoreDefinition, asked: EngineName = "auto") -> Engine:
+    """The engine that scores under a definition: the recorded one where it matters.
+
+    Raises:
+        ValueError: Another one was asked for; its distances round otherwise.
+    """
+    if definition.engine is None:
+        return resolve_engine(asked)
+    recorded = resolve_engine("device" if definition.engine == "device" else "host")
+    if asked not in ("auto", recorded.name):
+        raise ValueError(
+            f"scores were computed with --engine {recorded.name}; distances and "
+            f"smoothing round otherwise on {asked}"
+        )
+    return recorded
 
 
 def stream_rows(
