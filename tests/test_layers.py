@@ -21,7 +21,7 @@ ALLOWED = {
     "validate": {"scores", "calibrate", "volumes", "stream"},
     "reliability": {"scores", "calibrate", "volumes", "stream"},
     "train": {"losses", "kernels", "volumes", "scores"},
-    "report": {"scores", "calibrate", "evaluate", "validate", "reliability"},
+    "report": {"volumes", "scores", "calibrate", "evaluate", "validate", "reliability"},
     "demo": {"volumes", "scores", "calibrate", "predict", "evaluate"},
 }
 # Outside package -> the only places that may import it.

@@ -74,7 +74,10 @@ class ScoreDefinition:
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
-        plain = asdict(self) | {"regions": [str(region) for region in self.regions]}
+        plain = asdict(self) | {
+            "regions": [str(region) for region in self.regions],
+            "transforms": [str(transform) for transform in self.transforms],
+        }
         return json.loads(json.dumps(plain))
 
     @classmethod
