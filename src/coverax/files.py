@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 @contextmanager
@@ -34,6 +34,49 @@ def publish_text(path: Path, text: str) -> None:
 def publish_json(path: Path, content: Any) -> None:
     """Write JSON (strict: no NaN, no Infinity) that appears complete or not at all."""
     publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_sealed_json(
+    path: Path, what: str, schema: int, command: str
+) -> tuple[dict[str, Any], str]:
+    """Read a JSON object that carries its own digest; return it without, and the digest.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages.
+        schema: The schema it must have.
+        command: The subcommand that writes it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is something else, of another schema, or was altered.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such {what}")
+    try:
+        loaded: Any = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
+        )
+    except ValueError as error:  # no text, no JSON, or NaN in it
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
+    if not {"schema", "digest"} <= content.keys():
+        raise ValueError(f"{path}: not a coverax {what}")
+    if content["schema"] != schema:
+        raise ValueError(
+            f"{path}: {what} of schema {content['schema']}, this version reads {schema}"
+        )
+    digest = content.pop("digest")
+    if digest != digest_json(content):
+        raise ValueError(
+            f"{path}: altered after it was written (its digest does not match); "
+            f"run `coverax {command}` again"
+        )
+    return content, digest
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def check_output_file(path: Path) -> None:

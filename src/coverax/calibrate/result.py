@@ -1,14 +1,13 @@
 """A calibration: thresholds, what they promise, and the file that carries them."""
 
-import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from coverax import __version__
-from coverax.files import digest_json, publish_json
+from coverax.files import digest_json, publish_json, read_sealed_json
 
 SCHEMA = 1
 
@@ -44,7 +43,7 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for false-negative-rate control.
+        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets.
         tolerance: Tolerated rate of one case.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based.
@@ -74,7 +73,7 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: `fnr` for Conformal Lesion Segmentation.
+        method: `fnr` for Conformal Lesion Segmentation, `sets` for confidence sets.
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
@@ -125,9 +124,11 @@ class Calibration:
                 "whole volume; allow_vacuous (--allow-vacuous) writes it"
             )
 
-    def threshold_of(self, region: str) -> Threshold:
-        """The threshold of a region."""
-        return next(t for t in self.thresholds if t.region == region)
+    def threshold_of(self, region: str, side: str | None = None) -> Threshold:
+        """The threshold of a region; of one side of it, where there are two."""
+        return next(
+            t for t in self.thresholds if t.region == region and side in (None, t.side)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The content of `calibration.json`."""
@@ -169,27 +170,7 @@ def read_calibration(path: Path) -> Calibration:
         FileNotFoundError: There is no such file.
         ValueError: It is no calibration, of another schema, or was altered.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such calibration")
-    try:
-        loaded: Any = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
-        )
-    except ValueError as error:  # no text, no JSON, or NaN in it
-        raise ValueError(f"{path}: not JSON ({error})") from None
-    content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
-    if not {"schema", "digest"} <= content.keys():
-        raise ValueError(f"{path}: not a coverax calibration")
-    if content["schema"] != SCHEMA:
-        raise ValueError(
-            f"{path}: calibration of schema {content['schema']}, this version reads {SCHEMA}"
-        )
-    digest = content.pop("digest")
-    if digest != digest_json(content):
-        raise ValueError(
-            f"{path}: altered after it was written (its digest does not match); "
-            "run `coverax calibrate` again"
-        )
+    content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
     return Calibration(
         method=content["method"],
@@ -206,10 +187,6 @@ def read_calibration(path: Path) -> Calibration:
         statement=content["statement"],
         digest=digest,
     )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def with_digest(calibration: Calibration) -> Calibration:

@@ -12,6 +12,7 @@ from coverax.cli import (
     calibrate,
     demo,
     evaluate,
+    learn_sets,
     plan,
     predict,
     reliability,
@@ -34,7 +35,16 @@ app = typer.Typer(
     # Tables cut option names short in a narrow terminal; plain help does not.
     rich_markup_mode="rich" if shutil.get_terminal_size().columns >= 80 else None,
 )
-for module in (score, calibrate, predict, evaluate, reliability, plan, demo):
+for module in (
+    score,
+    learn_sets,
+    calibrate,
+    predict,
+    evaluate,
+    reliability,
+    plan,
+    demo,
+):
     app.command(module.NAME)(module.command)
 app.add_typer(temperature.app, name=temperature.NAME)
 

@@ -50,6 +50,18 @@ def command(
             help="A structure: channel of the map and its reference labels; repeat.",
         ),
     ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIDE=NAME[:KEY=VALUE,...]",
+            help="Keep scores for confidence sets, as inner=identity or "
+            "outer=distance:cut=0.5; repeat.",
+        ),
+    ] = None,
+    set_sizes: Annotated[
+        bool,
+        typer.Option("--set-sizes", help="Keep the sizes of sets too, for learn-sets."),
+    ] = False,
     ignore_label: Annotated[
         int | None, typer.Option(help="Reference label whose voxels do not count.")
     ] = None,
@@ -78,7 +90,12 @@ def command(
 ) -> None:
     """Read every case once and write its sufficient statistics."""
     from coverax.files import check_output_file
-    from coverax.scores import ScoreDefinition, score_cohort, sorted_tolerances
+    from coverax.scores import (
+        ScoreDefinition,
+        parse_transforms,
+        score_cohort,
+        sorted_tolerances,
+    )
     from coverax.stream import Journal
     from coverax.volumes import cohort_regions
 
@@ -94,6 +111,8 @@ def command(
             allow_overshoot=allow_overshoot,
             n_bins=bins,
             softmax=softmax,
+            transforms=parse_transforms(transform or []),
+            set_sizes=set_sizes,
         )
         definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)

@@ -15,9 +15,10 @@ def show_evaluation(summary: dict[str, Any]) -> None:
             f"[bold red]Not held out:[/] {summary['n_units_seen_in_calibration']} of "
             f"{summary['n_units']} units also calibrated; the band does not apply."
         )
+    table, sentence = _SHOW[summary["method"]]
     for result in summary["results"]:
-        console.print(_table(summary, result))
-        console.print(_compliance(result, held_out=summary["held_out"]))
+        console.print(table(summary, result))
+        console.print(sentence(result, held_out=summary["held_out"]))
         if result["n_empty_reference"]:
             console.print(f"{result['n_empty_reference']} empty references.")
     for why, ids in summary["excluded"].items():
@@ -37,6 +38,38 @@ def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
         f"{text}; the exact law expects {result['expected_ecr']:.1%}, "
         f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
     )
+
+
+def _left_to_see(result: dict[str, Any], *, held_out: bool) -> str:
+    """What lies between the sets, and whether the table's law applies."""
+    ml = result["uncertain_ml"]
+    text = f"Left to look at between the sets: {ml:.3g} mL a case."
+    return text if held_out else f"{text} The law is not that of cases already seen."
+
+
+def _sets_table(summary: dict[str, Any], result: dict[str, Any]):
+    from rich.table import Table
+
+    table = Table(
+        title=f"{result['region']}, alpha {summary['alpha']}, rule {result['rule']}",
+        title_justify="left",
+    )
+    table.add_column("")
+    for side in ("inner", "outer"):
+        table.add_column(f"{side}\n{result[side]['transform']}", justify="right")
+    table.add_column("both", justify="right")
+    columns = [result[name] for name in ("inner", "outer", "joint")]
+    table.add_row("covered cases", *[f"{c['coverage']:.1%}" for c in columns])
+    laws = [c["band"] and c["band"][0] for c in columns]
+    table.add_row(
+        "exact law, 95 %",
+        *[f"{b['low']:.1%} to {b['high']:.1%}" if b else "-" for b in laws],
+    )
+    for label, key in (("size ratio", "size_ratio"), ("volume, mean mL", "ml")):
+        values = [result[side][f"{side}_{key}"] for side in ("inner", "outer")]
+        cells = ["-" if v is None else f"{v:.3g}" for v in values]
+        table.add_row(label, *cells, "-")
+    return table
 
 
 def _table(summary: dict[str, Any], result: dict[str, Any]):
@@ -75,3 +108,7 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
 def _bars(counts: list[int]) -> str:
     top = max(counts) or 1
     return "".join(_BLOCKS[-(-c * (len(_BLOCKS) - 1) // top)] for c in counts)
+
+
+# Method of a calibration -> its table, and the sentence below it.
+_SHOW = {"fnr": (_table, _compliance), "sets": (_sets_table, _left_to_see)}

@@ -3,6 +3,7 @@
 from coverax.binning import bin_edges as bin_edges
 from coverax.kernels.batching import Batch as Batch
 from coverax.kernels.batching import batch_size as batch_size
+from coverax.kernels.batching import bucket_axes as bucket_axes
 from coverax.kernels.batching import bucket_size as bucket_size
 from coverax.kernels.batching import clear_slots as clear_slots
 from coverax.kernels.batching import empty_batch as empty_batch
@@ -12,6 +13,10 @@ from coverax.kernels.bins import SoftBinStatistics as SoftBinStatistics
 from coverax.kernels.bins import bin_index as bin_index
 from coverax.kernels.bins import bin_statistics as bin_statistics
 from coverax.kernels.bins import soft_bin_statistics as soft_bin_statistics
+from coverax.kernels.distance import signed_distance as signed_distance
+from coverax.kernels.extremes import extreme_scores as extreme_scores
+from coverax.kernels.extremes import inner_score as inner_score
+from coverax.kernels.extremes import outer_score as outer_score
 from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
 from coverax.kernels.overlap import Overlap as Overlap
@@ -23,3 +28,5 @@ from coverax.kernels.program import ScorePlan as ScorePlan
 from coverax.kernels.program import score_batch as score_batch
 from coverax.kernels.proper import ProperScores as ProperScores
 from coverax.kernels.proper import proper_scores as proper_scores
+from coverax.kernels.smooth import smooth as smooth
+from coverax.kernels.surface import surface_distance as surface_distance
