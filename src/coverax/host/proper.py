@@ -28,16 +28,17 @@ def proper_scores(
     # In whole numbers of 2**-45, so that no order of voxels changes a bit.
     squares, losses, clipped = np.zeros((3, len(probs), 2), object)
     for i, values, mask, _ in blocks(probs, labels, valid):
-        # Everything, less the foreground, which is usually small.
         p = np.clip(values, 0, 1)
-        miss, of_truth, foreground = p.copy(), 1 - p, p[mask]
-        miss[mask], of_truth[mask] = 1 - foreground, foreground
-        everything, of_mask = (miss, of_truth), (1 - foreground, foreground)
-        for k, (miss, truth) in enumerate((everything, of_mask)):
-            loss = -np.log(np.maximum(truth, LEAST_PROBABILITY)) / LARGEST_LOSS
-            squares[i, k] += block_sum(miss * miss)
-            losses[i, k] += block_sum(loss)
-            clipped[i, k] += int(np.count_nonzero(truth < LEAST_PROBABILITY))
+        q = 1 - p
+        of_truth, miss = np.where(mask, p, q), np.where(mask, q, p)
+        square = miss * miss
+        loss = -np.log(np.maximum(of_truth, LEAST_PROBABILITY)) / LARGEST_LOSS
+        # Everything, less the foreground, which is usually small.
+        for k, part in ((0, slice(None)), (1, np.flatnonzero(mask))):
+            squares[i, k] += block_sum(square[part])
+            losses[i, k] += block_sum(loss[part])
+            n_clipped = np.count_nonzero(of_truth[part] < LEAST_PROBABILITY)
+            clipped[i, k] += int(n_clipped)
     for sums in (squares, losses, clipped):
         sums[:, 0] -= sums[:, 1]
     return ProperScores(

@@ -61,7 +61,9 @@ def proper_scores(
     of_truth = jnp.where(mask, values, 1 - values)
     miss = jnp.where(mask, 1 - values, values)
     loss = -jnp.log(jnp.maximum(of_truth, LEAST_PROBABILITY)) / LARGEST_LOSS
-    _, (squares, losses) = keyed_sums(keys, (miss * miss, loss), 2, (_DIGITS, _DIGITS))
+    # 38 bits, which the host can sum in one pass; 2**38 is a power of two: exact.
+    kept = tuple(jnp.floor(v * 2.0**38) * 2.0**-38 for v in (miss * miss, loss))
+    _, (squares, losses) = keyed_sums(keys, kept, 2, (_DIGITS, _DIGITS))
     clipped = of_truth < LEAST_PROBABILITY
     n_clipped = [
         jnp.count_nonzero(clipped & (keys == k), axis=1).astype(jnp.int32)
