@@ -198,13 +198,18 @@ def test_both_branches_of_the_keyed_sums_give_the_same_integers():
     """The accelerator's reduction, run on this machine, against the CPU's scatter."""
     from coverax.kernels import sums
 
-    p, _ = draw(7, (2, 3, 500), "skew")
-    keys = jnp.asarray(np.random.default_rng(0).integers(0, 9, p.shape), jnp.int32)
-    reduced = sums._reduce(keys, (jnp.asarray(p),), 8, (4,))
+    p, y = draw(7, (2, 3, 500), "skew")
+    chunks = jnp.asarray(p), jnp.asarray(y, jnp.int32)
+
+    def columns(p, y):
+        keys = (p * 9).astype(jnp.int32) + y  # a key of 8 or more is left out
+        return keys, [jnp.floor(p * 1024).astype(jnp.int32)]
+
+    reduced = sums.reduce_sums(columns, *chunks, 8)
     for i in range(2):
-        scattered = sums._scatter(keys[i], (jnp.asarray(p[i]),), 8, (4,))
-        for a, b in zip(reduced, scattered, strict=True):
-            np.testing.assert_array_equal(a[i], b)
+        scattered = sums.scatter_sums(columns, *[c[i] for c in chunks], 8)
+        np.testing.assert_array_equal(reduced[i], scattered)
+    assert 0 < int(reduced[..., 0].sum()) < p.size
 
 
 def test_not_a_number_is_refused_and_counted(ops):

@@ -21,7 +21,7 @@ from coverax.binning import (
     low_scale,
     share_intervals,
 )
-from coverax.kernels.sums import keyed_sums
+from coverax.kernels.sums import LEFT_OUT, keyed_sums
 
 _P_DIGITS = 4  # 60 bits: relative 1e-6 for a bin of mean 1e-12
 _T_DIGITS = 2  # 30 bits of a position between two centres
@@ -114,18 +114,20 @@ def bin_statistics(
     Raises:
         ValueError: The shapes differ, or `n_bins` is not at least 1.
     """
-    values, mask, counts, refused = _prepare(probs, labels, valid)
-    keys = bin_index(values, n_bins) + n_bins * mask.astype(jnp.int32)
-    keys = jnp.where(counts, keys, 2 * n_bins)
-    n, (sums,) = keyed_sums(keys, (values,), 2 * n_bins, (_P_DIGITS,))
-    zero = counts & (values < SMALLEST)
+    values, outcome, refused = _prepare(probs, labels, valid)
+
+    def terms(p, y):
+        return bin_index(p, n_bins) + n_bins * y, (p,)
+
+    n, (sums,) = keyed_sums(values, outcome, terms, 2 * n_bins, (_P_DIGITS,))
+    zero = (outcome != LEFT_OUT) & (values < SMALLEST)
     return BinStatistics(
         count=n[:, :n_bins] + n[:, n_bins:],
         sum_p=sums[:, :n_bins] + sums[:, n_bins:],
         sum_y=n[:, n_bins:],
         sum_py=sums[:, n_bins:],
         zero_count=_count(zero),
-        zero_sum_y=_count(zero & mask),
+        zero_sum_y=_count(zero & (outcome == 1)),
         n_refused=refused,
     )
 
@@ -160,14 +162,17 @@ def soft_bin_statistics(
         ValueError: The shapes differ, or `n_bins` is not at least 1.
     """
     bin_edges(n_bins)
-    values, mask, counts, refused = _prepare(probs, labels, valid)
-    position = jnp.clip(values, 0, 1) * np.float32(n_bins) + np.float32(0.5)
-    interval = jnp.clip(jnp.floor(position), 0, n_bins)
-    t = position - interval
-    n_keys = 2 * (n_bins + 1)
-    keys = interval.astype(jnp.int32) + (n_bins + 1) * mask.astype(jnp.int32)
-    keys = jnp.where(counts, keys, n_keys)
-    n, (sum_t, sum_t2) = keyed_sums(keys, (t, t * t), n_keys, (_T_DIGITS, _T_DIGITS))
+    values, outcome, refused = _prepare(probs, labels, valid)
+
+    def terms(p, y):
+        position = jnp.clip(p, 0, 1) * np.float32(n_bins) + np.float32(0.5)
+        interval = jnp.clip(jnp.floor(position), 0, n_bins)
+        t = position - interval
+        return interval.astype(jnp.int32) + (n_bins + 1) * y, (t, t * t)
+
+    n, (sum_t, sum_t2) = keyed_sums(
+        values, outcome, terms, 2 * (n_bins + 1), (_T_DIGITS, _T_DIGITS)
+    )
     by_outcome = [
         jnp.reshape(x.astype(jnp.float32), (-1, 2, n_bins + 1))
         for x in (n, sum_t, sum_t2)
@@ -179,17 +184,13 @@ def soft_bin_statistics(
 
 
 def _prepare(probs, labels, valid):
-    """Flat float32 values, reference, voxels that count, and how many were refused."""
+    """Flat float32 values, the outcome of each voxel, and how many were refused."""
     check_shapes(probs, labels, valid)
     values, mask = _flat(probs).astype(jnp.float32), _flat(labels) != 0
     proper = (values >= -MARGIN) & (values <= 1 + MARGIN)
     asked = jnp.ones_like(proper) if valid is None else _flat(valid)
-    return (
-        jnp.where(proper, values, 0),
-        mask,
-        proper & asked,
-        _count(asked & ~proper),
-    )
+    outcome = jnp.where(proper & asked, mask.astype(jnp.int8), jnp.int8(LEFT_OUT))
+    return values, outcome, _count(asked & ~proper)
 
 
 def _flat(array):

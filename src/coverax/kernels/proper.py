@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, check_shapes
-from coverax.kernels.sums import keyed_sums
+from coverax.kernels.sums import LEFT_OUT, keyed_sums
 
 _DIGITS = 3  # 45 bits
 
@@ -53,20 +53,22 @@ def proper_scores(
     """
     check_shapes(probs, labels, valid)
     shape = (probs.shape[0], -1)
-    values = jnp.clip(jnp.reshape(probs, shape).astype(jnp.float32), 0, 1)
-    mask = jnp.reshape(labels, shape) != 0
-    keys = mask.astype(jnp.int32)
+    values = jnp.reshape(probs, shape).astype(jnp.float32)
+    outcome = (jnp.reshape(labels, shape) != 0).astype(jnp.int8)
     if valid is not None:
-        keys = jnp.where(jnp.reshape(valid, shape), keys, 2)
-    of_truth = jnp.where(mask, values, 1 - values)
-    miss = jnp.where(mask, 1 - values, values)
-    loss = -jnp.log(jnp.maximum(of_truth, LEAST_PROBABILITY)) / LARGEST_LOSS
-    # 38 bits, which the host can sum in one pass; 2**38 is a power of two: exact.
-    kept = tuple(jnp.floor(v * 2.0**38) * 2.0**-38 for v in (miss * miss, loss))
-    _, (squares, losses) = keyed_sums(keys, kept, 2, (_DIGITS, _DIGITS))
-    clipped = of_truth < LEAST_PROBABILITY
+        outcome = jnp.where(jnp.reshape(valid, shape), outcome, jnp.int8(LEFT_OUT))
+
+    def terms(values, y):
+        p = jnp.clip(values, 0, 1)
+        of_truth, miss = jnp.where(y == 1, p, 1 - p), jnp.where(y == 1, 1 - p, p)
+        loss = -jnp.log(jnp.maximum(of_truth, LEAST_PROBABILITY)) / LARGEST_LOSS
+        # 38 bits, which the host can sum in one pass; a power of two: exact.
+        return y, tuple(jnp.floor(v * 2.0**38) * 2.0**-38 for v in (miss * miss, loss))
+
+    _, (squares, losses) = keyed_sums(values, outcome, terms, 2, (_DIGITS, _DIGITS))
+    small = {0: 1 - values < LEAST_PROBABILITY, 1: values < LEAST_PROBABILITY}
     n_clipped = [
-        jnp.count_nonzero(clipped & (keys == k), axis=1).astype(jnp.int32)
+        jnp.count_nonzero(small[k] & (outcome == k), axis=1).astype(jnp.int32)
         for k in (0, 1)
     ]
     return ProperScores(squares, losses * LARGEST_LOSS, jnp.stack(n_clipped, axis=1))

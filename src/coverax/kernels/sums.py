@@ -6,6 +6,8 @@ chunks so short that nothing overflows, and carried once at the end. So the answ
 order: batch, padding, device and vectorisation cannot change its bits.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -13,52 +15,63 @@ from jaxtyping import Array, Float, Int
 from coverax.binning import DIGIT_BITS, join_digits
 
 _CHUNK = 1 << 15  # voxels; digits of 15 bits times 2**15 voxels stay below 2**31
+LEFT_OUT = 2  # an outcome that is none
 _MASK = (1 << DIGIT_BITS) - 1
 MAX_VOXELS = 1 << 29  # of one case; carried digits stay below 2**31
 
 
+Terms = Callable[[Array, Array], tuple[Array, tuple[Array, ...]]]
+
+
 def keyed_sums(
-    keys: Int[Array, "batch voxels"],
-    values: tuple[Float[Array, "batch voxels"], ...],
+    probs: Float[Array, "batch voxels"],
+    outcome: Int[Array, "batch voxels"],
+    terms_fn: Terms,
     n_keys: int,
     n_digits: tuple[int, ...],
 ) -> tuple[Int[Array, "batch keys"], tuple[Float[Array, "batch keys"], ...]]:
-    """Count the voxels of each key, and sum values over them.
+    """Count the voxels of each key, and sum terms over them.
+
+    Keys and terms are made chunk by chunk, so that nothing as large as the map is held.
 
     Args:
-        keys: 0 to n_keys - 1; a voxel of any other key is left out.
-        values: Arrays of numbers in [0, 1]; slightly outside is summed as well.
+        probs: Probability maps; anything where the voxel is left out.
+        outcome: 0 background, 1 foreground, `LEFT_OUT` for a voxel that does not count.
+        terms_fn: Pointwise, from probabilities and outcomes (0 or 1) to keys, 0 to
+            n_keys - 1, and to terms, numbers in [0, 1] (or slightly outside).
         n_keys: Number of keys, static.
-        n_digits: For each array the digits of 15 bits kept: a value is summed with an
+        n_digits: For each term the digits of 15 bits kept: a value is summed with an
             absolute error below `2**(-15 * n_digits)`.
 
     Returns:
-        Exact counts; for each array the sums, rounded to float32 at the end.
+        Exact counts; for each term the sums, rounded to float32 at the end.
 
     Raises:
         ValueError: A case has more than `MAX_VOXELS` voxels.
     """
-    n_voxels = keys.shape[1]
+    n_voxels = probs.shape[1]
     if n_voxels > MAX_VOXELS:
         raise ValueError(f"at most {MAX_VOXELS} voxels a case, got {n_voxels}")
     chunk = min(_CHUNK, max(n_voxels, 1))
     n_chunks = max(1, -(-n_voxels // chunk))
     tail = ((0, 0), (0, n_chunks * chunk - n_voxels))
-    keys = _chunked(jnp.pad(keys, tail, constant_values=n_keys), chunk)
-    values = tuple(_chunked(jnp.pad(v, tail), chunk) for v in values)
-
-    def scattered(keys, values):
-        def one_case(case):
-            return _scatter(case[0], case[1], n_keys, n_digits)
-
-        return lax.map(one_case, (keys, values))
-
-    def reduced(keys, values):
-        return _reduce(keys, values, n_keys, n_digits)
-
-    counts, digits = lax.platform_dependent(
-        keys, values, cpu=scattered, default=reduced
+    chunks = (
+        _chunked(jnp.pad(probs, tail), chunk),
+        _chunked(jnp.pad(outcome, tail, constant_values=LEFT_OUT), chunk),
     )
+
+    def columns(probs, outcome):
+        keys, terms = terms_fn(probs, jnp.minimum(outcome, 1).astype(jnp.int32))
+        return jnp.where(outcome == LEFT_OUT, n_keys, keys), _digits(terms, n_digits)
+
+    def scattered(*chunks):
+        return lax.map(lambda x: scatter_sums(columns, x[0], x[1], n_keys), chunks)
+
+    def reduced(probs, outcome):
+        return reduce_sums(columns, probs, outcome, n_keys)
+
+    sums = lax.platform_dependent(*chunks, cpu=scattered, default=reduced)
+    counts, digits = sums[..., 0], sums[..., 1:]
     ends = [sum(n_digits[: i + 1]) for i in range(len(n_digits))]
     totals = tuple(
         _carry(digits[..., end - n : end])
@@ -84,29 +97,28 @@ def _digits(values, n_digits):
     return out
 
 
-def _scatter(keys, values, n_keys, n_digits):
+def scatter_sums(columns_fn, probs, outcome, n_keys):
     """CPU, one case: a scan over chunks, each scattered into a few integers."""
 
     def one_chunk(_, chunk):
-        keys, values = chunk
-        rows = jnp.stack([jnp.ones_like(keys), *_digits(values, n_digits)], axis=-1)
+        keys, columns = columns_fn(*chunk)
+        rows = jnp.stack([jnp.ones_like(keys), *columns], axis=-1)
         start = jnp.zeros((n_keys, rows.shape[-1]), jnp.int32)
         return None, start.at[keys].add(rows, mode="drop")
 
-    _, sums = lax.scan(one_chunk, None, (keys, values))
-    return sums[..., 0], sums[..., 1:]
+    return lax.scan(one_chunk, None, (probs, outcome))[1]
 
 
-def _reduce(keys, values, n_keys, n_digits):
+def reduce_sums(columns_fn, probs, outcome, n_keys):
     """Accelerator: masked integer reductions, which fuse; a scatter would contend."""
+    keys, columns = columns_fn(probs, outcome)
     names = jnp.arange(n_keys, dtype=keys.dtype).reshape(*[1] * keys.ndim, -1)
     member = keys[..., None] == names
-    columns = [jnp.ones_like(keys), *_digits(values, n_digits)]
     sums = [
         jnp.sum(jnp.where(member, c[..., None], 0), axis=-2, dtype=jnp.int32)
-        for c in columns
+        for c in [jnp.ones_like(keys), *columns]
     ]
-    return sums[0], jnp.stack(sums[1:], axis=-1)
+    return jnp.stack(sums, axis=-1)
 
 
 def _carry(digits):
