@@ -81,7 +81,7 @@ def bin_statistics(
             of_foreground = int(low[mask].sum())
             totals[i, 0] += int(low.sum()) - of_foreground
             totals[i, n_bins] += of_foreground
-        zero = values < SMALLEST
+        zero = np.abs(values) < SMALLEST
         if zero.any():
             zeros[i] += np.count_nonzero(zero), np.count_nonzero(zero & mask)
     count, sum_p = counts.sum(1), join_digits(to_digits(totals, 4))

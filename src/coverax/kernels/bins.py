@@ -117,17 +117,22 @@ def bin_statistics(
     values, outcome, refused = _prepare(probs, labels, valid)
 
     def terms(p, y):
-        return bin_index(p, n_bins) + n_bins * y, (p,)
+        # Key 0 is the probability 0, by itself; then the bins.
+        key = jnp.where(jnp.abs(p) < SMALLEST, 0, 1 + bin_index(p, n_bins))
+        return key + (n_bins + 1) * y, (p,)
 
-    n, (sums,) = keyed_sums(values, outcome, terms, 2 * n_bins, (_P_DIGITS,))
-    zero = (outcome != LEFT_OUT) & (values < SMALLEST)
+    n, (sums,) = keyed_sums(values, outcome, terms, 2 * (n_bins + 1), (_P_DIGITS,))
+    n = jnp.reshape(n, (-1, 2, n_bins + 1))
+    sum_p = jnp.reshape(sums, n.shape)[..., 1:]  # those of 0 are 0
+    zeros = n[..., 0]
+    count = n[..., 1:].at[..., 0].add(zeros)
     return BinStatistics(
-        count=n[:, :n_bins] + n[:, n_bins:],
-        sum_p=sums[:, :n_bins] + sums[:, n_bins:],
-        sum_y=n[:, n_bins:],
-        sum_py=sums[:, n_bins:],
-        zero_count=_count(zero),
-        zero_sum_y=_count(zero & (outcome == 1)),
+        count=count[:, 0] + count[:, 1],
+        sum_p=sum_p[:, 0] + sum_p[:, 1],
+        sum_y=count[:, 1],
+        sum_py=sum_p[:, 1],
+        zero_count=zeros[:, 0] + zeros[:, 1],
+        zero_sum_y=zeros[:, 1],
         n_refused=refused,
     )
 
