@@ -587,7 +587,7 @@ def test_debug_shows_the_traceback(files, cli):
             "x",
             "--alpha",
             ".1",
-            "-ox",
+            "-oy",
         ],
         capture_output=True,
         text=True,
