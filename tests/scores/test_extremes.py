@@ -215,7 +215,9 @@ def test_turned_volumes_score_the_same(axes, cohort):
     probs, labels = cohort[0][[0, 5]], cohort[1][[0, 5]]
     order = (0, *(a + 1 for a in axes))
     transforms = both_sides(["distance", "surface", "boxes", "smooth:fwhm=3"])
-    plain = score_arrays(probs, labels, [0.1], transforms=transforms, spacing_mm=SPACING)
+    plain = score_arrays(
+        probs, labels, [0.1], transforms=transforms, spacing_mm=SPACING
+    )
     turned = score_arrays(
         probs.transpose(order),
         labels.transpose(order),
@@ -224,7 +226,11 @@ def test_turned_volumes_score_the_same(axes, cohort):
         spacing_mm=[SPACING[a] for a in axes],
     )
     flipped = score_arrays(
-        probs[:, ::-1], labels[:, ::-1], [0.1], transforms=transforms, spacing_mm=SPACING
+        probs[:, ::-1],
+        labels[:, ::-1],
+        [0.1],
+        transforms=transforms,
+        spacing_mm=SPACING,
     )
     for other in (turned, flipped):
         for transform in plain.definition.transforms:
@@ -270,7 +276,9 @@ def test_published_slip_a_threshold_is_a_score_never_between_two():
 
     probs, labels = blobs(25, 5)
     transforms = both_sides(["surface"])
-    table = score_arrays(probs, labels, [0.1], transforms=transforms, spacing_mm=SPACING)
+    table = score_arrays(
+        probs, labels, [0.1], transforms=transforms, spacing_mm=SPACING
+    )
     result = calibrate_sets(table, "0.13", joint="each")
     for t in result.thresholds:
         assert t.value in table.set_scores(table.set_transform(t.side))
