@@ -1,5 +1,6 @@
 """Confidence sets through the command line, from score to overlay."""
 
+import gzip
 import json
 
 import nibabel as nib
@@ -274,3 +275,16 @@ def test_another_engine_than_the_scores_is_refused(flow, blob_files, cli):
     )
     assert result.code == 1
     assert "--engine host" in result.errors[0]
+
+
+@pytest.mark.parametrize("edge", [-2.0, 0.0])
+def test_spacing_that_is_no_length_is_an_error(edge, files, cli):
+    path = files.map(3)
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[252:256] = bytes(4)  # neither qform nor sform: the spacing is pixdim
+    raw[80:84] = np.float32(edge).tobytes()
+    path.write_bytes(gzip.compress(bytes(raw)))
+    options = (*files.options, "--transform", "inner=distance")
+    result = cli("score", *options, "-o", files.root / "s.parquet")
+    assert result.code == 1
+    assert "case_03" in result.errors[0]
