@@ -1,12 +1,9 @@
 """Inner and outer confidence sets: what surely is lesion, what surely is not.
 
-With score maps f_I, f_O fixed beforehand and thresholds t_I, t_O of this file,
-
-    I = {f_I > t_I},  O = {f_O >= -t_O},  I within the reference within O.
+I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -23,7 +20,7 @@ from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
 from coverax.rational import Level, check_level
 
 Joint = Literal["each", "bonferroni", "max", "ranked"]
-JOINT_RULES: tuple[Joint, ...] = ("each", "bonferroni", "max", "ranked")
+JOINTRULES: tuple[Joint, ...] = ("each", "bonferroni", "max", "ranked")
 Regions = Literal["each", "joint"]
 Side = Literal["inner", "outer"]
 # Levels of the curve of coverage against alpha that travels with the calibration.
@@ -140,8 +137,8 @@ def calibrate_sets(
     References:
         Davenport (2024), Conformal confidence sets for biomedical image segmentation.
     """
-    if joint not in JOINT_RULES:
-        raise ValueError(f"joint must be one of {', '.join(JOINT_RULES)}, got {joint}")
+    if joint not in JOINTRULES:
+        raise ValueError(f"joint must be one of {', '.join(JOINTRULES)}, got {joint}")
     levels = spend(joint, alpha, alpha_inner, learned)
     chosen: dict[Side, SetTransform] = {
         "inner": table.set_transform("inner", _spec(inner, learned, "inner")),
@@ -152,7 +149,7 @@ def calibrate_sets(
     digests = unit_digests(kept.units)
     if learned is not None:
         learned.check_apart(digests)
-    rule = _RULES[joint]
+    rule = RULES[joint]
     groups = [
         Scores(
             names,
@@ -288,7 +285,7 @@ def _ranked(scores: Scores, levels: Levels, scales: Scales) -> list[SetThreshold
     ]
 
 
-_RULES: dict[Joint, Rule] = {
+RULES: dict[Joint, Rule] = {
     "each": _by_side,
     "bonferroni": _by_side,
     "max": _maximum,
@@ -296,8 +293,7 @@ _RULES: dict[Joint, Rule] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _KeptSets:
+class _KeptSets(NamedTuple):
     groups: list[tuple[list[str], list[np.ndarray]]]
     units: set[str]
     excluded: dict[str, tuple[str, ...]]
