@@ -1,11 +1,17 @@
 """Pure batched JAX functions over volumes; the host twins are in `coverax.host`."""
 
+from coverax.binning import bin_edges as bin_edges
 from coverax.kernels.batching import Batch as Batch
 from coverax.kernels.batching import batch_size as batch_size
 from coverax.kernels.batching import bucket_size as bucket_size
 from coverax.kernels.batching import clear_slots as clear_slots
 from coverax.kernels.batching import empty_batch as empty_batch
 from coverax.kernels.batching import fill_slot as fill_slot
+from coverax.kernels.bins import BinStatistics as BinStatistics
+from coverax.kernels.bins import SoftBinStatistics as SoftBinStatistics
+from coverax.kernels.bins import bin_index as bin_index
+from coverax.kernels.bins import bin_statistics as bin_statistics
+from coverax.kernels.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
 from coverax.kernels.overlap import Overlap as Overlap
