@@ -5,6 +5,7 @@ from coverax.host.bins import SoftBinStatistics as SoftBinStatistics
 from coverax.host.bins import bin_index as bin_index
 from coverax.host.bins import bin_statistics as bin_statistics
 from coverax.host.bins import soft_bin_statistics as soft_bin_statistics
+from coverax.host.distance import signed_distance as signed_distance
 from coverax.host.order import critical_probability as critical_probability
 from coverax.host.overlap import Overlap as Overlap
 from coverax.host.overlap import Sizes as Sizes
