@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.synthetic import case, write_nifti
 
 N_CASES = 12

@@ -10,7 +10,6 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
-
 from tests.cli.conftest import N_CASES, SHAPE
 from tests.synthetic import write_nifti
 
@@ -405,7 +404,8 @@ def test_a_calibration_edited_by_hand_is_refused(calibrated, files, cli, edit, c
         ("[1]", "not a coverax calibration"),
         ("{}", "not a coverax calibration"),
         ('{"schema": 99, "digest": ""}', "schema 99, this version reads 1"),
-        ('{"schema": 1, "digest": "", "alpha": NaN}', "altered"),
+        ('{"schema": 1, "digest": "", "alpha": NaN}', "not JSON (NaN"),
+        ('{"schema": 1, "digest": "", "alpha": 0.1}', "altered"),
     ],
 )
 def test_what_is_no_calibration_is_refused(files, cli, text, words):

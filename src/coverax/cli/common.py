@@ -161,6 +161,12 @@ def print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def note_kept(n_finished: int) -> None:
+    """Say what an unfinished run has kept."""
+    if n_finished:
+        note(f"{n_finished} finished cases are kept: go on with --resume")
+
+
 def note(text: str) -> None:
     """A line for people, on stderr."""
     sys.stderr.write(text + "\n")

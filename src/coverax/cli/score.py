@@ -17,6 +17,7 @@ from coverax.cli.common import (
     Threads,
     load_cohort,
     note,
+    note_kept,
     parse_tolerance,
     print_json,
     show_progress,
@@ -93,14 +94,12 @@ def command(
                 journal=journal,
                 allow_missing=allow_missing,
                 on_case=on_case,
+                on_failure=note,
             )
         table.write(output)
         published = True
     finally:
-        if not published and journal.records:
-            note(
-                f"{len(journal.records)} finished cases are kept; fix and use --resume"
-            )
+        note_kept(0 if published else len(journal.records))
         journal.close(keep=not published)
     empty = int((table.column("n_foreground") == 0).sum())
     zero = int((table.column("min_foreground_probability") == 0).sum())

@@ -54,6 +54,7 @@ def evaluate_cohort(
     seed: int = 0,
     allow_missing: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_failure: Callable[[str], None] = lambda _why: None,
 ) -> Evaluation:
     """Measure compliance and mask quality at the calibrated and the fixed cut.
 
@@ -69,6 +70,7 @@ def evaluate_cohort(
         seed: Of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
         on_case: Called once a case, for progress.
+        on_failure: Called with a line for each case left out under `allow_missing`.
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
@@ -95,11 +97,14 @@ def evaluate_cohort(
             failures[case] = error or ValueError("no result")
         else:
             results[case] = result
+    lines = [f"case {c.case_id}: {e}" for c, e in failures.items()]
     if failures and not allow_missing:
         raise ExceptionGroup(
             f"{len(failures)} of {len(cohort.cases)} cases failed",
-            [ValueError(f"case {c.case_id}: {e}") for c, e in failures.items()],
+            [ValueError(line) for line in lines],
         )
+    for line in lines:
+        on_failure(f"left out: {line}")
     rows = [
         {
             "case_id": case.case_id,

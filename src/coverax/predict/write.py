@@ -61,11 +61,12 @@ def predict_folder(
         calibration.raise_if_bad()
     check_output_folder(output)
     definition = ScoreDefinition.from_json(calibration.score_definition)
-    _check_names(maps, definition)
+    names = _output_names(maps, definition)
     partial = _prepare(output, calibration.digest, resume)
+    _remove_others(partial, names)
 
     def write_one(job: _Job) -> None:
-        if not (partial / f"{job.case_id}.json").exists():
+        if not _is_finished(partial / f"{job.case_id}.json", job.path):
             _write_case(calibration, definition, job, partial)
 
     failures: dict[str, str] = {}
@@ -84,6 +85,11 @@ def predict_folder(
         output.rmdir()
     partial.replace(output)
     return {"n_cases": len(jobs) - len(failures), "failed": failures}
+
+
+def count_finished(output: Path) -> int:
+    """Cases that an unfinished run into `output` has kept for `resume`."""
+    return len(list(_partial_folder(output).glob("*.json")))
 
 
 def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
@@ -112,9 +118,13 @@ def _channels(n: int) -> str:
     return f"{n} channels" if n else "no class axis"
 
 
+def _partial_folder(output: Path) -> Path:
+    return output.with_name(f"{output.name}.partial")
+
+
 def _prepare(output: Path, digest: str, resume: bool) -> Path:
     """Make the partial folder, or take over the one of an interrupted run."""
-    partial = output.with_name(f"{output.name}.partial")
+    partial = _partial_folder(output)
     marker = partial / _MARKER
     if partial.exists():
         if not marker.is_file():
@@ -135,8 +145,10 @@ def _mask_name(case_id: str, region: Region, definition: ScoreDefinition) -> str
     return f"{case_id}.nii.gz" if alone else f"{case_id}_{region.name}.nii.gz"
 
 
-def _check_names(maps: Mapping[str, Path], definition: ScoreDefinition) -> None:
-    """Refuse cases whose masks would overwrite each other."""
+def _output_names(
+    maps: Mapping[str, Path], definition: ScoreDefinition
+) -> frozenset[str]:
+    """Every file the folder will hold; refuses masks that would overwrite each other."""
     owners: dict[str, str] = {}
     for case_id in maps:
         for region in definition.regions:
@@ -147,6 +159,23 @@ def _check_names(maps: Mapping[str, Path], definition: ScoreDefinition) -> None:
                     "rename a case or a region"
                 )
             owners[name] = case_id
+    return frozenset(owners) | {f"{case_id}.json" for case_id in maps}
+
+
+def _remove_others(partial: Path, names: frozenset[str]) -> None:
+    """Drop what an interrupted run left of cases that are no longer asked for."""
+    for path in partial.iterdir():
+        if path.name not in names and path.name != _MARKER:
+            path.unlink()
+
+
+def _is_finished(sidecar: Path, map_path: Path) -> bool:
+    """Whether a mask is younger than its map: a map replaced since is read again."""
+    if not (sidecar.exists() and map_path.exists()):
+        return False
+    source = map_path.stat()
+    changed = max(source.st_mtime_ns, source.st_ctime_ns)  # a copy may keep its mtime
+    return sidecar.stat().st_mtime_ns >= changed
 
 
 def _write_case(

@@ -25,6 +25,7 @@ def score_cohort(
     journal: Journal | None = None,
     allow_missing: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_failure: Callable[[str], None] = lambda _why: None,
 ) -> ScoreTable:
     """Score every case of a cohort; each file is read once.
 
@@ -36,6 +37,7 @@ def score_cohort(
         journal: Where finished records go, and where earlier ones come from.
         allow_missing: Publish without the cases that failed and record them.
         on_case: Called once a case, for progress.
+        on_failure: Called with a line for each case left out under `allow_missing`.
 
     Returns:
         The table, in the order of the cohort.
@@ -79,11 +81,14 @@ def score_cohort(
     excluded = dict(cohort.excluded)
     if failures:
         failed = [case for case in cohort.cases if _key(case) in failures]
+        lines = [f"case {c.case_id}: {failures[_key(c)]}" for c in failed]
         if not allow_missing:
             raise ExceptionGroup(
                 f"{len(failed)} of {len(cohort.cases)} cases failed",
-                [ValueError(f"case {c.case_id}: {failures[_key(c)]}") for c in failed],
+                [ValueError(line) for line in lines],
             )
+        for line in lines:
+            on_failure(f"left out: {line}")
         excluded["failed"] = tuple(case.case_id for case in failed)
     kept = [records[_key(case)] for case in cohort.cases if _key(case) in records]
     if not kept:
