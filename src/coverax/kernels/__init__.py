@@ -13,6 +13,9 @@ from coverax.kernels.bins import bin_index as bin_index
 from coverax.kernels.bins import bin_statistics as bin_statistics
 from coverax.kernels.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.kernels.distance import signed_distance as signed_distance
+from coverax.kernels.morphology import Operation as Operation
+from coverax.kernels.morphology import morphology as morphology
+from coverax.kernels.morphology import window_mean as window_mean
 from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
 from coverax.kernels.overlap import Overlap as Overlap
