@@ -41,7 +41,7 @@ Loss = Callable[..., Float[Array, "batch classes"]]
 
 
 def combine(
-    weights: Mapping[str, float],
+    weights: Mapping[str, float | int],
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     activation: Callable[[Map], Map] = jax.nn.softmax,

@@ -118,7 +118,7 @@ def conformal_size(
         raise ValueError("conformal_size needs two examples or more")
     probs, targets = prepare(probs, targets, valid)
     half = probs.shape[0] // 2
-    threshold = _smooth_threshold(
+    threshold, known = _smooth_threshold(
         probs[:half],
         targets[:half] > 0.5,
         None if valid is None else valid[:half],
@@ -127,13 +127,12 @@ def conformal_size(
     cut = threshold.reshape(*[1] * (probs.ndim - 1), -1)
     member = jax.nn.sigmoid((probs[half:] - cut) / temperature)
     size = voxel_mean(member, None if valid is None else valid[half:])
-    known = (targets[:half] > 0.5).any(axis=tuple(range(probs.ndim - 1)))
     size = jnp.where(known, size, 0) * (probs.shape[0] / size.shape[0])
     return jnp.concatenate([jnp.zeros_like(size, shape=(half, size.shape[1])), size])
 
 
 def _smooth_threshold(probs, mask, valid, levels):
-    """Cut of each class at which enough calibrating cases keep their tolerance."""
+    """Cut of each class that enough calibrating cases allow; whether there is one."""
     alpha, tolerance, temperature = levels
     if valid is not None:
         mask = mask & valid[..., None]
@@ -148,4 +147,5 @@ def _smooth_threshold(probs, mask, valid, levels):
     n = jnp.count_nonzero(present, axis=-1).astype(values.dtype)
     # Larger scores are worse, and a score is minus a critical probability.
     rank = jnp.ceil((n + 1) * (1 - alpha))
-    return -smooth_order_statistic(-critical.T, rank, temperature, present)
+    threshold = -smooth_order_statistic(-critical.T, rank, temperature, present)
+    return threshold, n > 0
