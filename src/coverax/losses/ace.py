@@ -117,7 +117,8 @@ def _factor(probs, targets, absent, valid):
 
 def _mean_gap(weight, gap_sum, least):
     """Mean gap over bins of some weight, and its derivative by each bin's gap sum."""
-    used = (weight >= least) & (weight > 0)
+    # Written so that NaN counts as used: a NaN in the map must not be passed over.
+    used = ~(weight < least) & (weight != 0)
     n_used = jnp.maximum(used.sum(axis=-1, keepdims=True), 1).astype(weight.dtype)
     safe = jnp.where(used, weight, 1)
     mean = jnp.where(used, gap_sum / safe, 0)

@@ -19,10 +19,11 @@ def soft_dice(
     targets: Targets,
     *,
     absent: Absent = "include",
+    squared: bool = True,
     smooth: float = 1e-5,
     valid: Valid | None = None,
 ) -> Float[Array, "batch classes"]:
-    """Soft Dice loss `1 - (2 sum p y + smooth) / (sum p + sum y + smooth)`.
+    """Soft Dice loss `1 - (2 sum p y + smooth) / (sum p^2 + sum y^2 + smooth)`.
 
     Args:
         probs: Probabilities of a softmax or of independent sigmoids.
@@ -31,6 +32,8 @@ def soft_dice(
             nearly 1 wherever any probability is left, and 0 without any; `reference`
             gives 0; `skip` gives 0 and scales the others, so that the mean over classes
             is the mean over the present ones.
+        squared: Squares in the denominator, as first published and in the published
+            runs with the calibration error; else plain sums.
         smooth: Keeps the quotient finite for an empty class.
         valid: Voxels that count; all by default. Without any the loss is 0.
 
@@ -41,7 +44,7 @@ def soft_dice(
         >>> import jax.numpy as jnp
         >>> probs = jnp.array([[[0.5], [0.5]]])
         >>> round(float(soft_dice(probs, jnp.array([[[1], [0]]]))[0, 0]), 4)
-        0.5
+        0.3333
 
     References:
         Milletari et al. (2016), V-Net: Fully Convolutional Neural Networks for
@@ -49,7 +52,8 @@ def soft_dice(
     """
     probs, targets = prepare(probs, targets, valid)
     shared = voxel_sum(probs * targets, valid)
-    total = voxel_sum(probs, valid) + voxel_sum(targets, valid)
+    power = 2 if squared else 1
+    total = voxel_sum(probs**power + targets**power, valid)
     loss = 1 - (2 * shared + smooth) / (total + smooth)
     present = present_classes(targets, valid=valid)
     return loss * absent_factor(present, absent, loss.dtype)
