@@ -1,9 +1,11 @@
 """Train a small 2-D net on hippocampus slices with a choice of losses; compare ACE.
 
-    python examples/losses_hippocampus.py IMAGES LABELS      (two folders of .nii.gz)
+python examples/losses_hippocampus.py IMAGES LABELS      (two folders of .nii.gz)
 """
 
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +34,7 @@ def slices(case):
 
 
 def net(params, x):
+    """Logits of three dilated convolutions."""
     for i, (w, b) in enumerate(params):
         x = lax.conv_general_dilated(
             x, w, (1, 1), "SAME", rhs_dilation=(i + 1,) * 2,
@@ -42,9 +45,12 @@ def net(params, x):
 
 
 def train(loss, x, y, seed):
+    """Parameters after some steps of Adam on random batches."""
     rng = np.random.default_rng(seed)
-    shapes = [(5, 5, a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
-    params = [(rng.normal(0, (2 / (25 * s[2])) ** 0.5, s), np.zeros(s[3])) for s in shapes]
+    shapes = [(5, 5, a, b) for a, b in pairwise(WIDTHS)]
+    params = [
+        (rng.normal(0, (2 / (25 * s[2])) ** 0.5, s), np.zeros(s[3])) for s in shapes
+    ]
     params = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), params)
     zero = jax.tree.map(jnp.zeros_like, params)
 
@@ -54,7 +60,9 @@ def train(loss, x, y, seed):
         m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grad)
         v = jax.tree.map(lambda v, g: 0.99 * v + 0.01 * g * g, v, grad)
         rate = 4e-3 * jnp.sqrt(1 - 0.99**t) / (1 - 0.9**t)
-        new = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), params, m, v)
+        new = jax.tree.map(
+            lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), params, m, v
+        )
         return new, m, v
 
     state = (params, zero, zero)
@@ -65,10 +73,22 @@ def train(loss, x, y, seed):
 
 
 def main(images, labels, n_train=40, n_test=60):
-    names = sorted(f.name for f in images.glob("*.nii.gz") if (labels / f.name).exists())
-    x, y = zip(*(slices((images / n, labels / n)) for n in names[: n_train + n_test]), strict=True)
-    x = [jnp.asarray(np.concatenate(part)[..., None]) for part in (x[:n_train], x[n_train:])]
-    y = [nn.one_hot(np.concatenate(part).astype(int), 3) for part in (y[:n_train], y[n_train:])]
+    """Print mean and spread over three seeds, test slices of other cases."""
+    names = sorted(
+        f.name for f in images.glob("*.nii.gz") if (labels / f.name).exists()
+    )
+    x, y = zip(
+        *(slices((images / n, labels / n)) for n in names[: n_train + n_test]),
+        strict=True,
+    )
+    x = [
+        jnp.asarray(np.concatenate(part)[..., None])
+        for part in (x[:n_train], x[n_train:])
+    ]
+    y = [
+        nn.one_hot(np.concatenate(part).astype(int), 3)
+        for part in (y[:n_train], y[n_train:])
+    ]
     for name, weights in LOSSES.items():
         ace, dice = [], []
         for seed in range(3):
@@ -78,12 +98,12 @@ def main(images, labels, n_train=40, n_test=60):
             error = cx.losses.hard_l1_ace(probs, y[1], absent="include")
             ace.append(jnp.mean(error, where=there))
             hard = nn.one_hot(probs.argmax(-1), 3)
-            dice.append(1 - jnp.mean(cx.losses.soft_dice(hard, y[1])[:, 1:], where=there[:, 1:]))
+            dice.append(
+                1 - jnp.mean(cx.losses.soft_dice(hard, y[1])[:, 1:], where=there[:, 1:])
+            )
         print(f"| {name} | {np.mean(ace):.3f} ± {np.std(ace, ddof=1):.3f} "
               f"| {np.mean(dice):.3f} ± {np.std(dice, ddof=1):.3f} |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
-    from pathlib import Path
-
     main(*map(Path, sys.argv[1:]))

@@ -85,8 +85,9 @@ def test_gradient_matches_finite_differences_in_float64(kind):
         units = rng.integers(0, 2 * n_bins, 40) + rng.uniform(0.2, 0.8, 40)
         p = jnp.asarray(units / (2 * n_bins))[None, :, None]
         y = jnp.asarray(rng.integers(0, 2, (1, 40, 1)))
-            def loss(x):
-            return (LOSSES[kind][0](x, y, n_bins=n_bins)).sum()
+
+        def loss(x):
+            return LOSSES[kind][0](x, y, n_bins=n_bins).sum()
 
         gradient, loss = jax.grad(loss)(p), jax.jit(loss)
         assert gradient.dtype == jnp.float64
