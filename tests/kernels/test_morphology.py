@@ -5,9 +5,9 @@ from typing import get_args
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.oracles import losses as oracle
 
 from coverax.kernels import Operation, morphology, window_mean
-from tests.oracles import losses as oracle
 
 SHAPES = [(7,), (5, 4), (4, 1, 3)]
 
@@ -25,7 +25,9 @@ def test_operations_follow_their_definitions(operation):
         np.testing.assert_array_equal(ours, expected)
 
 
-@pytest.mark.parametrize(("border", "mode"), [("replicate", "edge"), ("mirror", "reflect")])
+@pytest.mark.parametrize(
+    ("border", "mode"), [("replicate", "edge"), ("mirror", "reflect")]
+)
 def test_means_extend_the_border(border, mode):
     for shape in SHAPES:
         values = np.random.default_rng(1).random((2, *shape)).astype(np.float32)
@@ -35,7 +37,8 @@ def test_means_extend_the_border(border, mode):
         for _ in shape[1:]:
             weights = np.multiply.outer(weights, flat)
         expected = [
-            oracle.windowed(v, lambda b, w=weights.ravel(): (w * b).sum(), mode) for v in values
+            oracle.windowed(v, lambda b, w=weights: (w.ravel() * b).sum(), mode)
+            for v in values
         ]
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
@@ -44,7 +47,9 @@ def test_a_slice_axis_is_not_crossed():
     mask = jnp.asarray(random_mask((4, 5, 3)))
     whole = morphology(mask, "gradient", slice_axis=2)
     for k in range(3):
-        np.testing.assert_array_equal(whole[..., k], morphology(mask[..., k], "gradient"))
+        np.testing.assert_array_equal(
+            whole[..., k], morphology(mask[..., k], "gradient")
+        )
     assert not np.array_equal(whole, morphology(mask, "gradient"))
 
 

@@ -18,7 +18,9 @@ from tests.oracles import losses as oracle
 def test_adapted_targets_follow_their_definition(operation):
     for aggregation in get_args(Aggregation):
         _, targets = example((4, 5), 3, batch=1)
-        ours = losses.adapt_targets(targets, operation=operation, aggregation=aggregation)
+        ours = losses.adapt_targets(
+            targets, operation=operation, aggregation=aggregation
+        )
         expected = oracle.adapted(np.asarray(targets[0]), operation, aggregation)
         np.testing.assert_allclose(ours[0], expected, rtol=1e-5, atol=1e-6)
         total = np.asarray(ours.sum(axis=-1))
@@ -71,10 +73,14 @@ def test_svls_and_nacl_targets_follow_their_definition():
     weights = oracle.svls_weights(2)
     np.testing.assert_allclose(weights.sum(), 1)
     expected = oracle.smoothed(np.asarray(targets[0]), weights)
-    np.testing.assert_allclose(losses.svls_targets(targets)[0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        losses.svls_targets(targets)[0], expected, rtol=1e-5, atol=1e-6
+    )
     np.testing.assert_allclose(losses.svls_targets(targets).sum(-1), 1, rtol=1e-5)
     mean = oracle.smoothed(np.asarray(targets[0]), np.full(9, 1 / 9))
-    np.testing.assert_allclose(losses.neighbour_targets(targets)[0], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        losses.neighbour_targets(targets)[0], mean, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("neighbours", ["max", "min", "median", "mode"])
@@ -91,8 +97,12 @@ def test_nacl_kernels_of_class_indices(neighbours):
 def test_margin_losses_fall_back_to_cross_entropy():
     logits, targets = example((4, 5), 3)
     entropy = losses.cross_entropy(logits, targets)
-    np.testing.assert_allclose(losses.mbls(logits, targets, margin=100.0), entropy, rtol=1e-6)
-    np.testing.assert_allclose(losses.nacl(logits, targets, weight=0.0), entropy, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.mbls(logits, targets, margin=100.0), entropy, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        losses.nacl(logits, targets, weight=0.0), entropy, rtol=1e-6
+    )
     assert np.all(losses.mbls(logits, targets, margin=0.0) > entropy)
     adapted = losses.adapt_targets(targets, operation="closing")
     moved = losses.nacl(logits, targets, adapted=adapted)
