@@ -2,18 +2,33 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def publish_text(path: Path, text: str) -> None:
-    """Write a text file that appears complete or not at all."""
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place when all went well.
+
+    Raises:
+        FileExistsError: `path` is a folder or a device.
+    """
     check_output_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish_text(path: Path, text: str) -> None:
+    """Write a text file that appears complete or not at all."""
+    with publishing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def publish_json(path: Path, content: Any) -> None:
@@ -22,13 +37,16 @@ def publish_json(path: Path, content: Any) -> None:
 
 
 def check_output_file(path: Path) -> None:
-    """Refuse an output file where a folder lies.
+    """Refuse an output file where something lies that is no file.
+
+    The rename that publishes would replace a device such as `/dev/stdout`.
 
     Raises:
-        IsADirectoryError: It is a folder.
+        FileExistsError: It is a folder or a device.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise FileExistsError(f"{path} is {what}; name a file")
 
 
 def check_output_folder(folder: Path) -> None:

@@ -121,8 +121,8 @@ class Calibration:
             )
             raise ValueError(
                 f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
-                "The only safe mask is the whole volume; allow_vacuous "
-                "(--allow-vacuous) writes it"
+                "`coverax plan` tells how many are needed. The only safe mask is the "
+                "whole volume; allow_vacuous (--allow-vacuous) writes it"
             )
 
     def threshold_of(self, region: str) -> Threshold:

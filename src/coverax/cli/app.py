@@ -1,6 +1,7 @@
 """The `coverax` command and how it ends: 0, 1 data, 2 usage, 130 Ctrl-C."""
 
 import os
+import shutil
 import sys
 import traceback
 
@@ -8,6 +9,7 @@ import typer
 
 from coverax import __version__
 from coverax.cli import calibrate, demo, evaluate, plan, predict, score
+from coverax.cli.common import note
 
 _EXAMPLE = (
     "score -> calibrate -> predict, evaluate. "
@@ -20,6 +22,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Tables cut option names short in a narrow terminal; plain help does not.
+    rich_markup_mode="rich" if shutil.get_terminal_size().columns >= 80 else None,
 )
 for module in (score, calibrate, predict, evaluate, plan, demo):
     app.command(module.NAME)(module.command)
@@ -65,7 +69,7 @@ def run(args: list[str] | None = None) -> int:
         if os.environ.get("COVERAX_DEBUG"):
             traceback.print_exc()
         for line in _lines(error):
-            sys.stderr.write(f"error: {line}\n")
+            note(f"error: {line}")
         return 1
     return 0
 

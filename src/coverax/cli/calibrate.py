@@ -9,6 +9,7 @@ import typer
 from coverax.cli.common import (
     AllowVacuous,
     AsJson,
+    check_not_input,
     note,
     parse_alpha,
     parse_tolerance,
@@ -83,6 +84,7 @@ def command(
     from coverax.calibrate import Status, calibrate_fnr
     from coverax.scores import read_table
 
+    check_not_input(output, scores)
     del method  # one method so far; Typer refuses the others
     table = read_table(scores)
     calibration = calibrate_fnr(

@@ -17,17 +17,26 @@ def show_evaluation(summary: dict[str, Any]) -> None:
         )
     for result in summary["results"]:
         console.print(_table(summary, result))
-        band = result["ecr_band"][0]
-        console.print(
-            f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply; "
-            f"the exact law expects {result['expected_ecr']:.1%}, "
-            f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
-        )
+        console.print(_compliance(result, held_out=summary["held_out"]))
         if result["n_empty_reference"]:
             console.print(f"{result['n_empty_reference']} empty references.")
     for why, ids in summary["excluded"].items():
         console.print(f"left out ({why}): {', '.join(ids)}", markup=False)
     console.print(summary["statement"], style="dim", markup=False)
+
+
+def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
+    """How many cases comply, beside the law where it applies."""
+    text = (
+        f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply"
+    )
+    if not held_out:
+        return f"{text}."
+    band = result["ecr_band"][0]
+    return (
+        f"{text}; the exact law expects {result['expected_ecr']:.1%}, "
+        f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
+    )
 
 
 def _table(summary: dict[str, Any], result: dict[str, Any]):
