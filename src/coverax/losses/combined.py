@@ -80,7 +80,7 @@ def combine(
         )
 
     def loss(logits: Map, targets: Targets, *, valid: Valid | None = None):
-        probs = activation(logits) if set(weights) & set(OF_PROBS) else None
+        probs = activation(logits) if set(weights) & set(OF_PROBS) else logits
         terms = []
         for name, weight in weights.items():
             map_ = probs if name in OF_PROBS else logits
