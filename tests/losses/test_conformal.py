@@ -22,6 +22,7 @@ def test_the_derivative_is_implicit_and_its_weights_sum_to_one():
     values = jnp.asarray(np.random.default_rng(1).random(9, dtype=np.float32))
     where = jnp.arange(9) < 7
 
+    @jax.jit
     def root(x):
         return losses.smooth_order_statistic(x, jnp.asarray(3.0), 0.1, where)
 
@@ -38,8 +39,8 @@ def test_the_derivative_is_implicit_and_its_weights_sum_to_one():
 def test_size_is_finite_without_and_with_foreground(labels):
     probs = jnp.asarray(np.random.default_rng(2).random((4, 6, 1), dtype=np.float32))
     targets = jnp.full((4, 6, 1), labels)
-    value, gradient = jax.value_and_grad(
-        lambda p: losses.conformal_size(p, targets).mean()
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda p: losses.conformal_size(p, targets).mean())
     )(probs)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()

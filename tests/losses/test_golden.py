@@ -71,7 +71,8 @@ def test_ace_of_a_volume_and_its_gradient():
             p = jax.nn.softmax(x)[..., kept]
             return ACE[kind](p, targets[..., kept], **options)
 
-        gradient = jax.grad(lambda x, f=loss: f(x).mean())(logits)
+        gradient = jax.jit(jax.grad(lambda x, f=loss: f(x).mean()))(logits)
+        loss = jax.jit(loss)
         np.testing.assert_allclose(loss(logits), case["per_image_class"], **CLOSE)
         np.testing.assert_allclose(loss(logits).mean(), case["loss"], **CLOSE)
         norm = jnp.linalg.norm(gradient)
