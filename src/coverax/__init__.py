@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from coverax import evaluate as evaluate
     from coverax import host as host
     from coverax import kernels as kernels
+    from coverax import losses as losses
     from coverax import predict as predict
     from coverax import reliability as reliability
     from coverax import scores as scores
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "host",
     "kernels",
+    "losses",
     "predict",
     "reliability",
     "scores",

@@ -17,6 +17,9 @@ from coverax.kernels.distance import signed_distance as signed_distance
 from coverax.kernels.extremes import extreme_scores as extreme_scores
 from coverax.kernels.extremes import inner_score as inner_score
 from coverax.kernels.extremes import outer_score as outer_score
+from coverax.kernels.morphology import Operation as Operation
+from coverax.kernels.morphology import morphology as morphology
+from coverax.kernels.morphology import window_mean as window_mean
 from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
 from coverax.kernels.overlap import Overlap as Overlap

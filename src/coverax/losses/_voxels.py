@@ -1,0 +1,91 @@
+"""What the losses share: shapes, precision, means over voxels, absent classes.
+
+Every loss returns `[batch, classes]`, scaled so that its mean over classes is the loss as
+published: one line of the training step masks, weights and averages them all.
+"""
+
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num
+
+Map = Float[Array, "batch *spatial classes"]
+Targets = Num[Array, "batch *spatial classes"] | Bool[Array, "batch *spatial classes"]
+Valid = Bool[Array, "batch *spatial"]
+Absent = Literal["reference", "skip", "include"]
+
+
+def prepare(map_: Map, targets: Targets, valid: Valid | None) -> tuple[Map, Map]:
+    """Map and targets in one float type of at least 32 bits, shapes checked.
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    check_shapes(map_, targets, valid)
+    dtype = jnp.promote_types(map_.dtype, jnp.float32)
+    return map_.astype(dtype), targets.astype(dtype)
+
+
+def check_shapes(map_, targets, valid) -> None:
+    """Refuse maps without batch, voxels and classes, and shapes that differ."""
+    if map_.ndim < 3:
+        raise ValueError(
+            f"a map has the shape [batch, *spatial, classes], got {map_.shape}"
+        )
+    if targets.shape != map_.shape:
+        raise ValueError(f"targets have shape {targets.shape}, the map {map_.shape}")
+    if valid is not None and valid.shape != map_.shape[:-1]:
+        raise ValueError(
+            f"valid has shape {valid.shape}, expected {map_.shape[:-1]}: it has no classes"
+        )
+
+
+def voxel_sum(values: Map, valid: Valid | None) -> Float[Array, "batch classes"]:
+    """Sum over the voxels that count."""
+    if valid is not None:
+        values = jnp.where(valid[..., None], values, 0)
+    return jnp.sum(values, axis=tuple(range(1, values.ndim - 1)))
+
+
+def voxel_mean(values: Map, valid: Valid | None) -> Float[Array, "batch classes"]:
+    """Mean over the voxels that count; 0 where none does."""
+    if valid is None:
+        return voxel_sum(values, None) / np.prod(values.shape[1:-1], dtype=values.dtype)
+    n = jnp.count_nonzero(valid, axis=tuple(range(1, valid.ndim)))[:, None]
+    return voxel_sum(values, valid) / jnp.maximum(n, 1).astype(values.dtype)
+
+
+def present_classes(
+    targets: Targets, *, valid: Valid | None = None
+) -> Bool[Array, "batch classes"]:
+    """Whether a class has any voxel in the reference of an example.
+
+    For means over present classes only: `jnp.mean(loss, where=present_classes(targets))`.
+    """
+    present = targets > 0
+    if valid is not None:
+        present &= valid[..., None]
+    return present.any(axis=tuple(range(1, targets.ndim - 1)))
+
+
+def absent_factor(
+    present: Bool[Array, "batch classes"], absent: Absent, dtype
+) -> Float[Array, "batch classes"]:
+    """What each entry is multiplied by under a policy for absent classes.
+
+    `reference`: 0, so that an absent class stays in the mean with the value 0. `skip`: 0,
+    and the present ones grow so that the mean over classes is the mean over the present.
+    `include`: 1, an absent class counts like any other.
+
+    Raises:
+        ValueError: The policy is unknown.
+    """
+    if absent not in get_args(Absent):
+        raise ValueError(f"absent must be one of {get_args(Absent)}, got {absent!r}")
+    kept = present.astype(dtype)
+    if absent == "include":
+        return jnp.ones_like(kept)
+    if absent == "reference":
+        return kept
+    return kept * (kept.shape[1] / jnp.maximum(kept.sum(axis=1, keepdims=True), 1))

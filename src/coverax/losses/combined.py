@@ -1,0 +1,119 @@
+"""One loss from several, by name, and the weights of deep supervision."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from coverax.losses._voxels import Map, Targets, Valid
+from coverax.losses.ace import hard_l1_ace, soft_l1_ace
+from coverax.losses.boundary import boundary
+from coverax.losses.entropy import (
+    binary_cross_entropy,
+    cross_entropy,
+    entropy_penalty,
+    focal,
+)
+from coverax.losses.margin import mbls, nacl
+from coverax.losses.overlap import soft_dice
+from coverax.losses.sdc import sdc
+from coverax.losses.smoothing import label_smoothing, svls
+
+OF_PROBS = {f.__name__: f for f in (hard_l1_ace, soft_l1_ace, soft_dice, boundary)}
+OF_LOGITS = {
+    f.__name__: f
+    for f in (
+        cross_entropy,
+        binary_cross_entropy,
+        focal,
+        entropy_penalty,
+        label_smoothing,
+        svls,
+        mbls,
+        nacl,
+        sdc,
+    )
+}
+Loss = Callable[..., Float[Array, "batch classes"]]
+
+
+def combine(
+    weights: Mapping[str, float | int],
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    activation: Callable[[Map], Map] = jax.nn.softmax,
+) -> Loss:
+    """Make the weighted sum of losses a function of logits and targets.
+
+    Published runs of the calibration error weigh it, Dice and cross-entropy with 0.33
+    each, against Dice plus cross-entropy with 1 each.
+
+    Args:
+        weights: Loss names of this package to their weights.
+        options: Keyword options of each loss.
+        activation: From logits to probabilities, for the losses that take those; it is
+            computed once.
+
+    Returns:
+        `loss(logits, targets, *, valid=None) -> [batch, classes]`.
+
+    Raises:
+        ValueError: A name is unknown, or options are given for a loss without weight.
+
+    Example:
+        >>> loss = combine({"soft_dice": 1, "cross_entropy": 1})
+        >>> logits, targets = jnp.zeros((1, 4, 2)), jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
+        >>> round(float(loss(logits, targets).mean()), 4)
+        1.0265
+    """
+    options = {} if options is None else options
+    known = OF_PROBS | OF_LOGITS
+    unknown = sorted(set(weights) - set(known))
+    if unknown or not weights:
+        raise ValueError(f"losses are {sorted(known)}, got {unknown or 'none'}")
+    if set(options) - set(weights):
+        raise ValueError(
+            f"options for {sorted(set(options) - set(weights))}: no weight"
+        )
+
+    def loss(logits: Map, targets: Targets, *, valid: Valid | None = None):
+        probs = activation(logits) if set(weights) & set(OF_PROBS) else logits
+        terms = []
+        for name, weight in weights.items():
+            map_ = probs if name in OF_PROBS else logits
+            value = known[name](map_, targets, valid=valid, **options.get(name, {}))
+            terms.append(weight * value)
+        return jnp.sum(jnp.stack(terms), axis=0)
+
+    return loss
+
+
+def deep_supervision_weights(
+    n_levels: int, *, drop_coarsest: bool = False
+) -> Float[np.ndarray, " levels"]:
+    """Weights of the outputs of a decoder, finest first: halved level by level, sum 1.
+
+    Args:
+        n_levels: Outputs.
+        drop_coarsest: Give the last level the weight 0.
+
+    Raises:
+        ValueError: No level is left.
+
+    Example:
+        >>> deep_supervision_weights(3, drop_coarsest=True).round(4).tolist()
+        [0.6667, 0.3333, 0.0]
+
+    References:
+        Isensee et al. (2021), nnU-Net: A Self-Configuring Method for Deep Learning-Based
+        Biomedical Image Segmentation.
+    """
+    if n_levels - drop_coarsest < 1:
+        raise ValueError(f"{n_levels} levels leave none")
+    weights = 0.5 ** np.arange(n_levels)
+    if drop_coarsest:
+        weights[-1] = 0
+    return weights / weights.sum()

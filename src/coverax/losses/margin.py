@@ -1,0 +1,143 @@
+"""Cross-entropy with a penalty that keeps logits from running away."""
+
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from coverax.kernels import morphology, window_mean
+from coverax.losses._voxels import Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses.entropy import surprise
+from coverax.losses.smoothing import svls_targets
+
+Neighbours = Literal["mean", "gaussian", "max", "min", "median", "mode"]
+_THIRDS = (1 / 3, 1 / 3, 1 / 3)
+
+
+def mbls(
+    logits: Map,
+    targets: Targets,
+    *,
+    margin: float = 10.0,
+    weight: float = 0.1,
+    valid: Valid | None = None,
+) -> Float[Array, "batch classes"]:
+    """Margin-based label smoothing: logits may differ by a margin, more is penalised.
+
+    Cross-entropy plus `weight` times the mean of `relu(max_j l_j - l_c - margin)`. Where
+    no logits differ by more than the margin it is the cross-entropy.
+
+    Args:
+        logits: Scores before the softmax.
+        targets: One-hot or soft references; an absent class keeps its penalty.
+        margin: Distance from the largest logit that costs nothing.
+        weight: Weight of the penalty.
+        valid: Voxels that count; all by default. Without any the loss is 0.
+
+    Raises:
+        ValueError: The shapes do not fit.
+
+    Example:
+        >>> logits = jnp.array([[[16.0, 0.0]]])
+        >>> round(float(mbls(logits, jnp.array([[[1, 0]]])).mean()), 4)
+        0.3
+
+    References:
+        Liu et al. (2022), The Devil is in the Margin: Margin-Based Label Smoothing for
+        Network Calibration.
+    """
+    logits, targets = prepare(logits, targets, valid)
+    lead = jnp.max(logits, axis=-1, keepdims=True) - logits
+    penalty = jax.nn.relu(lead - margin)
+    entropy = surprise(jax.nn.log_softmax(logits), targets)
+    return voxel_mean(entropy + weight * penalty, valid)
+
+
+def nacl(
+    logits: Map,
+    targets: Targets,
+    *,
+    neighbours: Neighbours = "mean",
+    weight: float = 0.1,
+    adapted: Targets | None = None,
+    valid: Valid | None = None,
+) -> Float[Array, "batch classes"]:
+    """Neighbour-aware calibration: logits are held to the classes of the neighbours.
+
+    Cross-entropy plus `weight` times the mean of `|tau - logits|`, where `tau` is
+    `neighbour_targets`, of the reference or of what morphology has made of it.
+
+    Args:
+        logits: Scores before the softmax.
+        targets: One-hot or soft references; an absent class keeps its penalty.
+        neighbours: How the window of three voxels an axis is summed up.
+        weight: Weight of the penalty; 0 leaves the cross-entropy.
+        adapted: Targets of the penalty in place of `targets`, say of `adapt_targets`.
+        valid: Voxels that count; all by default, and the border is that of their box.
+            Without any the loss is 0.
+
+    Raises:
+        ValueError: The shapes do not fit, or `neighbours` is none of the above or needs
+            two classes.
+
+    Example:
+        >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
+        >>> round(float(nacl(4 * targets, targets).mean()), 4)
+        0.1848
+
+    References:
+        Murugesan et al. (2023), Trust Your Neighbours: Penalty-Based Constraints for
+        Model Calibration.
+    """
+    source = targets if adapted is None else adapted
+    tau = neighbour_targets(source, neighbours, valid=valid)
+    logits, targets = prepare(logits, targets, valid)
+    entropy = surprise(jax.nn.log_softmax(logits), targets)
+    penalty = jnp.abs(tau.astype(logits.dtype) - logits)
+    return voxel_mean(entropy + weight * penalty, valid)
+
+
+def neighbour_targets(
+    targets: Targets, neighbours: Neighbours = "mean", *, valid: Valid | None = None
+) -> Map:
+    """Class proportions around each voxel, with the border replicated.
+
+    `mean` weights the window equally and `gaussian` as `svls_targets` does. `max`, `min`,
+    `median` and `mode` pick one class index of the window; an order of classes means
+    something for two only, where they are dilation, erosion and majority.
+
+    Args:
+        targets: One-hot references, or soft ones for `mean` and `gaussian`.
+        neighbours: How the window of three voxels an axis is summed up.
+        valid: Voxels that count; their bounding box is where the image ends.
+
+    Raises:
+        ValueError: `neighbours` is none of the above or needs two classes.
+    """
+    if neighbours not in get_args(Neighbours):
+        raise ValueError(
+            f"neighbours must be one of {get_args(Neighbours)}, got {neighbours!r}"
+        )
+    if neighbours == "gaussian":
+        return svls_targets(targets, valid=valid)
+    _, targets = prepare(targets.astype(jnp.float32), targets, valid)
+
+    def proportion(values):
+        return window_mean(values, _THIRDS, border="replicate", valid=valid)
+
+    if neighbours == "mean":
+        return jax.vmap(proportion, in_axes=-1, out_axes=-1)(targets)
+    if targets.shape[-1] != 2:
+        raise ValueError(
+            f"{neighbours!r} orders class indices: it needs 2 classes, "
+            f"got {targets.shape[-1]}"
+        )
+    second = targets[..., 1] > 0.5
+    if neighbours == "max":
+        picked = morphology(second, "dilation", valid=valid)
+    elif neighbours == "min":
+        picked = morphology(second, "erosion", valid=valid)
+    else:  # the median of an odd number of zeros and ones is their mode
+        picked = proportion(second.astype(targets.dtype)) > 0.5
+    return jnp.stack([~picked, picked], axis=-1).astype(targets.dtype)
