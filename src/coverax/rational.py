@@ -14,7 +14,7 @@ import numpy as np
 # for int32 arithmetic on the device.
 MAX_DENOMINATOR = 46_340
 
-Level = float | int | str | Fraction | Decimal | np.floating
+Level = float | int | str | Fraction | Decimal | np.floating | np.integer
 
 
 def as_fraction(value: Level) -> Fraction:
