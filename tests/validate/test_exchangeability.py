@@ -64,7 +64,7 @@ def test_exchangeable_scores_reach_a_capital_as_rarely_as_promised():
 def test_drifting_scores_are_noticed():
     """Power, and the negative control of the tests above."""
     rng = np.random.default_rng(1)
-    worse = np.concatenate([rng.standard_normal(100), rng.standard_normal(60) + 1.5])
+    worse = np.concatenate([rng.standard_normal(200), rng.standard_normal(200) + 2])
     for scores in (worse, -worse):
         found = order_test(scores, seed=0)
         assert found.p_value_capital < 0.01

@@ -116,7 +116,9 @@ def drift_p_values(
 
     names = sorted(reference.keys() & new.keys())
     tests = [ks_2samp(reference[name], new[name], method="asymp") for name in names]
-    return {name: float(test[1]) for name, test in zip(names, tests, strict=True)}
+    # scipy's result is typed as a plain tuple.
+    p_values = [test[1] for test in tests]
+    return dict(zip(names, map(float, p_values), strict=True))  # pyright: ignore[reportArgumentType]
 
 
 def is_drift(p_values: dict[str, float], level: Level) -> bool:
