@@ -9,6 +9,7 @@ from typing import Any
 
 def publish_text(path: Path, text: str) -> None:
     """Write a text file that appears complete or not at all."""
+    check_output_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
@@ -18,6 +19,16 @@ def publish_text(path: Path, text: str) -> None:
 def publish_json(path: Path, content: Any) -> None:
     """Write JSON (strict: no NaN, no Infinity) that appears complete or not at all."""
     publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def check_output_file(path: Path) -> None:
+    """Refuse an output file where a folder lies.
+
+    Raises:
+        IsADirectoryError: It is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file")
 
 
 def check_output_folder(folder: Path) -> None:

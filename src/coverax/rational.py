@@ -23,7 +23,7 @@ def as_fraction(value: Level) -> Fraction:
         return value
     try:
         return Fraction(str(value))
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         raise ValueError(f"expected a finite number, got {value!r}") from None
 
 

@@ -172,8 +172,10 @@ def read_calibration(path: Path) -> Calibration:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such calibration")
     try:
-        loaded: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        loaded: Any = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
+        )
+    except ValueError as error:  # no text, no JSON, or NaN in it
         raise ValueError(f"{path}: not JSON ({error})") from None
     content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
     if not {"schema", "digest"} <= content.keys():
@@ -204,6 +206,10 @@ def read_calibration(path: Path) -> Calibration:
         statement=content["statement"],
         digest=digest,
     )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def with_digest(calibration: Calibration) -> Calibration:

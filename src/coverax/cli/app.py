@@ -25,10 +25,11 @@ for module in (score, calibrate, predict, evaluate, plan, demo):
     app.command(module.NAME)(module.command)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         sys.stdout.write(f"coverax {__version__}\n")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -65,20 +65,25 @@ AsJson = Annotated[
 
 def parse_alpha(value: str) -> str:
     """Check an alpha or delta as a usage error; keep it as the decimal it was."""
-    return _usage(check_level, "the level", value)
+    with usage_errors():
+        return str(float(check_level("the level", value)))
 
 
 def parse_tolerance(value: str) -> str:
     """Check a tolerance as a usage error; keep it as the decimal it was."""
-    return _usage(check_tolerance, value)
+    with usage_errors():
+        decimal = str(float(as_fraction(value)))
+        check_tolerance(decimal)
+        return decimal
 
 
-def _usage(check: Callable[..., Any], *args: str) -> str:
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Make a wrong value a usage error: the option is at fault, not the data."""
     try:
-        check(*args)
+        yield
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    return str(float(as_fraction(args[-1])))
 
 
 def load_cohort(
@@ -154,6 +159,12 @@ def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
 def print_json(content: Any) -> None:
     """Print a result object on stdout."""
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def note_kept(n_finished: int) -> None:
+    """Say what an unfinished run has kept."""
+    if n_finished:
+        note(f"{n_finished} finished cases are kept: go on with --resume")
 
 
 def note(text: str) -> None:

@@ -15,6 +15,7 @@ from coverax.cli.common import (
     ProbsDir,
     Threads,
     load_cohort,
+    note,
     print_json,
     show_progress,
 )
@@ -56,6 +57,7 @@ def command(
             seed=seed,
             allow_missing=allow_missing,
             on_case=on_case,
+            on_failure=note,
         )
     write_evaluation(evaluation, output)
     if as_json:

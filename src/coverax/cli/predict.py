@@ -12,6 +12,7 @@ from coverax.cli.common import (
     Resume,
     Threads,
     note,
+    note_kept,
     print_json,
     show_progress,
 )
@@ -33,22 +34,25 @@ def command(
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
-    from coverax.predict import predict_folder
+    from coverax.predict import count_finished, predict_folder
     from coverax.volumes import nifti_files
 
     loaded = read_calibration(calibration)
     maps = nifti_files(probs)
-    with show_progress("Predicting", len(maps)) as on_case:
-        result = predict_folder(
-            loaded,
-            maps,
-            output,
-            threads=threads,
-            resume=resume,
-            allow_missing=allow_missing,
-            allow_vacuous=allow_vacuous,
-            on_case=on_case,
-        )
+    try:
+        with show_progress("Predicting", len(maps)) as on_case:
+            result = predict_folder(
+                loaded,
+                maps,
+                output,
+                threads=threads,
+                resume=resume,
+                allow_missing=allow_missing,
+                allow_vacuous=allow_vacuous,
+                on_case=on_case,
+            )
+    finally:
+        note_kept(count_finished(output))
     if as_json:
         print_json(result | {"output": str(output)})
         return

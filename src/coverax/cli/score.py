@@ -17,9 +17,11 @@ from coverax.cli.common import (
     Threads,
     load_cohort,
     note,
+    note_kept,
     parse_tolerance,
     print_json,
     show_progress,
+    usage_errors,
 )
 
 NAME = "score"
@@ -64,22 +66,22 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Read every case once and write its sufficient statistics."""
+    from coverax.files import check_output_file
     from coverax.scores import ScoreDefinition, score_cohort, sorted_tolerances
     from coverax.stream import Journal
     from coverax.volumes import cohort_regions
 
+    check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing)
-    try:
-        regions = cohort_regions(cases, region or [])
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    definition = ScoreDefinition(
-        regions=regions,
-        tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
-        logits=logits,
-        ignore_label=ignore_label,
-        allow_overshoot=allow_overshoot,
-    )
+    with usage_errors():
+        definition = ScoreDefinition(
+            regions=cohort_regions(cases, region or []),
+            tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
+            logits=logits,
+            ignore_label=ignore_label,
+            allow_overshoot=allow_overshoot,
+        )
+        definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)
     published = False
     try:
@@ -92,14 +94,12 @@ def command(
                 journal=journal,
                 allow_missing=allow_missing,
                 on_case=on_case,
+                on_failure=note,
             )
         table.write(output)
         published = True
     finally:
-        if not published and journal.records:
-            note(
-                f"{len(journal.records)} finished cases are kept; fix and use --resume"
-            )
+        note_kept(0 if published else len(journal.records))
         journal.close(keep=not published)
     empty = int((table.column("n_foreground") == 0).sum())
     zero = int((table.column("min_foreground_probability") == 0).sum())

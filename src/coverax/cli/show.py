@@ -2,7 +2,7 @@
 
 from typing import Any
 
-_BLOCKS = " ▁▂▃▄▅▆▇█"
+_BLOCKS = "·▁▂▃▄▅▆▇█"
 
 
 def show_evaluation(summary: dict[str, Any]) -> None:

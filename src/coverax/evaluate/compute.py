@@ -54,6 +54,7 @@ def evaluate_cohort(
     seed: int = 0,
     allow_missing: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_failure: Callable[[str], None] = lambda _why: None,
 ) -> Evaluation:
     """Measure compliance and mask quality at the calibrated and the fixed cut.
 
@@ -69,12 +70,14 @@ def evaluate_cohort(
         seed: Of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
         on_case: Called once a case, for progress.
+        on_failure: Called with a line for each case left out under `allow_missing`.
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
         ValueError: No case was left to count.
     """
     definition = ScoreDefinition.from_json(calibration.score_definition)
+    _check_regions(calibration, cohort)
 
     def load(case, buffers):
         check_map_kind(read_header(case.probs), definition)
@@ -94,11 +97,14 @@ def evaluate_cohort(
             failures[case] = error or ValueError("no result")
         else:
             results[case] = result
+    lines = [f"case {c.case_id}: {e}" for c, e in failures.items()]
     if failures and not allow_missing:
         raise ExceptionGroup(
             f"{len(failures)} of {len(cohort.cases)} cases failed",
-            [ValueError(f"case {c.case_id}: {e}") for c, e in failures.items()],
+            [ValueError(line) for line in lines],
         )
+    for line in lines:
+        on_failure(f"left out: {line}")
     rows = [
         {
             "case_id": case.case_id,
@@ -116,6 +122,16 @@ def evaluate_cohort(
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
     return summarise(calibration, rows, excluded, seed)
+
+
+def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
+    known = {threshold.region for threshold in calibration.thresholds}
+    named = {case.region for case in cohort.cases if case.region is not None}
+    if named - known:
+        raise ValueError(
+            f"the cohort names region {', '.join(sorted(named - known))}; the "
+            f"calibration is for {', '.join(sorted(known))}"
+        )
 
 
 def summarise(

@@ -2,4 +2,5 @@
 
 from coverax.predict.masks import threshold_mask as threshold_mask
 from coverax.predict.write import check_map_kind as check_map_kind
+from coverax.predict.write import count_finished as count_finished
 from coverax.predict.write import predict_folder as predict_folder

@@ -13,7 +13,7 @@ from coverax.files import check_output_folder, publish_json
 from coverax.predict.masks import threshold_mask
 from coverax.scores import ScoreDefinition
 from coverax.stream import map_cases
-from coverax.volumes import NiftiFile, read_header, read_probs, write_mask
+from coverax.volumes import NiftiFile, Region, read_header, read_probs, write_mask
 
 _MARKER = "calibration.digest"
 
@@ -60,11 +60,13 @@ def predict_folder(
     if not allow_vacuous:
         calibration.raise_if_bad()
     check_output_folder(output)
-    partial = _prepare(output, calibration.digest, resume)
     definition = ScoreDefinition.from_json(calibration.score_definition)
+    names = _output_names(maps, definition)
+    partial = _prepare(output, calibration.digest, resume)
+    _remove_others(partial, names)
 
     def write_one(job: _Job) -> None:
-        if not (partial / f"{job.case_id}.json").exists():
+        if not _is_finished(partial / f"{job.case_id}.json", job.path):
             _write_case(calibration, definition, job, partial)
 
     failures: dict[str, str] = {}
@@ -83,6 +85,11 @@ def predict_folder(
         output.rmdir()
     partial.replace(output)
     return {"n_cases": len(jobs) - len(failures), "failed": failures}
+
+
+def count_finished(output: Path) -> int:
+    """Cases that an unfinished run into `output` has kept for `resume`."""
+    return len(list(_partial_folder(output).glob("*.json")))
 
 
 def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
@@ -111,9 +118,13 @@ def _channels(n: int) -> str:
     return f"{n} channels" if n else "no class axis"
 
 
+def _partial_folder(output: Path) -> Path:
+    return output.with_name(f"{output.name}.partial")
+
+
 def _prepare(output: Path, digest: str, resume: bool) -> Path:
     """Make the partial folder, or take over the one of an interrupted run."""
-    partial = output.with_name(f"{output.name}.partial")
+    partial = _partial_folder(output)
     marker = partial / _MARKER
     if partial.exists():
         if not marker.is_file():
@@ -127,6 +138,44 @@ def _prepare(output: Path, digest: str, resume: bool) -> Path:
     partial.mkdir(parents=True, exist_ok=True)
     marker.write_text(digest, encoding="utf-8")
     return partial
+
+
+def _mask_name(case_id: str, region: Region, definition: ScoreDefinition) -> str:
+    alone = len(definition.regions) == 1
+    return f"{case_id}.nii.gz" if alone else f"{case_id}_{region.name}.nii.gz"
+
+
+def _output_names(
+    maps: Mapping[str, Path], definition: ScoreDefinition
+) -> frozenset[str]:
+    """Every file the folder will hold; refuses masks that would overwrite each other."""
+    owners: dict[str, str] = {}
+    for case_id in maps:
+        for region in definition.regions:
+            name = _mask_name(case_id, region, definition)
+            if name in owners:
+                raise ValueError(
+                    f"case {owners[name]} and case {case_id} would both write {name}; "
+                    "rename a case or a region"
+                )
+            owners[name] = case_id
+    return frozenset(owners) | {f"{case_id}.json" for case_id in maps}
+
+
+def _remove_others(partial: Path, names: frozenset[str]) -> None:
+    """Drop what an interrupted run left of cases that are no longer asked for."""
+    for path in partial.iterdir():
+        if path.name not in names and path.name != _MARKER:
+            path.unlink()
+
+
+def _is_finished(sidecar: Path, map_path: Path) -> bool:
+    """Whether a mask is younger than its map: a map replaced since is read again."""
+    if not (sidecar.exists() and map_path.exists()):
+        return False
+    source = map_path.stat()
+    changed = max(source.st_mtime_ns, source.st_ctime_ns)  # a copy may keep its mtime
+    return sidecar.stat().st_mtime_ns >= changed
 
 
 def _write_case(
@@ -147,10 +196,7 @@ def _write_case(
         mask = threshold_mask(
             prob_map.probs[channels.index(region.channel)], threshold.probability
         )
-        alone = len(definition.regions) == 1
-        name = (
-            f"{job.case_id}.nii.gz" if alone else f"{job.case_id}_{region.name}.nii.gz"
-        )
+        name = _mask_name(job.case_id, region, definition)
         write_mask(folder / name, mask.reshape(grid.shape, order="F"), prob_map.file)
         n_predicted = int(np.count_nonzero(mask))
         entries.append(

@@ -25,6 +25,7 @@ def score_cohort(
     journal: Journal | None = None,
     allow_missing: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_failure: Callable[[str], None] = lambda _why: None,
 ) -> ScoreTable:
     """Score every case of a cohort; each file is read once.
 
@@ -36,6 +37,7 @@ def score_cohort(
         journal: Where finished records go, and where earlier ones come from.
         allow_missing: Publish without the cases that failed and record them.
         on_case: Called once a case, for progress.
+        on_failure: Called with a line for each case left out under `allow_missing`.
 
     Returns:
         The table, in the order of the cohort.
@@ -55,7 +57,9 @@ def score_cohort(
     for case in cohort.cases:
         known = journal.records.get(_key(case)) if journal else None
         if known and known["files"] == _fingerprint(case):
-            records[_key(case)] = known
+            # Files are unchanged; unit, group and weight are what the cohort says now.
+            rows = [row | _about(case) for row in known["rows"]]
+            records[_key(case)] = known | {"rows": rows}
             on_case()
         else:
             todo.append(case)
@@ -77,11 +81,14 @@ def score_cohort(
     excluded = dict(cohort.excluded)
     if failures:
         failed = [case for case in cohort.cases if _key(case) in failures]
+        lines = [f"case {c.case_id}: {failures[_key(c)]}" for c in failed]
         if not allow_missing:
             raise ExceptionGroup(
                 f"{len(failed)} of {len(cohort.cases)} cases failed",
-                [ValueError(f"case {c.case_id}: {failures[_key(c)]}") for c in failed],
+                [ValueError(line) for line in lines],
             )
+        for line in lines:
+            on_failure(f"left out: {line}")
         excluded["failed"] = tuple(case.case_id for case in failed)
     kept = [records[_key(case)] for case in cohort.cases if _key(case) in records]
     if not kept:
@@ -205,16 +212,20 @@ def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
 
 
 def _record(case: Case, result: CaseRows) -> dict[str, Any]:
-    about = {
+    return {
+        "files": _fingerprint(case),
+        "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "rows": _rows(_about(case), result),
+    }
+
+
+def _about(case: Case) -> dict[str, Any]:
+    """What the cohort, not the files, says of a case."""
+    return {
         "case_id": case.case_id,
         "unit": case.unit,
         "group": case.group,
         "weight": case.weight,
-    }
-    return {
-        "files": _fingerprint(case),
-        "kind": [result.facts["n_channels"], result.facts["storage"]],
-        "rows": _rows(about, result),
     }
 
 

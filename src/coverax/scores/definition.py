@@ -46,6 +46,19 @@ class ScoreDefinition:
         """Channels that any region reads, ascending."""
         return tuple(sorted({region.channel for region in self.regions}))
 
+    def check(self) -> None:
+        """Raise where the parts contradict each other.
+
+        Raises:
+            ValueError: The label to ignore belongs to a region.
+        """
+        for region in self.regions:
+            if self.ignore_label in region.labels:
+                raise ValueError(
+                    f"label {self.ignore_label} is to be ignored, but belongs to region "
+                    f"{region.name}"
+                )
+
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
         plain = asdict(self) | {"regions": [str(region) for region in self.regions]}

@@ -163,6 +163,9 @@ def _through_batches(
         if loaded is None:
             yield Outcome(case, None, error)
             continue
+        if not loaded.views:
+            yield Outcome(case, CaseRows(loaded.facts, []), None)
+            continue
         waiting[number] = (case, loaded.facts, [], len(loaded.views))
         for view in loaded.views:
             bucket = bucket_size(view.probs.size)

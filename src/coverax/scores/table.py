@@ -1,5 +1,6 @@
 """The score table: one row a case and region, everything later steps need."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coverax import __version__
-from coverax.files import digest_ids
+from coverax.files import check_output_file, digest_ids
 from coverax.scores import fnr
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.families import all_fields
@@ -69,6 +70,15 @@ class ScoreTable:
         """SHA-256 of the case ids."""
         return digest_ids(self.rows.column("case_id").to_pylist())
 
+    @property
+    def rows_digest(self) -> str:
+        """SHA-256 of every value of the table, with the names of its columns."""
+        digest = hashlib.sha256()
+        for name in self.rows.column_names:
+            digest.update(f"{name}\n".encode())
+            _hash_array(digest, self.rows.column(name).combine_chunks())
+        return digest.hexdigest()
+
     def column(self, name: str) -> np.ndarray:
         """A column as a NumPy array.
 
@@ -95,8 +105,10 @@ class ScoreTable:
             "dtype": "float32",
             "n_rows": self.rows.num_rows,
             "cases_digest": self.cases_digest,
+            "rows_digest": self.rows_digest,
             "excluded": self.excluded,
         }
+        check_output_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         pq.write_table(
@@ -121,7 +133,7 @@ def read_table(path: Path) -> ScoreTable:
         first = str(error).splitlines()[0]
         raise ValueError(f"{path}: not a Parquet file ({first})") from None
     meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
-    if meta is None:
+    if not isinstance(meta, dict) or "schema" not in meta:
         raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
     if meta["schema"] != SCHEMA:
         raise ValueError(
@@ -130,6 +142,20 @@ def read_table(path: Path) -> ScoreTable:
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
     definition = ScoreDefinition.from_json(meta["score_definition"])
     table = ScoreTable(rows.replace_schema_metadata(None), definition, excluded)
-    if rows.num_rows != meta["n_rows"] or table.cases_digest != meta["cases_digest"]:
-        raise ValueError(f"{path}: the rows do not match the table's own digest")
+    if table.rows_digest != meta["rows_digest"]:
+        raise ValueError(
+            f"{path}: altered after it was written (its digest does not match); "
+            "run `coverax score` again"
+        )
     return table
+
+
+def _hash_array(digest: "hashlib._Hash", array: pa.Array) -> None:
+    """Feed the values of an array, nested or not, to a digest."""
+    if pa.types.is_nested(array.type):
+        digest.update(array.value_lengths().to_numpy(zero_copy_only=False).tobytes())
+        _hash_array(digest, array.flatten())
+    elif pa.types.is_string(array.type):
+        digest.update(json.dumps(array.to_pylist()).encode())
+    else:
+        digest.update(array.to_numpy(zero_copy_only=False).tobytes())

@@ -64,21 +64,13 @@ def read_cohort(path: Path) -> Cohort:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such cohort file")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = tuple(reader.fieldnames or ())
-        missing = [c for c in _REQUIRED if c not in columns]
-        if missing:
-            raise ValueError(f"{path}: column {', '.join(missing)} is missing")
-        unknown = [c for c in columns if c not in _REQUIRED + _OPTIONAL]
-        if unknown:
-            raise ValueError(
-                f"{path}: unknown column {', '.join(unknown)}; known are "
-                f"{', '.join(_REQUIRED + _OPTIONAL)}"
-            )
-        cases = tuple(
-            _case_of_row(row, path, number) for number, row in enumerate(reader, 2)
-        )
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            _check_columns(tuple(reader.fieldnames or ()), path)
+            cases = tuple(_case_of_row(row, path, reader.line_num) for row in reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
     if not cases:
         raise ValueError(f"{path}: the cohort has no case")
     _check_unique(cases, str(path))
@@ -157,6 +149,24 @@ def nifti_files(folder: Path) -> dict[str, Path]:
     return files
 
 
+def _check_columns(columns: tuple[str, ...], path: Path) -> None:
+    missing = [c for c in _REQUIRED if c not in columns]
+    if missing:
+        raise ValueError(
+            f"{path}: column {', '.join(missing)} is missing; the first line names the "
+            "columns, separated by commas"
+        )
+    unknown = [c for c in columns if c not in _REQUIRED + _OPTIONAL]
+    if unknown:
+        raise ValueError(
+            f"{path}: unknown column {', '.join(unknown)}; known are "
+            f"{', '.join(_REQUIRED + _OPTIONAL)}"
+        )
+    twice = [c for c, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: column {', '.join(twice)} occurs twice")
+
+
 def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:
     cells = {key: (value or "").strip() for key, value in row.items() if key}
     if None in row:
@@ -165,7 +175,8 @@ def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:
         if not cells[column]:
             raise ValueError(f"{path}, line {number}: {column} is empty")
     case_id = cells["case_id"]
-    if Path(case_id).name != case_id or case_id.startswith("."):
+    names_a_file = Path(case_id).name == case_id and case_id.isprintable()
+    if not names_a_file or case_id.startswith("."):
         raise ValueError(
             f"{path}, line {number}: case_id {case_id!r} cannot name a file"
         )

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from coverax.volumes.nifti import Buffer, NiftiFile, read_voxels
+from coverax.volumes.nifti import Buffer, NiftiFile, check_channels, read_voxels
 
 # Resampling overshoots [0, 1] a little; accepted on request, recorded, never clipped.
 MAX_OVERSHOOT = 1e-3
+_LABEL_LIMIT = 2.0**31  # labels are int32
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def read_probs(
     file, stored = read_voxels(
         path, channels=None if logits else channels, buffer=buffer
     )
+    check_channels(file, channels)
     values = _as_float32(stored, file)
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -101,9 +103,11 @@ def read_labels(
     if labels.dtype.kind in "iu" and file.scale == (1.0, 0.0):
         return labels, file
     values = labels * file.scale[0] + file.scale[1]
-    if not np.array_equal(values, np.rint(values)):
-        fraction = values[values != np.rint(values)][0]
-        raise ValueError(f"{path}: labels must be whole numbers, got {fraction:.6g}")
+    is_label = (values == np.rint(values)) & (np.abs(values) < _LABEL_LIMIT)
+    if not is_label.all():
+        raise ValueError(
+            f"{path}: labels must be whole numbers, got {values[~is_label][0]:.6g}"
+        )
     return values.astype(np.int32), file
 
 
@@ -132,7 +136,9 @@ def check_labels(
     """
     if expected is None:
         low = int(labels.min())
-        if low < 0 and low != ignore_label:
+        if low < 0 and low == ignore_label:
+            low = int(labels[labels != ignore_label].min(initial=0))
+        if low < 0:
             raise ValueError(f"{path}: labels must not be negative, got {low}")
         return
     # Fast path: a mask of zeros and ones needs no table of its values.
@@ -148,8 +154,12 @@ def check_labels(
         )
 
 
+@np.errstate(over="ignore")
 def _as_float32(stored: np.ndarray, file: NiftiFile) -> np.ndarray:
-    """Stored values times slope plus intercept, rounded once to float32."""
+    """Stored values times slope plus intercept, rounded once to float32.
+
+    What float32 cannot hold becomes infinite, and is then refused as such.
+    """
     slope, intercept = file.scale
     if (slope, intercept) == (1.0, 0.0):
         # In place where the type allows it; otherwise one rounding.

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -28,6 +27,9 @@ _DAMAGED: tuple[type[Exception], ...] = (
     igzip_lib.IsalError,  # pyright: ignore[reportAssignmentType]
     zlib.error,
 )
+# Deflate shrinks at most this much; a header that promises more is not believed, so
+# that a damaged one costs an error and not the memory of the machine.
+_MOST_DEFLATE = 1032
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
 
@@ -127,13 +129,13 @@ def read_voxels(
     with _opened(path) as stream:
         file = _parse_header(stream, path)
         wanted = list(range(file.n_channels) if channels is None else channels)
-        for channel in wanted:
-            if not 0 <= channel < file.n_channels:
-                raise ValueError(
-                    f"{path}: channel {channel} asked for, the file has "
-                    f"{file.n_channels} (0 to {file.n_channels - 1})"
-                )
+        check_channels(file, wanted)
         n_bytes = file.grid.n_voxels * file.dtype.itemsize
+        if n_bytes * file.n_channels > _MOST_DEFLATE * path.stat().st_size:
+            raise ValueError(
+                f"{path}: truncated, or the header is damaged: it promises "
+                f"{n_bytes * file.n_channels} bytes of voxels"
+            )
         rows = (buffer or Buffer()).take(n_bytes * len(wanted)).reshape(-1, n_bytes)
         unwanted = np.empty(0 if len(wanted) == file.n_channels else n_bytes, np.uint8)
         for channel in range(file.n_channels):
@@ -145,6 +147,20 @@ def read_voxels(
                 )
         stream.read(1)  # reaching the end makes gzip check its checksum
     return file, rows.view(file.dtype)
+
+
+def check_channels(file: NiftiFile, channels: Sequence[int]) -> None:
+    """Raise where a file lacks a channel.
+
+    Raises:
+        ValueError: A channel lies outside the class axis.
+    """
+    for channel in channels:
+        if not 0 <= channel < file.n_channels:
+            raise ValueError(
+                f"{file.path}: channel {channel} asked for, the file has "
+                f"{file.n_channels} (0 to {file.n_channels - 1})"
+            )
 
 
 def write_mask(path: Path, mask: np.ndarray, like: NiftiFile) -> None:
@@ -184,7 +200,7 @@ def _publish(path: Path, image: nib.Nifti1Image) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """Open a NIfTI file, inflating `.gz`; low-level failures become one clear line."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
@@ -200,7 +216,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise ValueError(f"{path}: is a folder, expected a NIfTI file") from None
 
 
-def _fill(stream: BinaryIO, row: np.ndarray) -> int:
+def _fill(stream: io.BufferedIOBase, row: np.ndarray) -> int:
     """Read until `row` is full or the stream ends; return the bytes read."""
     view, done = memoryview(row), 0  # pyright: ignore[reportArgumentType]
     while done < len(view):
@@ -211,7 +227,7 @@ def _fill(stream: BinaryIO, row: np.ndarray) -> int:
     return done
 
 
-def _parse_header(stream: BinaryIO, path: Path) -> NiftiFile:
+def _parse_header(stream: io.BufferedIOBase, path: Path) -> NiftiFile:
     """Read the header and leave the stream at the first voxel."""
     start = stream.read(4)
     sizes = {int.from_bytes(start, order) for order in ("little", "big")}
@@ -226,11 +242,17 @@ def _parse_header(stream: BinaryIO, path: Path) -> NiftiFile:
         header = _HEADERS[size].from_fileobj(io.BytesIO(block))
         offset = int(header.get_data_offset())
         dtype = header.get_data_dtype()
+        header.get_slope_inter()  # raises where the scale is no number
     except (HeaderDataError, WrapStructError) as error:
         raise ValueError(f"{path}: not a sound NIfTI header ({error})") from None
     if dtype.kind not in "fiu" or dtype.itemsize > 8:
         raise ValueError(f"{path}: voxel type {dtype} is not a real number type")
-    if len(stream.read(max(0, offset - size))) < offset - size:
+    if offset < size + 4:
+        raise ValueError(
+            f"{path}: not a sound NIfTI header (voxels would start at byte {offset}, "
+            f"inside it)"
+        )
+    if len(stream.read(offset - size)) < offset - size:
         raise ValueError(f"{path}: truncated: the file ends before its voxels")
     return _described(path, header)
 

@@ -30,12 +30,14 @@ def parse_region(spec: str) -> Region:
     """Parse `NAME=CHANNEL:LABEL[,LABEL]`.
 
     Raises:
-        ValueError: The text has another form.
+        ValueError: The text has another form, or names the background.
     """
     match = _SPEC.fullmatch(spec)
     if not match:
         raise ValueError(f"expected NAME=CHANNEL:LABEL[,LABEL], got {spec!r}")
     labels = tuple(sorted({int(label) for label in match[3].split(",")}))
+    if labels[0] == 0:
+        raise ValueError(f"label 0 is the background, no region, got {spec!r}")
     return Region(match[1], int(match[2]), labels)
 
 

@@ -1,0 +1,61 @@
+"""What benchmarks share: interleaved timing, the machine in words, result files."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> str:
+    """The machine and the versions in one line."""
+    import jax
+    import numpy as np
+
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [n for n in cpuinfo.read_text().splitlines() if "model name" in n]
+        model = names[0].split(":")[1].strip() if names else model
+    devices = ", ".join(sorted({d.device_kind for d in jax.devices()}))
+    return (
+        f"{len(os.sched_getaffinity(0))} cores {model}, JAX devices: {devices}; "
+        f"Python {platform.python_version()}, jax {jax.__version__}, "
+        f"numpy {np.__version__}"
+    )
+
+
+def interleaved(
+    runs: dict[str, Callable[[], object]], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each run, taken in turns so that noise hits all alike."""
+    for run in runs.values():
+        run()  # warm: caches, compilation
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """Median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def save(name: str, text: str) -> None:
+    """Print a result and keep it under `benchmarks/results/`."""
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text + "\n", encoding="utf-8")

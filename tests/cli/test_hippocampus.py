@@ -1,0 +1,172 @@
+"""The whole command line on real predictions: 200 hippocampi, both engines."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import coverax as cx
+from coverax.cli.app import run
+
+N, ALPHA, TOLERANCE = 100, "0.1", "0.1"
+SPLITS = 10_000
+
+
+@pytest.fixture(scope="session")
+def cohort_folder(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hippocampus")
+    tool = shared_data.parent / "tools" / "unpack_cohort.py"
+    subprocess.run([sys.executable, tool, "hippocampus", folder], check=True)
+    with (folder / "cohort.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    order = np.random.default_rng(2026).permutation(len(rows))
+    for name, part in (("calibration", order[:N]), ("heldout", order[N:])):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([header, *[rows[i] for i in sorted(part)]])
+    return folder
+
+
+def test_score_calibrate_predict_evaluate(cohort_folder, engine, tmp_path):
+    """ECR of held-out cases lies within the central 99.9 % of its exact law.
+
+    False-fail rate 1e-3 by the law, but the split is fixed, so it is a fixed fact.
+    """
+    scores, calibration = tmp_path / "scores.parquet", tmp_path / "calibration.json"
+    on = ["--engine", engine]
+    assert (
+        run(
+            [
+                "score",
+                "--cohort",
+                str(cohort_folder / "calibration.csv"),
+                *on,
+                "-o",
+                str(scores),
+            ]
+        )
+        == 0
+    )
+    assert (
+        run(
+            [
+                "calibrate",
+                str(scores),
+                "--alpha",
+                ALPHA,
+                "--tolerance",
+                TOLERANCE,
+                "-o",
+                str(calibration),
+            ]
+        )
+        == 0
+    )
+    assert (
+        run(
+            [
+                "evaluate",
+                str(calibration),
+                "--cohort",
+                str(cohort_folder / "heldout.csv"),
+                *on,
+                "-o",
+                str(tmp_path / "evaluation"),
+            ]
+        )
+        == 0
+    )
+    summary = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    result = summary["results"][0]
+    assert summary["held_out"]
+    assert (result["n_calibration_units"], result["n_counted"], result["rank"]) == (
+        100,
+        100,
+        91,
+    )
+    band = result["ecr_band"][-1]
+    assert band["level"] == 0.999
+    assert band["low"] <= result["calibrated"]["ecr"] <= band["high"]
+    # a threshold is worth having: it complies more often than 0.5 does not
+    assert band["low"] > 0.7
+
+
+def test_masks_on_disk_agree_with_the_evaluation(cohort_folder, tmp_path):
+    """Count misses on the written masks, in integers: the same cases comply."""
+    import nibabel as nib
+
+    scores, calibration = tmp_path / "scores.parquet", tmp_path / "calibration.json"
+    run(
+        ["score", "--cohort", str(cohort_folder / "calibration.csv"), "-o", str(scores)]
+    )
+    run(["calibrate", str(scores), "--alpha", ALPHA, "-o", str(calibration)])
+    assert (
+        run(
+            [
+                "predict",
+                str(calibration),
+                "--probs",
+                str(cohort_folder / "probs"),
+                "-o",
+                str(tmp_path / "masks"),
+            ]
+        )
+        == 0
+    )
+    run(
+        [
+            "evaluate",
+            str(calibration),
+            "--cohort",
+            str(cohort_folder / "heldout.csv"),
+            "-o",
+            str(tmp_path / "evaluation"),
+        ]
+    )
+    with (tmp_path / "evaluation" / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 100
+    for row in rows:
+        name = f"{row['case_id']}.nii.gz"
+        mask = np.asarray(nib.load(tmp_path / "masks" / name).dataobj) == 1
+        truth = np.asarray(nib.load(cohort_folder / "labels" / name).dataobj) == 1
+        missed = int(np.count_nonzero(truth & ~mask))
+        allowed = int(truth.sum()) // 10
+        assert (missed <= allowed) == (row["calibrated_complies"] == "True")
+        sidecar = json.loads(
+            (tmp_path / "masks" / f"{row['case_id']}.json").read_text()
+        )
+        assert sidecar["masks"][0]["n_predicted"] == mask.sum()
+
+
+def test_mean_coverage_over_ten_thousand_splits(cohort_folder, engine, tmp_path):
+    """Mean coverage over seeded 100/100 splits is rank / (n + 1), by five errors.
+
+    Five standard errors of 10,000 splits: false-fail rate 6e-7. Power: one rank more is
+    0.0099 of coverage, more than fifteen standard errors. Ties can only cover more.
+    """
+    table_file = tmp_path / "scores.parquet"
+    args = ["score", "--cohort", str(cohort_folder / "cohort.csv"), "--engine", engine]
+    assert run([*args, "--tolerance", TOLERANCE, "-o", str(table_file)]) == 0
+    table = cx.scores.read_table(table_file)
+    scores = -table.critical_probability(0.1)
+    tied = len(set(scores.tolist())) < len(scores)
+    rng = np.random.default_rng(7)
+    for alpha in ("0.05", "0.1", "0.2"):
+        rank = cx.calibrate.conformal_rank(N, alpha)
+        coverage = np.empty(SPLITS)
+        for k in range(SPLITS):
+            order = rng.permutation(len(scores))
+            calibration, new = scores[order[:N]], scores[order[N:]]
+            threshold = np.partition(calibration, rank - 1)[rank - 1]
+            coverage[k] = np.mean(new <= threshold)
+        error = coverage.std() / np.sqrt(SPLITS)
+        assert 15 * error < 1 / (N + 1)  # power
+        expected = rank / (N + 1)
+        assert coverage.mean() > expected - 5 * error
+        if not tied:
+            assert coverage.mean() < expected + 5 * error
+    # the threshold of one split is the library's
+    assert cx.calibrate.split_threshold(scores[order[:N]], "0.2") == threshold

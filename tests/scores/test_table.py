@@ -1,0 +1,123 @@
+"""The score table: bit for bit on disk, digests, what is refused."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from coverax.scores import (
+    MapKind,
+    ScoreDefinition,
+    ScoreTable,
+    read_table,
+    score_arrays,
+    sorted_tolerances,
+)
+from coverax.volumes import Region
+
+
+def table(n=20, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    probs = rng.random((n, 6, 5, 4), np.float32)
+    labels = rng.random((n, 6, 5, 4)) > 0.7
+    labels[0] = False
+    return score_arrays(probs, labels, [0.0, 0.1, 0.29], engine="host", **options)
+
+
+def test_a_table_comes_back_bit_for_bit(tmp_path):
+    written = table(groups=["a", ""] * 10, weights=[1 / 3] * 20, voxel_volume_ml=0.1)
+    written.write(tmp_path / "new/s.parquet")
+    back = read_table(tmp_path / "new/s.parquet")
+    assert back.rows.equals(written.rows, check_metadata=True)
+    for name in written.rows.column_names:
+        a, b = written.column(name), back.column(name)
+        assert a.dtype == b.dtype
+        assert a.tolist() == b.tolist()
+    assert back.critical_probability(0.1).dtype == np.float32
+    assert np.isposinf(back.critical_probability(0.1)[0])
+    assert back.definition == written.definition
+    assert back.excluded == written.excluded
+    assert back.cases_digest == written.cases_digest
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["s.parquet"]
+
+
+def test_the_same_table_is_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        table().write(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_definition_comes_back_through_json():
+    definition = ScoreDefinition(
+        regions=(Region("core", 2, (1, 4)), Region("whole", 0, (2,))),
+        tolerances=sorted_tolerances(["0.29", 0.1, "0.1"]),
+        logits=True,
+        ignore_label=-1,
+        allow_overshoot=True,
+        map_kind=MapKind(3, ("float", "uint8*0.00392156886+0")),
+    )
+    assert definition.tolerances == (0.1, 0.29)
+    assert ScoreDefinition.from_json(definition.to_json()) == definition
+
+
+def test_digests_follow_what_they_digest():
+    one, same = table(), table()
+    assert one.cases_digest == same.cases_digest
+    assert one.rows_digest == same.rows_digest
+    other = table(seed=1)
+    assert other.cases_digest == one.cases_digest  # the same case ids
+    assert other.rows_digest != one.rows_digest
+    renamed = table(case_ids=[f"x{i}" for i in range(20)])
+    assert renamed.cases_digest != one.cases_digest
+
+
+@pytest.mark.parametrize(
+    "column", ["critical_probability@0.29", "unit", "n_foreground"]
+)
+def test_one_altered_value_is_noticed(tmp_path, column):
+    path = tmp_path / "s.parquet"
+    table().write(path)
+    rows = pq.read_table(path)
+    k = rows.column_names.index(column)
+    values = rows.column(k).to_pylist()
+    values[7] = {"unit": "somebody"}.get(column, 1)
+    changed = pa.array(values, rows.schema.field(k).type)
+    pq.write_table(rows.set_column(k, rows.schema.field(k), changed), path)
+    with pytest.raises(ValueError, match="altered after it was written"):
+        read_table(path)
+
+
+def test_dropped_and_swapped_rows_are_noticed(tmp_path):
+    path = tmp_path / "s.parquet"
+    table().write(path)
+    rows = pq.read_table(path)
+    for changed in (
+        rows.slice(1),
+        pa.concat_tables([rows.slice(10), rows.slice(0, 10)]),
+    ):
+        pq.write_table(changed, path)
+        with pytest.raises(ValueError, match="altered"):
+            read_table(path)
+
+
+def test_nested_columns_have_a_digest():
+    """Families may keep lists; where one list ends is part of what is digested."""
+    definition = ScoreDefinition()
+
+    def digest(lists):
+        rows = pa.table({"bins": pa.array(lists, pa.list_(pa.int64()))})
+        return ScoreTable(rows, definition, {}).rows_digest
+
+    assert digest([[1, 2], [3]]) == digest([[1, 2], [3]])
+    assert len({digest(x) for x in ([[1, 2], [3]], [[1], [2, 3]], [[1, 2], [4]])}) == 3
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(ValueError, match=r"no column 'site'; it has case_id, region"):
+        table().column("site")
+
+
+def test_an_ignored_label_of_a_region_is_refused():
+    definition = ScoreDefinition(regions=(Region("a", 0, (1, 3)),), ignore_label=3)
+    with pytest.raises(ValueError, match="label 3 is to be ignored"):
+        definition.check()

@@ -1,0 +1,216 @@
+"""Stored values to probabilities and labels, checked once."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tests.nifti_files import save, with_scale
+
+from coverax.volumes import check_labels, read_labels, read_probs, read_valid
+
+
+def one(path, **options):
+    return read_probs(path, channels=[0], **options).probs[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_scaled_integers_are_nibabels_values_rounded_once(tmp_path, dtype, order):
+    top = min(np.iinfo(dtype).max, 60_000)
+    stored = np.random.default_rng(0).integers(0, top, (7, 6, 5)).astype(dtype)
+    stored.flat[:2] = 0, top
+    path = save(tmp_path / "a.nii", stored, order="<")
+    with_scale(path, 0.9 / top, 0.05)
+    if order == ">":
+        image = nib.load(path)
+        header = image.header.as_byteswapped(">")
+        header.set_slope_inter(np.float32(0.9 / top), np.float32(0.05))
+        header["vox_offset"] = 352
+        swapped = stored.astype(np.dtype(dtype).newbyteorder(">"))
+        path = tmp_path / "big.nii"
+        path.write_bytes(header.binaryblock + bytes(4) + swapped.tobytes(order="F"))
+    theirs = np.asarray(nib.load(path).dataobj, np.float64).ravel(order="F")
+    np.testing.assert_array_equal(one(path), theirs.astype(np.float32))
+    assert one(path).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_floats_are_rounded_once_to_float32(tmp_path, dtype, order):
+    values = np.random.default_rng(0).random((4, 5, 6)).astype(dtype)
+    path = save(tmp_path / "a.nii.gz", values, order=order)
+    np.testing.assert_array_equal(one(path), values.astype("f4").ravel(order="F"))
+
+
+def test_a_scaled_float_map_of_several_channels(tmp_path):
+    stored = np.random.default_rng(1).random((4, 5, 6, 3)).astype(np.float32)
+    path = with_scale(save(tmp_path / "a.nii", stored), 0.5, 0.25)
+    got = read_probs(path, channels=[2, 0])
+    expected = stored.astype(np.float64) * 0.5 + 0.25
+    for row, channel in zip(got.probs, (2, 0), strict=True):
+        np.testing.assert_array_equal(
+            row, expected[..., channel].astype(np.float32).ravel(order="F")
+        )
+    assert got.file.storage == "float"
+
+
+def test_storage_names_integer_steps(tmp_path):
+    path = save(tmp_path / "a.nii", np.zeros((2, 2, 2), np.uint8))
+    with_scale(path, 1 / 255, 0.0)
+    assert read_probs(path, channels=[0]).file.storage == "uint8*0.00392156886+0"
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.nan, "1 voxels are NaN or infinite"),
+        (np.inf, "NaN or infinite"),
+        (-np.inf, "NaN or infinite"),
+        (1.0000001, r"must lie in \[0, 1\]"),
+        (-1e-6, r"must lie in \[0, 1\]"),
+        (255.0, r"must lie in \[0, 1\], got 0 to 255"),
+        (1e300, "NaN or infinite|must lie in"),
+        (-1e300, "NaN or infinite|must lie in"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_that_are_no_probabilities_are_refused(tmp_path, bad, message, dtype):
+    if dtype == np.float32 and abs(bad) == 1e300:
+        bad = np.sign(bad) * 1e30
+    values = np.zeros((3, 3, 3), dtype)
+    values[1, 1, 1] = bad
+    path = save(tmp_path / "a.nii.gz", values)
+    with pytest.raises(ValueError, match=message) as error:
+        one(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_zero_one_and_minus_zero_are_legal(tmp_path):
+    values = np.array([0.0, -0.0, 1.0], np.float32).reshape(3, 1, 1)
+    assert one(save(tmp_path / "a.nii", values)).tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "accepted"),
+    [
+        (-9e-4, 1.0, True),
+        (0.0, 1.0009, True),
+        (-0.0011, 1.0, False),
+        (0, 1.0011, False),
+    ],
+)
+def test_overshoot_is_accepted_on_request_recorded_and_never_clipped(
+    tmp_path, low, high, accepted
+):
+    values = np.array([low, 0.5, high], np.float32).reshape(3, 1, 1)
+    path = save(tmp_path / "a.nii", values)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]") as error:
+        one(path)
+    assert ("--allow-overshoot" in str(error.value)) is accepted
+    if not accepted:
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+            one(path, allow_overshoot=True)
+        return
+    got = read_probs(path, channels=[0], allow_overshoot=True)
+    np.testing.assert_array_equal(got.probs[0], values.ravel())
+    expected = max(-float(values[0, 0, 0]), float(values[2, 0, 0]) - 1)
+    assert got.overshoot == pytest.approx(expected, rel=1e-12)
+
+
+def test_one_logit_channel_is_a_sigmoid(tmp_path):
+    logits = np.array([-200, -3, 0, 2.5, 200], np.float32).reshape(5, 1, 1)
+    got = one(save(tmp_path / "a.nii", logits), logits=True)
+    exact = 1 / (1 + np.exp(-logits.ravel().astype(np.float64)))
+    np.testing.assert_allclose(got, exact, rtol=3e-7, atol=1e-38)
+    assert got.min() >= 0
+    assert got.max() <= 1
+
+
+def test_several_logit_channels_are_a_softmax_over_all_of_them(tmp_path):
+    logits = np.random.default_rng(0).normal(0, 30, (4, 3, 2, 3)).astype(np.float32)
+    path = save(tmp_path / "a.nii.gz", logits)
+    got = read_probs(path, channels=[2, 1], logits=True).probs
+    wide = logits.astype(np.float64)
+    exact = np.exp(wide - wide.max(-1, keepdims=True))
+    exact /= exact.sum(-1, keepdims=True)
+    for row, channel in zip(got, (2, 1), strict=True):
+        np.testing.assert_allclose(
+            row, exact[..., channel].ravel(order="F"), rtol=1e-5, atol=1e-30
+        )
+
+
+def test_probabilities_given_as_logits_are_noticed(tmp_path):
+    path = save(tmp_path / "a.nii", np.linspace(0, 1, 8, dtype="f4").reshape(2, 2, 2))
+    with pytest.raises(ValueError, match="look like probabilities"):
+        one(path, logits=True)
+
+
+def test_logits_out_of_range_of_a_channel_are_named(tmp_path):
+    path = save(tmp_path / "a.nii", np.full((2, 2, 2, 2), -3, np.float32))
+    with pytest.raises(ValueError, match=r"channel 2 asked for, the file has 2"):
+        read_probs(path, channels=[2], logits=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_labels_are_whole_numbers_whatever_their_storage(tmp_path, dtype, order):
+    stored = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    labels, file = read_labels(save(tmp_path / "a.nii.gz", stored, order=order))
+    np.testing.assert_array_equal(labels, np.arange(24).reshape(2, 3, 4).ravel("F"))
+    assert labels.dtype.kind in "iu"
+    assert file.grid.shape == (2, 3, 4)
+
+
+def test_scaled_labels_are_their_real_values(tmp_path):
+    path = with_scale(save(tmp_path / "a.nii", np.eye(3, dtype=np.uint8)), 2.0, 1.0)
+    labels, _ = read_labels(path)
+    np.testing.assert_array_equal(labels, (np.eye(3) * 2 + 1).ravel(order="F"))
+
+
+@pytest.mark.parametrize("bad", [0.5, np.nan, np.inf, -np.inf, 1e20, 2.0**31])
+def test_labels_that_are_no_labels_are_refused(tmp_path, bad):
+    stored = np.zeros((3, 3), np.float32)
+    stored[1, 2] = bad
+    path = save(tmp_path / "a.nii", stored)
+    with pytest.raises(ValueError, match="whole numbers") as error:
+        read_labels(path)
+    assert str(path) in str(error.value)
+
+
+def test_labels_of_several_channels_are_refused(tmp_path):
+    path = save(tmp_path / "a.nii", np.zeros((3, 3, 3, 2), np.uint8))
+    with pytest.raises(ValueError, match="one label per voxel, got 2 channels"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected", "ignore", "found"),
+    [
+        ([0, 1], (1,), None, None),
+        ([0, 0], (1,), None, None),
+        ([0, 1, 2], (1,), None, "2"),
+        ([0, 1, 255], (1,), None, "255"),
+        ([0, 1, 255], (1,), 255, None),
+        ([0, 1, -1], (1,), -1, None),
+        ([0, 1, -1], (1,), None, "-1"),
+        ([0, 2, 7, 9], None, None, None),
+        ([0, 2, -3], None, None, "-3"),
+        ([0, 2, -3], None, -3, None),
+        ([0, 2, -3, -5], None, -3, "-5"),
+        ([0, 2, -3, -5], None, -5, "-3"),
+    ],
+)
+def test_labels_that_nobody_declared_are_named(
+    tmp_path, labels, expected, ignore, found
+):
+    array = np.array(labels, np.int16)
+    if found is None:
+        check_labels(array, tmp_path, expected, ignore)
+        return
+    with pytest.raises(ValueError, match=f"{found}"):
+        check_labels(array, tmp_path, expected, ignore)
+
+
+def test_a_valid_mask_is_what_is_not_zero(tmp_path):
+    stored = np.array([[0, 1], [7, 0]], np.uint8)
+    valid, _ = read_valid(save(tmp_path / "a.nii", stored))
+    assert valid.tolist() == [False, True, True, False]

@@ -1,0 +1,335 @@
+"""NIfTI reading and writing against nibabel, and every way a file can be broken."""
+
+import gzip
+import struct
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tests.nifti_files import AFFINE, save, with_scale
+
+from coverax.volumes import Buffer, read_header, write_mask, write_volume
+from coverax.volumes.nifti import read_voxels
+
+
+def integers(shape, dtype, seed=0):
+    return np.random.default_rng(seed).integers(0, 100, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".NII.GZ"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.float32, np.float64]
+)
+def test_stored_voxels_are_those_of_nibabel(tmp_path, suffix, order, dtype):
+    path = save(
+        tmp_path / f"a{suffix.lower()}", integers((5, 4, 3), dtype), order=order
+    )
+    path = path.rename(tmp_path / f"b{suffix}")
+    file, stored = read_voxels(path)
+    theirs = nib.load(path.rename(tmp_path / f"c{suffix.lower()}"))
+    np.testing.assert_array_equal(
+        stored[0], np.asanyarray(theirs.dataobj).ravel(order="F")
+    )
+    assert file.grid.shape == theirs.shape
+    np.testing.assert_array_equal(file.grid.affine, theirs.affine)
+    np.testing.assert_allclose(
+        file.grid.spacing_mm, nib.affines.voxel_sizes(theirs.affine), rtol=1e-12
+    )
+    volume_mm3 = abs(np.linalg.det(theirs.affine[:3, :3]))
+    assert file.grid.voxel_volume_ml == pytest.approx(volume_mm3 / 1000, rel=1e-12)
+
+
+@pytest.mark.parametrize("image", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize(
+    ("shape", "spatial", "n_channels", "has_axis"),
+    [
+        ((6, 5), (6, 5), 1, False),
+        ((6, 5, 1), (6, 5, 1), 1, False),
+        ((6, 5, 4), (6, 5, 4), 1, False),
+        ((6, 5, 4, 1), (6, 5, 4), 1, True),
+        ((6, 5, 4, 3), (6, 5, 4), 3, True),
+        ((6, 5, 4, 1, 3), (6, 5, 4), 3, True),
+    ],
+)
+def test_axes_and_channels(tmp_path, image, shape, spatial, n_channels, has_axis):
+    values = integers(shape, np.float32)
+    file, stored = read_voxels(save(tmp_path / "a.nii.gz", values, image=image))
+    assert (file.grid.shape, file.n_channels, file.has_channel_axis) == (
+        spatial,
+        n_channels,
+        has_axis,
+    )
+    expected = values.reshape(*spatial, n_channels, order="F")
+    for channel in range(n_channels):
+        np.testing.assert_array_equal(
+            stored[channel], expected[..., channel].ravel(order="F")
+        )
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 2, 2), (9,), (2, 2, 2, 2, 2, 2)])
+def test_other_numbers_of_axes_are_refused(tmp_path, shape):
+    path = save(tmp_path / "a.nii", integers(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"a\.nii: expected axes x, y"):
+        read_header(path)
+
+
+def test_only_the_channels_asked_for_are_kept_in_the_order_asked(tmp_path):
+    values = integers((3, 4, 2, 5), np.float32)
+    path = save(tmp_path / "a.nii.gz", values)
+    _, stored = read_voxels(path, channels=[4, 1])
+    np.testing.assert_array_equal(stored[0], values[..., 4].ravel(order="F"))
+    np.testing.assert_array_equal(stored[1], values[..., 1].ravel(order="F"))
+    with pytest.raises(ValueError, match=r"channel 5 asked for, the file has 5"):
+        read_voxels(path, channels=[5])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_header_extensions_are_passed_over(tmp_path, suffix):
+    values = integers((3, 4, 5), np.float32)
+    image = nib.Nifti1Image(values, AFFINE)
+    comment = nib.nifti1.Nifti1Extension("comment", b"x" * 1000)
+    image.header.extensions.append(comment)
+    nib.save(image, tmp_path / f"a{suffix}")
+    _, stored = read_voxels(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(stored[0], values.ravel(order="F"))
+
+
+def test_a_gzip_file_of_several_members_is_one_file(tmp_path):
+    values = integers((9, 8, 7), np.float32)
+    data = save(tmp_path / "a.nii", values).read_bytes()
+    parts = (data[:300], data[300:1000], data[1000:])
+    (tmp_path / "a.nii.gz").write_bytes(b"".join(map(gzip.compress, parts)))
+    _, stored = read_voxels(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(stored[0], values.ravel(order="F"))
+
+
+def test_a_reused_buffer_changes_nothing(tmp_path):
+    buffer = Buffer()
+    for seed, shape in enumerate([(9, 8, 7), (2, 3, 4), (9, 9, 9)]):
+        values = integers(shape, np.int16, seed)
+        path = save(tmp_path / f"{seed}.nii.gz", values)
+        _, stored = read_voxels(path, buffer=buffer)
+        np.testing.assert_array_equal(stored[0], values.ravel(order="F"))
+
+
+def _sound(tmp_path, suffix=".nii.gz"):
+    noise = np.random.default_rng(3).random((12, 11, 10), np.float32)
+    return save(tmp_path / f"case{suffix}", noise)
+
+
+def _change(path, start, new):
+    data = bytearray(path.read_bytes())
+    data[start : start + len(new)] = new
+    path.write_bytes(bytes(data))
+
+
+BREAKAGES = {
+    "empty gz": (".nii.gz", lambda p: p.write_bytes(b""), "empty|gzip"),
+    "empty nii": (".nii", lambda p: p.write_bytes(b""), "is empty"),
+    "gzip of nothing": (
+        ".nii.gz",
+        lambda p: p.write_bytes(gzip.compress(b"")),
+        "is empty",
+    ),
+    "not gzip": (".nii.gz", lambda p: p.write_bytes(b"hello" * 999), "gzip"),
+    "plain nii named gz": (
+        ".nii.gz",
+        lambda p: p.write_bytes(gzip.decompress(p.read_bytes())),
+        "gzip",
+    ),
+    "gz named nii": (
+        ".nii.gz",
+        lambda p: p.rename(p.with_name("case.nii")),
+        "not a NIfTI file",
+    ),
+    "truncated gz": (
+        ".nii.gz",
+        lambda p: p.write_bytes(p.read_bytes()[:-700]),
+        "truncated",
+    ),
+    "gz cut in the header": (
+        ".nii.gz",
+        lambda p: p.write_bytes(p.read_bytes()[:40]),
+        "truncated",
+    ),
+    "gz without its trailer": (
+        ".nii.gz",
+        lambda p: p.write_bytes(p.read_bytes()[:-8]),
+        "truncated",
+    ),
+    "wrong checksum": (
+        ".nii.gz",
+        lambda p: _change(p, p.stat().st_size - 8, b"\1\2\3\4"),
+        "gzip",
+    ),
+    "wrong length in the trailer": (
+        ".nii.gz",
+        lambda p: _change(p, p.stat().st_size - 4, b"\1\2\3\4"),
+        "gzip",
+    ),
+    "flipped bytes": (
+        ".nii.gz",
+        lambda p: _change(p, 2000, b"\xff" * 40),
+        "gzip|trunc",
+    ),
+    "truncated nii": (
+        ".nii",
+        lambda p: p.write_bytes(p.read_bytes()[:-700]),
+        "truncated: voxel data end 700 bytes early",
+    ),
+    "nii cut in the header": (
+        ".nii",
+        lambda p: p.write_bytes(p.read_bytes()[:200]),
+        "header is incomplete",
+    ),
+    "nii without voxels": (
+        ".nii",
+        lambda p: p.write_bytes(p.read_bytes()[:348]),
+        "truncated",
+    ),
+    "voxels inside the header": (
+        ".nii",
+        lambda p: _change(p, 108, struct.pack("<f", 0)),
+        "not a sound NIfTI header",
+    ),
+    "no magic": (".nii", lambda p: _change(p, 344, b"\0\0\0\0"), "not a sound NIfTI"),
+    "unknown voxel type": (
+        ".nii",
+        lambda p: _change(p, 70, struct.pack("<h", 9999)),
+        "not a sound NIfTI",
+    ),
+    "complex voxels": (
+        ".nii",
+        lambda p: _change(p, 70, struct.pack("<hh", 32, 64)),
+        "not a real number type",
+    ),
+    "no finite intercept": (
+        ".nii",
+        lambda p: with_scale(p, 2.0, float("nan")),
+        "not a sound NIfTI header",
+    ),
+    "a header that promises more than any disk holds": (
+        ".nii",
+        lambda p: _change(p, 42, struct.pack("<hhh", 30000, 30000, 30000)),
+        "truncated",
+    ),
+    "negative axis": (
+        ".nii",
+        lambda p: _change(p, 42, struct.pack("<h", -3)),
+        "expected axes",
+    ),
+    "singular affine": (
+        ".nii",
+        lambda p: _change(p, 280, bytes(48)),
+        "affine is singular",
+    ),
+    "affine of NaN": (
+        ".nii",
+        lambda p: _change(p, 280, struct.pack("<f", float("nan"))),
+        "affine is singular or not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BREAKAGES)
+def test_a_broken_file_is_one_clear_value_error(tmp_path, what):
+    suffix, broken, message = BREAKAGES[what]
+    broken(_sound(tmp_path, suffix))
+    (path,) = tmp_path.iterdir()
+    with pytest.raises(ValueError, match=message) as error:
+        read_voxels(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_sound_file_of_the_breakages_reads(tmp_path):
+    for suffix in (".nii", ".nii.gz"):
+        assert read_voxels(_sound(tmp_path, suffix))[1].size == 1320
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a\.nii: no such file"):
+        read_voxels(tmp_path / "a.nii")
+    (tmp_path / "b.nii.gz").mkdir()
+    with pytest.raises(ValueError, match=r"b\.nii\.gz: is a folder"):
+        read_voxels(tmp_path / "b.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("image", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("codes", [(1, 0), (0, 1), (2, 1), (3, 4)])
+def test_a_mask_keeps_grid_and_codes_of_its_map(tmp_path, suffix, image, order, codes):
+    probs = np.random.default_rng(0).random((5, 4, 3), np.float32)
+    # A rotation without shear: the qform can hold it.
+    affine = np.diag([-0.5, 0.75, 2.0, 1.0])
+    affine[:3, 3] = (10, -20, 30.5)
+    header = image.header_class(endianness="big" if order == ">" else "little")
+    made = image(probs, affine, header)
+    qform, sform = codes
+    made.set_qform(affine if qform else None, qform)
+    made.set_sform(affine if sform else None, sform)
+    made.header.set_xyzt_units("mm")
+    made.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"of the map"))
+    nib.save(made, tmp_path / f"map{suffix}")
+    like = read_header(tmp_path / f"map{suffix}")
+
+    mask = probs >= 0.5
+    write_mask(tmp_path / f"mask{suffix}", mask, like)
+    back = nib.load(tmp_path / f"mask{suffix}")
+    assert type(back) is image
+    assert back.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(np.asanyarray(back.dataobj), mask.astype(np.uint8))
+    np.testing.assert_array_equal(back.affine, nib.load(like.path).affine)
+    assert (int(back.header["qform_code"]), int(back.header["sform_code"])) == codes
+    assert back.header.get_xyzt_units()[0] == "mm"
+    assert not back.header.extensions
+    again, stored = read_voxels(tmp_path / f"mask{suffix}")
+    np.testing.assert_array_equal(stored[0], mask.ravel(order="F"))
+    np.testing.assert_array_equal(again.grid.affine, like.grid.affine)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"map{suffix}",
+        f"mask{suffix}",
+    ]
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 4, 3), (6, 5, 4, 1, 2)])
+def test_a_mask_of_a_flat_or_many_channel_map_has_its_spatial_axes(tmp_path, shape):
+    path = save(tmp_path / "map.nii.gz", integers(shape, np.float32))
+    like = read_header(path)
+    mask = np.zeros(like.grid.shape, bool)
+    mask[0, 1] = True
+    write_mask(tmp_path / "mask.nii.gz", mask, like)
+    back = nib.load(tmp_path / "mask.nii.gz")
+    assert back.shape == shape[:3]
+    np.testing.assert_array_equal(np.asanyarray(back.dataobj), mask)
+    np.testing.assert_allclose(back.affine, nib.load(path).affine)
+
+
+def test_a_mask_of_a_scaled_map_is_not_scaled(tmp_path):
+    path = save(tmp_path / "map.nii", integers((4, 4, 4), np.uint8))
+    like = read_header(with_scale(path, 0.01, 0.5))
+    assert like.scale == pytest.approx((0.01, 0.5))
+    mask = np.eye(4, dtype=bool)[:, :, None].repeat(4, axis=2)
+    write_mask(tmp_path / "mask.nii", mask, like)
+    back = nib.load(tmp_path / "mask.nii")
+    np.testing.assert_array_equal(back.get_fdata(), mask)
+
+
+def test_files_are_the_same_bytes_every_time(tmp_path):
+    like = read_header(_sound(tmp_path))
+    mask = np.zeros((12, 11, 10), bool)
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_mask(tmp_path / name, mask, like)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_a_volume_round_trips(tmp_path):
+    values = np.random.default_rng(0).random((3, 4, 5), np.float32)
+    write_volume(tmp_path / "a.nii.gz", values, AFFINE)
+    file, stored = read_voxels(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(stored[0], values.ravel(order="F"))
+    np.testing.assert_allclose(file.grid.affine, AFFINE, rtol=1e-6)
+    write_volume(tmp_path / "m.nii", values > 0.5, AFFINE)
+    assert read_header(tmp_path / "m.nii").dtype == np.uint8
