@@ -59,6 +59,13 @@ def command(
             "--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."
         ),
     ] = False,
+    curves: Annotated[
+        bool,
+        typer.Option(
+            "--curves",
+            help="Read all cases again: counts at the cohort's own thresholds.",
+        ),
+    ] = False,
     engine: EngineChoice = EngineOption.AUTO,
     threads: Threads = None,
     resume: Resume = False,
@@ -67,7 +74,12 @@ def command(
 ) -> None:
     """Read every case once and write its sufficient statistics."""
     from coverax.files import check_output_file
-    from coverax.scores import ScoreDefinition, score_cohort, sorted_tolerances
+    from coverax.scores import (
+        ScoreDefinition,
+        add_critical_curves,
+        score_cohort,
+        sorted_tolerances,
+    )
     from coverax.stream import Journal
     from coverax.volumes import cohort_regions
 
@@ -96,6 +108,11 @@ def command(
                 on_case=on_case,
                 on_failure=note,
             )
+        if curves:
+            with show_progress("Loss curves", len(cases.cases)) as on_case:
+                table = add_critical_curves(
+                    table, cases, engine=engine.value, threads=threads, on_case=on_case
+                )
         table.write(output)
         published = True
     finally:

@@ -6,6 +6,8 @@ from coverax.kernels.batching import bucket_size as bucket_size
 from coverax.kernels.batching import clear_slots as clear_slots
 from coverax.kernels.batching import empty_batch as empty_batch
 from coverax.kernels.batching import fill_slot as fill_slot
+from coverax.kernels.curves import cut_counts as cut_counts
+from coverax.kernels.curves import grid_counts as grid_counts
 from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
 from coverax.kernels.overlap import Overlap as Overlap
