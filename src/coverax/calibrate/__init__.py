@@ -1,8 +1,11 @@
 """Pure functions over score tables: ranks, thresholds, guarantees."""
 
 from coverax.calibrate import bounds as bounds
+from coverax.calibrate.controlled import LOSSES as LOSSES
+from coverax.calibrate.controlled import calibrate_crc as calibrate_crc
+from coverax.calibrate.controlled import calibrate_ltt as calibrate_ltt
+from coverax.calibrate.controlled import calibrate_rcps as calibrate_rcps
 from coverax.calibrate.fnr import calibrate_fnr as calibrate_fnr
-from coverax.calibrate.fnr import unit_digests as unit_digests
 from coverax.calibrate.groups import group_thresholds as group_thresholds
 from coverax.calibrate.groups import merge_small_groups as merge_small_groups
 from coverax.calibrate.hierarchical import (
@@ -18,6 +21,8 @@ from coverax.calibrate.ranks import conformal_rank as conformal_rank
 from coverax.calibrate.ranks import n_needed as n_needed
 from coverax.calibrate.ranks import pac_rank as pac_rank
 from coverax.calibrate.rcps import rcps_threshold as rcps_threshold
+from coverax.calibrate.regions import Policy as Policy
+from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration as Calibration
 from coverax.calibrate.result import Status as Status
 from coverax.calibrate.result import Threshold as Threshold

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Num
 
+from coverax.calibrate.units import check_units
 from coverax.calibrate.weighted import mass_threshold
 from coverax.rational import Level
 
@@ -45,19 +46,3 @@ def hierarchical_threshold(
     sizes = Counter(check_units(units))
     masses = [Fraction(1, sizes[unit]) for unit in units]
     return mass_threshold(scores, masses, Fraction(len(sizes) + 1), alpha)
-
-
-def check_units(units: np.ndarray) -> list[object]:
-    """Units as a list.
-
-    Raises:
-        ValueError: A unit is missing (None, NaN or an empty name).
-    """
-    names = list(units)
-    missing = [i for i, u in enumerate(names) if u is None or u == "" or u != u]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} cases have no unit, the first at {missing[0]}; what is "
-            "exchangeable must be known for every case"
-        )
-    return names

@@ -45,9 +45,9 @@ class Threshold:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
         side: `lesion` for false-negative-rate control.
-        tolerance: Tolerated rate of one case.
+        tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
-        rank: Which order statistic, 1-based.
+        rank: Which order statistic, 1-based; None where it is no plain one.
         status: Whether the promise can be given.
         value: The threshold; a new case is served iff its score is at most this.
         n_tied: Units whose score equals the threshold.
@@ -56,12 +56,17 @@ class Threshold:
     region: str
     group: str
     side: str
-    tolerance: float
+    tolerance: float | None
     n_units: int
-    rank: int
+    rank: int | None
     status: Status
     value: float
     n_tied: int = 0
+
+    @property
+    def name(self) -> str:
+        """Region, and group where there is one, for messages."""
+        return f"region {self.region}" + (f", group {self.group}" if self.group else "")
 
     @property
     def probability(self) -> float:
@@ -115,19 +120,33 @@ class Calibration:
         """
         bad = [t for t in self.thresholds if t.status != Status.OK]
         if bad:
-            which = "; ".join(
-                f"region {t.region}: {t.status.name} (rank {t.rank} of {t.n_units} units)"
-                for t in bad
-            )
+            which = "; ".join(f"{t.name}: {t.status.name} ({_place(t)})" for t in bad)
+            safe = "the whole volume" if bad[0].value > 0 else "the empty one"
             raise ValueError(
                 f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
-                "The only safe mask is the whole volume; allow_vacuous "
-                "(--allow-vacuous) writes it"
+                f"The only safe mask is {safe}; allow_vacuous (--allow-vacuous) writes it"
             )
 
     def threshold_of(self, region: str) -> Threshold:
         """The threshold of a region."""
         return next(t for t in self.thresholds if t.region == region)
+
+    def threshold_for(self, region: str, group: str) -> Threshold:
+        """The threshold of a region for a case of a group.
+
+        Raises:
+            ValueError: The calibration has groups, and no unit of this one was seen.
+        """
+        if "group_by" not in self.options:
+            return self.threshold_of(region)
+        known = {t.group: t for t in self.thresholds if t.region == region}
+        name = "other" if group in self.options["merged_groups"] else group
+        if name not in known:
+            raise ValueError(
+                f"no {self.options['group_by']} {group!r} was calibrated for region "
+                f"{region}, only {', '.join(sorted(known))}: no promise can be given"
+            )
+        return known[name]
 
     def to_json(self) -> dict[str, Any]:
         """The content of `calibration.json`."""
@@ -206,6 +225,11 @@ def read_calibration(path: Path) -> Calibration:
         statement=content["statement"],
         digest=digest,
     )
+
+
+def _place(threshold: Threshold) -> str:
+    rank = "" if threshold.rank is None else f"rank {threshold.rank} of "
+    return f"{rank}{threshold.n_units} units"
 
 
 def _refuse_constant(name: str) -> None:

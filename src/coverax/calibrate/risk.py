@@ -8,6 +8,7 @@ alarms.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
@@ -128,32 +129,31 @@ def check_table(
     return losses, lams
 
 
-def fnr_loss(
-    n_foreground: Int[np.ndarray, "cases 1"],
-    n_true_positive: Int[np.ndarray, "cases cuts"],
-) -> Float[np.ndarray, "cases cuts"]:
+class Counts(NamedTuple):
+    """Voxel counts of cases at cuts, ascending."""
+
+    cuts: Float[np.ndarray, " cuts"]
+    n_voxels: Int[np.ndarray, "cases 1"]
+    n_foreground: Int[np.ndarray, "cases 1"]
+    n_predicted: Int[np.ndarray, "cases cuts"]
+    n_true_positive: Int[np.ndarray, "cases cuts"]
+
+
+def fnr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
     """Missed share of the reference; 0 for an empty reference."""
-    return _share(n_foreground - n_true_positive, n_foreground)
+    return _share(counts.n_foreground - counts.n_true_positive, counts.n_foreground)
 
 
-def fpr_loss(
-    n_voxels: Int[np.ndarray, "cases 1"],
-    n_foreground: Int[np.ndarray, "cases 1"],
-    n_predicted: Int[np.ndarray, "cases cuts"],
-    n_true_positive: Int[np.ndarray, "cases cuts"],
-) -> Float[np.ndarray, "cases cuts"]:
-    """Predicted share of the background; 0 without background."""
-    return _share(n_predicted - n_true_positive, n_voxels - n_foreground)
+def fpr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Marked share of the background; 0 without background."""
+    n_false = counts.n_predicted - counts.n_true_positive
+    return _share(n_false, counts.n_voxels - counts.n_foreground)
 
 
-def dice_loss(
-    n_foreground: Int[np.ndarray, "cases 1"],
-    n_predicted: Int[np.ndarray, "cases cuts"],
-    n_true_positive: Int[np.ndarray, "cases cuts"],
-) -> Float[np.ndarray, "cases cuts"]:
+def dice_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
     """1 - Dice; 0 where reference and mask are both empty. Not monotone: for LTT."""
-    n_wrong = n_foreground + n_predicted - 2 * n_true_positive
-    return _share(n_wrong, n_foreground + n_predicted)
+    n_both = counts.n_foreground + counts.n_predicted
+    return _share(n_both - 2 * counts.n_true_positive, n_both)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
