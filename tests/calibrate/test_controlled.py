@@ -202,7 +202,7 @@ def test_weights_give_the_weighted_threshold_and_name_the_largest():
         cx.calibrate.calibrate_fnr(
             table, 0.2, tolerance=0.1, weights="weight", delta=0.1
         )
-    zero, _, _ = table_of(5, weights=[0] * 5)
+    zero, _, _ = table_of(5, weights=[0.0] * 5)
     with pytest.raises(ValueError, match="all weights are 0"):
         cx.calibrate.calibrate_fnr(zero, 0.2, tolerance=0.1, weights="weight")
 
