@@ -14,6 +14,9 @@ from coverax.calibrate.hierarchical import (
 from coverax.calibrate.laws import compliance_band as compliance_band
 from coverax.calibrate.laws import compliance_pmf as compliance_pmf
 from coverax.calibrate.laws import coverage_quantiles as coverage_quantiles
+from coverax.calibrate.learn import LearnedSets as LearnedSets
+from coverax.calibrate.learn import learn_sets as learn_sets
+from coverax.calibrate.learn import read_learned as read_learned
 from coverax.calibrate.ltt import CertifiedLams as CertifiedLams
 from coverax.calibrate.ltt import ltt_threshold as ltt_threshold
 from coverax.calibrate.ranks import attainable_levels as attainable_levels
@@ -29,6 +32,9 @@ from coverax.calibrate.result import Threshold as Threshold
 from coverax.calibrate.result import read_calibration as read_calibration
 from coverax.calibrate.risk import RiskThreshold as RiskThreshold
 from coverax.calibrate.risk import crc_threshold as crc_threshold
+from coverax.calibrate.scales import RankScale as RankScale
+from coverax.calibrate.scales import largest_at_most as largest_at_most
+from coverax.calibrate.sets import calibrate_sets as calibrate_sets
 from coverax.calibrate.split import rank_threshold as rank_threshold
 from coverax.calibrate.split import split_threshold as split_threshold
 from coverax.calibrate.units import EmptyPolicy as EmptyPolicy

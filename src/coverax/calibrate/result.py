@@ -44,7 +44,7 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for false-negative-rate control.
+        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
@@ -79,7 +79,7 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: `fnr` for Conformal Lesion Segmentation.
+        method: `fnr` for Conformal Lesion Segmentation, `sets` for confidence sets.
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
@@ -127,9 +127,11 @@ class Calibration:
                 f"The only safe mask is {safe}; allow_vacuous (--allow-vacuous) writes it"
             )
 
-    def threshold_of(self, region: str) -> Threshold:
-        """The threshold of a region."""
-        return next(t for t in self.thresholds if t.region == region)
+    def threshold_of(self, region: str, side: str | None = None) -> Threshold:
+        """The threshold of a region; of one side of it, where there are two."""
+        return next(
+            t for t in self.thresholds if t.region == region and side in (None, t.side)
+        )
 
     def threshold_for(self, region: str, group: str) -> Threshold:
         """The threshold of a region for a case of a group.

@@ -7,7 +7,15 @@ import traceback
 import typer
 
 from coverax import __version__
-from coverax.cli import calibrate, demo, evaluate, plan, predict, score
+from coverax.cli import (
+    calibrate,
+    demo,
+    evaluate,
+    learn_sets,
+    plan,
+    predict,
+    score,
+)
 
 _EXAMPLE = (
     "score -> calibrate -> predict, evaluate. "
@@ -21,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (score, calibrate, predict, evaluate, plan, demo):
+for module in (score, learn_sets, calibrate, predict, evaluate, plan, demo):
     app.command(module.NAME)(module.command)
 
 

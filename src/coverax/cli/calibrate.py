@@ -14,14 +14,9 @@ from coverax.cli.common import (
     parse_tolerance,
     print_json,
 )
+from coverax.cli.methods import METHODS, Method, Request, check_options
 
 NAME = "calibrate"
-
-
-class Method(StrEnum):
-    """Which guarantee."""
-
-    FNR = "fnr"
 
 
 class Empty(StrEnum):
@@ -36,6 +31,22 @@ class PerUnit(StrEnum):
     """How a unit with several cases counts."""
 
     ONE = "one"
+
+
+class Joint(StrEnum):
+    """How the inner and the outer promise hold together."""
+
+    EACH = "each"
+    BONFERRONI = "bonferroni"
+    MAX = "max"
+    RANKED = "ranked"
+
+
+class Regions(StrEnum):
+    """Whether regions are promised together."""
+
+    EACH = "each"
+    JOINT = "joint"
 
 
 def command(
@@ -70,31 +81,63 @@ def command(
             help="Hold for all but this share of calibration sets (PAC).",
         ),
     ] = None,
-    empty: Annotated[Empty, typer.Option(help="Empty references.")] = Empty.EXCLUDE,
+    empty: Annotated[
+        Empty | None,
+        typer.Option(help="Empty references. [default: exclude; include for sets]"),
+    ] = None,
     unit: Annotated[str, typer.Option(help="Column of what is exchangeable.")] = "unit",
     per_unit: Annotated[
         PerUnit | None, typer.Option(help="Draw one case of each unit.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 0,
+    inner: Annotated[
+        str | None, typer.Option(metavar="TRANSFORM", help="sets: of the inner set.")
+    ] = None,
+    outer: Annotated[
+        str | None, typer.Option(metavar="TRANSFORM", help="sets: of the outer set.")
+    ] = None,
+    joint: Annotated[
+        Joint | None,
+        typer.Option(help="sets: how both promises hold. [default: bonferroni]"),
+    ] = None,
+    alpha_inner: Annotated[
+        str | None,
+        typer.Option(
+            parser=parse_alpha,
+            metavar="LEVEL",
+            help="sets: what of alpha the inner set gets. [default: learned, or half]",
+        ),
+    ] = None,
+    transforms: Annotated[
+        Path | None, typer.Option(help="sets: transforms.json of learn-sets.")
+    ] = None,
+    regions: Annotated[
+        Regions | None,
+        typer.Option(help="sets: regions each on its own, or jointly. [default: each]"),
+    ] = None,
     allow_vacuous: AllowVacuous = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn scores into a threshold that carries a finite-sample guarantee."""
-    from coverax.calibrate import Status, calibrate_fnr
     from coverax.scores import read_table
 
-    del method  # one method so far; Typer refuses the others
-    table = read_table(scores)
-    calibration = calibrate_fnr(
-        table,
-        alpha,
+    request = Request(
+        alpha=alpha,
         tolerance=tolerance,
         delta=delta,
-        empty=empty.value,
-        unit_column=unit,
+        empty=empty.value if empty else None,
+        unit=unit,
         per_unit=per_unit.value if per_unit else None,
         seed=seed,
+        inner=inner,
+        outer=outer,
+        joint=joint.value if joint else None,
+        alpha_inner=alpha_inner,
+        transforms=transforms,
+        regions=regions.value if regions else None,
     )
+    check_options(method, request)
+    calibration = METHODS[method].calibrate(read_table(scores), request)
     if not allow_vacuous:
         calibration.raise_if_bad()
     calibration.write(output)
@@ -102,13 +145,9 @@ def command(
         print_json(calibration.to_json())
         return
     for t in calibration.thresholds:
-        cut = (
-            f"probability >= {t.probability:.6g}"
-            if t.status == Status.OK
-            else "everything"
-        )
         note(
-            f"region {t.region}: {cut} (rank {t.rank} of {t.n_units} units, {t.status.name})"
+            f"region {t.region}: {METHODS[method].describe(t)} "
+            f"(rank {t.rank} of {t.n_units} units, {t.status.name})"
         )
         if t.n_tied > 1:
             note(

@@ -30,14 +30,31 @@ def command(
     resume: Resume = False,
     allow_missing: AllowMissing = False,
     allow_vacuous: AllowVacuous = False,
+    sides: Annotated[
+        bool,
+        typer.Option("--sides", help="sets: write the inner and the outer mask too."),
+    ] = False,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(help="sets: new folder for a picture of each case (PNG)."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of scans to draw on; the maps by default."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
+    from coverax.files import check_output_folder
     from coverax.predict import count_finished, predict_folder
     from coverax.volumes import nifti_files
 
     loaded = read_calibration(calibration)
+    if overlay is not None:
+        if loaded.method != "sets":
+            raise typer.BadParameter("--overlay goes with a calibration of sets")
+        check_output_folder(overlay)
     maps = nifti_files(probs)
     try:
         with show_progress("Predicting", len(maps)) as on_case:
@@ -49,13 +66,28 @@ def command(
                 resume=resume,
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
+                sides=sides,
                 on_case=on_case,
             )
     finally:
         note_kept(count_finished(output))
+    if overlay is not None:
+        _draw(overlay, output, maps | (nifti_files(images) if images else {}))
     if as_json:
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
     for case_id, why in result["failed"].items():
         note(f"left out: case {case_id}: {why}")
+
+
+def _draw(folder: Path, output: Path, backgrounds: dict[str, Path]) -> None:
+    """One picture a written label map."""
+    from coverax.report import draw_sets
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = sorted(output.glob("*.json"))
+    with show_progress("Drawing", len(written)) as on_case:
+        for sidecar in written:
+            draw_sets(sidecar, backgrounds[sidecar.stem], folder)
+            on_case()

@@ -49,6 +49,18 @@ def command(
             help="A structure: channel of the map and its reference labels; repeat.",
         ),
     ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIDE=NAME[:KEY=VALUE,...]",
+            help="Keep scores for confidence sets, as inner=identity or "
+            "outer=distance:cut=0.5; repeat.",
+        ),
+    ] = None,
+    set_sizes: Annotated[
+        bool,
+        typer.Option("--set-sizes", help="Keep the sizes of sets too, for learn-sets."),
+    ] = False,
     ignore_label: Annotated[
         int | None, typer.Option(help="Reference label whose voxels do not count.")
     ] = None,
@@ -77,6 +89,7 @@ def command(
     from coverax.scores import (
         ScoreDefinition,
         add_critical_curves,
+        parse_transforms,
         score_cohort,
         sorted_tolerances,
     )
@@ -92,6 +105,8 @@ def command(
             logits=logits,
             ignore_label=ignore_label,
             allow_overshoot=allow_overshoot,
+            transforms=parse_transforms(transform or []),
+            set_sizes=set_sizes,
         )
         definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)

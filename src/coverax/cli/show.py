@@ -15,19 +15,54 @@ def show_evaluation(summary: dict[str, Any]) -> None:
             f"[bold red]Not held out:[/] {summary['n_units_seen_in_calibration']} of "
             f"{summary['n_units']} units also calibrated; the band does not apply."
         )
+    table, sentence = _SHOW[summary["method"]]
     for result in summary["results"]:
-        console.print(_table(summary, result))
-        band = result["ecr_band"][0]
-        console.print(
-            f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply; "
-            f"the exact law expects {result['expected_ecr']:.1%}, "
-            f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
-        )
+        console.print(table(summary, result))
+        console.print(sentence(result))
         if result["n_empty_reference"]:
             console.print(f"{result['n_empty_reference']} empty references.")
     for why, ids in summary["excluded"].items():
         console.print(f"left out ({why}): {', '.join(ids)}", markup=False)
     console.print(summary["statement"], style="dim", markup=False)
+
+
+def _fnr_sentence(result: dict[str, Any]) -> str:
+    band = result["ecr_band"][0]
+    return (
+        f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply; "
+        f"the exact law expects {result['expected_ecr']:.1%}, "
+        f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
+    )
+
+
+def _sets_sentence(result: dict[str, Any]) -> str:
+    ml = result["uncertain_ml"]
+    return f"Left to look at between the sets: {ml:.3g} mL a case."
+
+
+def _sets_table(summary: dict[str, Any], result: dict[str, Any]):
+    from rich.table import Table
+
+    table = Table(
+        title=f"{result['region']}, alpha {summary['alpha']}, rule {result['rule']}",
+        title_justify="left",
+    )
+    table.add_column("")
+    for side in ("inner", "outer"):
+        table.add_column(f"{side}\n{result[side]['transform']}", justify="right")
+    table.add_column("both", justify="right")
+    columns = [result[name] for name in ("inner", "outer", "joint")]
+    table.add_row("covered cases", *[f"{c['coverage']:.1%}" for c in columns])
+    laws = [c["band"] and c["band"][0] for c in columns]
+    table.add_row(
+        "exact law, 95 %",
+        *[f"{b['low']:.1%} to {b['high']:.1%}" if b else "-" for b in laws],
+    )
+    for label, key in (("size ratio", "size_ratio"), ("volume, mean mL", "ml")):
+        values = [result[side][f"{side}_{key}"] for side in ("inner", "outer")]
+        cells = ["-" if v is None else f"{v:.3g}" for v in values]
+        table.add_row(label, *cells, "-")
+    return table
 
 
 def _table(summary: dict[str, Any], result: dict[str, Any]):
@@ -66,3 +101,7 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
 def _bars(counts: list[int]) -> str:
     top = max(counts) or 1
     return "".join(_BLOCKS[-(-c * (len(_BLOCKS) - 1) // top)] for c in counts)
+
+
+# Method of a calibration -> its table, and the sentence below it.
+_SHOW = {"fnr": (_table, _fnr_sentence), "sets": (_sets_table, _sets_sentence)}

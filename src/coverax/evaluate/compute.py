@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from coverax.calibrate import (
     unit_digests,
 )
 from coverax.evaluate.metrics import case_metrics
+from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
@@ -21,8 +22,8 @@ from coverax.scores import (
     EngineName,
     ScoreDefinition,
     ViewBatch,
+    engine_of,
     load_case,
-    resolve_engine,
     stream_rows,
 )
 from coverax.volumes import Cohort, read_header
@@ -84,12 +85,17 @@ def evaluate_cohort(
         return load_case(case, definition, buffers)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
-        return _columns(engine, batch, calibration)
+        return METHODS[calibration.method].columns(engine, batch, calibration)
 
     results: dict[Any, Any] = {}
     failures: dict[Any, Exception] = {}
     outcomes = stream_rows(
-        cohort.cases, load, batch_fn, resolve_engine(engine), threads=threads
+        cohort.cases,
+        load,
+        batch_fn,
+        engine_of(definition, engine),
+        spatial=definition.is_spatial,
+        threads=threads,
     )
     for case, result, error in outcomes:
         on_case()
@@ -144,10 +150,12 @@ def summarise(
     if not rows:
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
-    for threshold in calibration.thresholds:
-        mine = [row for row in rows if row["region"] == threshold.region]
+    for region in dict.fromkeys(t.region for t in calibration.thresholds):
+        mine = [row for row in rows if row["region"] == region]
         if mine:
-            result, table = _evaluate_region(calibration, threshold, mine, seed)
+            result, table = METHODS[calibration.method].region(
+                calibration, region, mine, seed
+            )
             regions.append(result)
             cases.extend(table)
     known = set(calibration.unit_digests)
@@ -168,6 +176,7 @@ def summarise(
         "excluded": {why: list(ids) for why, ids in excluded.items()},
         "results": regions,
     }
+    summary |= METHODS[calibration.method].overall(calibration, cases)
     return Evaluation(summary, cases)
 
 
@@ -175,7 +184,7 @@ def _columns(
     engine: Engine, batch: ViewBatch, calibration: Calibration
 ) -> dict[str, np.ndarray]:
     """Counts and critical probability of a batch, at each region's own cut."""
-    probs, labels, valid, views = batch
+    probs, labels, valid, views = batch[:4]
     cuts = np.full((len(probs), 2), FIXED_CUT, np.float32)
     cuts[: len(views), 0] = [
         calibration.threshold_of(view.region.name).probability for view in views
@@ -194,11 +203,9 @@ def _columns(
 
 
 def _evaluate_region(
-    calibration: Calibration,
-    threshold: Threshold,
-    rows: list[dict[str, Any]],
-    seed: int,
+    calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    threshold = calibration.threshold_of(region)
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     scores = 0.0 - column["critical_probability"]
     n_foreground = column["n_foreground"]
@@ -288,3 +295,23 @@ def _mean(values: np.ndarray) -> float | None:
 def _band(threshold: Threshold, n_new: int, level: float) -> dict[str, float]:
     low, high = compliance_band(threshold.n_units, threshold.rank, n_new, level)
     return {"level": level, "low": low, "high": high}
+
+
+class Method(NamedTuple):
+    """How calibrations of a method are evaluated.
+
+    Attributes:
+        columns: Counts and scores of a batch.
+        region: Summary of one region and its rows, from the columns of its cases.
+        overall: What the summary says beyond its regions.
+    """
+
+    columns: Callable[[Engine, ViewBatch, Calibration], dict[str, np.ndarray]]
+    region: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+    overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
+
+
+METHODS = {
+    "fnr": Method(_columns, _evaluate_region, lambda _calibration, _cases: {}),
+    "sets": Method(set_columns, evaluate_sets, joint_over_regions),
+}

@@ -1,9 +1,17 @@
 """NumPy twins of the kernels: same names, same answers, faster on a CPU."""
 
+from coverax.host.boxes import box_distance as box_distance
+from coverax.host.boxes import component_boxes as component_boxes
 from coverax.host.curves import cut_counts as cut_counts
 from coverax.host.curves import grid_counts as grid_counts
+from coverax.host.distance import signed_distance as signed_distance
+from coverax.host.extremes import extreme_scores as extreme_scores
+from coverax.host.extremes import inner_score as inner_score
+from coverax.host.extremes import outer_score as outer_score
 from coverax.host.order import critical_probability as critical_probability
 from coverax.host.overlap import Overlap as Overlap
 from coverax.host.overlap import Sizes as Sizes
 from coverax.host.overlap import overlap_counts as overlap_counts
 from coverax.host.overlap import sizes as sizes
+from coverax.host.smooth import smooth as smooth
+from coverax.host.surface import surface_distance as surface_distance

@@ -1,7 +1,27 @@
 """Thresholds to masks."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float
+
+from coverax.calibrate import Calibration
+from coverax.scores import ScoreDefinition, View
+
+
+class RegionMasks(NamedTuple):
+    """What a calibration says of one region of one case.
+
+    Attributes:
+        files: Masks or label maps by the suffix of their file, flat in storage order;
+            the one without a suffix is always written.
+        largest: Largest label of the one without a suffix.
+        entry: What the sidecar says of it.
+    """
+
+    files: dict[str, np.ndarray]
+    largest: int
+    entry: dict[str, Any]
 
 
 def threshold_mask(
@@ -13,3 +33,25 @@ def threshold_mask(
     float32 map, so nothing is rounded.
     """
     return probs >= probs.dtype.type(probability)
+
+
+def lesion_mask(
+    calibration: Calibration, _definition: ScoreDefinition, view: View
+) -> RegionMasks:
+    """The mask of a threshold on the map itself."""
+    threshold = calibration.threshold_of(view.region.name)
+    mask = threshold_mask(view.probs, threshold.probability)
+    n_predicted = int(np.count_nonzero(mask))
+    finite = np.isfinite(threshold.probability)
+    entry = {
+        "tolerance": threshold.tolerance,
+        "probability_threshold": {
+            "value": threshold.probability if finite else None,
+            "hex": threshold.probability.hex(),
+        },
+        "status": threshold.status.name,
+        "whole_volume": n_predicted == mask.size,
+        "n_predicted": n_predicted,
+        "volume_ml": n_predicted * view.grid.voxel_volume_ml if view.grid else None,
+    }
+    return RegionMasks({"": mask}, 1, entry)

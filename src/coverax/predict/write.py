@@ -10,8 +10,9 @@ import numpy as np
 from coverax import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.files import check_output_folder, publish_json
-from coverax.predict.masks import threshold_mask
-from coverax.scores import ScoreDefinition
+from coverax.predict.masks import RegionMasks, lesion_mask
+from coverax.predict.sets import SIDE_SUFFIXES, set_masks
+from coverax.scores import ScoreDefinition, View
 from coverax.stream import map_cases
 from coverax.volumes import NiftiFile, Region, read_header, read_probs, write_mask
 
@@ -32,6 +33,7 @@ def predict_folder(
     resume: bool = False,
     allow_missing: bool = False,
     allow_vacuous: bool = False,
+    sides: bool = False,
     on_case: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Write the mask of every map, and a JSON sidecar that carries the guarantee.
@@ -47,6 +49,7 @@ def predict_folder(
         resume: Keep the finished masks of an interrupted run of the same calibration.
         allow_missing: Publish without the maps that failed.
         allow_vacuous: Write whole volumes where no guarantee can be given.
+        sides: For confidence sets, write the inner and the outer mask too.
         on_case: Called once a case, for progress.
 
     Returns:
@@ -55,19 +58,25 @@ def predict_folder(
     Raises:
         FileExistsError: `output` holds something already.
         ExceptionGroup: Maps failed; one exception each, naming case and file.
-        ValueError: The calibration gives no guarantee.
+        ValueError: The calibration gives no guarantee, or two cases would write one
+            file, or inner and outer masks were asked of another method.
     """
+    if sides and calibration.method != "sets":
+        raise ValueError(
+            f"inner and outer masks belong to method sets, not {calibration.method}"
+        )
     if not allow_vacuous:
         calibration.raise_if_bad()
     check_output_folder(output)
     definition = ScoreDefinition.from_json(calibration.score_definition)
-    names = _output_names(maps, definition)
-    partial = _prepare(output, calibration.digest, resume)
+    names = _output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",))
+    # What the files are depends on the calibration and on which are wanted.
+    partial = _prepare(output, f"{calibration.digest}{' sides' * sides}", resume)
     _remove_others(partial, names)
 
     def write_one(job: _Job) -> None:
         if not _is_finished(partial / f"{job.case_id}.json", job.path):
-            _write_case(calibration, definition, job, partial)
+            _write_case(calibration, definition, job, partial, sides)
 
     failures: dict[str, str] = {}
     jobs = [_Job(case_id, path) for case_id, path in sorted(maps.items())]
@@ -140,19 +149,21 @@ def _prepare(output: Path, digest: str, resume: bool) -> Path:
     return partial
 
 
-def _mask_name(case_id: str, region: Region, definition: ScoreDefinition) -> str:
+def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str:
     alone = len(definition.regions) == 1
-    return f"{case_id}.nii.gz" if alone else f"{case_id}_{region.name}.nii.gz"
+    return case_id if alone else f"{case_id}_{region.name}"
 
 
 def _output_names(
-    maps: Mapping[str, Path], definition: ScoreDefinition
+    maps: Mapping[str, Path], definition: ScoreDefinition, suffixes: tuple[str, ...]
 ) -> frozenset[str]:
     """Every file the folder will hold; refuses masks that would overwrite each other."""
     owners: dict[str, str] = {}
     for case_id in maps:
-        for region in definition.regions:
-            name = _mask_name(case_id, region, definition)
+        stems = [
+            _mask_stem(case_id, region, definition) for region in definition.regions
+        ]
+        for name in (f"{stem}{s}.nii.gz" for stem in stems for s in suffixes):
             if name in owners:
                 raise ValueError(
                     f"case {owners[name]} and case {case_id} would both write {name}; "
@@ -179,7 +190,11 @@ def _is_finished(sidecar: Path, map_path: Path) -> bool:
 
 
 def _write_case(
-    calibration: Calibration, definition: ScoreDefinition, job: _Job, folder: Path
+    calibration: Calibration,
+    definition: ScoreDefinition,
+    job: _Job,
+    folder: Path,
+    sides: bool,
 ) -> None:
     check_map_kind(read_header(job.path), definition)
     channels = definition.channels
@@ -189,33 +204,23 @@ def _write_case(
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
     )
-    grid = prob_map.file.grid
+    file = prob_map.file
     entries = []
     for region in definition.regions:
-        threshold = calibration.threshold_of(region.name)
-        mask = threshold_mask(
-            prob_map.probs[channels.index(region.channel)], threshold.probability
-        )
-        name = _mask_name(job.case_id, region, definition)
-        write_mask(folder / name, mask.reshape(grid.shape, order="F"), prob_map.file)
-        n_predicted = int(np.count_nonzero(mask))
-        entries.append(
-            {
-                "region": region.name,
-                "mask": name,
-                "tolerance": threshold.tolerance,
-                "probability_threshold": {
-                    "value": threshold.probability
-                    if np.isfinite(threshold.probability)
-                    else None,
-                    "hex": threshold.probability.hex(),
-                },
-                "status": threshold.status.name,
-                "whole_volume": n_predicted == mask.size,
-                "n_predicted": n_predicted,
-                "volume_ml": n_predicted * grid.voxel_volume_ml,
-            }
-        )
+        probs = prob_map.probs[channels.index(region.channel)]
+        view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
+        masks = REGION_MASKS[calibration.method](calibration, definition, view)
+        stem = _mask_stem(job.case_id, region, definition)
+        for suffix, values in masks.files.items():
+            if sides or not suffix:
+                labels = values.reshape(file.grid.shape, order="F")
+                write_mask(
+                    folder / f"{stem}{suffix}.nii.gz",
+                    labels,
+                    file,
+                    largest=masks.largest if not suffix else 1,
+                )
+        entries.append({"region": region.name, "mask": f"{stem}.nii.gz"} | masks.entry)
     sidecar = {
         "coverax": __version__,
         "case_id": job.case_id,
@@ -230,3 +235,10 @@ def _write_case(
     publish_json(
         folder / f"{job.case_id}.json", sidecar
     )  # last: it marks the case done
+
+
+# Method of a calibration -> what it writes for one region of one case.
+REGION_MASKS: dict[str, Callable[[Calibration, ScoreDefinition, View], RegionMasks]] = {
+    "fnr": lesion_mask,
+    "sets": set_masks,
+}

@@ -2,6 +2,8 @@
 
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
+from coverax.scores.batch import lone_batch as lone_batch
+from coverax.scores.batch import unpadded as unpadded
 from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
 from coverax.scores.curves import N_CUTS as N_CUTS
@@ -12,8 +14,16 @@ from coverax.scores.definition import sorted_tolerances as sorted_tolerances
 from coverax.scores.engine import Engine as Engine
 from coverax.scores.engine import EngineName as EngineName
 from coverax.scores.engine import resolve_engine as resolve_engine
+from coverax.scores.extremes import set_cut as set_cut
+from coverax.scores.extremes import set_scores as set_scores
+from coverax.scores.maps import score_maps as score_maps
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
+from coverax.scores.stream import engine_of as engine_of
 from coverax.scores.stream import load_case as load_case
 from coverax.scores.stream import stream_rows as stream_rows
 from coverax.scores.table import ScoreTable as ScoreTable
 from coverax.scores.table import read_table as read_table
+from coverax.scores.transforms import KINDS as KINDS
+from coverax.scores.transforms import Transform as Transform
+from coverax.scores.transforms import parse_transforms as parse_transforms
+from coverax.scores.transforms import set_transforms as set_transforms

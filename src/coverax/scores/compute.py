@@ -12,8 +12,10 @@ from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.families import all_columns
 from coverax.scores.stream import load_case, stream_rows
 from coverax.scores.table import ScoreTable
+from coverax.scores.transforms import parse_transforms
+from coverax.spacing import batched_spacing
 from coverax.stream import Journal
-from coverax.volumes import FOREGROUND, Case, Cohort, Region
+from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region
 
 
 def score_cohort(
@@ -47,6 +49,7 @@ def score_cohort(
         ValueError: No case was left, or the maps are of different kinds.
     """
     chosen = resolve_engine(engine)
+    definition = definition.with_engine(chosen.name)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
@@ -68,6 +71,7 @@ def score_cohort(
         lambda case, buffers: load_case(case, definition, buffers),
         batch_fn,
         chosen,
+        spatial=definition.is_spatial,
         threads=threads,
     )
     for case, result, error in outcomes:
@@ -103,6 +107,9 @@ def score_arrays(
     labels: Sequence[np.ndarray] | np.ndarray,
     tolerances: Sequence[Level],
     *,
+    transforms: Sequence[str] = (),
+    set_sizes: bool = False,
+    spacing_mm: Sequence[float] | Sequence[Sequence[float]] | None = None,
     valid: Sequence[np.ndarray] | np.ndarray | None = None,
     case_ids: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
@@ -118,6 +125,10 @@ def score_arrays(
         probs: `[batch, *spatial]`, or a sequence of arrays of any shapes.
         labels: References; foreground is what is not 0.
         tolerances: Tolerated false-negative rates of one case.
+        transforms: Transforms for inner and outer scores, `inner=distance:cut=0.5`.
+        set_sizes: Keep the sizes of their sets too, for `learn_sets`.
+        spacing_mm: Voxel edges, the same for all or one row a case; spatial transforms
+            need it.
         valid: Masks of the voxels that count; all by default.
         case_ids: Names; `case_0`, `case_1`, ... by default.
         units: What is exchangeable; the case by default.
@@ -141,6 +152,7 @@ def score_arrays(
         "weights": [1.0] * n if weights is None else weights,
         "valid": [None] * n if valid is None else valid,
         "voxel_volume_ml": list(np.broadcast_to(voxel_volume_ml, n)),
+        "spacing_mm": [None] * n if spacing_mm is None else _rows_of(spacing_mm, n),
     }
     for name, values in columns.items():
         if len(values) != n:
@@ -150,29 +162,30 @@ def score_arrays(
     definition = ScoreDefinition(
         regions=(Region(region, 0, (1,)),),
         tolerances=sorted_tolerances(list(tolerances)),
+        transforms=parse_transforms(list(transforms)),
+        set_sizes=set_sizes,
     )
+    chosen = resolve_engine(engine)
+    definition = definition.with_engine(chosen.name)
 
     def load(i: int, _buffers) -> Loaded:
         facts = {
             "voxel_volume_ml": float(columns["voxel_volume_ml"][i]),
             "overshoot": 0.0,
         }
-        return Loaded(
-            facts,
-            [
-                _array_view(
-                    definition.regions[0], probs[i], labels[i], columns["valid"][i]
-                )
-            ],
-        )
+        region = definition.regions[0]
+        arrays = (probs[i], labels[i], columns["valid"][i])
+        return Loaded(facts, [_array_view(region, *arrays, columns["spacing_mm"][i])])
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
 
     rows: dict[int, dict[str, Any]] = {}
     failures: dict[int, Exception] = {}
-    chosen = resolve_engine(engine)
-    for i, result, error in stream_rows(range(n), load, batch_fn, chosen):
+    outcomes = stream_rows(
+        range(n), load, batch_fn, chosen, spatial=definition.is_spatial
+    )
+    for i, result, error in outcomes:
         if error is not None or result is None:
             failures[i] = error or ValueError("no result")
             continue
@@ -191,7 +204,12 @@ def score_arrays(
     return ScoreTable.from_rows([rows[i] for i in range(n)], definition)
 
 
-def _array_view(region: Region, probs, labels, valid) -> View:
+def _rows_of(spacing_mm, n: int) -> list[np.ndarray]:
+    spacing = np.asarray(spacing_mm, np.float64)
+    return list(np.broadcast_to(spacing, (n, spacing.shape[-1])))
+
+
+def _array_view(region: Region, probs, labels, valid, spacing_mm) -> View:
     probs, labels = np.asarray(probs), np.asarray(labels)
     if labels.shape != probs.shape or (
         valid is not None and valid.shape != probs.shape
@@ -202,7 +220,12 @@ def _array_view(region: Region, probs, labels, valid) -> View:
         raise ValueError("probabilities must lie in [0, 1] and not be NaN")
     mask = (labels != 0).reshape(-1)
     counts = None if valid is None else np.asarray(valid).reshape(-1) != 0
-    return View(region, values, mask, counts, None)
+    if spacing_mm is None:
+        return View(region, values, mask, counts, None)
+    # Flat in C order, the last axis runs fastest: it is the grid's first.
+    spacing = batched_spacing(spacing_mm, (1, *probs.shape))[0].astype(np.float64)
+    affine = np.diag([*[*spacing[::-1], 1.0, 1.0, 1.0][:3], 1.0])
+    return View(region, values, mask, counts, Grid(probs.shape[::-1], affine))
 
 
 def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     """Columns this family adds to the score table."""
     del definition  # the grid is the same for all
     names = (GRID_PREDICTED, GRID_TRUE_POSITIVE)
-    return [pa.field(name, pa.list_(pa.int64())) for name in names]
+    return [pa.field(name, pa.list_(pa.field("element", pa.int64()))) for name in names]
 
 
 def columns(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverax.rational import Level, as_fraction, check_tolerance
+from coverax.scores.transforms import Transform, parse_transforms
 from coverax.volumes import FOREGROUND, Region, parse_regions
 
 
@@ -32,6 +33,10 @@ class ScoreDefinition:
         ignore_label: Reference label whose voxels do not count.
         allow_overshoot: Values up to 1e-3 outside [0, 1] were accepted.
         map_kind: What the maps looked like; None before they were read.
+        transforms: Transforms whose inner or outer scores are kept.
+        set_sizes: Whether the sizes of their sets are kept too, for `learn-sets`.
+        engine: Which engine computed what it could have rounded otherwise (distances,
+            smoothing); None where every engine gives the same bits.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -40,6 +45,14 @@ class ScoreDefinition:
     ignore_label: int | None = None
     allow_overshoot: bool = False
     map_kind: MapKind | None = None
+    transforms: tuple[Transform, ...] = ()
+    set_sizes: bool = False
+    engine: str | None = None
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether a transform looks at neighbours."""
+        return any(transform.kind.spatial for transform in self.transforms)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -61,7 +74,10 @@ class ScoreDefinition:
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
-        plain = asdict(self) | {"regions": [str(region) for region in self.regions]}
+        plain = asdict(self) | {
+            "regions": [str(region) for region in self.regions],
+            "transforms": [str(transform) for transform in self.transforms],
+        }
         return json.loads(json.dumps(plain))
 
     @classmethod
@@ -75,7 +91,14 @@ class ScoreDefinition:
             ignore_label=content["ignore_label"],
             allow_overshoot=content["allow_overshoot"],
             map_kind=kind and MapKind(kind["n_channels"], tuple(kind["storages"])),
+            transforms=parse_transforms(content["transforms"]),
+            set_sizes=content["set_sizes"],
+            engine=content["engine"],
         )
+
+    def with_engine(self, name: str) -> "ScoreDefinition":
+        """The same definition, computed by this engine where that can matter."""
+        return replace(self, engine=name if self.is_spatial else None)
 
     def with_kind(self, kind: MapKind) -> "ScoreDefinition":
         """The same definition, for maps of this kind."""

@@ -12,9 +12,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
+from coverax.scores.batch import (
+    CaseRows,
+    Loaded,
+    View,
+    ViewBatch,
+    bucket_of,
+    lone_batch,
+)
 from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.stream import Outcome, map_cases
 from coverax.volumes import (
     FOREGROUND,
@@ -100,17 +107,39 @@ def load_case(
     return Loaded(facts, views)
 
 
+def engine_of(definition: ScoreDefinition, asked: EngineName = "auto") -> Engine:
+    """The engine that scores under a definition: the recorded one where it matters.
+
+    Raises:
+        ValueError: Another one was asked for; its distances round otherwise.
+    """
+    if definition.engine is None:
+        return resolve_engine(asked)
+    recorded = resolve_engine("device" if definition.engine == "device" else "host")
+    if asked not in ("auto", recorded.name):
+        raise ValueError(
+            f"scores were computed with --engine {recorded.name}; distances and "
+            f"smoothing round otherwise on {asked}"
+        )
+    return recorded
+
+
 def stream_rows(
     cases: Iterable[C],
     load_fn: Callable[[C, tuple[Buffer, Buffer] | None], Loaded],
     batch_fn: BatchFn,
     engine: Engine,
     *,
+    spatial: bool = False,
     threads: int | None = None,
 ) -> Iterator[Outcome]:
-    """Load every case, compute its rows, yield outcomes (on the device out of order)."""
+    """Load every case, compute its rows, yield outcomes (on the device out of order).
+
+    With `spatial`, device batches keep the axes of their cases, for statistics that
+    look at neighbours.
+    """
     if engine.is_device:
-        yield from _through_batches(cases, load_fn, batch_fn, engine, threads)
+        yield from _through_batches(cases, load_fn, batch_fn, engine, spatial, threads)
         return
     local = threading.local()
 
@@ -126,8 +155,7 @@ def stream_rows(
 def _score_alone(
     view: View, batch_fn: BatchFn, engine: Engine
 ) -> tuple[Region, dict[str, Any]]:
-    valid = None if view.valid is None else view.valid[None]
-    batch = ViewBatch(view.probs[None], view.labels[None], valid, [view])
+    batch = lone_batch(engine, view, spatial=False)
     return view.region, _row(batch_fn(engine, batch), 0)
 
 
@@ -136,21 +164,22 @@ def _through_batches(
     load_fn: Callable[[C, tuple[Buffer, Buffer] | None], Loaded],
     batch_fn: BatchFn,
     engine: Engine,
+    spatial: bool,
     threads: int | None,
 ) -> Iterator[Outcome]:
     """Fill one open batch a bucket; run it when it is full, and all at the end."""
-    from coverax.kernels import bucket_size, clear_slots, empty_batch, fill_slot
+    from coverax.kernels import clear_slots, empty_batch, fill_slot
 
-    open_batches: dict[int, tuple[Any, list[tuple[Any, Any]]]] = {}
+    open_batches: dict[Any, tuple[Any, list[tuple[Any, Any]]]] = {}
     waiting: dict[int, tuple[C, dict[str, Any], list[Any], int]] = {}
 
-    def run(bucket: int) -> Iterator[Outcome]:
+    def run(bucket: int | tuple[int, ...]) -> Iterator[Outcome]:
         batch, slots = open_batches.pop(bucket)
         clear_slots(batch, len(slots))
         views = [view for _, view in slots]
-        columns = batch_fn(
-            engine, ViewBatch(batch.probs, batch.labels, batch.valid, views)
-        )
+        axes = bucket if isinstance(bucket, tuple) else None
+        arrays = (batch.probs, batch.labels, batch.valid)
+        columns = batch_fn(engine, ViewBatch(*arrays, views, axes))
         for slot, (number, view) in enumerate(slots):
             case, facts, rows, n_views = waiting[number]
             rows.append((view.region, _row(columns, slot)))
@@ -168,7 +197,7 @@ def _through_batches(
             continue
         waiting[number] = (case, loaded.facts, [], len(loaded.views))
         for view in loaded.views:
-            bucket = bucket_size(view.probs.size)
+            shape, axes, bucket = bucket_of(view, spatial=spatial)
             if bucket not in open_batches:
                 if len(open_batches) == _MAX_OPEN_BATCHES:
                     yield from run(
@@ -176,7 +205,8 @@ def _through_batches(
                     )
                 open_batches[bucket] = (empty_batch(bucket), [])
             batch, slots = open_batches[bucket]
-            fill_slot(batch, len(slots), view.probs, view.labels, view.valid)
+            arrays = (view.probs, view.labels, view.valid)
+            fill_slot(batch, len(slots), *arrays, shape=shape, axes=axes)
             slots.append((number, view))
             if len(slots) == len(batch.probs):
                 yield from run(bucket)

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 
 from coverax import __version__
 from coverax.files import check_output_file, digest_ids
-from coverax.scores import curves, fnr
+from coverax.scores import curves, extremes, fnr
 from coverax.scores.curves import Curves
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.families import all_fields
+from coverax.scores.transforms import Side, Transform, parse_transform
 
 SCHEMA = 1
 _KEY = b"coverax"
@@ -140,6 +141,46 @@ class ScoreTable:
         each = [self.critical_probability(t)[mine] for t in self.tolerances]
         cuts = np.unique(np.concatenate(each))
         return cuts[np.isfinite(cuts)]
+
+    def set_transform(self, side: Side, spec: str | None = None) -> Transform:
+        """The transform of one side that was asked for, or the only one.
+
+        Raises:
+            ValueError: The table has none such, or several and none was named.
+        """
+        have = [t for t in self.definition.transforms if t.side == side]
+        names = ", ".join(t.spec for t in have) or "none"
+        if spec is None:
+            if len(have) != 1:
+                raise ValueError(
+                    f"the table has {side} transforms {names}: choose one of them, or "
+                    "score again with --transform"
+                )
+            return have[0]
+        wanted = parse_transform(f"{side}={spec}")
+        if wanted not in have:
+            raise ValueError(
+                f"the table has no {side} scores for {wanted.spec}, only for {names}; "
+                "score again with --transform"
+            )
+        return wanted
+
+    def set_scores(self, transform: Transform) -> np.ndarray:
+        """Inner or outer scores of a transform, float64, one per row."""
+        return self.column(extremes.score_column(transform.side, transform.spec))
+
+    def set_sizes(self, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
+        """Cuts of the score map, and voxels at or above each, `[rows, cuts]`.
+
+        Raises:
+            ValueError: The table was made without them.
+        """
+        if not self.definition.set_sizes:
+            raise ValueError(
+                "the table has no set sizes; score the learning part with --set-sizes"
+            )
+        column = self.column(extremes.size_column(transform.side, transform.spec))
+        return extremes.size_cuts(transform), np.stack(list(column)).astype(np.int64)
 
     def write(self, path: Path) -> None:
         """Write Parquet; the file appears complete or not at all."""

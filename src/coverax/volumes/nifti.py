@@ -163,8 +163,12 @@ def check_channels(file: NiftiFile, channels: Sequence[int]) -> None:
             )
 
 
-def write_mask(path: Path, mask: np.ndarray, like: NiftiFile) -> None:
+def write_mask(
+    path: Path, mask: np.ndarray, like: NiftiFile, *, largest: int = 1
+) -> None:
     """Write a uint8 mask on the grid of `like`, keeping its header and affine.
+
+    A label map is a mask with labels up to `largest`, the top of its display window.
 
     The file appears complete or not at all.
     """
@@ -172,7 +176,7 @@ def write_mask(path: Path, mask: np.ndarray, like: NiftiFile) -> None:
     header.set_data_dtype(np.uint8)
     header.set_data_shape(mask.shape)
     header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"] = 0, 1
+    header["cal_min"], header["cal_max"] = 0, largest
     header.set_intent("none")
     header.extensions.clear()
     image_class = (

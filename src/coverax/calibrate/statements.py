@@ -1,0 +1,67 @@
+"""What a calibration of sets promises, in words."""
+
+from fractions import Fraction
+from typing import Literal
+
+from coverax.calibrate.result import Status, Threshold
+from coverax.calibrate.units import EmptyPolicy
+
+
+def set_statement(
+    thresholds: tuple[Threshold, ...],
+    alpha: Fraction,
+    split: tuple[Fraction, Fraction],
+    joint: str,
+    regions: str,
+    empty: EmptyPolicy,
+    per_unit: Literal["one"] | None,
+) -> str:
+    """The guarantee in words, with its assumptions and what it does not say."""
+    whom = "a case drawn at random from a new unit" if per_unit else "a new case"
+    if empty == "exclude":
+        whom += " with a non-empty reference"
+    tolerance = {t.side: t.tolerance for t in thresholds}
+    inner = "the inner set lies within the reference"
+    if tolerance["inner"]:
+        inner = (
+            "the voxels of the inner set off the reference are at most "
+            f"{tolerance['inner']} of the reference"
+        )
+    outer = "the outer set holds all of the reference"
+    if tolerance["outer"]:
+        outer = f"the outer set holds all but {tolerance['outer']} of the reference"
+    confidence = float(1 - alpha)
+    if joint == "each":
+        text = (
+            f"For {whom}: with probability at least {confidence}, {inner}; with "
+            f"probability at least {confidence}, {outer}. Each holds on its own, not "
+            "both at once. "
+        )
+    else:
+        text = (
+            f"For {whom}, with probability at least {confidence}, {inner} and {outer}, "
+            f"both at once (rule {joint}"
+        )
+        if joint == "bonferroni":
+            text += f", {float(split[0]):g} inner and {float(split[1]):g} outer"
+        text += "). "
+    text += (
+        "The probability is over the calibration units and the new one together "
+        "(marginal), and needs them to be exchangeable. It assumes that the model never "
+        "saw a calibration or new unit, and that transforms, rule, split and alpha were "
+        "fixed before looking at these cases. "
+    )
+    if len({t.region for t in thresholds}) > 1:
+        text += (
+            "It holds for all regions of a case jointly. "
+            if regions == "joint"
+            else "It holds for each region on its own, not for all of them jointly. "
+        )
+    for t in thresholds:
+        if t.status != Status.OK:
+            what = "is empty" if t.side == "inner" else "is everything"
+            text += (
+                f"Region {t.region}: NO INFORMATIVE GUARANTEE ({t.status.name}): the "
+                f"{t.side} set {what}. "
+            )
+    return text.strip()

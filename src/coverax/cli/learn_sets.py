@@ -1,0 +1,72 @@
+"""`coverax learn-sets`: which transforms, and how to split alpha."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coverax.cli.calibrate import Empty, PerUnit
+from coverax.cli.common import AsJson, note, parse_alpha, parse_tolerance, print_json
+
+NAME = "learn-sets"
+
+
+def command(
+    scores: Annotated[
+        Path,
+        typer.Argument(
+            help="scores.parquet of a learning cohort, made with --set-sizes."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="transforms.json to write.")
+    ],
+    alpha: Annotated[
+        str,
+        typer.Option(
+            parser=parse_alpha,
+            metavar="LEVEL",
+            help="The miscoverage that will be asked for, in (0, 1).",
+        ),
+    ] = "0.1",
+    tolerance: Annotated[
+        str,
+        typer.Option(
+            parser=parse_tolerance,
+            metavar="SHARE",
+            help="Only transforms of this tolerance compete.",
+        ),
+    ] = "0.0",
+    folds: Annotated[int, typer.Option(min=2, help="Folds of units.")] = 5,
+    empty: Annotated[Empty, typer.Option(help="Empty references.")] = Empty.INCLUDE,
+    unit: Annotated[str, typer.Option(help="Column of what is exchangeable.")] = "unit",
+    per_unit: Annotated[
+        PerUnit | None, typer.Option(help="Draw one case of each unit.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of draw and folds.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Choose transforms and split on cases that will not calibrate."""
+    from coverax.calibrate import learn_sets
+    from coverax.scores import read_table
+
+    learned = learn_sets(
+        read_table(scores),
+        alpha,
+        tolerance=float(tolerance),
+        n_folds=folds,
+        empty=empty.value,
+        unit_column=unit,
+        per_unit=per_unit.value if per_unit else None,
+        seed=seed,
+    )
+    learned.write(output)
+    if as_json:
+        print_json(learned.to_json())
+        return
+    note(f"inner set: {learned.inner}; outer set: {learned.outer}")
+    note(f"share of alpha for the inner set: {learned.inner_share}")
+    note(
+        f"{len(learned.unit_digests)} units are spent: `coverax calibrate` will refuse "
+        "them with these transforms"
+    )

@@ -1,0 +1,232 @@
+"""Confidence sets against references: coverage from scores, sizes from counts."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from coverax.calibrate import (
+    Calibration,
+    Threshold,
+    compliance_band,
+    draw_one_per_unit,
+)
+from coverax.scores import (
+    Engine,
+    Transform,
+    ViewBatch,
+    score_maps,
+    set_cut,
+    set_scores,
+    set_transforms,
+)
+
+BAND_LEVELS = (0.95, 0.999)
+SIDES = ("inner", "outer")
+
+
+def set_columns(
+    engine: Engine, batch: ViewBatch, calibration: Calibration
+) -> dict[str, np.ndarray]:
+    """Scores of a batch, and the sizes of its sets on and off the reference."""
+    transforms = _transforms(calibration)
+    maps = score_maps(engine, batch, transforms)
+    labels, valid = batch.labels, batch.valid
+    sizes = engine.ops.sizes(labels, valid=valid)
+    out = {
+        "n_voxels": np.asarray(sizes.n_voxels),
+        "n_foreground": np.asarray(sizes.n_foreground),
+        "n_axes": np.full(len(labels), 3),
+    }
+    for slot, view in enumerate(batch.views):
+        if view.grid is not None:
+            out["n_axes"][slot] = max(1, sum(n > 1 for n in view.grid.shape))
+    for transform in transforms:
+        side = transform.side
+        values = maps[side, transform.map_spec]
+        cuts = np.full((len(labels), 1), np.nan, np.float32)
+        for slot, view in enumerate(batch.views):
+            threshold = calibration.threshold_of(view.region.name, side)
+            cuts[slot, 0] = set_cut(transform, threshold.value)
+        overlap = engine.ops.overlap_counts(values, labels, cuts, valid=valid)
+        out[f"{side}_score"] = set_scores(engine, batch, transform, values)
+        out[f"n_{side}"] = np.asarray(overlap.n_predicted)[:, 0]
+        out[f"n_{side}_hit"] = np.asarray(overlap.n_true_positive)[:, 0]
+    return out
+
+
+def evaluate_sets(
+    calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Coverage, its law, set sizes and the coverage curve of one region."""
+    column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    counted = np.ones(len(rows), bool)
+    if calibration.options["empty"] == "exclude":
+        counted = column["n_foreground"] > 0
+    counted &= draw_one_per_unit(column["case_id"], column["unit"], counted, seed)
+    if not counted.any():
+        raise ValueError(f"region {region}: all references are empty")
+    threshold = {side: calibration.threshold_of(region, side) for side in SIDES}
+    covered = {s: column[f"{s}_score"] <= threshold[s].value for s in SIDES}
+    covered["joint"] = covered["inner"] & covered["outer"]
+    sizes = _sizes(column)
+    result: dict[str, Any] = {
+        "region": region,
+        "rule": calibration.options["joint"],
+        "regions": calibration.options["regions"],
+        "n_counted": int(counted.sum()),
+        "n_empty_reference": int(np.count_nonzero(column["n_foreground"] == 0)),
+        "n_calibration_units": threshold["inner"].n_units,
+        "n_contradictory": int(np.count_nonzero(_contradictory(column) & counted)),
+    }
+    laws = _laws(calibration, threshold)
+    for name, hits in covered.items():
+        result[name] = _coverage(hits[counted], laws[name])
+    for transform in _transforms(calibration):
+        side = transform.side
+        result[side] |= _describe(transform, threshold[side])
+        result[side] |= {
+            key: _mean(values[counted])
+            for key, values in sizes.items()
+            if key.startswith(side)
+        }
+    result["uncertain_ml"] = _mean(sizes["uncertain_ml"][counted])
+    result["fcr"] = _curve(calibration, region, column, counted)
+    table = [
+        {
+            "case_id": row["case_id"],
+            "region": region,
+            "unit": row["unit"],
+            "group": row["group"],
+            "counted": bool(counted[i]),
+            **{k: row[k] for k in row if k.startswith("n_")},
+            **{f"{s}_score": float(column[f"{s}_score"][i]) for s in SIDES},
+            **{f"{name}_covered": bool(hits[i]) for name, hits in covered.items()},
+            **{name: float(values[i]) for name, values in sizes.items()},
+        }
+        for i, row in enumerate(rows)
+    ]
+    return result, table
+
+
+def joint_over_regions(
+    calibration: Calibration, cases: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Share of cases whose every region is covered, where that is the promise."""
+    if calibration.options["regions"] != "joint":
+        return {}
+    by_case: dict[str, bool] = {}
+    for row in cases:
+        if row["counted"]:
+            hit = by_case.get(row["case_id"], True)
+            by_case[row["case_id"]] = hit and row["joint_covered"]
+    hits = np.array(list(by_case.values()), bool)
+    rule, threshold = calibration.options["joint"], calibration.thresholds[0]
+    law = threshold if rule in ("max", "ranked") else None
+    return {"all_regions": _coverage(hits, law)}
+
+
+def _transforms(calibration: Calibration) -> tuple[Transform, Transform]:
+    return set_transforms(calibration.options["inner"], calibration.options["outer"])
+
+
+def _laws(
+    calibration: Calibration, threshold: dict[str, Threshold]
+) -> dict[str, Threshold | None]:
+    """Which coverage has an exact law: the one whose score was calibrated."""
+    laws: dict[str, Threshold | None] = dict.fromkeys((*SIDES, "joint"))
+    if calibration.options["regions"] == "joint":
+        return laws  # the law is of all regions together
+    if calibration.options["joint"] in ("max", "ranked"):
+        return laws | {"joint": threshold["inner"]}
+    return laws | dict(threshold)
+
+
+def _coverage(hits: np.ndarray, law: Threshold | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "coverage": float(hits.mean()),
+        "n_covered": int(hits.sum()),
+        "expected": None,
+        "band": None,
+    }
+    if law is not None:
+        found["expected"] = min(1.0, law.rank / (law.n_units + 1))
+        found["band"] = [
+            _band(law.n_units, law.rank, hits.size, b) for b in BAND_LEVELS
+        ]
+    return found
+
+
+def _band(n: int, rank: int, n_new: int, level: float) -> dict[str, float]:
+    low, high = compliance_band(n, rank, n_new, level)
+    return {"level": level, "low": low, "high": high}
+
+
+def _sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Sizes of the sets; ratios are lengths, NaN for an empty reference."""
+    reference = column["n_foreground"]
+    voxel_ml = column["voxel_volume_ml"].astype(float)
+    off = column["n_outer"] - column["n_outer_hit"]
+    missed = reference - column["n_inner_hit"]
+    length = 1 / column["n_axes"]
+    out = {}
+    for side in SIDES:
+        share = np.full(len(reference), np.nan)
+        np.divide(column[f"n_{side}"], reference, out=share, where=reference > 0)
+        out[f"{side}_size_ratio"] = share**length
+        out[f"{side}_ml"] = column[f"n_{side}"] * voxel_ml
+    return out | {
+        "inner_missed_voxels": missed.astype(float),
+        "inner_missed_ml": missed * voxel_ml,
+        "outer_excess_voxels": off.astype(float),
+        "outer_excess_ml": off * voxel_ml,
+        "uncertain_ml": (column["n_outer"] - column["n_inner"]) * voxel_ml,
+    }
+
+
+def _contradictory(column: dict[str, np.ndarray]) -> np.ndarray:
+    """Inner sets larger than the outer one cannot both be right."""
+    return column["n_inner"] > column["n_outer"]
+
+
+def _describe(transform: Transform, threshold: Threshold) -> dict[str, Any]:
+    finite = bool(np.isfinite(threshold.value))
+    return {
+        "transform": transform.spec,
+        "tolerance": threshold.tolerance,
+        "rank": threshold.rank,
+        "threshold": threshold.value if finite else None,
+    }
+
+
+def _curve(
+    calibration: Calibration,
+    region: str,
+    column: dict[str, np.ndarray],
+    counted: np.ndarray,
+) -> list[dict[str, Any]]:
+    """False coverage against alpha, by the thresholds the calibration carries."""
+    rows = []
+    n = calibration.threshold_of(region).n_units
+    for point in calibration.options["curve"]:
+        failed = {}
+        at: dict[str, Threshold] = {}
+        for name, side, rank, value in point["thresholds"]:
+            if name == region:
+                limit = float.fromhex(value)
+                failed[side] = ~(column[f"{side}_score"] <= limit)[counted]
+                at[side] = replace(calibration.threshold_of(region, side), rank=rank)
+        failed["joint"] = failed["inner"] | failed["outer"]
+        row: dict[str, Any] = {"alpha": point["alpha"]}
+        for name, law in _laws(calibration, at).items():
+            row[name] = float(failed[name].mean())
+            if law is not None:
+                low, high = compliance_band(n, law.rank, int(counted.sum()))
+                row[f"{name}_band"] = [1 - high, 1 - low]
+        rows.append(row)
+    return rows
+
+
+def _mean(values: np.ndarray) -> float | None:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else None

@@ -1,0 +1,103 @@
+"""Scores of inner and outer sets: extremes of score maps off and on the reference."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num
+
+from coverax.kernels.order import order_statistics
+from coverax.rational import Level, allowed_misses, tolerance_terms
+
+_Map = Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"]
+_Labels = (
+    Num[Array, "batch *spatial"]
+    | Bool[Array, "batch *spatial"]
+    | Num[np.ndarray, "batch *spatial"]
+    | Bool[np.ndarray, "batch *spatial"]
+)
+_Valid = Bool[Array, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"] | None
+
+
+def extreme_scores(
+    inner_map: _Map, outer_map: _Map, labels: _Labels, *, valid: _Valid = None
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+    """Scores of the inner and the outer confidence set of each case.
+
+    `{inner_map > t}` lies within the reference iff `inner_score <= t`, and
+    `{outer_map >= -t}` holds all of it iff `outer_score <= t`.
+
+    Args:
+        inner_map: Score maps of the inner set; no NaN, infinite values are legal.
+        outer_map: Score maps of the outer set.
+        labels: References; foreground is what is not 0.
+        valid: Voxels that count; all by default.
+
+    Returns:
+        The largest inner map off the reference, and minus the smallest outer map on it;
+        `-inf` where there is no such voxel.
+
+    References:
+        Davenport (2024), Conformal confidence sets for biomedical image segmentation.
+    """
+    return (
+        inner_score(inner_map, labels, valid=valid),
+        outer_score(outer_map, labels, valid=valid),
+    )
+
+
+def inner_score(
+    score_map: _Map, labels: _Labels, *, tolerance: Level = 0, valid: _Valid = None
+) -> Float[Array, " batch"]:
+    """Least `t` at which `{score_map > t}` leaves the reference by a tolerated share.
+
+    The share is of the reference: at most `floor(tolerance * n_foreground)` voxels.
+    """
+    return _inner_score(score_map, labels, valid, *tolerance_terms([tolerance]))
+
+
+def outer_score(
+    score_map: _Map, labels: _Labels, *, tolerance: Level = 0, valid: _Valid = None
+) -> Float[Array, " batch"]:
+    """Least `t` at which `{score_map >= -t}` misses a tolerated share of the reference.
+
+    On the map itself this is the score of Conformal Lesion Segmentation.
+    """
+    return _outer_score(score_map, labels, valid, *tolerance_terms([tolerance]))
+
+
+@jax.jit
+def _inner_score(score_map, labels, valid, numerators, denominators):
+    values, foreground, background = _masked(score_map, labels, valid)
+    allowed = _allowed(foreground, numerators, denominators)
+
+    def largest(values, background, _):
+        return jnp.where(background, values, -jnp.inf).max(axis=1)
+
+    def counted(values, background, allowed):
+        return -order_statistics(-values, background, allowed + 1)[:, 0]
+
+    exact = jnp.all(numerators == 0)
+    score = jax.lax.cond(exact, largest, counted, values, background, allowed)
+    return score + 0.0  # -0.0 counts as 0
+
+
+@jax.jit
+def _outer_score(score_map, labels, valid, numerators, denominators):
+    values, foreground, _ = _masked(score_map, labels, valid)
+    allowed = _allowed(foreground, numerators, denominators)
+    return 0.0 - order_statistics(values, foreground, allowed + 1)[:, 0]
+
+
+def _masked(score_map, labels, valid):
+    values = jnp.reshape(score_map, (score_map.shape[0], -1))
+    foreground = jnp.reshape(labels, values.shape) != 0
+    background = ~foreground
+    if valid is not None:
+        counted = jnp.reshape(valid, values.shape)
+        foreground, background = foreground & counted, background & counted
+    return values, foreground, background
+
+
+def _allowed(foreground, numerators, denominators):
+    n_foreground = jnp.count_nonzero(foreground, axis=1).astype(jnp.int32)[:, None]
+    return allowed_misses(n_foreground, numerators, denominators)

@@ -1,0 +1,4 @@
+"""Figures and reports; needs the extra `report`."""
+
+from coverax.report.figures import draw_sets as draw_sets
+from coverax.report.figures import plot_sets as plot_sets

@@ -1,0 +1,123 @@
+"""Figures: slices with the contours of inner and outer sets."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coverax.volumes import read_labels, read_voxels
+
+# Blue and orange are told apart by every reader.
+INNER_COLOUR, OUTER_COLOUR = "#ff9f1c", "#2ec4ff"
+_N_SLICES = 4
+
+
+def draw_sets(sidecar: Path, background: Path, folder: Path) -> list[Path]:
+    """Draw the label maps of one predicted case over a scan or its own map.
+
+    Args:
+        sidecar: `CASE.json` of `predict`, with its label maps beside it.
+        background: Volume on the same grid.
+        folder: Where pictures go, `CASE.png` or `CASE_REGION.png`.
+
+    Raises:
+        ValueError: matplotlib is missing, or the grids differ.
+    """
+    content = json.loads(sidecar.read_text(encoding="utf-8"))
+    out = []
+    for entry in content["masks"]:
+        flat, file = read_labels(sidecar.with_name(entry["mask"]))
+        _, stored = read_voxels(background, channels=[0])
+        if stored[0].size != flat.size:
+            raise ValueError(f"{background} and {entry['mask']} lie on other grids")
+        shape = (*file.grid.shape, 1)[:3]
+        spacing = (*file.grid.spacing_mm, 1.0)[:3]
+        figure = plot_sets(
+            stored[0].reshape(shape, order="F"),
+            flat.reshape(shape, order="F"),
+            spacing,
+            title=f"{content['case_id']} {entry['region']}: {_volumes(entry)}",
+        )
+        path = folder / f"{entry['mask'].removesuffix('.nii.gz')}.png"
+        figure.savefig(path, dpi=110)
+        out.append(path)
+    return out
+
+
+def plot_sets(
+    image: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, ...], title: str
+) -> Any:
+    """A row of slices along the third axis, with the contours of both sets.
+
+    Args:
+        image: What to draw on, `[x, y, z]`.
+        labels: 0 outside the outer set, 2 in the inner one, 1 between.
+        spacing_mm: Edge lengths of a voxel.
+        title: Above the row.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+    except ImportError:
+        raise ValueError(
+            "figures need matplotlib: pip install 'coverax[report]'"
+        ) from None
+    slices = _slices(labels)
+    figure = Figure(figsize=(2.6 * len(slices), 3.1), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(slices)))
+    low, high = float(image.min()), float(image.max())
+    extent = (0, image.shape[0] * spacing_mm[0], 0, image.shape[1] * spacing_mm[1])
+    for panel, z in zip(panels, slices, strict=True):
+        panel.imshow(
+            image[:, :, z].T,
+            cmap="gray",
+            vmin=low,
+            vmax=high if high > low else low + 1,
+            origin="lower",
+            extent=extent,
+        )
+        for label, colour in ((1, OUTER_COLOUR), (2, INNER_COLOUR)):
+            inside = np.pad((labels[:, :, z] >= label).T.astype(float), 1)
+            if inside.any():
+                x = (np.arange(-1, labels.shape[0] + 1) + 0.5) * spacing_mm[0]
+                y = (np.arange(-1, labels.shape[1] + 1) + 0.5) * spacing_mm[1]
+                panel.contour(x, y, inside, [0.5], colors=colour, linewidths=1.6)
+        panel.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
+        panel.set_xlabel(f"z = {z}", fontsize=8)
+    figure.legend(
+        handles=[
+            Line2D([], [], color=INNER_COLOUR, label="inner set: surely lesion"),
+            Line2D(
+                [], [], color=OUTER_COLOUR, label="outside the outer set: surely not"
+            ),
+        ],
+        loc="outside lower center",
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+    )
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _slices(labels: np.ndarray) -> list[int]:
+    """Slices spread over the outer set; the middle one where it is empty."""
+    held = np.flatnonzero((labels > 0).any(axis=(0, 1)))
+    if held.size == 0:
+        return [labels.shape[2] // 2]
+    places = np.linspace(0, held.size - 1, min(_N_SLICES + 2, held.size))
+    # The first and the last slice of a set show little of it.
+    inner = places[1:-1] if places.size > 2 else places
+    return sorted({int(held[round(p)]) for p in inner})
+
+
+def _volumes(entry: dict[str, Any]) -> str:
+    ml = entry["volume_ml"]
+    return f"certain {ml['certain']:.3g} mL, to look at {ml['uncertain']:.3g} mL"

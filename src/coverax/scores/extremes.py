@@ -1,0 +1,145 @@
+"""The family of inner and outer scores, one column a transform.
+
+With `set_sizes` it also keeps how many voxels the set of each transform would hold at a
+fixed grid of thresholds: enough to choose a transform without reading a map again.
+"""
+
+import bisect
+import math
+
+import numpy as np
+import pyarrow as pa
+
+from coverax.scores.batch import ViewBatch
+from coverax.scores.definition import ScoreDefinition
+from coverax.scores.engine import Engine
+from coverax.scores.maps import score_maps
+from coverax.scores.transforms import Side, Transform
+
+N_SIZE_CUTS = 65
+_CUTS_AT_ONCE = 5
+
+
+def score_column(side: Side, spec: str) -> str:
+    """Column of the scores of a transform."""
+    return f"{side}_score@{spec}"
+
+
+def size_column(side: Side, spec: str) -> str:
+    """Column of the set sizes of a transform, one entry a cut of `size_cuts`."""
+    return f"{side}_size@{spec}"
+
+
+def size_cuts(transform: Transform) -> np.ndarray:
+    """Cuts of the score map at which sizes are kept, ascending.
+
+    Probabilities are spaced evenly in log-odds; distances evenly near the border and
+    geometrically away from it.
+    """
+    steps = np.linspace(-1, 1, N_SIZE_CUTS)
+    if transform.kind.unit == "mm":
+        return 0.5 * np.sinh(6.5 * steps)  # up to 166 mm, 0.1 mm apart at the border
+    if transform.name == "relative_distance":
+        return 0.05 * np.sinh(6.5 * steps)
+    return 1 / (1 + np.exp(-16 * steps))
+
+
+def fields(definition: ScoreDefinition) -> list[pa.Field]:
+    """Columns this family adds to the score table."""
+    out = [
+        pa.field(score_column(t.side, t.spec), pa.float64())
+        for t in definition.transforms
+    ]
+    if definition.set_sizes:
+        out += [
+            pa.field(size_column(t.side, t.spec), pa.list_(pa.int64()))
+            for t in definition.transforms
+        ]
+    return out
+
+
+def columns(
+    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+) -> dict[str, np.ndarray]:
+    """Compute the columns of a batch of views."""
+    maps = score_maps(engine, batch, definition.transforms)
+    out: dict[str, np.ndarray] = {}
+    for transform in definition.transforms:
+        values = maps[transform.side, transform.map_spec]
+        out[score_column(transform.side, transform.spec)] = set_scores(
+            engine, batch, transform, values
+        )
+        if definition.set_sizes:
+            column = size_column(transform.side, transform.spec)
+            out[column] = _sizes(engine, batch, transform, values)
+    return out
+
+
+def _sizes(
+    engine: Engine, batch: ViewBatch, transform: Transform, values: np.ndarray
+) -> np.ndarray:
+    """Voxels at or above each cut, a few cuts at a time: one small program serves all."""
+    cuts = np.tile(np.float32(size_cuts(transform)), (len(values), 1))
+    parts = [
+        engine.ops.overlap_counts(values, batch.labels, part, valid=batch.valid)
+        for part in np.split(cuts, N_SIZE_CUTS // _CUTS_AT_ONCE, axis=1)
+    ]
+    return np.concatenate([np.asarray(part.n_predicted) for part in parts], axis=1)
+
+
+def set_scores(
+    engine: Engine, batch: ViewBatch, transform: Transform, values: np.ndarray
+) -> np.ndarray:
+    """Scores of one transform from its map: elements of it (or minus them), float64."""
+    score = getattr(engine.ops, f"{transform.side}_score")(
+        values, batch.labels, tolerance=transform.tolerance, valid=batch.valid
+    )
+    score = np.asarray(score).astype(np.float64)
+    if transform.name != "logit":
+        return score
+    sign = 1 if transform.side == "inner" else -1
+    return np.array([sign * _logit(sign * value) for value in score.tolist()])
+
+
+def set_cut(transform: Transform, threshold: float) -> np.float32:
+    """The float32 cut of the score map whose `{map >= cut}` is the set at a threshold.
+
+    The inner set is `{map > threshold}`, the outer one `{map >= -threshold}`. Maps are
+    float32 and thresholds float64, so the cut is rounded up, never to the nearest; NaN,
+    which no voxel reaches, is the empty inner set of an infinite threshold.
+    """
+    inner = transform.side == "inner"
+    level = threshold if inner else -threshold
+    if inner and level == math.inf:
+        return np.float32(np.nan)
+    if transform.name == "logit":
+        return _probability_cut(level, strict=inner)
+    with np.errstate(over="ignore"):
+        cut = np.float32(level)
+    if cut < level or (inner and cut == level):
+        cut = np.nextafter(cut, np.float32(np.inf))
+    return cut
+
+
+def _logit(p: float) -> float:
+    """Log-odds; scalar arithmetic, so that the same p always gives the same bits."""
+    if p <= 0:
+        return -math.inf
+    return math.inf if p >= 1 else math.log(p) - math.log1p(-p)
+
+
+def _probability_cut(level: float, *, strict: bool) -> np.float32:
+    """Smallest float32 probability whose log-odds reach (or, strict, exceed) a level."""
+    if level == -math.inf and not strict:
+        return np.float32(-np.inf)
+    # Bit patterns of non-negative floats are ordered as the floats are.
+    n_patterns = int(np.float32(1).view(np.int32)) + 1
+
+    def log_odds(pattern: int) -> float:
+        return _logit(float(np.int32(pattern).view(np.float32)))
+
+    find = bisect.bisect_right if strict else bisect.bisect_left
+    pattern = find(range(n_patterns), level, key=log_odds)
+    if pattern == n_patterns:
+        return np.float32(np.nan)
+    return np.int32(pattern).view(np.float32)
