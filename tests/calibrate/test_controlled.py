@@ -173,14 +173,17 @@ def test_groups_are_calibrated_by_their_own_scores_and_unseen_ones_refused():
     assert found.status is Status.TOO_FEW_CASES
     with pytest.raises(ValueError, match=r"region foreground, group c: TOO_FEW"):
         found.raise_if_bad()
-    with pytest.raises(ValueError, match=r"no group 'z' was calibrated.*only a, b, c"):
-        found.threshold_for("foreground", "z")
+    with pytest.raises(ValueError, match=r"group 'z' was not calibrated.*a, b, c"):
+        found.of_group("z")
+    with pytest.raises(ValueError, match="name the group of each case"):
+        found.threshold_of("foreground")
+    assert found.of_group("b").threshold_of("foreground").value == by_hand["b"]
     merged = cx.calibrate.calibrate_fnr(
         table, 0.1, tolerance=0.1, group_by="group", group_floor=26
     )
     assert [t.group for t in merged.thresholds] == ["a", "other"]
     assert merged.options["merged_groups"] == ["b", "c"]
-    assert merged.threshold_for("foreground", "c").n_units == 30
+    assert merged.of_group("c").threshold_of("foreground").n_units == 30
     bare, _, _ = table_of(5)
     with pytest.raises(ValueError, match="5 cases have no group, the first is case"):
         cx.calibrate.calibrate_fnr(bare, 0.1, tolerance=0.1, group_by="group")

@@ -69,6 +69,23 @@ class Threshold:
         return f"region {self.region}" + (f", group {self.group}" if self.group else "")
 
     @property
+    def order(self) -> int:
+        """The rank, for thresholds that are a plain order statistic.
+
+        Raises:
+            ValueError: This one is not.
+        """
+        if self.rank is None:
+            raise ValueError(f"the threshold of {self.name} has no rank")
+        return self.rank
+
+    @property
+    def place(self) -> str:
+        """Rank among units, for messages."""
+        rank = "" if self.rank is None else f"rank {self.rank} of "
+        return f"{rank}{self.n_units} units"
+
+    @property
     def probability(self) -> float:
         """The cut of the map: the mask is `{probs >= probability}`."""
         return 0.0 - self.value
@@ -120,35 +137,51 @@ class Calibration:
         """
         bad = [t for t in self.thresholds if t.status != Status.OK]
         if bad:
-            which = "; ".join(f"{t.name}: {t.status.name} ({_place(t)})" for t in bad)
+            which = "; ".join(f"{t.name}: {t.status.name} ({t.place})" for t in bad)
             safe = "the whole volume" if bad[0].value > 0 else "the empty one"
             raise ValueError(
                 f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
                 f"The only safe mask is {safe}; allow_vacuous (--allow-vacuous) writes it"
             )
 
+    @property
+    def is_grouped(self) -> bool:
+        """Whether a case must name its group before it has a threshold."""
+        return "group_by" in self.options
+
     def threshold_of(self, region: str, side: str | None = None) -> Threshold:
-        """The threshold of a region; of one side of it, where there are two."""
+        """The threshold of a region; of one side of it, where there are two.
+
+        Raises:
+            ValueError: Each group has its own: see `of_group`.
+        """
+        if self.is_grouped:
+            raise ValueError(
+                f"the calibration has a threshold for each {self.options['group_by']}: "
+                "name the group of each case"
+            )
         return next(
             t for t in self.thresholds if t.region == region and side in (None, t.side)
         )
 
-    def threshold_for(self, region: str, group: str) -> Threshold:
-        """The threshold of a region for a case of a group.
+    def of_group(self, group: str) -> "Calibration":
+        """What a case of this group is served by; the whole where there are no groups.
 
         Raises:
-            ValueError: The calibration has groups, and no unit of this one was seen.
+            ValueError: No unit of the group was calibrated.
         """
-        if "group_by" not in self.options:
-            return self.threshold_of(region)
-        known = {t.group: t for t in self.thresholds if t.region == region}
+        if not self.is_grouped:
+            return self
         name = "other" if group in self.options["merged_groups"] else group
-        if name not in known:
+        own = tuple(t for t in self.thresholds if t.group == name)
+        if not own:
+            known = ", ".join(sorted({t.group for t in self.thresholds}))
             raise ValueError(
-                f"no {self.options['group_by']} {group!r} was calibrated for region "
-                f"{region}, only {', '.join(sorted(known))}: no promise can be given"
+                f"{self.options['group_by']} {group!r} was not calibrated, only {known}: "
+                "no promise can be given"
             )
-        return known[name]
+        options = {k: v for k, v in self.options.items() if k != "group_by"}
+        return replace(self, thresholds=own, options=options | {"group": group})
 
     def to_json(self) -> dict[str, Any]:
         """The content of `calibration.json`."""
@@ -227,11 +260,6 @@ def read_calibration(path: Path) -> Calibration:
         statement=content["statement"],
         digest=digest,
     )
-
-
-def _place(threshold: Threshold) -> str:
-    rank = "" if threshold.rank is None else f"rank {threshold.rank} of "
-    return f"{rank}{threshold.n_units} units"
 
 
 def _refuse_constant(name: str) -> None:

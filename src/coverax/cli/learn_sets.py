@@ -1,14 +1,22 @@
 """`coverax learn-sets`: which transforms, and how to split alpha."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coverax.cli.calibrate import Empty, PerUnit
+from coverax.cli.calibrate import Empty
 from coverax.cli.common import AsJson, note, parse_alpha, parse_tolerance, print_json
 
 NAME = "learn-sets"
+
+
+class PerUnit(StrEnum):
+    """How a unit with several cases counts."""
+
+    ONE = "one"
+
 
 
 def command(

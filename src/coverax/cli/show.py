@@ -27,12 +27,24 @@ def show_evaluation(summary: dict[str, Any]) -> None:
 
 
 def _fnr_sentence(result: dict[str, Any]) -> str:
+    if not result["ecr_band"]:
+        counted = f"{result['calibrated']['n_compliant']} of {result['n_counted']}"
+        return f"{counted} cases comply; with weights no exact law applies."
     band = result["ecr_band"][0]
     return (
         f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply; "
         f"the exact law expects {result['expected_ecr']:.1%}, "
         f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
     )
+
+
+def _risk_sentence(result: dict[str, Any]) -> str:
+    risks = [
+        f"mean {risk['loss']} loss {risk['mean']:.4g}, level {risk['level']}"
+        for risk in result["risks"]
+        if risk["mean"] is not None
+    ]
+    return f"{'; '.join(risks)}."
 
 
 def _sets_sentence(result: dict[str, Any]) -> str:
@@ -69,9 +81,8 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
     from rich.table import Table
 
     tolerance = result["tolerance"]
-    table = Table(
-        title=f"{result['region']}, alpha {summary['alpha']}", title_justify="left"
-    )
+    where = " ".join(filter(None, [result["region"], result.get("group")]))
+    table = Table(title=f"{where}, alpha {summary['alpha']}", title_justify="left")
     table.add_column("")
     for name in ("calibrated", "fixed"):
         cut = result[name]["probability_threshold"]
@@ -104,4 +115,10 @@ def _bars(counts: list[int]) -> str:
 
 
 # Method of a calibration -> its table, and the sentence below it.
-_SHOW = {"fnr": (_table, _fnr_sentence), "sets": (_sets_table, _sets_sentence)}
+_SHOW = {
+    "fnr": (_table, _fnr_sentence),
+    "crc": (_table, _risk_sentence),
+    "rcps": (_table, _risk_sentence),
+    "ltt": (_table, _risk_sentence),
+    "sets": (_sets_table, _sets_sentence),
+}

@@ -78,6 +78,8 @@ def add_critical_curves(
     ordered = [found[key] for key in keys]
     rows = table.rows
     for name in (CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE):
-        values = pa.array([row[name] for row in ordered], pa.list_(pa.field("element", pa.int64())))
+        values = pa.array(
+            [row[name] for row in ordered], pa.list_(pa.field("element", pa.int64()))
+        )
         rows = rows.append_column(pa.field(name, values.type), values)
     return ScoreTable(rows, table.definition, table.excluded)
