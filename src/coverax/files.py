@@ -2,18 +2,33 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place when all went well.
+
+    Raises:
+        FileExistsError: `path` is a folder or a device.
+    """
+    check_output_file(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def publish_text(path: Path, text: str) -> None:
     """Write a text file that appears complete or not at all."""
-    check_output_file(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with publishing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def publish_json(path: Path, content: Any) -> None:
@@ -21,14 +36,60 @@ def publish_json(path: Path, content: Any) -> None:
     publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def check_output_file(path: Path) -> None:
-    """Refuse an output file where a folder lies.
+def read_sealed_json(
+    path: Path, what: str, schema: int, command: str
+) -> tuple[dict[str, Any], str]:
+    """Read a JSON object that carries its own digest; return it without, and the digest.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages.
+        schema: The schema it must have.
+        command: The subcommand that writes it.
 
     Raises:
-        IsADirectoryError: It is a folder.
+        FileNotFoundError: There is no such file.
+        ValueError: It is something else, of another schema, or was altered.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such {what}")
+    try:
+        loaded: Any = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
+        )
+    except ValueError as error:  # no text, no JSON, or NaN in it
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
+    if not {"schema", "digest"} <= content.keys():
+        raise ValueError(f"{path}: not a coverax {what}")
+    if content["schema"] != schema:
+        raise ValueError(
+            f"{path}: {what} of schema {content['schema']}, this version reads {schema}"
+        )
+    digest = content.pop("digest")
+    if digest != digest_json(content):
+        raise ValueError(
+            f"{path}: altered after it was written (its digest does not match); "
+            f"run `coverax {command}` again"
+        )
+    return content, digest
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def check_output_file(path: Path) -> None:
+    """Refuse an output file where something lies that is no file.
+
+    The rename that publishes would replace a device such as `/dev/stdout`.
+
+    Raises:
+        FileExistsError: It is a folder or a device.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise FileExistsError(f"{path} is {what}; name a file")
 
 
 def check_output_folder(folder: Path) -> None:

@@ -417,6 +417,37 @@ def test_what_is_no_calibration_is_refused(files, cli, text, words):
     assert words in result.errors[0]
 
 
+def test_an_output_that_is_an_input_is_a_usage_error(scored, files, cli):
+    before = scored.read_bytes()
+    assert cli("calibrate", scored, "--alpha=.1", "-o", scored).code == 2
+    assert scored.read_bytes() == before
+    csv = files.root / "cohort.csv"
+    csv.write_text("case_id,probs,labels")
+    assert cli("score", "--cohort", csv, "-o", files.root / "x/../cohort.csv").code == 2
+    assert csv.read_text() == "case_id,probs,labels"
+
+
+def test_a_device_is_not_replaced_by_a_file(scored, tmp_path, cli):
+    import os
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for command in (("calibrate", scored, "--alpha=.1"), ("score", "--cohort=x")):
+        result = cli(*command, "-o", pipe)
+        assert result.code == 1
+        assert result.errors == [f"error: {pipe} is no ordinary file; name a file"]
+    assert pipe.is_fifo()
+
+
+def test_nothing_is_left_where_every_map_failed(calibrated, files, cli):
+    before = files.names()
+    for i in range(N_CASES):
+        truncate(files.map(i))
+    result = cli("predict", calibrated, "--probs", files.probs, "-o", files.root / "m")
+    assert len(result.errors) == N_CASES + 1
+    assert files.names() == before
+
+
 def test_what_is_no_score_table_is_refused(files, cli):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -135,6 +135,22 @@ def test_both_branches_of_the_cpu_kernel_agree():
     )
 
 
+@pytest.mark.parametrize("kind", ["dense", "saturated", "ties", "narrow", "negative"])
+def test_large_foregrounds_are_counted_to_the_same_element(kind):
+    """From 16,384 voxels on the host counts bit patterns instead of partitioning."""
+    probs, labels = draw(11, (1, 60_000), kind, 0.8)
+    if kind == "narrow":
+        probs = (0.99 + probs / 1e4).astype(np.float32)
+    if kind == "negative":  # an accepted overshoot
+        probs[0, ::7] = -5e-4
+    values = np.sort(probs[labels])
+    got = cx.host.critical_probability(probs, labels, TOLERANCES)[0]
+    places = [int(values.size * 1000 * float(t)) // 1000 for t in TOLERANCES]
+    np.testing.assert_array_equal(got, values[places])
+    kernel = cx.kernels.critical_probability(probs, labels, TOLERANCES)[0]
+    np.testing.assert_array_equal(got, np.asarray(kernel))
+
+
 def test_vmapped_selection_equals_the_cpu_path():
     """What a GPU runs is the vmapped selection; here it runs on the CPU."""
     from coverax.kernels import order

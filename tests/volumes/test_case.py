@@ -95,6 +95,14 @@ def test_a_bad_cohort_file_is_named_with_its_line(tmp_path, lines, message):
     assert str(path) in str(error.value)
 
 
+def test_every_wrong_line_is_named(tmp_path):
+    lines = [HEAD + ",weight", "a,p,l,1", "b,p,l,-1", "c,,l,1", "d,p,l,x"]
+    with pytest.raises(ExceptionGroup, match="3 lines are wrong") as error:
+        read_cohort(csv_file(tmp_path, *lines))
+    numbers = [str(e).split(": ")[0].split()[-1] for e in error.value.exceptions]
+    assert numbers == ["3", "4", "5"]
+
+
 def test_a_file_that_is_no_text_is_named(tmp_path):
     path = tmp_path / "cohort.csv"
     for content in (b"case_id,probs,labels\n\xff\xfe,p,l\n", b"case_id\0,probs\n"):

@@ -104,6 +104,17 @@ def test_a_gzip_file_of_several_members_is_one_file(tmp_path):
     np.testing.assert_array_equal(stored[0], values.ravel(order="F"))
 
 
+@pytest.mark.parametrize(
+    ("unit", "mm"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (7, 1), (2 + 8, 1)]
+)
+def test_spacing_is_in_millimetres_whatever_the_unit_of_the_header(tmp_path, unit, mm):
+    path = save(tmp_path / "a.nii", integers((3, 4, 5), np.uint8), affine=np.eye(4))
+    _change(path, 123, bytes([unit]))
+    grid = read_header(path).grid
+    assert grid.spacing_mm == pytest.approx((mm, mm, mm))
+    assert grid.voxel_volume_ml == pytest.approx(mm**3 / 1000)
+
+
 def test_a_reused_buffer_changes_nothing(tmp_path):
     buffer = Buffer()
     for seed, shape in enumerate([(9, 8, 7), (2, 3, 4), (9, 9, 9)]):
@@ -333,3 +344,15 @@ def test_a_volume_round_trips(tmp_path):
     np.testing.assert_allclose(file.grid.affine, AFFINE, rtol=1e-6)
     write_volume(tmp_path / "m.nii", values > 0.5, AFFINE)
     assert read_header(tmp_path / "m.nii").dtype == np.uint8
+
+
+@pytest.mark.parametrize("n", [1000, 100_000, 131_000, 300_000])
+@pytest.mark.parametrize("where", [-8, -4])
+def test_the_checksum_is_checked_however_the_reads_fall(tmp_path, n, where):
+    """The last voxel may end a read; only what lies behind it tells of the damage."""
+    noise = np.random.default_rng(n).random((n // 20, 20, 1), np.float32)
+    path = save(tmp_path / "a.nii.gz", noise)
+    assert read_voxels(path)[1].size == n
+    _change(path, path.stat().st_size + where, b"\1\2\3\4")
+    with pytest.raises(ValueError, match="not a sound gzip file"):
+        read_voxels(path)

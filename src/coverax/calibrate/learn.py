@@ -4,7 +4,6 @@ The learning units are spent: a calibration refuses them, so that the choice is 
 before calibration looks at anything.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,7 +17,7 @@ from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
-from coverax.files import digest_json, publish_json
+from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
 
 SCHEMA = 1
@@ -90,6 +89,7 @@ class LearnedSets:
         """The content of `transforms.json`."""
         content: dict[str, Any] = {
             "schema": SCHEMA,
+            "what": "transforms",
             "alpha": self.alpha,
             "inner": self.inner,
             "outer": self.outer,
@@ -116,20 +116,11 @@ def read_learned(path: Path) -> LearnedSets:
         FileNotFoundError: There is no such file.
         ValueError: It is another file, of another schema, or was altered.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of learned transforms")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
-    if not isinstance(content, dict) or not {"inner_share", "digest"} <= set(content):
-        raise ValueError(f"{path}: not the transforms of `coverax learn-sets`")
-    digest = content.pop("digest")
-    if content["schema"] != SCHEMA or digest != digest_json(content):
-        raise ValueError(
-            f"{path}: of another schema, or altered after it was written; run "
-            "`coverax learn-sets` again"
-        )
+    content, digest = read_sealed_json(
+        path, "choice of transforms", SCHEMA, "learn-sets"
+    )
+    if content.get("what") != "transforms":
+        raise ValueError(f"{path}: not a coverax choice of transforms")
     return LearnedSets(
         alpha=content["alpha"],
         inner=content["inner"],

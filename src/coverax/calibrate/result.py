@@ -1,14 +1,13 @@
 """A calibration: thresholds, what they promise, and the file that carries them."""
 
-import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from coverax import __version__
-from coverax.files import digest_json, publish_json
+from coverax.files import digest_json, publish_json, read_sealed_json
 
 SCHEMA = 1
 
@@ -141,7 +140,8 @@ class Calibration:
             safe = "the whole volume" if bad[0].value > 0 else "the empty one"
             raise ValueError(
                 f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
-                f"The only safe mask is {safe}; allow_vacuous (--allow-vacuous) writes it"
+                "`coverax plan` tells how many are needed. The only safe mask is "
+                f"{safe}; allow_vacuous (--allow-vacuous) writes it"
             )
 
     @property
@@ -223,27 +223,7 @@ def read_calibration(path: Path) -> Calibration:
         FileNotFoundError: There is no such file.
         ValueError: It is no calibration, of another schema, or was altered.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such calibration")
-    try:
-        loaded: Any = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
-        )
-    except ValueError as error:  # no text, no JSON, or NaN in it
-        raise ValueError(f"{path}: not JSON ({error})") from None
-    content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
-    if not {"schema", "digest"} <= content.keys():
-        raise ValueError(f"{path}: not a coverax calibration")
-    if content["schema"] != SCHEMA:
-        raise ValueError(
-            f"{path}: calibration of schema {content['schema']}, this version reads {SCHEMA}"
-        )
-    digest = content.pop("digest")
-    if digest != digest_json(content):
-        raise ValueError(
-            f"{path}: altered after it was written (its digest does not match); "
-            "run `coverax calibrate` again"
-        )
+    content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
     return Calibration(
         method=content["method"],
@@ -260,10 +240,6 @@ def read_calibration(path: Path) -> Calibration:
         statement=content["statement"],
         digest=digest,
     )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def with_digest(calibration: Calibration) -> Calibration:

@@ -1,6 +1,7 @@
 """The `coverax` command and how it ends: 0, 1 data, 2 usage, 130 Ctrl-C."""
 
 import os
+import shutil
 import sys
 import traceback
 
@@ -15,7 +16,9 @@ from coverax.cli import (
     plan,
     predict,
     score,
+    validate,
 )
+from coverax.cli.common import note
 
 _EXAMPLE = (
     "score -> calibrate -> predict, evaluate. "
@@ -28,8 +31,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Tables cut option names short in a narrow terminal; plain help does not.
+    rich_markup_mode="rich" if shutil.get_terminal_size().columns >= 80 else None,
 )
-for module in (score, learn_sets, calibrate, predict, evaluate, plan, demo):
+for module in (score, learn_sets, calibrate, predict, evaluate, plan, demo, validate):
     app.command(module.NAME)(module.command)
 
 
@@ -73,7 +78,7 @@ def run(args: list[str] | None = None) -> int:
         if os.environ.get("COVERAX_DEBUG"):
             traceback.print_exc()
         for line in _lines(error):
-            sys.stderr.write(f"error: {line}\n")
+            note(f"error: {line}")
         return 1
     return 0
 

@@ -9,6 +9,7 @@ import typer
 from coverax.cli.common import (
     AllowVacuous,
     AsJson,
+    check_not_input,
     note,
     parse_alpha,
     parse_tolerance,
@@ -177,6 +178,7 @@ def command(
     """Turn scores into a threshold that carries a finite-sample guarantee."""
     from coverax.scores import read_table
 
+    check_not_input(output, scores)
     request = Request(
         alpha=alpha,
         tolerance=tolerance,

@@ -1,7 +1,9 @@
 """Options, progress and output that subcommands share."""
 
 import json
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -161,6 +163,12 @@ def print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def check_not_input(output: Path, *inputs: Path | None) -> None:
+    """Refuse, as a usage error, an output that would replace an input."""
+    if output.resolve() in [path.resolve() for path in inputs if path]:
+        raise typer.BadParameter(f"the output {output} is an input of this command")
+
+
 def note_kept(n_finished: int) -> None:
     """Say what an unfinished run has kept."""
     if n_finished:
@@ -168,5 +176,12 @@ def note_kept(n_finished: int) -> None:
 
 
 def note(text: str) -> None:
-    """A line for people, on stderr."""
+    """A line for people, on stderr; wrapped between words on a terminal."""
+    if sys.stderr.isatty():
+        text = textwrap.fill(
+            text,
+            shutil.get_terminal_size().columns,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     sys.stderr.write(text + "\n")

@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from coverax.cli.calibrate import Empty
-from coverax.cli.common import AsJson, note, parse_alpha, parse_tolerance, print_json
+from coverax.cli.common import (
+    AsJson,
+    check_not_input,
+    note,
+    parse_alpha,
+    parse_tolerance,
+    print_json,
+)
 
 NAME = "learn-sets"
 
@@ -16,7 +23,6 @@ class PerUnit(StrEnum):
     """How a unit with several cases counts."""
 
     ONE = "one"
-
 
 
 def command(
@@ -58,6 +64,7 @@ def command(
     from coverax.calibrate import learn_sets
     from coverax.scores import read_table
 
+    check_not_input(output, scores)
     learned = learn_sets(
         read_table(scores),
         alpha,

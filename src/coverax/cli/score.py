@@ -15,6 +15,7 @@ from coverax.cli.common import (
     ProbsDir,
     Resume,
     Threads,
+    check_not_input,
     load_cohort,
     note,
     note_kept,
@@ -96,6 +97,7 @@ def command(
     from coverax.stream import Journal
     from coverax.volumes import cohort_regions
 
+    check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing)
     with usage_errors():

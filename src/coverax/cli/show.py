@@ -18,7 +18,7 @@ def show_evaluation(summary: dict[str, Any]) -> None:
     table, sentence = _SHOW[summary["method"]]
     for result in summary["results"]:
         console.print(table(summary, result))
-        console.print(sentence(result))
+        console.print(sentence(result, held_out=summary["held_out"]))
         if result["n_empty_reference"]:
             console.print(f"{result['n_empty_reference']} empty references.")
     for why, ids in summary["excluded"].items():
@@ -26,30 +26,38 @@ def show_evaluation(summary: dict[str, Any]) -> None:
     console.print(summary["statement"], style="dim", markup=False)
 
 
-def _fnr_sentence(result: dict[str, Any]) -> str:
+def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
+    """How many cases comply, beside the law where it applies."""
+    text = (
+        f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply"
+    )
+    if not held_out:
+        return f"{text}."
     if not result["ecr_band"]:
-        counted = f"{result['calibrated']['n_compliant']} of {result['n_counted']}"
-        return f"{counted} cases comply; with weights no exact law applies."
+        return f"{text}; with weights no exact law applies."
     band = result["ecr_band"][0]
     return (
-        f"{result['calibrated']['n_compliant']} of {result['n_counted']} cases comply; "
-        f"the exact law expects {result['expected_ecr']:.1%}, "
+        f"{text}; the exact law expects {result['expected_ecr']:.1%}, "
         f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
     )
 
 
-def _risk_sentence(result: dict[str, Any]) -> str:
+def _risks(result: dict[str, Any], *, held_out: bool) -> str:
+    """Mean losses beside their levels."""
     risks = [
         f"mean {risk['loss']} loss {risk['mean']:.4g}, level {risk['level']}"
         for risk in result["risks"]
         if risk["mean"] is not None
     ]
-    return f"{'; '.join(risks)}."
+    text = f"{'; '.join(risks)}."
+    return text if held_out else f"{text} The level is not for cases already seen."
 
 
-def _sets_sentence(result: dict[str, Any]) -> str:
+def _left_to_see(result: dict[str, Any], *, held_out: bool) -> str:
+    """What lies between the sets, and whether the table's law applies."""
     ml = result["uncertain_ml"]
-    return f"Left to look at between the sets: {ml:.3g} mL a case."
+    text = f"Left to look at between the sets: {ml:.3g} mL a case."
+    return text if held_out else f"{text} The law is not that of cases already seen."
 
 
 def _sets_table(summary: dict[str, Any], result: dict[str, Any]):
@@ -116,9 +124,9 @@ def _bars(counts: list[int]) -> str:
 
 # Method of a calibration -> its table, and the sentence below it.
 _SHOW = {
-    "fnr": (_table, _fnr_sentence),
-    "crc": (_table, _risk_sentence),
-    "rcps": (_table, _risk_sentence),
-    "ltt": (_table, _risk_sentence),
-    "sets": (_sets_table, _sets_sentence),
+    "fnr": (_table, _compliance),
+    "crc": (_table, _risks),
+    "rcps": (_table, _risks),
+    "ltt": (_table, _risks),
+    "sets": (_sets_table, _left_to_see),
 }

@@ -52,7 +52,7 @@ def _cases(score_map, labels, valid):
         background = ~foreground
         if valid is not None:
             foreground, background = foreground & valid[i], background & valid[i]
-        yield values, np.count_nonzero(foreground), foreground, background
+        yield values, int(np.count_nonzero(foreground)), foreground, background
 
 
 def _allowed(n_foreground: int, tolerance: Level) -> int:

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Num
 
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
+_MANY = 1 << 14  # foreground voxels from which counting beats partitioning
+
 
 def critical_probability(
     probs: Float[np.ndarray, "batch *spatial"],
@@ -29,6 +31,27 @@ def critical_probability(
         foreground = values[mask].astype(dtype, copy=False)
         if foreground.size:
             order = allowed_misses(foreground.size, numerators, denominators)
-            foreground.partition(sorted(set(order.tolist())))
-            out[i] = foreground[order] + dtype(0)  # -0.0 counts as 0
+            out[i] = _elements(foreground, order) + dtype(0)  # -0.0 counts as 0
+    return out
+
+
+def _elements(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The values that sorting would put at the places `order`; may reorder `values`."""
+    if values.size < _MANY or values.dtype != np.float32 or values.min() < 0:
+        values.partition(np.unique(order))
+        return values[order]
+    # Bits of non-negative floats sort as integers: count them in 2**16 bins, then look
+    # only into the bins that hold a wanted place. Four times faster than partition.
+    keys = (values + np.float32(0)).view(np.uint32)
+    low, high = int(keys.min()), int(keys.max())
+    bins = (keys - np.uint32(low)) >> np.uint32(max(0, (high - low).bit_length() - 16))
+    ends = np.cumsum(np.bincount(bins))
+    wanted = np.searchsorted(ends, order, side="right")
+    out = np.empty(order.shape, values.dtype)
+    for chosen in np.unique(wanted):
+        members = values[bins == chosen]
+        here = wanted == chosen
+        places = order[here] - (ends[chosen] - members.size)
+        members.partition(np.unique(places))
+        out[here] = members[places]
     return out

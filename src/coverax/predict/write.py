@@ -93,6 +93,8 @@ def predict_folder(
         if error is not None:
             failures[job.case_id] = str(error)
     if failures and not (allow_missing and len(failures) < len(jobs)):
+        if len(failures) == len(jobs):
+            shutil.rmtree(partial)
         raise ExceptionGroup(
             f"{len(failures)} of {len(jobs)} cases failed",
             [ValueError(f"case {case_id}: {why}") for case_id, why in failures.items()],

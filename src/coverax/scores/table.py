@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coverax import __version__
-from coverax.files import check_output_file, digest_ids
+from coverax.files import digest_ids, publishing
 from coverax.scores import curves, extremes, fnr
 from coverax.scores.curves import Curves
 from coverax.scores.definition import ScoreDefinition
@@ -194,14 +194,9 @@ class ScoreTable:
             "rows_digest": self.rows_digest,
             "excluded": self.excluded,
         }
-        check_output_file(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        pq.write_table(
-            self.rows.replace_schema_metadata({_KEY: json.dumps(meta).encode()}),
-            temporary,
-        )
-        temporary.replace(path)
+        rows = self.rows.replace_schema_metadata({_KEY: json.dumps(meta).encode()})
+        with publishing(path) as temporary:
+            pq.write_table(rows, temporary)
 
 
 def read_table(path: Path) -> ScoreTable:
@@ -215,9 +210,8 @@ def read_table(path: Path) -> ScoreTable:
         raise FileNotFoundError(f"{path}: no such score table")
     try:
         rows = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{path}: not a Parquet file ({first})") from None
+    except (pa.ArrowInvalid, OSError):
+        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
     meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
     if not isinstance(meta, dict) or "schema" not in meta:
         raise ValueError(f"{path}: a Parquet file, but not a coverax score table")

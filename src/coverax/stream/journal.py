@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from coverax.files import publish_text
+
 
 class Journal:
     """Finished records of one run, by key.
@@ -24,11 +26,8 @@ class Journal:
         header = json.dumps({"meaning": meaning}, sort_keys=True)
         if resume and self.path.exists():
             self._load(header)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [header] + [self._line(k, v) for k, v in self.records.items()]
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        temporary.replace(self.path)
+        publish_text(self.path, "\n".join(lines) + "\n")
         self._file = self.path.open("a", encoding="utf-8")
 
     def add(self, key: str, record: Any) -> None:

@@ -61,6 +61,7 @@ def read_cohort(path: Path) -> Cohort:
         FileNotFoundError: There is no such file.
         ValueError: A column is missing or unknown, a row is incomplete, or a case
             occurs twice.
+        ExceptionGroup: Several rows are wrong; one exception each.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such cohort file")
@@ -68,7 +69,7 @@ def read_cohort(path: Path) -> Cohort:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             _check_columns(tuple(reader.fieldnames or ()), path)
-            cases = tuple(_case_of_row(row, path, reader.line_num) for row in reader)
+            cases = _cases_of_rows(reader, path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
     if not cases:
@@ -186,6 +187,22 @@ def _check_columns(columns: tuple[str, ...], path: Path) -> None:
     twice = [c for c, count in Counter(columns).items() if count > 1]
     if twice:
         raise ValueError(f"{path}: column {', '.join(twice)} occurs twice")
+
+
+def _cases_of_rows(reader: "csv.DictReader[str]", path: Path) -> tuple[Case, ...]:
+    """Every row is tried; all that are wrong are named."""
+    cases: list[Case] = []
+    errors: list[ValueError] = []
+    for row in reader:
+        try:
+            cases.append(_case_of_row(row, path, reader.line_num))
+        except ValueError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup(f"{path}: {len(errors)} lines are wrong", errors)
+    return tuple(cases)
 
 
 def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:

@@ -18,6 +18,7 @@ from isal import igzip, igzip_lib
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from coverax.files import publishing
 from coverax.volumes.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -30,6 +31,8 @@ _DAMAGED: tuple[type[Exception], ...] = (
 # Deflate shrinks at most this much; a header that promises more is not believed, so
 # that a damaged one costs an error and not the memory of the machine.
 _MOST_DEFLATE = 1032
+# Spatial units of NIfTI that are not millimetres: metres and micrometres.
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
 
@@ -198,9 +201,8 @@ def _publish(path: Path, image: nib.Nifti1Image) -> None:
     data = image.to_bytes()
     if path.name.endswith(".gz"):
         data = igzip.compress(data, compresslevel=2, mtime=0)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with publishing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 @contextmanager
@@ -267,7 +269,8 @@ def _described(path: Path, header: nib.Nifti1Header) -> NiftiFile:
         shape = (*shape[:3], shape[4])
     if len(shape) not in (2, 3, 4) or min(shape) < 1:
         raise ValueError(f"{path}: expected axes x, y[, z[, class]], got shape {shape}")
-    affine = np.asarray(header.get_best_affine(), np.float64)
+    affine = np.array(header.get_best_affine(), np.float64)
+    affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) == 0:
         raise ValueError(f"{path}: the affine is singular or not finite")
     grid = Grid(shape[:3], affine)
