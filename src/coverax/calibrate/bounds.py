@@ -136,7 +136,7 @@ def wsr(losses: Losses, delta: Level) -> Bounds:
     losses, d = _checked(losses, delta)
     bets = _wsr_bets(losses, d)
     return _first_rejected(
-        lambda risk: _capital_exceeds(losses, bets, risk, 1 / d), losses.shape[1:]
+        lambda risk: _largest_capital(losses, bets, risk) > 1 / d, losses.shape[1:]
     )
 
 
@@ -164,21 +164,19 @@ def _wsr_bets(losses: np.ndarray, delta: float) -> np.ndarray:
     return np.minimum(1.0, np.sqrt(-2 * np.log(delta) / (n * before)))
 
 
-def _capital_exceeds(
-    losses: np.ndarray, bets: np.ndarray, risk: Bounds, level: float
-) -> np.ndarray:
-    """Whether the capital at this risk is ever larger than the level.
-
-    The capital is one product over all rows; what it has reached it keeps.
-    """
+def _largest_capital(losses: np.ndarray, bets: np.ndarray, risk: Bounds) -> np.ndarray:
+    """Largest capital at this risk over all rows: one product, never restarted."""
+    kept = 1 - bets * losses
     capital = np.ones(losses.shape[1:])
-    reached = np.zeros(losses.shape[1:], bool)
-    for loss, bet in zip(losses, bets, strict=True):
-        capital = capital * (1 - bet * (loss - risk))
-        reached |= capital > level
-        # A capital that has reached the level is out of the game; it must not overflow.
-        capital = np.where(reached, 0.0, capital)
-    return reached
+    largest, growth = capital.copy(), np.empty_like(capital)
+    # Beyond every level a capital may overflow; fmax keeps what it has reached.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for bet, rest in zip(bets, kept, strict=True):
+            np.multiply(bet, risk, out=growth)
+            growth += rest
+            capital *= growth
+            np.fmax(largest, capital, out=largest)
+    return largest
 
 
 def _first_rejected(
