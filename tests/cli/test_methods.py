@@ -195,3 +195,24 @@ def test_without_curves_validate_reports_coverage_alone(cohort, tmp_path):
     assert coverax("validate", table, "--alpha", "2", "-o", tmp_path / "w") == 2
     bad = ("--alpha", "0.1", "--splits", "many", "-o", tmp_path / "w")
     assert coverax("validate", table, *bad) == 2
+
+
+def test_monitor_is_silent_on_the_same_maps_and_alarms_on_others(
+    cohort, tmp_path, capsys
+):
+    out = tmp_path / "c.json"
+    table = cohort / "scores.parquet"
+    args = ("--alpha", "0.2", "--per-unit", "one", "-o", out)
+    assert coverax("calibrate", table, *args) == 0
+    capsys.readouterr()
+    same = ("monitor", out, "--json")
+    assert coverax(*same, "--probs", cohort / "probs") == 0
+    assert json.loads(capsys.readouterr().out)["drift"] is False
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        probs, _ = synthetic.case((8, 9, 7), 40, rng)
+        synthetic.write_nifti(tmp_path / "new" / f"n{i}.nii.gz", probs**0.7)
+    assert coverax(*same, "--probs", tmp_path / "new") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["drift"] is True
+    assert found["n_new"] == 30

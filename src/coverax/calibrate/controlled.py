@@ -36,10 +36,6 @@ LossName = Literal["fnr", "fpr", "dice"]
 class RiskTable(Table, Protocol):
     """A score table with loss curves."""
 
-    def grid_curves(self) -> Any:
-        """Counts at the fixed grid: `cuts`, `n_predicted`, `n_true_positive`."""
-        ...
-
     def critical_curves(self, region: str) -> Any:
         """Counts of a region's rows at its critical probabilities, or None."""
         ...

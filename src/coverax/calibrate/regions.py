@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from coverax.calibrate.features import map_features
 from coverax.calibrate.groups import merge_small_groups
 from coverax.calibrate.result import Calibration, Threshold, with_digest
 from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
@@ -69,6 +70,7 @@ def calibrate_parts(
     excluded = {why: set(ids) for why, ids in table.excluded.items()}
     units = table.column(policy.unit_column)
     used: set[str] = set()
+    reference: dict[str, dict[str, list[float]]] = {}
     merged: set[str] = set()
     for region in list(dict.fromkeys(table.column("region"))):
         kept = keep_rows(
@@ -87,6 +89,7 @@ def calibrate_parts(
             own = table.column(policy.group_by)[kept.rows]
             merged |= set(own[groups[kept.rows] != own])
         used |= set(units[kept.rows])
+        reference[region] = _reference(table, kept.rows)
         for why, ids in kept.excluded.items():
             excluded.setdefault(why, set()).update(ids)
     calibration = Calibration(
@@ -104,7 +107,8 @@ def calibrate_parts(
             "seed": policy.seed if policy.per_unit == "one" else None,
         }
         | _group_options(policy, merged)
-        | options,
+        | options
+        | {"reference": reference},
         score_definition=table.definition.to_json(),
         cases_digest=table.cases_digest,
         unit_digests=unit_digests(used),
@@ -155,6 +159,13 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> np.ndarray:
     out = np.array([str(group) for group in groups], object)
     out[kept] = merge_small_groups(out[kept], policy.group_floor, merged=MERGED)
     return out
+
+
+def _reference(table: Table, rows: np.ndarray) -> dict[str, list[float]]:
+    """Label-free features of the rows that calibrated, sorted: no case to be found."""
+    n_predicted = table.grid_curves().n_predicted[rows]
+    features = map_features(table.column("n_voxels")[rows], n_predicted)
+    return {name: sorted(values.tolist()) for name, values in features.items()}
 
 
 def _group_options(policy: Policy, merged: set[str]) -> dict[str, Any]:

@@ -41,6 +41,10 @@ class Table(Protocol):
         """Critical probabilities at a tolerance."""
         ...
 
+    def grid_curves(self) -> Any:
+        """Counts at the fixed grid: `cuts`, `n_predicted`, `n_true_positive`."""
+        ...
+
 
 class Kept(NamedTuple):
     """Rows that count, and the cases that do not, by reason."""

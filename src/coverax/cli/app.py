@@ -13,6 +13,7 @@ from coverax.cli import (
     demo,
     evaluate,
     learn_sets,
+    monitor,
     plan,
     predict,
     score,
@@ -34,7 +35,17 @@ app = typer.Typer(
     # Tables cut option names short in a narrow terminal; plain help does not.
     rich_markup_mode="rich" if shutil.get_terminal_size().columns >= 80 else None,
 )
-for module in (score, learn_sets, calibrate, predict, evaluate, plan, demo, validate):
+for module in (
+    score,
+    learn_sets,
+    calibrate,
+    predict,
+    evaluate,
+    plan,
+    demo,
+    validate,
+    monitor,
+):
     app.command(module.NAME)(module.command)
 
 
