@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from coverax import kernels as kernels
     from coverax import predict as predict
     from coverax import scores as scores
+    from coverax import validate as validate
     from coverax import volumes as volumes
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "kernels",
     "predict",
     "scores",
+    "validate",
     "volumes",
 ]
 

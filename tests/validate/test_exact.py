@@ -161,3 +161,7 @@ def test_bad_input_is_refused():
         all_splits(np.arange(3.0), 1, 0.5, {"m": np.full((3, 3), np.nan)})
     with pytest.raises(ValueError, match=r"n_calibration must lie in 1\.\.2, got 0"):
         random_splits(np.arange(3.0), 0, [0.1], n_splits=1, seed=0)
+
+
+def test_the_contract_name():
+    assert cx.validate.all_splits is all_splits
