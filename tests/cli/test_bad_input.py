@@ -2,10 +2,10 @@
 
 import gzip
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 
 import nibabel as nib
 import numpy as np
@@ -587,7 +587,7 @@ def test_debug_shows_the_traceback(files, cli):
             "x",
             "--alpha",
             ".1",
-            "-ox",
+            "-oy",
         ],
         capture_output=True,
         text=True,
@@ -598,16 +598,18 @@ def test_debug_shows_the_traceback(files, cli):
     assert "Traceback" in done.stderr
 
 
-def test_help_is_there_at_once(tmp_path):
-    """Under half a second; the best of three, since others use the machine too."""
+def test_help_is_there_at_once():
+    """Under half a second of a core: others may use the machine at the same time."""
+
+    def cpu_s():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    command = [sys.executable, "-m", "coverax", "--help"]
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "coverax", "--help"], capture_output=True, check=True
-        )
-        seconds.append(time.perf_counter() - start)
-        if seconds[-1] < 0.5:
-            break
+        start = cpu_s()
+        done = subprocess.run(command, capture_output=True, check=True)
+        seconds.append(cpu_s() - start)
     assert b"calibrate" in done.stdout
-    assert min(seconds) < 0.5
+    assert min(seconds) < 0.5, seconds

@@ -212,7 +212,7 @@ def _evaluate_region(
     scores = 0.0 - column["critical_probability"]
     n_foreground = column["n_foreground"]
     counted = np.ones(len(rows), bool)
-    if calibration.options["empty"] == "exclude":
+    if calibration.options["empty"] != "include":
         counted = n_foreground > 0
     n_empty = int(np.count_nonzero(n_foreground == 0))
     counted &= draw_one_per_unit(column["case_id"], column["unit"], counted, seed)

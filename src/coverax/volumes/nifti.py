@@ -274,5 +274,5 @@ def _described(path: Path, header: nib.Nifti1Header) -> NiftiFile:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) == 0:
         raise ValueError(f"{path}: the affine is singular or not finite")
     grid = Grid(shape[:3], affine)
-    has_channels = len(shape) == 4
+    has_channels = len(shape) == 4 and shape[3] > 1  # one channel is no class axis
     return NiftiFile(path, header, grid, shape[3] if has_channels else 1, has_channels)
