@@ -23,7 +23,7 @@ from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
 from coverax.rational import Level, check_level
 
 Joint = Literal["each", "bonferroni", "max", "ranked"]
-JOINT_RULES: tuple[Joint, ...] = ("each", "bonferroni", "max", "ranked")
+JOINTRULES: tuple[Joint, ...] = ("each", "bonferroni", "max", "ranked")
 Regions = Literal["each", "joint"]
 Side = Literal["inner", "outer"]
 # Levels of the curve of coverage against alpha that travels with the calibration.
@@ -140,8 +140,8 @@ def calibrate_sets(
     References:
         Davenport (2024), Conformal confidence sets for biomedical image segmentation.
     """
-    if joint not in JOINT_RULES:
-        raise ValueError(f"joint must be one of {', '.join(JOINT_RULES)}, got {joint}")
+    if joint not in JOINTRULES:
+        raise ValueError(f"joint must be one of {', '.join(JOINTRULES)}, got {joint}")
     levels = spend(joint, alpha, alpha_inner, learned)
     chosen: dict[Side, SetTransform] = {
         "inner": table.set_transform("inner", _spec(inner, learned, "inner")),
@@ -152,7 +152,7 @@ def calibrate_sets(
     digests = unit_digests(kept.units)
     if learned is not None:
         learned.check_apart(digests)
-    rule = _RULES[joint]
+    rule = RULES[joint]
     groups = [
         Scores(
             names,
@@ -288,7 +288,7 @@ def _ranked(scores: Scores, levels: Levels, scales: Scales) -> list[SetThreshold
     ]
 
 
-_RULES: dict[Joint, Rule] = {
+RULES: dict[Joint, Rule] = {
     "each": _by_side,
     "bonferroni": _by_side,
     "max": _maximum,

@@ -100,4 +100,4 @@ def _masked(score_map, labels, valid):
 
 def _allowed(foreground, numerators, denominators):
     n_foreground = jnp.count_nonzero(foreground, axis=1).astype(jnp.int32)[:, None]
-    return allowed_misses(n_foreground, numerators, denominators)
+    return allowed_misses(n_foreground, numerators[None], denominators[None])

@@ -116,7 +116,8 @@ def set_cut(transform: Transform, threshold: float) -> np.float32:
         return _probability_cut(level, strict=inner)
     with np.errstate(over="ignore"):
         cut = np.float32(level)
-    if cut < level or (inner and cut == level):
+    # As Python floats: NumPy would round the level to float32 before it compares.
+    if float(cut) < level or (inner and float(cut) == level):
         cut = np.nextafter(cut, np.float32(np.inf))
     return cut
 

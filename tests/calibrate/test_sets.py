@@ -1,0 +1,325 @@
+"""Confidence sets: the promise as an identity over a bag, and who may not make it."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.sets_cohort import blobs, both_sides
+
+ALPHAS = (Fraction(1, 10), Fraction(1, 5), Fraction(3, 7))
+JOINT = ("max", "ranked")
+
+
+class Bag:
+    """Scores of exchangeable cases as a table; regions share the case ids."""
+
+    cases_digest = "0" * 64
+    tolerances = (0.1,)
+
+    class definition:
+        transforms = ()
+
+        @staticmethod
+        def to_json():
+            return {"transforms": ["inner=distance", "outer=distance"]}
+
+    class _Transform:
+        tolerance = 0.0
+
+        def __init__(self, side):
+            self.side, self.spec = side, "distance:cut=0.5"
+
+    def __init__(self, inner, outer, units=None, n_foreground=9):
+        """`inner`, `outer`: `[cases]` or `[regions, cases]`."""
+        self.scores = {"inner": np.atleast_2d(inner), "outer": np.atleast_2d(outer)}
+        self.excluded = {}
+        n_regions, n = self.scores["inner"].shape
+        ids = np.array([f"c{i}" for i in range(n)])
+        self.columns = {
+            "case_id": np.tile(ids, n_regions),
+            "region": np.repeat([f"r{k}" for k in range(n_regions)], n),
+            "unit": np.tile(ids if units is None else np.asarray(units), n_regions),
+            "n_foreground": np.full(n * n_regions, n_foreground),
+        }
+
+    def column(self, name):
+        return self.columns[name]
+
+    def critical_probability(self, _tolerance):
+        raise ValueError("sets need none")
+
+    def set_transform(self, side, spec=None):
+        del spec
+        return self._Transform(side)
+
+    def set_scores(self, transform):
+        return self.scores[transform.side].ravel()
+
+
+def learned_from(inner, outer, share=Fraction(3, 10), units=("l0",)):
+    from coverax.calibrate import LearnedSets
+    from coverax.calibrate.fnr import unit_digests
+
+    spec = "distance:cut=0.5"
+    scores = {}
+    for k, (i, o) in enumerate(
+        zip(np.atleast_2d(inner), np.atleast_2d(outer), strict=True)
+    ):
+        scores[f"r{k}", "inner"], scores[f"r{k}", "outer"] = tuple(i), tuple(o)
+    return LearnedSets(
+        0.1, spec, spec, share, scores, (), unit_digests(set(units)), digest="d"
+    )
+
+
+def calibrate(bag, alpha, joint, regions="each", **options):
+    from coverax.calibrate import calibrate_sets
+
+    if joint == "ranked" and "learned" not in options:
+        rng = np.random.default_rng(99)
+        shape = (len(bag.scores["inner"]), 17)
+        options["learned"] = learned_from(
+            rng.normal(size=shape), rng.gamma(2, size=shape)
+        )
+    return calibrate_sets(bag, alpha, joint=joint, regions=regions, **options)
+
+
+def leave_one_out(inner, outer, alpha, joint):
+    """How often a case left out is covered in all regions: inner, outer, both."""
+    from coverax.calibrate.sets import RULES, Scores, spend
+
+    inner, outer = np.atleast_2d(inner), np.atleast_2d(outer)
+    names = [f"r{k}" for k in range(len(inner))]
+    rng = np.random.default_rng(99)
+    learned = learned_from(
+        rng.normal(size=(len(inner), 17)), rng.gamma(2, size=(len(inner), 17))
+    )
+    levels, scales = spend(joint, alpha, None, learned), learned.scales
+    hits = np.zeros(3, int)
+    for i in range(inner.shape[1]):
+        rest = np.arange(inner.shape[1]) != i
+        group = Scores(names, inner[:, rest], outer[:, rest])
+        limit = {
+            (t.side, t.region): t.value for t in RULES[joint](group, levels, scales)
+        }
+        inside = all(
+            s <= limit["inner", r] for r, s in zip(names, inner[:, i], strict=True)
+        )
+        outside = all(
+            s <= limit["outer", r] for r, s in zip(names, outer[:, i], strict=True)
+        )
+        hits += (inside, outside, inside and outside)
+    return hits
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000), n=st.sampled_from([3, 8, 21]))
+def test_leave_one_out_each_side_covers_exactly_rank(seed, n):
+    from coverax.calibrate import conformal_rank
+
+    rng = np.random.default_rng(seed)
+    inner, outer = rng.normal(size=n), rng.normal(size=n)
+    rank = conformal_rank(n - 1, ALPHAS[1])
+    hits = leave_one_out(inner, outer, ALPHAS[1], "each")
+    assert list(hits[:2]) == [rank, rank]
+
+
+@pytest.mark.parametrize("joint", JOINT)
+@pytest.mark.parametrize("n_regions", [1, 3])
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000), n=st.sampled_from([3, 8, 21]))
+def test_leave_one_out_joint_rules_cover_exactly_rank(joint, n_regions, seed, n):
+    from coverax.calibrate import conformal_rank
+
+    rng = np.random.default_rng(seed)
+    inner, outer = rng.normal(size=(n_regions, n)), rng.gamma(2, size=(n_regions, n))
+    rank = conformal_rank(n - 1, ALPHAS[1])
+    assert leave_one_out(inner, outer, ALPHAS[1], joint)[2] == rank
+
+
+@pytest.mark.parametrize("joint", ["bonferroni", *JOINT])
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000))
+def test_leave_one_out_with_ties_covers_at_least_the_level(joint, seed):
+    rng = np.random.default_rng(seed)
+    n = 14
+    values = np.array([-np.inf, -1.0, 0.0, 1.0, np.inf])
+    inner, outer = rng.choice(values, n), rng.choice(values, n)
+    hits = leave_one_out(inner, outer, ALPHAS[1], joint)
+    assert hits[2] >= (1 - ALPHAS[1]) * n
+
+
+def test_the_identity_notices_a_slipped_rank():
+    """Negative control: thresholds one order statistic too small cover too few."""
+    rng = np.random.default_rng(0)
+    inner = rng.normal(size=21)
+    rank = 17  # conformal_rank(20, 1/5)
+    covered = sum(inner[i] <= np.sort(np.delete(inner, i))[rank - 2] for i in range(21))
+    assert covered < rank
+
+
+def test_bonferroni_spends_alpha_exactly():
+    from coverax.calibrate.sets import spend
+
+    levels = spend("bonferroni", "0.1", "0.02")
+    assert levels.inner + levels.outer == Fraction(1, 10)
+    assert levels.outer == Fraction(2, 25)
+    for wrong in ("0.1", "0.2"):
+        with pytest.raises(ValueError, match="between 0 and alpha"):
+            spend("bonferroni", "0.1", wrong)
+    with pytest.raises(ValueError, match="does not split"):
+        spend("max", "0.1", "0.02")
+
+
+@pytest.mark.parametrize("joint", ["each", "bonferroni", *JOINT])
+def test_too_few_cases_is_a_status_and_no_sets(joint):
+    result = calibrate(Bag([1.0, 2.0], [1.0, 2.0]), "0.1", joint)
+    assert result.status.name == "TOO_FEW_CASES"
+    assert all(t.value == np.inf for t in result.thresholds)
+    assert "NO INFORMATIVE GUARANTEE" in result.statement
+    with pytest.raises(ValueError, match="no guarantee"):
+        result.raise_if_bad()
+
+
+def test_an_infinite_score_at_the_rank_is_no_failure():
+    """Status comes from rank > n, never from an infinite threshold."""
+    result = calibrate(Bag(np.full(30, -np.inf), np.full(30, np.inf)), "0.1", "each")
+    assert result.status.name == "OK"
+
+
+def test_a_ranked_threshold_never_drops_the_case_that_set_it():
+    """Interpolating the inverse of the scale would, about every other time."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        inner, outer = rng.normal(size=30), rng.gamma(2, size=30)
+        result = calibrate(Bag(inner, outer), "0.2", "ranked")
+        both = (inner <= result.threshold_of("r0", "inner").value) & (
+            outer <= result.threshold_of("r0", "outer").value
+        )
+        assert both.sum() == result.thresholds[0].rank
+
+
+def test_units_that_were_learned_from_are_refused():
+    bag = Bag(np.arange(20.0), np.arange(20.0))
+    learned = learned_from(np.arange(5.0), np.arange(5.0), units=("c3", "other"))
+    with pytest.raises(ValueError, match="1 of 20 calibration units were used"):
+        calibrate(bag, "0.1", "ranked", learned=learned)
+
+
+def test_ranked_needs_a_learned_scale():
+    from coverax.calibrate import calibrate_sets
+
+    with pytest.raises(ValueError, match="learn-sets"):
+        calibrate_sets(Bag([1.0], [1.0]), "0.1", joint="ranked")
+
+
+def test_jointly_needs_every_region_of_every_case():
+    bag = Bag(np.ones((2, 20)), np.ones((2, 20)))
+    bag.columns["n_foreground"][3] = 0
+    with pytest.raises(ValueError, match="every region of every case"):
+        calibrate(bag, "0.1", "max", "joint", empty="exclude")
+
+
+def test_the_statement_says_what_holds_together():
+    bag = Bag(np.ones((2, 30)), np.ones((2, 30)))
+    assert (
+        "all regions of a case jointly"
+        in calibrate(bag, "0.1", "max", "joint").statement
+    )
+    assert "each region on its own" in calibrate(bag, "0.1", "max").statement
+    assert "not both at once" in calibrate(bag, "0.1", "each").statement
+    assert "both at once" in calibrate(bag, "0.1", "bonferroni").statement
+
+
+def test_tolerance_zero_of_the_map_itself_is_lesion_control():
+    """The outer set of the identity is the CLS mask at tolerance 0."""
+    from coverax.calibrate import calibrate_fnr, calibrate_sets
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(25, 1)
+    transforms = [
+        *both_sides(["identity"]),
+        "outer=identity:tolerance=0.2",
+        "inner=identity:tolerance=0.2",
+    ]
+    table = score_arrays(probs, labels, [0.0, 0.2], transforms=transforms)
+    for tolerance, spec in ((0.0, "identity"), (0.2, "identity:tolerance=0.2")):
+        cls = calibrate_fnr(table, 0.1, tolerance=tolerance)
+        sets = calibrate_sets(
+            table, 0.1, inner="identity", outer=spec, joint="each", empty="exclude"
+        )
+        assert sets.threshold_of("foreground", "outer").value == cls.thresholds[0].value
+
+
+def test_learning_prefers_the_larger_inner_and_the_smaller_outer_set():
+    from coverax.calibrate import learn_sets
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(30, 2)
+    transforms = both_sides(["distance", "smooth:fwhm=30"])
+    table = score_arrays(
+        probs,
+        labels,
+        [0.1],
+        transforms=transforms,
+        set_sizes=True,
+        spacing_mm=(1.0, 1.0, 2.0),
+    )
+    learned = learn_sets(table, "0.4")
+    # A map smoothed beyond its lesions tells nothing.
+    assert learned.inner == learned.outer == "distance:cut=0.5"
+    assert len(learned.unit_digests) == 30
+    sizes = {
+        (c["side"], c["transform"]): c["mean_size"]
+        for c in learned.candidates
+        if c["inner_share"] == "1/2"
+    }
+    assert sizes["inner", "distance:cut=0.5"] > sizes["inner", "smooth:fwhm=30.0"]
+
+
+def test_learned_transforms_survive_their_file(tmp_path):
+    from coverax.calibrate import learn_sets, read_learned
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(12, 3)
+    table = score_arrays(
+        probs, labels, [0.1], transforms=both_sides(["identity"]), set_sizes=True
+    )
+    learned = learn_sets(table, "0.4")
+    learned.write(tmp_path / "t.json")
+    assert read_learned(tmp_path / "t.json") == learned
+    text = (tmp_path / "t.json").read_text()
+    (tmp_path / "t.json").write_text(
+        text.replace('"inner": "identity"', '"inner": "x"')
+    )
+    with pytest.raises(ValueError, match="altered"):
+        read_learned(tmp_path / "t.json")
+
+
+def test_learning_needs_sizes_and_both_sides():
+    from coverax.calibrate import learn_sets
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(12, 4)
+    table = score_arrays(probs, labels, [0.1], transforms=both_sides(["identity"]))
+    with pytest.raises(ValueError, match="--set-sizes"):
+        learn_sets(table, "0.4")
+    with pytest.raises(ValueError, match="no inner transform of tolerance"):
+        learn_sets(table, "0.4", tolerance=0.3)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000), n=st.sampled_from([1, 2, 9]))
+def test_a_scale_never_falls_and_its_inverse_is_the_event(seed, n):
+    from coverax.calibrate import RankScale, largest_at_most
+
+    rng = np.random.default_rng(seed)
+    scale = RankScale.of(rng.choice([-3.0, 0.1, 0.2, 0.3, 7e-8, 50.0], n))
+    x = np.sort(np.concatenate([rng.normal(size=50), [-np.inf, np.inf], scale.knots]))
+    heights = scale(x)
+    assert (np.diff(heights) >= 0).all()
+    assert (heights[0], heights[-1]) == (-np.inf, np.inf)
+    for level in rng.choice(heights, 5):
+        largest = largest_at_most(scale, float(level))
+        assert np.array_equal(x <= largest, heights <= level)
