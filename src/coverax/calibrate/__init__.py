@@ -36,6 +36,7 @@ from coverax.calibrate.risk import crc_threshold as crc_threshold
 from coverax.calibrate.scales import RankScale as RankScale
 from coverax.calibrate.scales import largest_at_most as largest_at_most
 from coverax.calibrate.sets import calibrate_sets as calibrate_sets
+from coverax.calibrate.shift import likelihood_ratios as likelihood_ratios
 from coverax.calibrate.split import rank_threshold as rank_threshold
 from coverax.calibrate.split import split_threshold as split_threshold
 from coverax.calibrate.units import EmptyPolicy as EmptyPolicy
