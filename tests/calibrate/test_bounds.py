@@ -162,3 +162,14 @@ def test_bad_losses_are_refused(fn):
 def test_clopper_pearson_refuses_what_is_not_binary():
     with pytest.raises(ValueError, match="0 or 1"):
         bounds.clopper_pearson(np.array([0.0, 0.5]), 0.1)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_one_look_at_a_risk_is_what_the_bound_says(seed):
+    rng = np.random.default_rng(seed)
+    losses = (rng.random((40, 6)) < np.linspace(0, 0.5, 6)).astype(float)
+    for name, fn in bounds.BOUNDS.items():
+        for risk in (0.1, 0.3, 0.6):
+            looked = bounds.is_at_most(name, losses, risk, 0.1)
+            np.testing.assert_array_equal(looked, fn(losses, 0.1) <= risk)

@@ -164,19 +164,15 @@ def test_nothing_passes_is_infeasible_and_everything_passes_is_the_first(method)
         rcps_threshold(np.zeros((5, 4)), lams, 0.1, 0.05, method="clt")
 
 
-def test_a_lam_that_passes_beyond_one_that_fails_is_not_taken():
-    """WSR need not be monotone; from the safe end on, the first failure stops."""
+def test_a_lam_that_passes_beyond_one_that_fails_is_not_taken(monkeypatch):
+    """A bound need not be monotone; from the safe end on, the first failure stops."""
     from coverax.calibrate.bounds import BOUNDS
 
     losses = np.linspace(1, 0, 5)[None] * np.ones((40, 1))
     lams = np.arange(5)
     bumpy = np.array([0.05, 0.05, 0.9, 0.05, 0.05])
-    original = BOUNDS["wsr"]
-    try:
-        BOUNDS["wsr"] = lambda *_: bumpy
-        assert rcps_threshold(losses, lams, 0.1, 0.1).lam == 3.0
-    finally:
-        BOUNDS["wsr"] = original
+    monkeypatch.setitem(BOUNDS, "hoeffding", lambda *_: bumpy)
+    assert rcps_threshold(losses, lams, 0.1, 0.1, method="hoeffding").lam == 3.0
 
 
 def test_wsr_rows_sorted_by_score_are_permuted():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from coverax.rational import Level, check_level
 
@@ -147,6 +147,23 @@ BOUNDS: dict[str, Callable[[Losses, Level], Bounds]] = {
     "wsr": wsr,
     "clopper_pearson": clopper_pearson,
 }
+
+
+def is_at_most(
+    name: str, losses: Losses, risk: float, delta: Level
+) -> Bool[np.ndarray, "*lams"]:
+    """Whether the named bound is at most a risk, column by column.
+
+    Bounds that are found by bisection ask once, at the risk itself.
+    """
+    checked, d = _checked(losses, delta)
+    if name == "wsr":
+        level = np.full(checked.shape[1:], risk)
+        capital = _largest_capital(checked, _wsr_bets(checked, d), level)
+        return np.asarray(capital > 1 / d)
+    if name == "hoeffding_bentkus":
+        return np.asarray(hoeffding_bentkus_p_value(checked, risk) <= d)
+    return np.asarray(BOUNDS[name](checked, delta)) <= risk
 
 
 def _at_most_one(values: np.ndarray | np.floating) -> Bounds:

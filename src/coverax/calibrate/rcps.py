@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from coverax.calibrate.bounds import BOUNDS
+from coverax.calibrate.bounds import BOUNDS, is_at_most
 from coverax.calibrate.risk import (
     Lams,
     LossTable,
@@ -59,7 +59,7 @@ def rcps_threshold(
     level = float(check_level("alpha", alpha))
     losses, lams = check_monotone(loss_table, lams)
     losses = losses[np.random.default_rng(seed).permutation(len(losses))]
-    passes = np.asarray(BOUNDS[method](losses, delta)) <= level
+    passes = is_at_most(method, losses, level, delta)
     # From the safe end on, up to the first lam that does not pass.
     n_safe = lams.size if passes.all() else int(np.argmin(passes[::-1]))
     return first_passing(lams, lams.size - n_safe)

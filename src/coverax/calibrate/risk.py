@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
 
 from coverax.calibrate.result import Status
-from coverax.rational import Level, as_fraction
+from coverax.rational import Level, as_fraction, exact_sum
 
 LossTable = Shaped[np.ndarray, "cases lams"]
 Lams = Num[np.ndarray, " lams"]
@@ -164,4 +164,4 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def _exact_sum(losses: np.ndarray) -> Fraction:
     values, counts = np.unique(losses, return_counts=True)
     pairs = zip(values, counts.tolist(), strict=True)
-    return sum((as_fraction(v) * n for v, n in pairs), Fraction(0))
+    return exact_sum(as_fraction(value) * n for value, n in pairs)

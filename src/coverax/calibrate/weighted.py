@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from coverax.calibrate.split import check_scores
-from coverax.rational import Level, as_fraction, check_level
+from coverax.rational import Level, as_fraction, check_level, exact_sum
 
 
 def weighted_threshold(
@@ -53,7 +53,7 @@ def weighted_threshold(
     own = as_fraction(test_weight)
     if own < 0:
         raise ValueError(f"test_weight must be at least 0, got {test_weight}")
-    return mass_threshold(scores, masses, sum(masses, own), alpha)
+    return mass_threshold(scores, masses, exact_sum([*masses, own]), alpha)
 
 
 def fixed_weight_threshold(
@@ -84,7 +84,7 @@ def fixed_weight_threshold(
     masses = check_weights(weights)
     if max(masses) > 1:
         raise ValueError(f"fixed weights lie in [0, 1], got {float(max(masses))}")
-    return mass_threshold(scores, masses, sum(masses, Fraction(1)), alpha)
+    return mass_threshold(scores, masses, exact_sum(masses) + 1, alpha)
 
 
 def coverage_gap(
@@ -119,10 +119,13 @@ def mass_threshold(
     scores = check_scores(scores)
     if len(masses) != scores.size:
         raise ValueError(f"{len(masses)} weights for {scores.size} scores")
-    order = np.argsort(scores, kind="stable")
-    reached = Fraction(0)
-    for i in order:
-        reached += masses[int(i)]
+    # Whole numbers over one denominator: exact, and faster than adding fractions.
+    scale = math.lcm(*{mass.denominator for mass in masses})
+    needed *= scale
+    reached = 0
+    for i in np.argsort(scores, kind="stable"):
+        mass = masses[int(i)]
+        reached += mass.numerator * (scale // mass.denominator)
         if reached >= needed:
             return float(scores[i])
     return math.inf
