@@ -1,6 +1,6 @@
 """Confidence sets on the two real cohorts: coverage beside its law, and set sizes.
 
-    python -m benchmarks.sets [--size tiny|full] [--splits 300]
+    python -m benchmarks.sets [--size tiny|full] [--splits 100]
 
 Full size: 200 hippocampi (out-of-sample U-Net maps) in halves, and 550 lung nodules (one a
 patient: three radiologists are the map, the fourth is the reference) 300 to 250; two
@@ -20,6 +20,7 @@ from coverax.calibrate import conformal_rank, learn_sets, split_threshold
 from coverax.calibrate.sets import RULES, Scores, spend
 from coverax.demo.cohort import load_nodules, one_nodule_per_patient
 from coverax.scores import (
+    ScoreTable,
     View,
     lone_batch,
     parse_transforms,
@@ -114,42 +115,35 @@ def one_sided(table, maps, splits, n_calibration):
 
 def joint(table, splits, n_learning, n_calibration):
     """Learn on a part, calibrate on another, count on the rest."""
-    from coverax.scores import ScoreTable
-
-    rows = []
-    for rule in JOINT:
-        covered, picks = [], []
-        for order in splits:
-            part = np.sort(order[:n_learning])
-            learned = learn_sets(
-                ScoreTable(table.rows.take(part), table.definition, {}), ALPHA
-            )
-            scores = [
-                table.set_scores(table.set_transform(side, learned.spec(side)))
-                for side in ("inner", "outer")
-            ]
-            now = order[n_learning : n_learning + n_calibration]
-            rest = order[n_learning + n_calibration :]
-            group = Scores(["foreground"], scores[0][None, now], scores[1][None, now])
-            levels = spend(rule, ALPHA, None, learned)
-            limit = {
-                t.side: t.value for t in RULES[rule](group, levels, learned.scales)
-            }
-            hits = (scores[0][rest] <= limit["inner"]) & (
-                scores[1][rest] <= limit["outer"]
-            )
-            covered.append(hits.mean())
-            picks.append((learned.inner, learned.outer, str(learned.inner_share)))
-        common = max(set(picks), key=picks.count)
-        rows.append(
-            [
-                rule,
-                f"{np.mean(covered):.4f}",
-                f"{np.std(covered) / len(splits) ** 0.5:.4f}",
-                ", ".join(common),
-            ]
+    covered, picks = {rule: [] for rule in JOINT}, []
+    for order in splits:
+        part = np.sort(order[:n_learning])
+        rows = table.rows.take(part)
+        learned = learn_sets(ScoreTable(rows, table.definition, {}), ALPHA)
+        picks.append((learned.inner, learned.outer, str(learned.inner_share)))
+        inner, outer = (
+            table.set_scores(table.set_transform(side, learned.spec(side)))
+            for side in ("inner", "outer")
         )
-    return rows
+        now = order[n_learning : n_learning + n_calibration]
+        rest = order[n_learning + n_calibration :]
+        group = Scores(["foreground"], inner[None, now], outer[None, now])
+        for rule in JOINT:
+            levels = spend(rule, ALPHA, None, learned)
+            found = RULES[rule](group, levels, learned.scales)
+            limit = {t.side: t.value for t in found}
+            hits = (inner[rest] <= limit["inner"]) & (outer[rest] <= limit["outer"])
+            covered[rule].append(hits.mean())
+    common = max(set(picks), key=picks.count)
+    return [
+        [
+            rule,
+            f"{np.mean(shares):.4f}",
+            f"{np.std(shares) / len(splits) ** 0.5:.4f}",
+            ", ".join(common),
+        ]
+        for rule, shares in covered.items()
+    ]
 
 
 def report(name, cases, n_calibration, n_splits):
@@ -170,7 +164,7 @@ def report(name, cases, n_calibration, n_splits):
     splits = [rng.permutation(len(cases)) for _ in range(n_splits)]
     rank = conformal_rank(n_calibration, ALPHA)
     n_third = len(cases) // 3
-    few = splits[: max(2, n_splits // 6)]
+    few = splits[: max(2, n_splits // 3)]
     law = conformal_rank(n_third, ALPHA) / (n_third + 1)
     return "\n".join(
         [
@@ -212,7 +206,7 @@ def report(name, cases, n_calibration, n_splits):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny", "full"), default="full")
-    parser.add_argument("--splits", type=int, default=300)
+    parser.add_argument("--splits", type=int, default=100)
     args = parser.parse_args()
     tiny = args.size == "tiny"
     n_splits = 4 if tiny else args.splits

@@ -256,7 +256,7 @@ def test_learning_prefers_the_larger_inner_and_the_smaller_outer_set():
     from coverax.calibrate import learn_sets
     from coverax.scores import score_arrays
 
-    probs, labels = blobs(30, 2)
+    probs, labels = blobs(30, 2, noise=0)  # the cut at 0.5 is the reference itself
     transforms = both_sides(["distance", "smooth:fwhm=30"])
     table = score_arrays(
         probs,
@@ -266,8 +266,7 @@ def test_learning_prefers_the_larger_inner_and_the_smaller_outer_set():
         set_sizes=True,
         spacing_mm=(1.0, 1.0, 2.0),
     )
-    learned = learn_sets(table, "0.4")
-    # A map smoothed beyond its lesions tells nothing.
+    learned = learn_sets(table, "0.2", shares=(Fraction(1, 2),))
     assert learned.inner == learned.outer == "distance:cut=0.5"
     assert len(learned.unit_digests) == 30
     sizes = {
@@ -275,7 +274,9 @@ def test_learning_prefers_the_larger_inner_and_the_smaller_outer_set():
         for c in learned.candidates
         if c["inner_share"] == "1/2"
     }
-    assert sizes["inner", "distance:cut=0.5"] > sizes["inner", "smooth:fwhm=30.0"]
+    mean_size = labels.sum() / 30
+    assert sizes["inner", "distance:cut=0.5"] == pytest.approx(mean_size)
+    assert sizes["outer", "distance:cut=0.5"] == pytest.approx(mean_size)
 
 
 def test_learned_transforms_survive_their_file(tmp_path):

@@ -195,22 +195,22 @@ def learn_sets(
     units = table.column(unit_column)
     if min(rows.size for rows in kept.values()) < n_folds:
         raise ValueError(f"{n_folds} folds need as many units")
+    folds = _folds(table, kept, n_folds, seed)
     candidates = [
         {
-            "side": side,
+            "side": transform.side,
             "transform": transform.spec,
             "inner_share": str(share),
-            "mean_size": _mean_size(
-                table,
-                transform,
-                kept,
-                level * (share if side == "inner" else 1 - share),
-                _folds(table, kept, n_folds, seed),
-            ),
+            "mean_size": size,
         }
-        for share in shares
-        for side, transforms in sides.items()
-        for transform in transforms
+        for transform in competing
+        for share, size in zip(
+            shares,
+            _mean_sizes(
+                table, transform, kept, _parts(transform, level, shares), folds
+            ),
+            strict=True,
+        )
     ]
     best = min(
         (_best_at(candidates, share) for share in shares), key=lambda found: found[0]
@@ -260,33 +260,46 @@ def _folds(
     return np.array([fold.get(i, -1) for i in ids])
 
 
-def _mean_size(
+def _parts(
+    transform: Any, level: Fraction, shares: Sequence[Fraction]
+) -> list[Fraction]:
+    """What of the level the transform's side gets at each share."""
+    inner = transform.side == "inner"
+    return [level * (share if inner else 1 - share) for share in shares]
+
+
+def _mean_sizes(
     table: LearningTable,
     transform: Any,
     kept: dict[str, np.ndarray],
-    level: Fraction,
+    levels: Sequence[Fraction],
     folds: np.ndarray,
-) -> float:
-    """Mean cross-fitted set size: mL, or voxels where a voxel's volume is unknown."""
+) -> list[float]:
+    """Mean cross-fitted set size at each level: mL, or voxels where a mL is unknown."""
     scores = table.set_scores(transform)
     cuts, counts = table.set_sizes(transform)
     voxel_ml = table.column("voxel_volume_ml")
     voxel_ml = np.where(np.isfinite(voxel_ml), voxel_ml, 1.0)
-    sizes: list[np.ndarray] = []
-    for rows in kept.values():
-        for fold in np.unique(folds[rows]):
-            others, mine = rows[folds[rows] != fold], rows[folds[rows] == fold]
-            threshold = rank_threshold(
-                scores[others], conformal_rank(others.size, level)
-            )
-            if np.isinf(threshold) and threshold > 0:
-                whole = transform.side == "outer"
-                held = table.column("n_voxels")[mine] * whole
-            else:
-                cut = threshold if transform.side == "inner" else -threshold
-                held = _counts_at(_on_map(transform, cut), cuts, counts[mine])
-            sizes.append(held * voxel_ml[mine])
-    return float(np.concatenate(sizes).mean())
+    whole = table.column("n_voxels") * (transform.side == "outer")
+    parts = [
+        (rows[folds[rows] != fold], rows[folds[rows] == fold])
+        for rows in kept.values()
+        for fold in np.unique(folds[rows])
+    ]
+
+    def held(others: np.ndarray, mine: np.ndarray, level: Fraction) -> np.ndarray:
+        threshold = rank_threshold(scores[others], conformal_rank(others.size, level))
+        if threshold == np.inf:
+            return whole[mine] * voxel_ml[mine]
+        inner = transform.side == "inner"
+        cut = _on_map(transform, threshold if inner else -threshold)
+        at_cut = _counts_at(cut, cuts, counts[mine], whole[mine], inner=inner)
+        return at_cut * voxel_ml[mine]
+
+    return [
+        float(np.concatenate([held(*part, level) for part in parts]).mean())
+        for level in levels
+    ]
 
 
 def _on_map(transform: Any, cut: float) -> float:
@@ -294,8 +307,15 @@ def _on_map(transform: Any, cut: float) -> float:
     return 1 / (1 + np.exp(-cut)) if transform.name == "logit" else cut
 
 
-def _counts_at(cut: float, cuts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Voxels at or above a cut, linear between the cuts counted at."""
-    place = np.interp(cut, cuts, np.arange(cuts.size))
-    low = int(min(place, cuts.size - 2))
-    return counts[:, low] + (place - low) * (counts[:, low + 1] - counts[:, low])
+def _counts_at(
+    cut: float, cuts: np.ndarray, counts: np.ndarray, whole: np.ndarray, *, inner: bool
+) -> np.ndarray:
+    """Voxels of the sets at a cut, from the nearest cut counted at on the safe side.
+
+    An inner set is counted a little small and an outer one a little large, which keeps
+    `>` and `>=` apart: distances on a lattice lie on their own thresholds.
+    """
+    above = int(np.searchsorted(cuts, cut, side="right"))
+    if inner:
+        return counts[:, above] if above < cuts.size else np.zeros(len(counts))
+    return counts[:, above - 1] if above > 0 else whole

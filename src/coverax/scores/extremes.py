@@ -16,7 +16,7 @@ from coverax.scores.engine import Engine
 from coverax.scores.maps import score_maps
 from coverax.scores.transforms import Side, Transform
 
-N_SIZE_CUTS = 65
+N_SIZE_CUTS = 125
 _CUTS_AT_ONCE = 5
 
 
@@ -33,15 +33,15 @@ def size_column(side: Side, spec: str) -> str:
 def size_cuts(transform: Transform) -> np.ndarray:
     """Cuts of the score map at which sizes are kept, ascending.
 
-    Probabilities are spaced evenly in log-odds; distances evenly near the border and
-    geometrically away from it.
+    Log-odds and distances are spaced evenly near the border and geometrically away from
+    it: maps smoothed wide live in a narrow range.
     """
     steps = np.linspace(-1, 1, N_SIZE_CUTS)
     if transform.kind.unit == "mm":
         return 0.5 * np.sinh(6.5 * steps)  # up to 166 mm, 0.1 mm apart at the border
     if transform.name == "relative_distance":
         return 0.05 * np.sinh(6.5 * steps)
-    return 1 / (1 + np.exp(-16 * steps))
+    return 1 / (1 + np.exp(-0.5 * np.sinh(4.16 * steps)))  # log-odds up to 16
 
 
 def fields(definition: ScoreDefinition) -> list[pa.Field]:
