@@ -27,14 +27,13 @@ from coverax.calibrate.risk import (
     fnr_loss,
     fpr_loss,
 )
-from coverax.calibrate.units import Table
 from coverax.rational import Level, as_fraction, check_level
 
 LossName = Literal["fnr", "fpr", "dice"]
 
 
-class RiskTable(Table, Protocol):
-    """A score table with loss curves."""
+class RiskTable(CurveTable, Protocol):
+    """A score table whose curves may include the cohort's own cuts."""
 
     def critical_curves(self, region: str) -> Any:
         """Counts of a region's rows at its critical probabilities, or None."""

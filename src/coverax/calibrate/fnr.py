@@ -17,13 +17,13 @@ from coverax.calibrate.regions import (
 from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import EmptyPolicy, Table
+from coverax.calibrate.units import CurveTable, EmptyPolicy, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.rational import Level, as_fraction, check_level
 
 
 def calibrate_fnr(
-    table: Table,
+    table: CurveTable,
     alpha: Level,
     *,
     tolerance: Level | None = None,

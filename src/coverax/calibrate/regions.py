@@ -13,7 +13,7 @@ import numpy as np
 from coverax.calibrate.features import map_features
 from coverax.calibrate.groups import merge_small_groups
 from coverax.calibrate.result import Calibration, Threshold, with_digest
-from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
+from coverax.calibrate.units import CurveTable, EmptyPolicy, Table, keep_rows
 from coverax.files import digest_ids
 from coverax.rational import Level, as_fraction
 
@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 
 def calibrate_parts(
-    table: Table,
+    table: CurveTable,
     threshold_fn: Callable[[Part], Threshold],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
@@ -161,7 +161,7 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> np.ndarray:
     return out
 
 
-def _reference(table: Table, rows: np.ndarray) -> dict[str, list[float]]:
+def _reference(table: CurveTable, rows: np.ndarray) -> dict[str, list[float]]:
     """Label-free features of the rows that calibrated, sorted: no case to be found."""
     n_predicted = table.grid_curves().n_predicted[rows]
     features = map_features(table.column("n_voxels")[rows], n_predicted)

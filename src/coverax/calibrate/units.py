@@ -41,6 +41,10 @@ class Table(Protocol):
         """Critical probabilities at a tolerance."""
         ...
 
+
+class CurveTable(Table, Protocol):
+    """A score table with loss curves."""
+
     def grid_curves(self) -> Any:
         """Counts at the fixed grid: `cuts`, `n_predicted`, `n_true_positive`."""
         ...
