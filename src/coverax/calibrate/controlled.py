@@ -27,6 +27,7 @@ from coverax.calibrate.risk import (
     fnr_loss,
     fpr_loss,
 )
+from coverax.calibrate.units import CurveTable
 from coverax.rational import Level, as_fraction, check_level
 
 LossName = Literal["fnr", "fpr", "dice"]
