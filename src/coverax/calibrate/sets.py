@@ -1,12 +1,9 @@
 """Inner and outer confidence sets: what surely is lesion, what surely is not.
 
-With score maps f_I, f_O fixed beforehand and thresholds t_I, t_O of this file,
-
-    I = {f_I > t_I},  O = {f_O >= -t_O},  I within the reference within O.
+I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -296,8 +293,7 @@ RULES: dict[Joint, Rule] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _KeptSets:
+class _KeptSets(NamedTuple):
     groups: list[tuple[list[str], list[np.ndarray]]]
     units: set[str]
     excluded: dict[str, tuple[str, ...]]
