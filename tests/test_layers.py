@@ -18,7 +18,7 @@ ALLOWED = {
     "scores": {"volumes", "stream", "kernels", "host"},
     "predict": {"scores", "calibrate", "volumes", "stream"},
     "evaluate": {"scores", "calibrate", "volumes", "stream", "predict"},
-    "validate": {"scores", "calibrate", "volumes", "stream"},
+    "validate": {"scores", "calibrate", "volumes", "stream", "predict"},
     "reliability": {"scores", "calibrate", "volumes", "stream", "host"},
     "train": {"losses", "kernels", "volumes", "scores"},
     "report": {"volumes", "scores", "calibrate", "evaluate", "validate", "reliability"},

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from coverax import predict as predict
     from coverax import reliability as reliability
     from coverax import scores as scores
+    from coverax import validate as validate
     from coverax import volumes as volumes
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "predict",
     "reliability",
     "scores",
+    "validate",
     "volumes",
 ]
 

@@ -4,7 +4,8 @@
 place where a count meets a level converts the level here, once.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ import numpy as np
 # for int32 arithmetic on the device.
 MAX_DENOMINATOR = 46_340
 
-Level = float | int | str | Fraction | Decimal | np.floating
+Level = float | int | str | Fraction | Decimal | np.floating | np.integer
 
 
 def as_fraction(value: Level) -> Fraction:
@@ -25,6 +26,13 @@ def as_fraction(value: Level) -> Fraction:
         return Fraction(str(value))
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"expected a finite number, got {value!r}") from None
+
+
+def exact_sum(values: Iterable[Fraction]) -> Fraction:
+    """Sum of fractions, over one common denominator: many times faster than one by one."""
+    terms = list(values)
+    scale = math.lcm(*{term.denominator for term in terms})
+    return Fraction(sum(t.numerator * (scale // t.denominator) for t in terms), scale)
 
 
 def check_level(name: str, value: Level) -> Fraction:

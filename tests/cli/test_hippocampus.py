@@ -170,3 +170,37 @@ def test_mean_coverage_over_ten_thousand_splits(cohort_folder, engine, tmp_path)
             assert coverage.mean() < expected + 5 * error
     # the threshold of one split is the library's
     assert cx.calibrate.split_threshold(scores[order[:N]], "0.2") == threshold
+
+
+def test_validate_and_crc_agree_with_the_reference_numbers(cohort_folder, tmp_path):
+    """All splits 100/100 give r / (n + 1); CRC's mean test FNR is the reference's.
+
+    Reference CRC: .0101 / .0408 / .0907 by its own splits over the loss's own jumps. The
+    tolerance is five standard errors of a mean over 40 splits (spread of the mean test
+    FNR over splits: measured here) and two steps of the grid of cuts.
+    """
+    scores, out = tmp_path / "s.parquet", tmp_path / "validation"
+    cohort = ["--cohort", str(cohort_folder / "cohort.csv"), "--engine", "host"]
+    assert run(["score", *cohort, "--tolerance", "0.1", "-o", str(scores)]) == 0
+    levels = ["--alpha", "0.05", "--alpha", "0.1", "--alpha", "0.2"]
+    assert run(["validate", str(scores), *levels, "-o", str(out)]) == 0
+    found = json.loads((out / "validation.json").read_text())
+    for row, theory in zip(found["results"][0]["splits"], [96, 91, 81], strict=True):
+        assert row["expected"] == theory / 101
+        # Half a percent for tied scores: logits are stored in tenths.
+        assert 0 <= row["coverage_mean"] - theory / 101 + 1e-9 < 0.005
+    table = cx.scores.read_table(scores)
+    curves = table.grid_curves()
+    n_true = table.column("n_foreground")[:, None]
+    losses = ((n_true - curves.n_true_positive) / n_true)[:, ::-1]
+    lams = -curves.cuts[::-1].astype(float)
+    rng = np.random.default_rng(0)
+    for alpha, expected in [("0.02", 0.0101), ("0.05", 0.0408), ("0.1", 0.0907)]:
+        means = []
+        for _ in range(40):
+            order = rng.permutation(200)
+            k = cx.calibrate.crc_threshold(losses[order[:100]], lams, alpha).index
+            means.append(losses[order[100:], k].mean())
+        error = 5 * np.std(means, ddof=1) / np.sqrt(40) + 0.002
+        assert abs(np.mean(means) - expected) < error
+        assert np.mean(means) <= float(alpha)

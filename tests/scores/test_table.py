@@ -32,7 +32,7 @@ def test_a_table_comes_back_bit_for_bit(tmp_path):
     for name in written.rows.column_names:
         a, b = written.column(name), back.column(name)
         assert a.dtype == b.dtype
-        assert np.array_equal(np.stack(a), np.stack(b))
+        assert np.array_equal(np.stack(list(a)), np.stack(list(b)))
     assert back.critical_probability(0.1).dtype == np.float32
     assert np.isposinf(back.critical_probability(0.1)[0])
     assert back.definition == written.definition

@@ -1,28 +1,41 @@
 """Conformal Lesion Segmentation: false-negative-rate control of a new case."""
 
 import math
-from typing import Literal
 
 import numpy as np
 
+from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.regions import (
+    Part,
+    PerUnit,
+    Policy,
+    calibrate_parts,
+    scope,
+    whom,
+)
+from coverax.calibrate.regions import unit_digests as unit_digests
+from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
-from coverax.files import digest_ids
+from coverax.calibrate.units import CurveTable, EmptyPolicy, Table
+from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.rational import Level, as_fraction, check_level
 
 
 def calibrate_fnr(
-    table: Table,
+    table: CurveTable,
     alpha: Level,
     *,
     tolerance: Level | None = None,
     delta: Level | None = None,
     empty: EmptyPolicy = "exclude",
     unit_column: str = "unit",
-    per_unit: Literal["one"] | None = None,
+    per_unit: PerUnit | None = None,
     seed: int = 0,
+    group_by: str | None = None,
+    group_floor: int = 0,
+    weights: str | None = None,
+    largest_weight: Level | None = None,
 ) -> Calibration:
     """Threshold that keeps the false-negative rate of a new case below a tolerance.
 
@@ -38,11 +51,18 @@ def calibrate_fnr(
         delta: For the statement with confidence `1 - delta`.
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
-        per_unit: `one` draws one case of each unit.
+        per_unit: `one` draws one case of each unit; `all` keeps them, each unit
+            weighing the same: the promise is then for one case of a new unit.
         seed: Of that draw.
+        group_by: Column of groups, known without the reference: each gets a threshold
+            of its own and the promise holds within it.
+        group_floor: Groups of fewer units are merged into one, `other`.
+        weights: Column of likelihood ratios of the new population over this one.
+        largest_weight: Largest weight of a new unit that is served; by default the
+            largest of the column.
 
     Returns:
-        One threshold a region; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
+        One threshold a region and group; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
         rank lies beyond the last unit: the threshold is then `inf`, the whole volume.
 
     Raises:
@@ -54,44 +74,51 @@ def calibrate_fnr(
     """
     check_level("alpha", alpha)
     chosen = choose_tolerance(table, tolerance)
+    policy = Policy(empty, unit_column, per_unit, seed, group_by, group_floor)
+    check_combination(delta, per_unit, weights)
+    if weights is not None and largest_weight is None:
+        largest_weight = max(check_weights(table.column(weights)))
     scores = 0.0 - table.critical_probability(chosen)
-    thresholds: list[Threshold] = []
-    excluded = {why: set(ids) for why, ids in table.excluded.items()}
     units = table.column(unit_column)
-    used: set[str] = set()
-    for region in _regions(table):
-        kept = keep_rows(
-            table,
-            region,
-            empty=empty,
-            unit_column=unit_column,
-            per_unit=per_unit,
-            seed=seed,
-        )
-        thresholds.append(_threshold(region, chosen, scores[kept.rows], alpha, delta))
-        used |= set(units[kept.rows])
-        for why, ids in kept.excluded.items():
-            excluded.setdefault(why, set()).update(ids)
-    calibration = Calibration(
+
+    def threshold_of(part: Part) -> Threshold:
+        own = scores[part.rows]
+        if weights is not None and largest_weight is not None:
+            w = table.column(weights)[part.rows]
+            value = weighted_threshold(own, w, largest_weight, alpha)
+            return _by_mass(part, chosen, own, value, own.size)
+        if per_unit == "all":
+            mine = units[part.rows]
+            value = hierarchical_threshold(own, mine, alpha)
+            return _by_mass(part, chosen, own, value, len(set(mine)))
+        return _by_rank(part, chosen, own, alpha, delta)
+
+    return calibrate_parts(
+        table,
+        threshold_of,
+        lambda found: _statement(found, alpha, delta, policy, largest_weight),
+        policy,
         method="fnr",
-        alpha=float(as_fraction(alpha)),
-        delta=None if delta is None else float(as_fraction(delta)),
-        n_cases=len(set(table.column("case_id"))),
-        n_units=min(t.n_units for t in thresholds),
-        thresholds=tuple(thresholds),
-        excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
-        options={
-            "empty": empty,
-            "unit_column": unit_column,
-            "per_unit": per_unit,
-            "seed": seed if per_unit else None,
-        },
-        score_definition=table.definition.to_json(),
-        cases_digest=table.cases_digest,
-        unit_digests=unit_digests(used),
-        statement=_statement(thresholds, alpha, delta, empty, per_unit),
+        alpha=alpha,
+        delta=delta,
+        options={}
+        if weights is None or largest_weight is None
+        else {"weights": weights, "largest_weight": float(as_fraction(largest_weight))},
     )
-    return with_digest(calibration)
+
+
+def check_combination(
+    delta: Level | None, per_unit: PerUnit | None, weights: str | None
+) -> None:
+    """Refuse what no theorem covers together.
+
+    Raises:
+        ValueError: Two of confidence, weighted units and weights were asked for.
+    """
+    asked = {"delta": delta, "per_unit='all'": per_unit == "all", "weights": weights}
+    both = [name for name, value in asked.items() if value]
+    if len(both) > 1:
+        raise ValueError(f"{' and '.join(both)} cannot be combined: choose one")
 
 
 def choose_tolerance(table: Table, tolerance: Level | None) -> float:
@@ -115,17 +142,8 @@ def choose_tolerance(table: Table, tolerance: Level | None) -> float:
     )
 
 
-def unit_digests(units: set[str]) -> tuple[str, ...]:
-    """Short hashes of units, sorted: recognisable, but no list of names."""
-    return tuple(sorted(digest_ids([unit])[:12] for unit in units))
-
-
-def _regions(table: Table) -> list[str]:
-    return list(dict.fromkeys(table.column("region")))
-
-
-def _threshold(
-    region: str,
+def _by_rank(
+    part: Part,
     tolerance: float,
     scores: np.ndarray,
     alpha: Level,
@@ -137,12 +155,39 @@ def _threshold(
     if rank > n:
         status = Status.TOO_FEW_CASES if delta is None else Status.INFEASIBLE
     value = rank_threshold(scores, rank)
+    return _threshold(part, tolerance, scores, value, n, rank, status)
+
+
+def _by_mass(
+    part: Part,
+    tolerance: float,
+    scores: np.ndarray,
+    value: float,
+    n_units: int,
+) -> Threshold:
+    """A threshold by mass has no rank.
+
+    A score here is at most 0, so an infinite threshold is the mass at infinity.
+    """
+    status = Status.TOO_FEW_CASES if math.isinf(value) and value > 0 else Status.OK
+    return _threshold(part, tolerance, scores, value, n_units, None, status)
+
+
+def _threshold(
+    part: Part,
+    tolerance: float,
+    scores: np.ndarray,
+    value: float,
+    n_units: int,
+    rank: int | None,
+    status: Status,
+) -> Threshold:
     return Threshold(
-        region=region,
-        group="",
+        region=part.region,
+        group=part.group,
         side="lesion",
         tolerance=tolerance,
-        n_units=n,
+        n_units=n_units,
         rank=rank,
         status=status,
         value=value,
@@ -154,51 +199,56 @@ def _statement(
     thresholds: list[Threshold],
     alpha: Level,
     delta: Level | None,
-    empty: EmptyPolicy,
-    per_unit: Literal["one"] | None,
+    policy: Policy,
+    largest_weight: Level | None,
 ) -> str:
     """The guarantee in words, with its assumptions and what it does not say."""
-    tolerance = thresholds[0].tolerance
-    whom = "a new case"
-    if per_unit:
-        whom = "a case drawn at random from a new unit"
-    if empty == "exclude":
-        whom += " with a non-empty reference"
-    confidence = 1 - as_fraction(alpha)
+    confidence = float(1 - as_fraction(alpha))
     text = (
-        f"With probability at least {float(confidence)}, the mask of {whom} misses at "
-        f"most {tolerance} of its reference voxels. "
+        f"With probability at least {confidence}, the mask of {whom(policy)} misses at "
+        f"most {thresholds[0].tolerance} of its reference voxels. "
     )
-    if delta is None:
-        text += (
-            "The probability is over the calibration units and the new one together "
-            "(marginal), and needs them to be exchangeable. "
-        )
-    else:
+    if delta is not None:
         text += (
             f"This holds for all but a share {float(as_fraction(delta))} of "
             "calibration sets, and needs the units to be independent and identically "
             "distributed. "
         )
+    elif largest_weight is not None:
+        text += (
+            "The probability is over the calibration units and the new one together "
+            "(marginal), and needs independent units and weights that are the true "
+            "likelihood ratios of the new population over the calibration population; "
+            "estimated ones make it approximate. It is for new units of weight at most "
+            f"{float(as_fraction(largest_weight))}: the share of heavier ones comes off "
+            "the probability. "
+        )
+    else:
+        text += (
+            "The probability is over the calibration units and the new one together "
+            "(marginal), and needs them to be exchangeable. "
+        )
     text += (
         "It assumes that the model never saw a calibration or new unit, and that "
         "method, alpha and tolerance were fixed before looking. "
     )
-    if len(thresholds) > 1:
-        text += "It holds for each region on its own, not for all of them jointly. "
+    return (text + scope(thresholds, policy) + _exceptions(thresholds)).strip()
+
+
+def _exceptions(thresholds: list[Threshold]) -> str:
+    """What the masks are where they say nothing."""
+    text = ""
     for t in thresholds:
         if t.status != Status.OK:
             text += (
-                f"Region {t.region}: NO INFORMATIVE GUARANTEE ({t.status.name}): the "
-                "mask is the whole volume. "
+                f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the mask is the "
+                "whole volume. "
             )
         elif t.probability == 0.0:
             text += (
-                f"Region {t.region}: the threshold is probability 0, so the mask is the "
-                "whole volume: too many lesions have voxels the model gives 0. "
+                f"In {t.name}: the threshold is probability 0, so the mask is the whole "
+                "volume: too many lesions have voxels the model gives 0. "
             )
         elif math.isinf(t.value):
-            text += (
-                f"Region {t.region}: the mask is empty (empty references dominate). "
-            )
-    return text.strip()
+            text += f"In {t.name}: the mask is empty (empty references dominate). "
+    return text

@@ -44,9 +44,9 @@ class Threshold:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
         side: `lesion` for false-negative-rate control; `inner` or `outer` for sets.
-        tolerance: Tolerated rate of one case.
+        tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
-        rank: Which order statistic, 1-based.
+        rank: Which order statistic, 1-based; None where it is no plain one.
         status: Whether the promise can be given.
         value: The threshold; a new case is served iff its score is at most this.
         n_tied: Units whose score equals the threshold.
@@ -55,12 +55,34 @@ class Threshold:
     region: str
     group: str
     side: str
-    tolerance: float
+    tolerance: float | None
     n_units: int
-    rank: int
+    rank: int | None
     status: Status
     value: float
     n_tied: int = 0
+
+    @property
+    def name(self) -> str:
+        """Region, and group where there is one, for messages."""
+        return f"region {self.region}" + (f", group {self.group}" if self.group else "")
+
+    @property
+    def order(self) -> int:
+        """The rank, for thresholds that are a plain order statistic.
+
+        Raises:
+            ValueError: This one is not.
+        """
+        if self.rank is None:
+            raise ValueError(f"the threshold of {self.name} has no rank")
+        return self.rank
+
+    @property
+    def place(self) -> str:
+        """Rank among units, for messages."""
+        rank = "" if self.rank is None else f"rank {self.rank} of "
+        return f"{rank}{self.n_units} units"
 
     @property
     def probability(self) -> float:
@@ -114,21 +136,52 @@ class Calibration:
         """
         bad = [t for t in self.thresholds if t.status != Status.OK]
         if bad:
-            which = "; ".join(
-                f"region {t.region}: {t.status.name} (rank {t.rank} of {t.n_units} units)"
-                for t in bad
-            )
+            which = "; ".join(f"{t.name}: {t.status.name} ({t.place})" for t in bad)
+            safe = "the whole volume" if bad[0].value > 0 else "the empty one"
             raise ValueError(
                 f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
-                "`coverax plan` tells how many are needed. The only safe mask is the "
-                "whole volume; allow_vacuous (--allow-vacuous) writes it"
+                "`coverax plan` tells how many are needed. The only safe mask is "
+                f"{safe}; allow_vacuous (--allow-vacuous) writes it"
             )
 
+    @property
+    def is_grouped(self) -> bool:
+        """Whether a case must name its group before it has a threshold."""
+        return "group_by" in self.options
+
     def threshold_of(self, region: str, side: str | None = None) -> Threshold:
-        """The threshold of a region; of one side of it, where there are two."""
+        """The threshold of a region; of one side of it, where there are two.
+
+        Raises:
+            ValueError: Each group has its own: see `of_group`.
+        """
+        if self.is_grouped:
+            raise ValueError(
+                f"the calibration has a threshold for each {self.options['group_by']}: "
+                "name the group of each case"
+            )
         return next(
             t for t in self.thresholds if t.region == region and side in (None, t.side)
         )
+
+    def of_group(self, group: str) -> "Calibration":
+        """What a case of this group is served by; the whole where there are no groups.
+
+        Raises:
+            ValueError: No unit of the group was calibrated.
+        """
+        if not self.is_grouped:
+            return self
+        name = "other" if group in self.options["merged_groups"] else group
+        own = tuple(t for t in self.thresholds if t.group == name)
+        if not own:
+            known = ", ".join(sorted({t.group for t in self.thresholds}))
+            raise ValueError(
+                f"{self.options['group_by']} {group!r} was not calibrated, only {known}: "
+                "no promise can be given"
+            )
+        options = {k: v for k, v in self.options.items() if k != "group_by"}
+        return replace(self, thresholds=own, options=options | {"group": group})
 
     def to_json(self) -> dict[str, Any]:
         """The content of `calibration.json`."""

@@ -44,6 +44,18 @@ def rank_threshold(scores: Num[np.ndarray, " units"], rank: int) -> float:
     Raises:
         ValueError: `scores` is empty, not one axis, or has a NaN.
     """
+    scores = check_scores(scores)
+    if rank > scores.size:
+        return math.inf
+    return float(np.partition(scores, rank - 1)[rank - 1])
+
+
+def check_scores(scores: Num[np.ndarray, " units"]) -> Num[np.ndarray, " units"]:
+    """Scores as one axis, not empty, without NaN; infinite ones are legal.
+
+    Raises:
+        ValueError: They are something else.
+    """
     scores = np.asarray(scores)
     if scores.ndim != 1 or scores.size == 0:
         raise ValueError(f"expected one score a unit, got shape {scores.shape}")
@@ -52,6 +64,4 @@ def rank_threshold(scores: Num[np.ndarray, " units"], rank: int) -> float:
         raise ValueError(
             f"{n_nan} scores are NaN, the first at {np.isnan(scores).argmax()}"
         )
-    if rank > scores.size:
-        return math.inf
-    return float(np.partition(scores, rank - 1)[rank - 1])
+    return scores

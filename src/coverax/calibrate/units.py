@@ -42,6 +42,14 @@ class Table(Protocol):
         ...
 
 
+class CurveTable(Table, Protocol):
+    """A score table with loss curves."""
+
+    def grid_curves(self) -> Any:
+        """Counts at the fixed grid: `cuts`, `n_predicted`, `n_true_positive`."""
+        ...
+
+
 class Kept(NamedTuple):
     """Rows that count, and the cases that do not, by reason."""
 
@@ -55,7 +63,7 @@ def keep_rows(
     *,
     empty: EmptyPolicy = "exclude",
     unit_column: str = "unit",
-    per_unit: Literal["one"] | None = None,
+    per_unit: Literal["one", "all"] | None = None,
     seed: int = 0,
 ) -> Kept:
     """Rows of a region that calibrate: references settled, one case a unit.
@@ -66,7 +74,8 @@ def keep_rows(
         empty: What an empty reference does: `exclude` (the guarantee speaks of cases
             with foreground), `include` (score -inf, always served), `refuse`.
         unit_column: Column that names what is exchangeable.
-        per_unit: `one` draws one case of each unit; None refuses several.
+        per_unit: `one` draws one case of each unit; `all` keeps every case, for methods
+            that weigh units; None refuses several.
         seed: Of the draw. It gives every case id a fixed priority, so the draw depends
             neither on the order of the table nor on the scores.
 
@@ -91,14 +100,30 @@ def keep_rows(
         kept &= ~is_empty
         if is_empty.any():
             excluded["empty_reference"] = tuple(case_ids[is_empty])
-    n_units = len(set(units[kept]))
-    if n_units < kept.sum():
+    n_units = len(set(check_units(units[kept])))
+    if n_units < kept.sum() and per_unit != "all":
         if per_unit is None:
             raise ValueError(_several_cases(region, case_ids[kept], units[kept]))
         drawn = kept & draw_one_per_unit(case_ids, units, kept, seed)
         excluded["not_drawn"] = tuple(case_ids[kept & ~drawn])
         kept = drawn
     return Kept(kept, excluded)
+
+
+def check_units(units: np.ndarray) -> list[object]:
+    """Units as a list.
+
+    Raises:
+        ValueError: A unit is missing (None, NaN or an empty name).
+    """
+    names = list(units)
+    missing = [i for i, u in enumerate(names) if u is None or u == "" or u != u]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} cases have no unit, the first at {missing[0]}; what is "
+            "exchangeable must be known for every case"
+        )
+    return names
 
 
 def draw_one_per_unit(
@@ -128,7 +153,8 @@ def _several_cases(region: str, case_ids: np.ndarray, units: np.ndarray) -> str:
         f"region {region}: {len(names)} units own {len(case_ids)} cases (unit {worst} "
         f"owns {counts.max()}: {_some(case_ids[units == worst])}). Cases of one unit "
         "are not exchangeable with those of another, so counting each as independent "
-        "loses the guarantee; per_unit='one' (--per-unit one) draws one a unit"
+        "loses the guarantee; per_unit='one' (--per-unit one) draws one a unit, 'all' "
+        "weighs each unit the same"
     )
 
 

@@ -13,11 +13,13 @@ from coverax.cli import (
     demo,
     evaluate,
     learn_sets,
+    monitor,
     plan,
     predict,
     reliability,
     score,
     temperature,
+    validate,
 )
 from coverax.cli.common import note
 
@@ -41,6 +43,8 @@ for module in (
     calibrate,
     predict,
     evaluate,
+    validate,
+    monitor,
     reliability,
     plan,
     demo,

@@ -32,6 +32,32 @@ class PerUnit(StrEnum):
     """How a unit with several cases counts."""
 
     ONE = "one"
+    ALL = "all"
+
+
+class Loss(StrEnum):
+    """Which expected loss is controlled."""
+
+    FNR = "fnr"
+    FPR = "fpr"
+    DICE = "dice"
+
+
+class Bound(StrEnum):
+    """Upper bound of a mean loss."""
+
+    HOEFFDING = "hoeffding"
+    HOEFFDING_BENTKUS = "hoeffding_bentkus"
+    EMPIRICAL_BERNSTEIN = "empirical_bernstein"
+    WSR = "wsr"
+
+
+class Correction(StrEnum):
+    """How multiple tests are paid for."""
+
+    BONFERRONI = "bonferroni"
+    HOLM = "holm"
+    FIXED_SEQUENCE = "fixed_sequence"
 
 
 class Joint(StrEnum):
@@ -88,7 +114,8 @@ def command(
     ] = None,
     unit: Annotated[str, typer.Option(help="Column of what is exchangeable.")] = "unit",
     per_unit: Annotated[
-        PerUnit | None, typer.Option(help="Draw one case of each unit.")
+        PerUnit | None,
+        typer.Option(help="Draw one case of each unit, or weigh units alike with all."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 0,
     inner: Annotated[
@@ -116,6 +143,35 @@ def command(
         Regions | None,
         typer.Option(help="sets: regions each on its own, or jointly. [default: each]"),
     ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="Column of groups, each with its own threshold.")
+    ] = None,
+    group_floor: Annotated[
+        int | None, typer.Option(min=1, help="Merge groups of fewer units into one.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="fnr: column of likelihood ratios under shift.")
+    ] = None,
+    largest_weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W", help="fnr: largest new weight. [default: of the column]"
+        ),
+    ] = None,
+    loss: Annotated[
+        Loss | None,
+        typer.Option(help="crc, rcps, ltt: the expected loss. [default: fnr]"),
+    ] = None,
+    bound: Annotated[
+        Bound | None, typer.Option(help="rcps: of the mean loss. [default: wsr]")
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LOSS=LEVEL", help="ltt: a further loss; repeat."),
+    ] = None,
+    correction: Annotated[
+        Correction | None, typer.Option(help="ltt: of multiple tests.")
+    ] = None,
     allow_vacuous: AllowVacuous = False,
     as_json: AsJson = False,
 ) -> None:
@@ -137,6 +193,14 @@ def command(
         alpha_inner=alpha_inner,
         transforms=transforms,
         regions=regions.value if regions else None,
+        group_by=group_by,
+        group_floor=group_floor,
+        weights=weights,
+        largest_weight=largest_weight,
+        loss=loss.value if loss else None,
+        bound=bound.value if bound else None,
+        also=also or None,
+        correction=correction.value if correction else None,
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)
@@ -147,14 +211,9 @@ def command(
         print_json(calibration.to_json())
         return
     for t in calibration.thresholds:
-        note(
-            f"region {t.region}: {METHODS[method].describe(t)} "
-            f"(rank {t.rank} of {t.n_units} units, {t.status.name})"
-        )
+        note(f"{t.name}: {METHODS[method].describe(t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1:
-            note(
-                f"region {t.region}: {t.n_tied} units tie at the threshold: over-covers"
-            )
+            note(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
     for why, ids in calibration.excluded.items():
         note(f"left out ({why}): {len(ids)} cases")
     note(calibration.statement)

@@ -42,14 +42,15 @@ def command(
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
     from coverax.calibrate import read_calibration
-    from coverax.evaluate import evaluate_cohort, write_evaluation
+    from coverax.evaluate import evaluate_cohort, evaluate_groups, write_evaluation
     from coverax.files import check_output_folder
 
     check_output_folder(output)
     loaded = read_calibration(calibration)
     cases = load_cohort(probs, labels, cohort, allow_missing)
     with show_progress("Evaluating", len(cases.cases)) as on_case:
-        evaluation = evaluate_cohort(
+        evaluate = evaluate_groups if loaded.is_grouped else evaluate_cohort
+        evaluation = evaluate(
             loaded,
             cases,
             engine=engine.value,

@@ -1,11 +1,12 @@
 """`coverax learn-sets`: which transforms, and how to split alpha."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coverax.cli.calibrate import Empty, PerUnit
+from coverax.cli.calibrate import Empty
 from coverax.cli.common import (
     AsJson,
     check_not_input,
@@ -16,6 +17,12 @@ from coverax.cli.common import (
 )
 
 NAME = "learn-sets"
+
+
+class PerUnit(StrEnum):
+    """How a unit with several cases counts."""
+
+    ONE = "one"
 
 
 def command(

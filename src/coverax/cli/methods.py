@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from coverax.cli.common import parse_alpha
+
 if TYPE_CHECKING:
-    from coverax.calibrate import Calibration, Threshold
+    from coverax.calibrate import Calibration, Policy, Threshold
 
 
 class Method(StrEnum):
     """Which guarantee."""
 
     FNR = "fnr"
+    CRC = "crc"
+    RCPS = "rcps"
+    LTT = "ltt"
     SETS = "sets"
 
 
@@ -36,6 +41,14 @@ class Request:
     alpha_inner: str | None
     transforms: Path | None
     regions: Any
+    group_by: str | None
+    group_floor: int | None
+    weights: str | None
+    largest_weight: str | None
+    loss: Any
+    bound: Any
+    also: list[str] | None
+    correction: Any
 
 
 class _Calibrator(NamedTuple):
@@ -66,12 +79,86 @@ def _calibrate_fnr(table: Any, request: Request) -> "Calibration":
         unit_column=request.unit,
         per_unit=request.per_unit,
         seed=request.seed,
+        group_by=request.group_by,
+        group_floor=request.group_floor or 0,
+        weights=request.weights,
+        largest_weight=request.largest_weight,
     )
+
+
+def _policy(request: Request) -> "Policy":
+    from coverax.calibrate import Policy
+
+    return Policy(
+        empty=request.empty or "exclude",
+        unit_column=request.unit,
+        per_unit=request.per_unit,
+        seed=request.seed,
+        group_by=request.group_by,
+        group_floor=request.group_floor or 0,
+    )
+
+
+def _delta(request: Request) -> str:
+    if request.delta is None:
+        raise typer.BadParameter("this method needs --delta")
+    return request.delta
+
+
+def _calibrate_crc(table: Any, request: Request) -> "Calibration":
+    from coverax.calibrate import calibrate_crc
+
+    policy = _policy(request)
+    return calibrate_crc(table, request.alpha, policy, loss=request.loss or "fnr")
+
+
+def _calibrate_rcps(table: Any, request: Request) -> "Calibration":
+    from coverax.calibrate import calibrate_rcps
+
+    return calibrate_rcps(
+        table,
+        request.alpha,
+        _delta(request),
+        _policy(request),
+        loss=request.loss or "fnr",
+        bound=request.bound or "wsr",
+    )
+
+
+def _calibrate_ltt(table: Any, request: Request) -> "Calibration":
+    from coverax.calibrate import calibrate_ltt
+
+    return calibrate_ltt(
+        table,
+        request.alpha,
+        _delta(request),
+        _policy(request),
+        loss=request.loss or "fnr",
+        also=_levels(request.also or []),
+        correction=request.correction,
+    )
+
+
+def _levels(pairs: list[str]) -> dict[Any, str]:
+    """Parse `LOSS=LEVEL` pairs."""
+    from coverax.calibrate import LOSSES
+
+    levels: dict[Any, str] = {}
+    for pair in pairs:
+        loss, _, level = pair.partition("=")
+        if loss not in LOSSES or not level:
+            raise typer.BadParameter(
+                f"--also takes LOSS=LEVEL with LOSS of {', '.join(LOSSES)}, got {pair!r}"
+            )
+        levels[loss] = parse_alpha(level)
+    return levels
 
 
 def _calibrate_sets(table: Any, request: Request) -> "Calibration":
     from coverax.calibrate import calibrate_sets, read_learned
 
+    if request.per_unit == "all":
+        raise typer.BadParameter("--per-unit all does not go with --method sets")
     learned = None if request.transforms is None else read_learned(request.transforms)
     return calibrate_sets(
         table,
@@ -90,8 +177,9 @@ def _calibrate_sets(table: Any, request: Request) -> "Calibration":
 
 
 def _lesion(threshold: "Threshold") -> str:
-    good = threshold.status.name == "OK"
-    return f"probability >= {threshold.probability:.6g}" if good else "everything"
+    if threshold.status.name != "OK":
+        return "everything" if threshold.value > 0 else "nothing"
+    return f"probability >= {threshold.probability:.6g}"
 
 
 def _side(threshold: "Threshold") -> str:
@@ -103,8 +191,20 @@ def _side(threshold: "Threshold") -> str:
     return f"{threshold.side} set {{score map {sign} {value:.6g}}}"
 
 
+_GROUPS = ("group_by", "group_floor")
 METHODS = {
-    Method.FNR: _Calibrator(_calibrate_fnr, _lesion, ("tolerance", "delta")),
+    Method.FNR: _Calibrator(
+        _calibrate_fnr,
+        _lesion,
+        ("tolerance", "delta", "weights", "largest_weight", *_GROUPS),
+    ),
+    Method.CRC: _Calibrator(_calibrate_crc, _lesion, ("loss", *_GROUPS)),
+    Method.RCPS: _Calibrator(
+        _calibrate_rcps, _lesion, ("loss", "delta", "bound", *_GROUPS)
+    ),
+    Method.LTT: _Calibrator(
+        _calibrate_ltt, _lesion, ("loss", "delta", "also", "correction", *_GROUPS)
+    ),
     Method.SETS: _Calibrator(
         _calibrate_sets,
         _side,

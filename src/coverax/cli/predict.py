@@ -42,13 +42,17 @@ def command(
         Path | None,
         typer.Option(help="Folder of scans to draw on; the maps by default."),
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV of case_id,group for a calibration by groups."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
     from coverax.files import check_output_folder
     from coverax.predict import count_finished, predict_folder
-    from coverax.volumes import nifti_files
+    from coverax.volumes import nifti_files, read_groups
 
     loaded = read_calibration(calibration)
     if overlay is not None:
@@ -67,6 +71,7 @@ def command(
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
                 sides=sides,
+                groups=None if groups is None else read_groups(groups),
                 on_case=on_case,
             )
     finally:

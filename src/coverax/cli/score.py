@@ -82,6 +82,13 @@ def command(
             help="A softmax: background in channel 0, the regions all others.",
         ),
     ] = False,
+    curves: Annotated[
+        bool,
+        typer.Option(
+            "--curves",
+            help="Read all cases again: counts at the cohort's own thresholds.",
+        ),
+    ] = False,
     engine: EngineChoice = EngineOption.AUTO,
     threads: Threads = None,
     resume: Resume = False,
@@ -92,6 +99,7 @@ def command(
     from coverax.files import check_output_file
     from coverax.scores import (
         ScoreDefinition,
+        add_critical_curves,
         parse_transforms,
         score_cohort,
         sorted_tolerances,
@@ -129,6 +137,11 @@ def command(
                 on_case=on_case,
                 on_failure=note,
             )
+        if curves:
+            with show_progress("Loss curves", len(cases.cases)) as on_case:
+                table = add_critical_curves(
+                    table, cases, engine=engine.value, threads=threads, on_case=on_case
+                )
         table.write(output)
         published = True
     finally:

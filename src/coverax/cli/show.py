@@ -33,11 +33,24 @@ def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
     )
     if not held_out:
         return f"{text}."
+    if not result["ecr_band"]:
+        return f"{text}; with weights no exact law applies."
     band = result["ecr_band"][0]
     return (
         f"{text}; the exact law expects {result['expected_ecr']:.1%}, "
         f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
     )
+
+
+def _risks(result: dict[str, Any], *, held_out: bool) -> str:
+    """Mean losses beside their levels."""
+    risks = [
+        f"mean {risk['loss']} loss {risk['mean']:.4g}, level {risk['level']}"
+        for risk in result["risks"]
+        if risk["mean"] is not None
+    ]
+    text = f"{'; '.join(risks)}."
+    return text if held_out else f"{text} The level is not for cases already seen."
 
 
 def _left_to_see(result: dict[str, Any], *, held_out: bool) -> str:
@@ -76,9 +89,8 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
     from rich.table import Table
 
     tolerance = result["tolerance"]
-    table = Table(
-        title=f"{result['region']}, alpha {summary['alpha']}", title_justify="left"
-    )
+    where = " ".join(filter(None, [result["region"], result.get("group")]))
+    table = Table(title=f"{where}, alpha {summary['alpha']}", title_justify="left")
     table.add_column("")
     for name in ("calibrated", "fixed"):
         cut = result[name]["probability_threshold"]
@@ -111,4 +123,10 @@ def _bars(counts: list[int]) -> str:
 
 
 # Method of a calibration -> its table, and the sentence below it.
-_SHOW = {"fnr": (_table, _compliance), "sets": (_sets_table, _left_to_see)}
+_SHOW = {
+    "fnr": (_table, _compliance),
+    "crc": (_table, _risks),
+    "rcps": (_table, _risks),
+    "ltt": (_table, _risks),
+    "sets": (_sets_table, _left_to_see),
+}

@@ -190,6 +190,8 @@ def _columns(
         calibration.threshold_of(view.region.name).probability for view in views
     ]
     tolerance = calibration.thresholds[0].tolerance
+    if tolerance is None:  # a mean is controlled: critical probabilities are for show
+        tolerance = calibration.score_definition["tolerances"][0]
     critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
     sizes = engine.ops.sizes(labels, valid=valid)
     overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
@@ -216,7 +218,10 @@ def _evaluate_region(
     counted &= draw_one_per_unit(column["case_id"], column["unit"], counted, seed)
     if not counted.any():
         raise ValueError(f"region {threshold.region}: all references are empty")
-    allowed = allowed_misses(n_foreground, *tolerance_terms([threshold.tolerance]))
+    allowed = None
+    if threshold.tolerance is not None:
+        terms = tolerance_terms([threshold.tolerance])
+        allowed = allowed_misses(n_foreground, *terms)
     result = {
         "region": threshold.region,
         "tolerance": threshold.tolerance,
@@ -224,10 +229,7 @@ def _evaluate_region(
         "n_empty_reference": n_empty,
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
-        "expected_ecr": min(1.0, threshold.rank / (threshold.n_units + 1)),
-        "ecr_band": [
-            _band(threshold, int(counted.sum()), level) for level in BAND_LEVELS
-        ],
+        **_law(threshold, int(counted.sum())),
     }
     table = [
         {
@@ -254,13 +256,14 @@ def _evaluate_region(
             hits,
             column["voxel_volume_ml"].astype(float),
         )
-        if name == "calibrated":
-            complies = scores <= threshold.value
-        else:
-            complies = n_foreground - hits <= allowed
-        result[name] = _summary_at(cut, complies[counted], metrics, counted)
+        complies = None
+        if allowed is not None:
+            by_score = name == "calibrated"
+            missed = n_foreground - hits
+            complies = scores <= threshold.value if by_score else missed <= allowed
+        result[name] = _summary_at(cut, complies, metrics, counted)
         for i, row in enumerate(table):
-            row[f"{name}_complies"] = bool(complies[i])
+            row[f"{name}_complies"] = None if complies is None else bool(complies[i])
             row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
     return result, table
 
@@ -273,8 +276,8 @@ def _summary_at(cut, complies, metrics, counted) -> dict[str, Any]:
     }
     return {
         "probability_threshold": float(cut) if np.isfinite(cut) else None,
-        "ecr": float(complies.mean()),
-        "n_compliant": int(complies.sum()),
+        "ecr": None if complies is None else float(complies[counted].mean()),
+        "n_compliant": None if complies is None else int(complies[counted].sum()),
         "fnr_mean": float(fnr.mean()),
         "fnr_sd": float(fnr.std(ddof=1)) if fnr.size > 1 else None,
         "p_fnr": float((fnr == 1).mean()),
@@ -292,9 +295,38 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _band(threshold: Threshold, n_new: int, level: float) -> dict[str, float]:
-    low, high = compliance_band(threshold.n_units, threshold.rank, n_new, level)
-    return {"level": level, "low": low, "high": high}
+def _law(threshold: Threshold, n_new: int) -> dict[str, Any]:
+    """What compliance should be, where the threshold is a plain order statistic."""
+    n, rank = threshold.n_units, threshold.rank
+    if rank is None:
+        return {"expected_ecr": None, "ecr_band": []}
+    bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
+    return {
+        "expected_ecr": min(1.0, rank / (n + 1)),
+        "ecr_band": [
+            {"level": level, "low": low, "high": high} for level, (low, high) in bands
+        ],
+    }
+
+
+def _evaluate_risk(
+    calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same metrics, and the mean losses beside their levels."""
+    result, table = _evaluate_region(calibration, region, rows, seed)
+    options = calibration.options
+    levels = {options["loss"]: calibration.alpha, **options.get("also", {})}
+    counted = [row for row in table if row["counted"]]
+    result["risks"] = [
+        {"loss": loss, "level": level, "mean": _mean_loss(loss, counted)}
+        for loss, level in levels.items()
+    ]
+    return result, table
+
+
+def _mean_loss(loss: str, rows: list[dict[str, Any]]) -> float | None:
+    values = np.array([row[f"calibrated_{loss}"] for row in rows], float)
+    return _mean(1 - values if loss == "dice" else values)
 
 
 class Method(NamedTuple):
@@ -311,7 +343,11 @@ class Method(NamedTuple):
     overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
 
 
+_RISK = Method(_columns, _evaluate_risk, lambda _calibration, _cases: {})
 METHODS = {
+    "crc": _RISK,
+    "rcps": _RISK,
+    "ltt": _RISK,
     "fnr": Method(_columns, _evaluate_region, lambda _calibration, _cases: {}),
     "sets": Method(set_columns, evaluate_sets, joint_over_regions),
 }

@@ -150,9 +150,9 @@ def _coverage(hits: np.ndarray, law: Threshold | None) -> dict[str, Any]:
         "band": None,
     }
     if law is not None:
-        found["expected"] = min(1.0, law.rank / (law.n_units + 1))
+        found["expected"] = min(1.0, law.order / (law.n_units + 1))
         found["band"] = [
-            _band(law.n_units, law.rank, hits.size, b) for b in BAND_LEVELS
+            _band(law.n_units, law.order, hits.size, b) for b in BAND_LEVELS
         ]
     return found
 
@@ -221,7 +221,7 @@ def _curve(
         for name, law in _laws(calibration, at).items():
             row[name] = float(failed[name].mean())
             if law is not None:
-                low, high = compliance_band(n, law.rank, int(counted.sum()))
+                low, high = compliance_band(n, law.order, int(counted.sum()))
                 row[f"{name}_band"] = [1 - high, 1 - low]
         rows.append(row)
     return rows

@@ -34,6 +34,7 @@ def predict_folder(
     allow_missing: bool = False,
     allow_vacuous: bool = False,
     sides: bool = False,
+    groups: Mapping[str, str] | None = None,
     on_case: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Write the mask of every map, and a JSON sidecar that carries the guarantee.
@@ -50,6 +51,7 @@ def predict_folder(
         allow_missing: Publish without the maps that failed.
         allow_vacuous: Write whole volumes where no guarantee can be given.
         sides: For confidence sets, write the inner and the outer mask too.
+        groups: Group of each case, for a calibration by groups.
         on_case: Called once a case, for progress.
 
     Returns:
@@ -65,6 +67,11 @@ def predict_folder(
         raise ValueError(
             f"inner and outer masks belong to method sets, not {calibration.method}"
         )
+    if calibration.is_grouped and groups is None:
+        raise ValueError(
+            f"the calibration has a threshold for each {calibration.options['group_by']}: "
+            "name the group of each case (--groups)"
+        )
     if not allow_vacuous:
         calibration.raise_if_bad()
     check_output_folder(output)
@@ -76,7 +83,8 @@ def predict_folder(
 
     def write_one(job: _Job) -> None:
         if not _is_finished(partial / f"{job.case_id}.json", job.path):
-            _write_case(calibration, definition, job, partial, sides)
+            own = calibration.of_group((groups or {}).get(job.case_id, ""))
+            _write_case(own, definition, job, partial, sides)
 
     failures: dict[str, str] = {}
     jobs = [_Job(case_id, path) for case_id, path in sorted(maps.items())]
@@ -231,6 +239,7 @@ def _write_case(
         "alpha": calibration.alpha,
         "delta": calibration.delta,
         "guarantee": calibration.status == Status.OK,
+        "group": calibration.options.get("group"),
         "statement": calibration.statement,
         "masks": entries,
     }
@@ -242,5 +251,8 @@ def _write_case(
 # Method of a calibration -> what it writes for one region of one case.
 REGION_MASKS: dict[str, Callable[[Calibration, ScoreDefinition, View], RegionMasks]] = {
     "fnr": lesion_mask,
+    "crc": lesion_mask,
+    "rcps": lesion_mask,
+    "ltt": lesion_mask,
     "sets": set_masks,
 }

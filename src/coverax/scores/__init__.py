@@ -8,6 +8,8 @@ from coverax.scores.bins import read_bins as read_bins
 from coverax.scores.bins import read_proper_scores as read_proper_scores
 from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
+from coverax.scores.curves import N_CUTS as N_CUTS
+from coverax.scores.curves import Curves as Curves
 from coverax.scores.definition import MapKind as MapKind
 from coverax.scores.definition import ScoreDefinition as ScoreDefinition
 from coverax.scores.definition import sorted_tolerances as sorted_tolerances
@@ -17,6 +19,7 @@ from coverax.scores.engine import resolve_engine as resolve_engine
 from coverax.scores.extremes import set_cut as set_cut
 from coverax.scores.extremes import set_scores as set_scores
 from coverax.scores.maps import score_maps as score_maps
+from coverax.scores.second_pass import add_critical_curves as add_critical_curves
 from coverax.scores.stream import engine_of as engine_of
 from coverax.scores.stream import load_case as load_case
 from coverax.scores.stream import stream_rows as stream_rows

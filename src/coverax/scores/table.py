@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from coverax import __version__
 from coverax.files import digest_ids, publishing
-from coverax.scores import extremes, fnr
+from coverax.scores import curves, extremes, fnr
+from coverax.scores.curves import Curves
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.families import all_fields
 from coverax.scores.transforms import Side, Transform, parse_transform
@@ -96,6 +97,50 @@ class ScoreTable:
     def critical_probability(self, tolerance: float) -> np.ndarray:
         """Critical probabilities at a tolerance, float32, one per row."""
         return self.column(fnr.column_name(tolerance))
+
+    def counts(self, name: str) -> np.ndarray:
+        """A column of equally long lists, `[rows, entries]`."""
+        lists = self.rows.column(name).combine_chunks()
+        return lists.flatten().to_numpy().reshape(len(lists), -1)
+
+    def grid_curves(self) -> Curves:
+        """Voxel counts of every row at the fixed grid of cuts.
+
+        Raises:
+            ValueError: The table was written without them.
+        """
+        if curves.GRID_PREDICTED not in self.rows.column_names:
+            raise ValueError("the table has no loss curves; score again")
+        return Curves(
+            curves.GRID_CUTS,
+            self.counts(curves.GRID_PREDICTED),
+            self.counts(curves.GRID_TRUE_POSITIVE),
+        )
+
+    def critical_curves(self, region: str) -> Curves | None:
+        """Voxel counts of a region's rows at its own critical probabilities.
+
+        None where the table was scored without the second pass (`--curves`).
+        """
+        if curves.CRITICAL_PREDICTED not in self.rows.column_names:
+            return None
+        mine = ScoreTable(
+            self.rows.filter(pa.array(self.column("region") == region)),
+            self.definition,
+            self.excluded,
+        )
+        return Curves(
+            self.critical_cuts(region),
+            mine.counts(curves.CRITICAL_PREDICTED),
+            mine.counts(curves.CRITICAL_TRUE_POSITIVE),
+        )
+
+    def critical_cuts(self, region: str) -> np.ndarray:
+        """Finite critical probabilities of a region at every tolerance, ascending."""
+        mine = self.column("region") == region
+        each = [self.critical_probability(t)[mine] for t in self.tolerances]
+        cuts = np.unique(np.concatenate(each))
+        return cuts[np.isfinite(cuts)]
 
     def set_transform(self, side: Side, spec: str | None = None) -> Transform:
         """The transform of one side that was asked for, or the only one.

@@ -6,6 +6,7 @@ from coverax.volumes.case import cohort_regions as cohort_regions
 from coverax.volumes.case import match_folders as match_folders
 from coverax.volumes.case import nifti_files as nifti_files
 from coverax.volumes.case import read_cohort as read_cohort
+from coverax.volumes.case import read_groups as read_groups
 from coverax.volumes.grid import Grid as Grid
 from coverax.volumes.grid import GridMismatchError as GridMismatchError
 from coverax.volumes.grid import check_same_grid as check_same_grid

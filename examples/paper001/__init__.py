@@ -1,0 +1,1 @@
+"""Tables and figures of paper 001 on simulated maps."""

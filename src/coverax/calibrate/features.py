@@ -1,0 +1,35 @@
+"""What a map looks like without its reference, in three numbers.
+
+They travel with a calibration, sorted and without names, so that new scans can be
+compared with the cohort that calibrated.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+# Places kept; the same for both sides of a comparison.
+_DIGITS = 9
+
+
+def map_features(
+    n_voxels: Int[np.ndarray, " rows"], n_predicted: Int[np.ndarray, "rows cuts"]
+) -> dict[str, Float[np.ndarray, " rows"]]:
+    """Label-free features from counts at a grid of evenly spaced cuts, ascending from 0.
+
+    Args:
+        n_voxels: Voxels that count.
+        n_predicted: Voxels at or above each cut.
+
+    Returns:
+        `predicted_share` at the middle of the grid, `uncertain_share` between a
+        sixteenth from either end, and `mean_probability` to the resolution of the grid.
+    """
+    n_cuts = n_predicted.shape[1]
+    middle, edge = n_cuts // 2, n_cuts // 16
+    shares = n_predicted / n_voxels[:, None]
+    features = {
+        "predicted_share": shares[:, middle],
+        "uncertain_share": shares[:, edge] - shares[:, n_cuts - edge],
+        "mean_probability": shares[:, 1:].sum(1) / n_cuts,
+    }
+    return {name: np.round(values, _DIGITS) for name, values in features.items()}

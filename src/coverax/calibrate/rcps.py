@@ -1,0 +1,65 @@
+"""Risk-controlling prediction sets: a bound of the risk at every lam."""
+
+from typing import Literal
+
+import numpy as np
+
+from coverax.calibrate.bounds import BOUNDS, is_at_most
+from coverax.calibrate.risk import (
+    Lams,
+    LossTable,
+    RiskThreshold,
+    check_monotone,
+    first_passing,
+)
+from coverax.rational import Level, check_level
+
+BoundName = Literal[
+    "hoeffding", "hoeffding_bentkus", "empirical_bernstein", "wsr", "clopper_pearson"
+]
+
+
+def rcps_threshold(
+    loss_table: LossTable,
+    lams: Lams,
+    alpha: Level,
+    delta: Level,
+    *,
+    method: BoundName = "wsr",
+    seed: int = 0,
+) -> RiskThreshold:
+    """Smallest lam whose upper bound of the risk, and that of all safer lams, is alpha.
+
+    With i.i.d. units and losses in [0, 1] that do not increase with lam, on lams fixed
+    beforehand, the risk (expected loss of a new unit) at this lam is at most `alpha` for
+    all but a share `delta` of calibration sets.
+
+    Args:
+        loss_table: Losses of the calibration units at each lam.
+        lams: Ascending, fixed without the data; larger is safer.
+        alpha: Tolerated risk, in (0, 1).
+        delta: Tolerated share of calibration sets with a larger risk, in (0, 1).
+        method: Bound of the mean loss, see `coverax.calibrate.bounds`.
+        seed: Of the order of rows, which `wsr` depends on: rows that came sorted by
+            score would break it, so they are permuted, the same for every lam.
+
+    Returns:
+        One of `lams`; the last one with status INFEASIBLE where none passes.
+
+    Raises:
+        ValueError: A level or loss is out of range, a loss increases with lam, or there
+            is no such method.
+
+    References:
+        Bates, Angelopoulos, Lei, Malik and Jordan (2021), Distribution-Free,
+        Risk-Controlling Prediction Sets.
+    """
+    if method not in BOUNDS:
+        raise ValueError(f"method must be one of {', '.join(BOUNDS)}, got {method!r}")
+    level = float(check_level("alpha", alpha))
+    losses, lams = check_monotone(loss_table, lams)
+    losses = losses[np.random.default_rng(seed).permutation(len(losses))]
+    passes = is_at_most(method, losses, level, delta)
+    # From the safe end on, up to the first lam that does not pass.
+    n_safe = lams.size if passes.all() else int(np.argmin(passes[::-1]))
+    return first_passing(lams, lams.size - n_safe)

@@ -1,0 +1,178 @@
+"""From a score table to a calibration: what every method does with rows.
+
+A method is a function from the kept rows of one region and group to a threshold. Which
+rows count, what became of the others and what the file says of them is the same for
+all methods, and stands here once.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from coverax.calibrate.features import map_features
+from coverax.calibrate.groups import merge_small_groups
+from coverax.calibrate.result import Calibration, Threshold, with_digest
+from coverax.calibrate.units import CurveTable, EmptyPolicy, Table, keep_rows
+from coverax.files import digest_ids
+from coverax.rational import Level, as_fraction
+
+PerUnit = Literal["one", "all"]
+MERGED = "other"
+
+
+class Policy(NamedTuple):
+    """Which rows count, and what is calibrated on its own.
+
+    Attributes:
+        empty: Policy for empty references.
+        unit_column: Column that names what is exchangeable.
+        per_unit: `one` draws one case of each unit; `all` keeps all of them, each unit
+            weighing the same; None refuses units with several cases.
+        seed: Of that draw.
+        group_by: Column of groups, each with a threshold of its own.
+        group_floor: Groups of fewer units are merged into one.
+    """
+
+    empty: EmptyPolicy = "exclude"
+    unit_column: str = "unit"
+    per_unit: PerUnit | None = None
+    seed: int = 0
+    group_by: str | None = None
+    group_floor: int = 0
+
+
+class Part(NamedTuple):
+    """Rows that get one threshold together."""
+
+    region: str
+    group: str
+    rows: np.ndarray
+
+
+def calibrate_parts(
+    table: CurveTable,
+    threshold_fn: Callable[[Part], Threshold],
+    statement_fn: Callable[[list[Threshold]], str],
+    policy: Policy,
+    *,
+    method: str,
+    alpha: Level,
+    delta: Level | None,
+    options: dict[str, Any],
+) -> Calibration:
+    """Apply a method to every region and group of a table.
+
+    Raises:
+        ValueError: Cases cannot calibrate (see `keep_rows`), or have no group.
+    """
+    thresholds: list[Threshold] = []
+    excluded = {why: set(ids) for why, ids in table.excluded.items()}
+    units = table.column(policy.unit_column)
+    used: set[str] = set()
+    reference: dict[str, dict[str, list[float]]] = {}
+    merged: set[str] = set()
+    for region in list(dict.fromkeys(table.column("region"))):
+        kept = keep_rows(
+            table,
+            region,
+            empty=policy.empty,
+            unit_column=policy.unit_column,
+            per_unit=policy.per_unit,
+            seed=policy.seed,
+        )
+        groups = _groups(table, kept.rows, policy)
+        for group in sorted(set(groups[kept.rows])):
+            rows = np.flatnonzero(kept.rows & (groups == group))
+            thresholds.append(threshold_fn(Part(region, group, rows)))
+        if policy.group_by:
+            own = table.column(policy.group_by)[kept.rows]
+            merged |= set(own[groups[kept.rows] != own])
+        used |= set(units[kept.rows])
+        reference[region] = _reference(table, kept.rows)
+        for why, ids in kept.excluded.items():
+            excluded.setdefault(why, set()).update(ids)
+    calibration = Calibration(
+        method=method,
+        alpha=float(as_fraction(alpha)),
+        delta=None if delta is None else float(as_fraction(delta)),
+        n_cases=len(set(table.column("case_id"))),
+        n_units=min(t.n_units for t in thresholds),
+        thresholds=tuple(thresholds),
+        excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
+        options={
+            "empty": policy.empty,
+            "unit_column": policy.unit_column,
+            "per_unit": policy.per_unit,
+            "seed": policy.seed if policy.per_unit == "one" else None,
+        }
+        | _group_options(policy, merged)
+        | options
+        | {"reference": reference},
+        score_definition=table.definition.to_json(),
+        cases_digest=table.cases_digest,
+        unit_digests=unit_digests(used),
+        statement=statement_fn(thresholds),
+    )
+    return with_digest(calibration)
+
+
+def unit_digests(units: set[str]) -> tuple[str, ...]:
+    """Short hashes of units, sorted: recognisable, but no list of names."""
+    return tuple(sorted(digest_ids([unit])[:12] for unit in units))
+
+
+def whom(policy: Policy) -> str:
+    """Whom a statement speaks of."""
+    text = "a case drawn at random from a new unit" if policy.per_unit else "a new case"
+    if policy.empty == "exclude":
+        text += " with a non-empty reference"
+    if policy.group_by:
+        text += f" of a calibrated {policy.group_by}"
+    return text
+
+
+def scope(thresholds: list[Threshold], policy: Policy) -> str:
+    """What a statement holds for on its own, in words."""
+    text = ""
+    if len({t.region for t in thresholds}) > 1:
+        text += "It holds for each region on its own, not for all of them jointly. "
+    if policy.group_by:
+        text += (
+            f"It holds within each {policy.group_by}, which must be known without the "
+            "reference. "
+        )
+    return text
+
+
+def _groups(table: Table, kept: np.ndarray, policy: Policy) -> np.ndarray:
+    """Group of every row; empty where there is one for all."""
+    if policy.group_by is None:
+        return np.full(kept.size, "", object)
+    groups = table.column(policy.group_by).astype(object)
+    missing = kept & np.array([g is None or g == "" or g != g for g in groups])
+    if missing.any():
+        first = table.column("case_id")[missing][0]
+        raise ValueError(
+            f"{missing.sum()} cases have no {policy.group_by}, the first is case {first}"
+        )
+    out = np.array([str(group) for group in groups], object)
+    out[kept] = merge_small_groups(out[kept], policy.group_floor, merged=MERGED)
+    return out
+
+
+def _reference(table: CurveTable, rows: np.ndarray) -> dict[str, list[float]]:
+    """Label-free features of the rows that calibrated, sorted: no case to be found."""
+    n_predicted = table.grid_curves().n_predicted[rows]
+    features = map_features(table.column("n_voxels")[rows], n_predicted)
+    return {name: sorted(values.tolist()) for name, values in features.items()}
+
+
+def _group_options(policy: Policy, merged: set[str]) -> dict[str, Any]:
+    if policy.group_by is None:
+        return {}
+    return {
+        "group_by": policy.group_by,
+        "group_floor": policy.group_floor,
+        "merged_groups": sorted(map(str, merged)),
+    }

@@ -1,0 +1,167 @@
+"""Conformal risk control, and the losses it is used on.
+
+A loss table has one row a unit and one column a lam, lams ascending towards the safe
+end. Losses come from voxel counts at cuts of the map; a larger cut takes fewer voxels,
+so the safe end is the small cut for missed foreground and the large one for false
+alarms.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Num, Shaped
+
+from coverax.calibrate.result import Status
+from coverax.rational import Level, as_fraction, exact_sum
+
+LossTable = Shaped[np.ndarray, "cases lams"]
+Lams = Num[np.ndarray, " lams"]
+
+
+@dataclass(frozen=True, slots=True)
+class RiskThreshold:
+    """A lam and whether it carries its promise.
+
+    Attributes:
+        lam: Element of the lams given; the safest one where nothing passes.
+        status: OK, or INFEASIBLE.
+        index: Place of `lam` among the lams.
+    """
+
+    lam: float
+    status: Status
+    index: int
+
+
+def crc_threshold(
+    loss_table: LossTable, lams: Lams, alpha: Level, *, bound: Level = 1.0
+) -> RiskThreshold:
+    """Smallest lam whose corrected mean loss stays within alpha.
+
+    With exchangeable units, losses that do not increase with lam, are at most `bound`
+    and at most `alpha` at the safest lam, the expected loss of a new unit at this lam is
+    at most `alpha`, marginally over calibration sets: the smallest lam with
+    `(sum of losses + bound) / (n + 1) <= alpha`. The sum is exact over losses read as
+    the decimals they print.
+
+    Args:
+        loss_table: Losses of the calibration units at each lam.
+        lams: Ascending; larger is safer.
+        alpha: Tolerated expected loss, in (0, bound).
+        bound: Largest loss a unit can have.
+
+    Returns:
+        One of `lams`; the last one with status INFEASIBLE where none passes, as always
+        when `alpha < bound / (n + 1)`.
+
+    Raises:
+        ValueError: A loss is NaN, above `bound` or increases with lam, or lams do not
+            ascend.
+
+    References:
+        Angelopoulos, Bates, Fisch, Lei and Schuster (2022), Conformal Risk Control.
+    """
+    top = as_fraction(bound)
+    if not 0 < as_fraction(alpha) < top:
+        raise ValueError(f"alpha must lie in (0, {bound}), got {alpha}")
+    losses, lams = check_monotone(loss_table, lams, bound=float(top))
+    room = as_fraction(alpha) * (len(losses) + 1) - top
+    low, high = 0, lams.size
+    while low < high:
+        middle = (low + high) // 2
+        if _exact_sum(losses[:, middle]) <= room:
+            high = middle
+        else:
+            low = middle + 1
+    return first_passing(lams, low)
+
+
+def first_passing(lams: Lams, index: int) -> RiskThreshold:
+    """The lam at an index; beyond the last one nothing passed: the safest, INFEASIBLE."""
+    if index < lams.size:
+        return RiskThreshold(float(lams[index]), Status.OK, index)
+    return RiskThreshold(float(lams[-1]), Status.INFEASIBLE, lams.size - 1)
+
+
+def check_monotone(
+    loss_table: LossTable, lams: Lams, *, bound: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A loss table that conformal risk control and RCPS can use.
+
+    Raises:
+        ValueError: A loss increases with lam (LTT takes such losses), or the table is
+            refused by `check_table`.
+    """
+    losses, lams = check_table(loss_table, lams, bound=bound)
+    rises = np.diff(losses, axis=1) > 0
+    if rises.any():
+        row, column = np.argwhere(rises)[0]
+        raise ValueError(
+            f"the loss of row {row} increases from lam {lams[column]} to "
+            f"{lams[column + 1]}; CRC and RCPS need losses that do not increase with "
+            "lam, LTT takes others"
+        )
+    return losses, lams
+
+
+def check_table(
+    loss_table: LossTable, lams: Lams, *, bound: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A loss table with its lams.
+
+    Raises:
+        ValueError: Shapes do not match, the table is empty, lams do not ascend, or a
+            loss is NaN, negative or above `bound`.
+    """
+    losses, lams = np.asarray(loss_table), np.asarray(lams)
+    if losses.dtype == bool:
+        losses = losses.astype(np.float64)
+    if losses.ndim != 2 or losses.shape[1] != lams.size or losses.size == 0:
+        raise ValueError(
+            f"expected losses [cases, lams], got shape {losses.shape} for {lams.size} lams"
+        )
+    if not (np.diff(lams) > 0).all():
+        raise ValueError("lams must ascend: larger is safer")
+    if not (losses.min() >= 0 and losses.max() <= bound):
+        raise ValueError(f"losses must lie in [0, {bound}] and not be NaN")
+    return losses, lams
+
+
+class Counts(NamedTuple):
+    """Voxel counts of cases at cuts, ascending."""
+
+    cuts: Float[np.ndarray, " cuts"]
+    n_voxels: Int[np.ndarray, "cases 1"]
+    n_foreground: Int[np.ndarray, "cases 1"]
+    n_predicted: Int[np.ndarray, "cases cuts"]
+    n_true_positive: Int[np.ndarray, "cases cuts"]
+
+
+def fnr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Missed share of the reference; 0 for an empty reference."""
+    return _share(counts.n_foreground - counts.n_true_positive, counts.n_foreground)
+
+
+def fpr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Marked share of the background; 0 without background."""
+    n_false = counts.n_predicted - counts.n_true_positive
+    return _share(n_false, counts.n_voxels - counts.n_foreground)
+
+
+def dice_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """1 - Dice; 0 where reference and mask are both empty. Not monotone: for LTT."""
+    n_both = counts.n_foreground + counts.n_predicted
+    return _share(n_both - 2 * counts.n_true_positive, n_both)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+
+
+def _exact_sum(losses: np.ndarray) -> Fraction:
+    values, counts = np.unique(losses, return_counts=True)
+    pairs = zip(values, counts.tolist(), strict=True)
+    return exact_sum(as_fraction(value) * n for value, n in pairs)

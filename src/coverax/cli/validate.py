@@ -1,0 +1,121 @@
+"""`coverax validate`: does the guarantee hold on this table, over every split."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coverax.cli.common import AsJson, note, parse_alpha, print_json
+
+NAME = "validate"
+
+
+class Empty(StrEnum):
+    """Whether empty references count."""
+
+    EXCLUDE = "exclude"
+    INCLUDE = "include"
+
+
+def parse_splits(value: str) -> str:
+    """`exact`, or a number of random splits beside the exact answer."""
+    if value != "exact" and not (value.isdecimal() and int(value) > 0):
+        raise typer.BadParameter(f"exact or a number of splits, got {value!r}")
+    return value
+
+
+def command(
+    scores: Annotated[Path, typer.Argument(help="scores.parquet.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="New folder for results.")
+    ],
+    alpha: Annotated[
+        list[str],
+        typer.Option(parser=parse_alpha, metavar="LEVEL", help="Levels; repeat."),
+    ],
+    fraction: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=parse_alpha,
+            metavar="SHARE",
+            help="Share of units that calibrate; repeat. [default: 0.5]",
+        ),
+    ] = None,
+    splits: Annotated[
+        str,
+        typer.Option(
+            parser=parse_splits,
+            metavar="exact|N",
+            help="All splits, exactly; a number adds that many random ones.",
+        ),
+    ] = "exact",
+    empty: Annotated[Empty, typer.Option(help="Empty references.")] = Empty.EXCLUDE,
+    hold_out_by: Annotated[
+        str | None, typer.Option(help="Column of groups to hold out, each in turn.")
+    ] = None,
+    order_by: Annotated[
+        str | None, typer.Option(help="Column of the order of acquisition.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of splits and draws.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Coverage and metrics over all splits, against the exact law."""
+    from coverax.files import check_output_folder, publish_json
+    from coverax.scores import read_table
+    from coverax.validate import Plan, validate_table
+
+    check_output_folder(output)
+    plan = Plan(
+        alphas=tuple(alpha),
+        fractions=tuple(fraction or ["0.5"]),
+        n_splits=0 if splits == "exact" else int(splits),
+        seed=seed,
+        empty=empty.value,
+        hold_out_by=hold_out_by,
+        order_by=order_by,
+    )
+    result = validate_table(read_table(scores), plan)
+    publish_json(output / "validation.json", result)
+    if as_json:
+        print_json(result)
+        return
+    for entry in result["results"]:
+        _show(entry)
+    for text in result["evidence"].values():
+        note(text)
+    note(f"metrics: {result['metrics']}")
+
+
+def _show(entry: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{entry['region']}, tolerance {entry['tolerance']}, "
+        f"{entry['n_units']} units, all splits",
+        title_justify="left",
+    )
+    names = list(entry["splits"][0]["metrics"])
+    for name in ("alpha", "calibrate / test", "r/(n+1)", "coverage", "sd", *names):
+        table.add_column(name, justify="right")
+    for row in entry["splits"]:
+        means = [row["metrics"][name]["mean"] for name in names]
+        table.add_row(
+            f"{row['alpha']:g}",
+            f"{row['n_calibration']} / {row['n_test']}",
+            f"{row['expected']:.4f}",
+            f"{row['coverage_mean']:.4f}",
+            f"{row['coverage_sd']:.4f}",
+            *["-" if mean is None else f"{mean:.4g}" for mean in means],
+        )
+    Console().print(table)
+    for row in entry.get("hold_out", []):
+        band = row["band"]
+        verdict = "inside" if row["in_band"] else "OUTSIDE"
+        note(
+            f"held out {row['group']}, alpha {row['alpha']:g}: coverage "
+            f"{row['coverage']:.3f}, {verdict} {band['low']:.3f} to {band['high']:.3f}"
+        )
+    if "order" in entry:
+        note(f"order: p-value {entry['order']['p_value_capital']:.3g}")

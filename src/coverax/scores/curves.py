@@ -1,0 +1,53 @@
+"""The loss-curve family: voxel counts at a fixed grid of cuts.
+
+The counts of a case at a cut give its false-negative rate, false-positive rate, Dice
+and volume there. The grid is fixed before any data are seen, so every risk method may
+use it; the safest cut, 0, takes the whole volume.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from coverax.scores.batch import ViewBatch
+from coverax.scores.definition import ScoreDefinition
+from coverax.scores.engine import Engine
+
+# A power of two: k / N_CUTS is exact in float32, and so is every comparison with it.
+N_CUTS = 1024
+GRID_CUTS = np.arange(N_CUTS, dtype=np.float32) / N_CUTS
+GRID_PREDICTED = "grid_predicted"
+GRID_TRUE_POSITIVE = "grid_true_positive"
+CRITICAL_PREDICTED = "critical_predicted"
+CRITICAL_TRUE_POSITIVE = "critical_true_positive"
+
+
+class Curves(NamedTuple):
+    """Voxels in `{probs >= cut}`, and foreground among them, of each row and cut."""
+
+    cuts: Float[np.ndarray, " cuts"]
+    n_predicted: Int[np.ndarray, "rows cuts"]
+    n_true_positive: Int[np.ndarray, "rows cuts"]
+
+
+def fields(definition: ScoreDefinition) -> list[pa.Field]:
+    """Columns this family adds to the score table."""
+    del definition  # the grid is the same for all
+    names = (GRID_PREDICTED, GRID_TRUE_POSITIVE)
+    return [pa.field(name, pa.list_(pa.field("element", pa.int64()))) for name in names]
+
+
+def columns(
+    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+) -> dict[str, np.ndarray]:
+    """Compute the columns of a batch of flat cases."""
+    del definition
+    counts = engine.ops.grid_counts(
+        batch.probs, batch.labels, N_CUTS, valid=batch.valid
+    )
+    return {
+        GRID_PREDICTED: np.asarray(counts.n_predicted),
+        GRID_TRUE_POSITIVE: np.asarray(counts.n_true_positive),
+    }

@@ -1,0 +1,85 @@
+"""The second pass: counts at the cohort's own critical probabilities.
+
+The fixed grid cannot say what a case's metrics are at exactly the threshold another
+case would set. Those thresholds are known after the first pass, so a second reading
+counts at all of them: every metric of every case at every possible threshold is exact.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from coverax.scores.batch import ViewBatch
+from coverax.scores.curves import CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE
+from coverax.scores.engine import Engine, EngineName, resolve_engine
+from coverax.scores.stream import load_case, stream_rows
+from coverax.scores.table import ScoreTable
+from coverax.volumes import Cohort
+
+
+def add_critical_curves(
+    table: ScoreTable,
+    cohort: Cohort,
+    *,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    on_case: Callable[[], None] = lambda: None,
+) -> ScoreTable:
+    """Read the cases of a table again and add their counts at its critical cuts.
+
+    Args:
+        table: What the first pass wrote.
+        cohort: The same files.
+        engine: `host` and `device` give the same counts.
+        threads: Reader threads.
+        on_case: Called once a case, for progress.
+
+    Raises:
+        ExceptionGroup: Cases failed; one exception each, naming case and file.
+    """
+    wanted = set(table.column("case_id"))
+    cases = [case for case in cohort.cases if case.case_id in wanted]
+    cuts = {r.name: table.critical_cuts(r.name) for r in table.definition.regions}
+    every = np.unique(np.concatenate(list(cuts.values())))
+    place = {name: np.searchsorted(every, own) for name, own in cuts.items()}
+
+    def batch_fn(engine: Engine, batch: ViewBatch) -> dict[str, np.ndarray]:
+        counts = engine.ops.cut_counts(
+            batch.probs, batch.labels, every, valid=batch.valid
+        )
+        return {
+            CRITICAL_PREDICTED: np.asarray(counts.n_predicted),
+            CRITICAL_TRUE_POSITIVE: np.asarray(counts.n_true_positive),
+        }
+
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    failures: list[Exception] = []
+    for case, result, error in stream_rows(
+        cases,
+        lambda case, buffers: load_case(case, table.definition, buffers),
+        batch_fn,
+        resolve_engine(engine),
+        threads=threads,
+    ):
+        on_case()
+        if error is not None or result is None:
+            failures.append(ValueError(f"case {case.case_id}: {error}"))
+            continue
+        for region, row in result.rows:
+            found[case.case_id, region.name] = {
+                name: np.asarray(counts)[place[region.name]]
+                for name, counts in row.items()
+            }
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(cases)} cases failed", failures)
+    keys = zip(table.column("case_id"), table.column("region"), strict=True)
+    ordered = [found[key] for key in keys]
+    rows = table.rows
+    for name in (CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE):
+        values = pa.array(
+            [row[name] for row in ordered], pa.list_(pa.field("element", pa.int64()))
+        )
+        rows = rows.append_column(pa.field(name, values.type), values)
+    return ScoreTable(rows, table.definition, table.excluded)

@@ -1,0 +1,13 @@
+"""Checks of a guarantee on one's own data: all splits, random splits, order."""
+
+from coverax.validate.exact import AllSplits as AllSplits
+from coverax.validate.exact import all_splits as all_splits
+from coverax.validate.exact import make_pool as make_pool
+from coverax.validate.exact import splits_of as splits_of
+from coverax.validate.exact import threshold_law as threshold_law
+from coverax.validate.exchangeability import conformal_p_value as conformal_p_value
+from coverax.validate.exchangeability import order_test as order_test
+from coverax.validate.monitor import monitor_folder as monitor_folder
+from coverax.validate.report import Plan as Plan
+from coverax.validate.report import validate_table as validate_table
+from coverax.validate.splits import random_splits as random_splits

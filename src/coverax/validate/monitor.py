@@ -1,0 +1,111 @@
+"""New scans against the calibration cohort, without references."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coverax.calibrate import Calibration, map_features
+from coverax.predict import check_map_kind
+from coverax.rational import Level
+from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
+from coverax.stream import map_cases
+from coverax.validate.exchangeability import drift_p_values, is_drift
+from coverax.volumes import read_header, read_probs
+
+_MEANING = (
+    "A small p-value says that these maps differ from those that calibrated, so that the "
+    "guarantee may not hold for them. A large one is no proof that it does: references "
+    "were not looked at."
+)
+
+
+def monitor_folder(
+    calibration: Calibration,
+    maps: Mapping[str, Path],
+    *,
+    level: Level = "0.01",
+    threads: int | None = None,
+    on_case: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Compare label-free features of new maps with the calibration cohort's.
+
+    With exchangeable scans drift is reported with probability at most `level`:
+    two-sample Kolmogorov-Smirnov tests, Bonferroni over regions and features.
+
+    Args:
+        calibration: Carries the features of the maps that calibrated.
+        maps: Case id to map; one a unit.
+        level: Tolerated probability of a false alarm.
+        threads: Reader threads.
+        on_case: Called once a case, for progress.
+
+    Returns:
+        P-values by region and feature, and whether any is an alarm.
+
+    Raises:
+        ValueError: The calibration carries no features (method `sets`), or left out
+            voxels by their reference.
+        ExceptionGroup: Maps failed; one exception each.
+    """
+    reference = calibration.options.get("reference")
+    if reference is None:
+        raise ValueError(
+            f"a calibration of method {calibration.method} carries nothing to compare with"
+        )
+    definition = ScoreDefinition.from_json(calibration.score_definition)
+    if definition.ignore_label is not None:
+        raise ValueError(
+            "voxels were left out by their reference label in calibration: maps without "
+            "references cannot be compared with that"
+        )
+
+    def counts_of(item: tuple[str, Path]) -> np.ndarray:
+        return _grid_counts(item[1], definition)
+
+    rows: list[np.ndarray] = []
+    failures: list[Exception] = []
+    for item, found, error in map_cases(
+        counts_of, sorted(maps.items()), threads=threads
+    ):
+        on_case()
+        if error is not None:
+            failures.append(ValueError(f"case {item[0]}: {error}"))
+        else:
+            rows.append(found)
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(maps)} cases failed", failures)
+    counts = np.stack(rows)
+    p_values: dict[str, float] = {}
+    for k, region in enumerate(definition.regions):
+        features = map_features(counts[:, k, 0], counts[:, k, 1:])
+        known = {name: np.array(v) for name, v in reference[region.name].items()}
+        for name, p in drift_p_values(known, features).items():
+            p_values[f"{region.name}.{name}"] = p
+    return {
+        "schema": 1,
+        "calibration_digest": calibration.digest,
+        "n_new": len(rows),
+        "level": float(level),
+        "p_values": p_values,
+        "drift": is_drift(p_values, level),
+        "meaning": _MEANING,
+    }
+
+
+def _grid_counts(path: Path, definition: ScoreDefinition) -> np.ndarray:
+    """Voxels of a map, and those at or above each cut, one row a region."""
+    check_map_kind(read_header(path), definition)
+    channels = definition.channels
+    probs = read_probs(
+        path,
+        channels=channels,
+        logits=definition.logits,
+        allow_overshoot=definition.allow_overshoot,
+    ).probs
+    mine = probs[[channels.index(region.channel) for region in definition.regions]]
+    nothing = np.zeros(mine.shape, bool)
+    ops = resolve_engine("host").ops
+    counts = ops.grid_counts(mine, nothing, N_CUTS).n_predicted
+    return np.hstack([np.full((len(mine), 1), mine.shape[1]), counts])

@@ -1,0 +1,229 @@
+"""A score table against its own guarantee: what `coverax validate` writes."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from coverax.calibrate import (
+    compliance_band,
+    conformal_rank,
+    draw_one_per_unit,
+    split_threshold,
+)
+from coverax.rational import Level, as_fraction, check_level
+from coverax.scores import ScoreTable
+from coverax.validate.exact import AllSplits, make_pool, splits_of
+from coverax.validate.exchangeability import conformal_p_value, order_test
+from coverax.validate.metrics import critical_metrics
+from coverax.validate.splits import random_splits
+
+BAND = 0.95
+_PERMUTATIONS = (
+    "Splits of one pool are exchangeable by construction: these numbers check the "
+    "method and show its spread, and say nothing about new cases from elsewhere."
+)
+_HELD_OUT = (
+    "Groups held out in turn are evidence about exchangeability between groups: coverage "
+    "outside the band means that one group's cases do not stand for another's."
+)
+_ORDER = (
+    "Order of acquisition is evidence about drift: a small p-value means that later "
+    "cases differ from earlier ones."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to validate.
+
+    Attributes:
+        alphas: Tolerated miscoverages.
+        fractions: Shares of units that calibrate.
+        n_splits: Random splits beside all splits; 0 for none.
+        seed: Of the splits, and of the draw of one case a unit.
+        empty: Whether empty references count.
+        hold_out_by: Column of groups that are held out in turn.
+        order_by: Column of the order of acquisition.
+    """
+
+    alphas: tuple[Level, ...]
+    fractions: tuple[Level, ...] = ("0.5",)
+    n_splits: int = 0
+    seed: int = 0
+    empty: Literal["exclude", "include"] = "exclude"
+    hold_out_by: str | None = None
+    order_by: str | None = None
+
+
+def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
+    """Validate the false-negative-rate method on every region and tolerance.
+
+    Where units own several cases one of each is drawn, by the plan's seed, so that all
+    splits are exact; random splits take all cases, unit by unit.
+
+    Returns:
+        The content of `validation.json`.
+
+    Raises:
+        ValueError: A level is out of range, or a region has fewer than two units.
+    """
+    regions = list(dict.fromkeys(table.column("region")))
+    results = [
+        _validate_scores(table, plan, region, tolerance)
+        for region in regions
+        for tolerance in table.tolerances
+    ]
+    evidence = {"splits": _PERMUTATIONS}
+    if plan.hold_out_by:
+        evidence["hold_out"] = _HELD_OUT
+    if plan.order_by:
+        evidence["order"] = _ORDER
+    has_curves = table.critical_curves(regions[0]) is not None
+    return {
+        "schema": 1,
+        "method": "fnr",
+        "cases_digest": table.cases_digest,
+        "score_definition": table.definition.to_json(),
+        "seed": plan.seed,
+        "metrics": "at every threshold, exactly"
+        if has_curves
+        else "coverage alone: the table was scored without --curves",
+        "evidence": evidence,
+        "results": results,
+    }
+
+
+def _validate_scores(
+    table: ScoreTable, plan: Plan, region: str, tolerance: float
+) -> dict[str, Any]:
+    units, ids = table.column("unit"), table.column("case_id")
+    counted = table.column("region") == region
+    if plan.empty == "exclude":
+        counted = counted & (table.column("n_foreground") > 0)
+    drawn = counted & draw_one_per_unit(ids, units, counted, plan.seed)
+    if drawn.sum() < 2:
+        raise ValueError(f"region {region}: {drawn.sum()} units, two are needed")
+    all_scores = 0.0 - table.critical_probability(tolerance)
+    rows = np.flatnonzero(drawn)
+    metrics = critical_metrics(table, region, tolerance, rows)
+    pool = make_pool(all_scores[rows], metrics)
+    splits: list[dict[str, Any]] = []
+    for fraction in plan.fractions:
+        n = _n_calibration(fraction, rows.size)
+        drawn_splits = None
+        if plan.n_splits:
+            drawn_splits = random_splits(
+                all_scores[counted],
+                n,
+                list(plan.alphas),
+                n_splits=plan.n_splits,
+                seed=plan.seed,
+                units=units[counted],
+            )
+        for k, alpha in enumerate(plan.alphas):
+            exact = splits_of(pool, n, alpha)
+            entry = _entry(exact, alpha, fraction)
+            if drawn_splits is not None:
+                entry["random"] = _random(drawn_splits[:, k], plan)
+            splits.append(entry)
+    out: dict[str, Any] = {
+        "region": region,
+        "tolerance": tolerance,
+        "n_units": int(rows.size),
+        "n_cases": int(counted.sum()),
+        "splits": splits,
+    }
+    if plan.hold_out_by:
+        groups = table.column(plan.hold_out_by)[rows].astype(str)
+        out["hold_out"] = _hold_out(all_scores[rows], groups, plan)
+    if plan.order_by:
+        order = np.argsort(table.column(plan.order_by)[rows], kind="stable")
+        found = order_test(all_scores[rows][order], seed=plan.seed)
+        out["order"] = {
+            "by": plan.order_by,
+            "n": found.n,
+            "max_capital": found.max_capital,
+            "p_value_capital": found.p_value_capital,
+            "p_value_uniform": found.p_value_uniform,
+        }
+    return out
+
+
+def _n_calibration(fraction: Level, n_units: int) -> int:
+    """The nearest whole number of units, one at least on either side."""
+    exact = check_level("fraction", fraction) * n_units
+    return min(max(int(exact + as_fraction("0.5")), 1), n_units - 1)
+
+
+def _entry(exact: AllSplits, alpha: Level, fraction: Level) -> dict[str, Any]:
+    n, rank = exact.n_calibration, exact.rank
+    n_test = exact.n_cases - n
+    low, high = compliance_band(n, rank, n_test, BAND)
+    return {
+        "alpha": float(as_fraction(alpha)),
+        "fraction": float(as_fraction(fraction)),
+        "n_calibration": n,
+        "n_test": n_test,
+        "rank": rank,
+        "status": "OK" if rank <= n else "TOO_FEW_CASES",
+        "expected": min(1.0, rank / (n + 1)),
+        "coverage_mean": exact.coverage_mean,
+        "coverage_sd": float(np.sqrt(exact.coverage_variance)),
+        "band": {"level": BAND, "low": low, "high": high},
+        "metrics": {
+            name: {
+                "mean": _finite(mean),
+                "sd": _finite(np.sqrt(exact.metric_variances[name])),
+            }
+            for name, mean in exact.metric_means.items()
+        },
+    }
+
+
+def _random(coverage: np.ndarray, plan: Plan) -> dict[str, Any]:
+    counts, edges = np.histogram(coverage, np.arange(51) / 50)
+    return {
+        "n_splits": plan.n_splits,
+        "coverage_mean": float(coverage.mean()),
+        "coverage_sd": float(coverage.std(ddof=1)) if coverage.size > 1 else None,
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def _hold_out(
+    scores: np.ndarray, groups: np.ndarray, plan: Plan
+) -> list[dict[str, Any]]:
+    """Each group tested with a threshold from all the others."""
+    out: list[dict[str, Any]] = []
+    for group in sorted(set(groups)):
+        mine = groups == group
+        if mine.all():
+            raise ValueError(
+                f"all units are of group {group}: none is left to hold out"
+            )
+        rest = scores[~mine]
+        p_values = conformal_p_value(rest, scores[mine])
+        for alpha in plan.alphas:
+            threshold = split_threshold(rest, alpha)
+            rank = conformal_rank(rest.size, alpha)
+            low, high = compliance_band(rest.size, rank, int(mine.sum()), BAND)
+            coverage = float((scores[mine] <= threshold).mean())
+            out.append(
+                {
+                    "group": str(group),
+                    "alpha": float(as_fraction(alpha)),
+                    "n_calibration": int(rest.size),
+                    "n_test": int(mine.sum()),
+                    "rank": rank,
+                    "coverage": coverage,
+                    "band": {"level": BAND, "low": low, "high": high},
+                    "in_band": low <= coverage <= high,
+                    "median_p_value": float(np.median(p_values)),
+                }
+            )
+    return out
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,88 @@
+"""P-values and capitals: exact by permutation where finite, with power and controls."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
+from tests.conftest import FALSE_FAIL_RATE
+
+from coverax.validate import conformal_p_value, order_test
+from coverax.validate.exchangeability import (
+    betting_capital,
+    drift_p_values,
+    is_drift,
+    sequential_p_values,
+)
+
+
+@given(seed=st.integers(0, 2**32 - 1), tied=st.booleans())
+def test_left_out_p_values_are_super_uniform(seed, tied):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 4, 15) / 4 if tied else rng.standard_normal(15)
+    p = np.array(
+        [
+            conformal_p_value(np.delete(scores, i), scores[i : i + 1])[0]
+            for i in range(15)
+        ]
+    )
+    for k in range(16):
+        # t = k / 15 in integers: number with 15 p <= k.
+        assert np.count_nonzero(np.rint(15 * p) <= k) <= k
+
+
+def test_a_bet_is_fair():
+    """One uniform p-value multiplies the capital by 1 in the mean."""
+    fair, error = integrate.quad(
+        lambda p: betting_capital(np.array([p]))[0], 0, 1, limit=200
+    )
+    assert abs(fair - 1) <= max(10 * error, 1e-6)
+
+
+def test_sequential_p_values_are_uniform_over_all_orders():
+    """Without ties, over all orders of 5 scores, floor(t * p_t) takes each place alike."""
+    counts = np.zeros((5, 5))
+    for order in itertools.permutations([0.1, 0.7, 0.3, 0.9, 0.5]):
+        p = sequential_p_values(np.array(order), seed=0)
+        for t in range(5):
+            counts[t, int(p[t] * (t + 1))] += 1
+    for t in range(5):
+        assert (counts[t, : t + 1] == 120 / (t + 1)).all()
+
+
+def test_exchangeable_scores_reach_a_capital_as_rarely_as_promised():
+    rng = np.random.default_rng(0)
+    n_runs, level = 400, 10.0
+    reached = sum(
+        order_test(rng.standard_normal(60), seed=i).max_capital >= level
+        for i in range(n_runs)
+    )
+    assert reached <= stats.binom.isf(FALSE_FAIL_RATE, n_runs, 1 / level)
+
+
+def test_drifting_scores_are_noticed():
+    """Power, and the negative control of the tests above."""
+    rng = np.random.default_rng(1)
+    worse = np.concatenate([rng.standard_normal(200), rng.standard_normal(200) + 2])
+    for scores in (worse, -worse):
+        found = order_test(scores, seed=0)
+        assert found.p_value_capital < 0.01
+        assert found.p_value_uniform < 1e-3
+
+
+def test_tied_scores_in_any_order_are_no_evidence():
+    found = order_test(np.zeros(200), seed=3)
+    assert found.max_capital < 10
+    assert found.p_value_uniform > 1e-4
+
+
+def test_drift_of_features():
+    rng = np.random.default_rng(2)
+    reference = {"a": rng.random(200), "b": rng.random(200)}
+    same = {"a": rng.random(50), "b": rng.random(50)}
+    moved = {"a": rng.random(50), "b": rng.random(50) + 0.5}
+    assert not is_drift(drift_p_values(reference, same), 0.001)
+    found = drift_p_values(reference, moved)
+    assert is_drift(found, 0.001)
+    assert found["b"] < 1e-6 < found["a"]
