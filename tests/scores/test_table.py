@@ -5,15 +5,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from coverax.calibrate import calibrate_crc
 from coverax.scores import (
     MapKind,
     ScoreDefinition,
     ScoreTable,
     read_table,
     score_arrays,
+    score_cohort,
     sorted_tolerances,
 )
-from coverax.volumes import Region
+from coverax.volumes import Region, match_folders
+from tests import synthetic
 
 
 def table(n=20, seed=0, **options):
@@ -121,3 +124,19 @@ def test_an_ignored_label_of_a_region_is_refused():
     definition = ScoreDefinition(regions=(Region("a", 0, (1, 3)),), ignore_label=3)
     with pytest.raises(ValueError, match="label 3 is to be ignored"):
         definition.check()
+
+
+def test_a_lean_table_holds_no_bins_and_no_curves(tmp_path):
+    """What is not kept costs nothing and is missed by name, not by accident."""
+    cohort = match_folders(*synthetic.write_cohort(tmp_path, 12, (8, 9, 7), 40))
+    lean = score_cohort(cohort, ScoreDefinition(n_bins=0, grid=False), engine="host")
+    full = score_cohort(cohort, ScoreDefinition(), engine="host")
+    assert len(lean.rows.column_names) < len(full.rows.column_names)
+    for name in lean.rows.column_names:
+        assert lean.rows.column(name).equals(full.rows.column(name))
+    with pytest.raises(
+        ValueError, match="no loss curves; score again without --no-grid"
+    ):
+        calibrate_crc(lean, 0.3)
+    lean.write(tmp_path / "lean.parquet")
+    assert read_table(tmp_path / "lean.parquet").definition == lean.definition

@@ -75,6 +75,12 @@ def command(
     bins: Annotated[
         int, typer.Option(min=0, max=4096, help="Calibration bins; 0 for none.")
     ] = 20,
+    grid: Annotated[
+        bool,
+        typer.Option(
+            "--grid/--no-grid", help="Keep voxel counts at 1,024 cuts, for loss curves."
+        ),
+    ] = True,
     softmax: Annotated[
         bool,
         typer.Option(
@@ -118,6 +124,7 @@ def command(
             ignore_label=ignore_label,
             allow_overshoot=allow_overshoot,
             n_bins=bins,
+            grid=grid,
             softmax=softmax,
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,

@@ -34,8 +34,7 @@ class Curves(NamedTuple):
 
 def fields(definition: ScoreDefinition) -> list[pa.Field]:
     """Columns this family adds to the score table."""
-    del definition  # the grid is the same for all
-    names = (GRID_PREDICTED, GRID_TRUE_POSITIVE)
+    names = (GRID_PREDICTED, GRID_TRUE_POSITIVE) if definition.grid else ()
     return [pa.field(name, pa.list_(pa.field("element", pa.int64()))) for name in names]
 
 
@@ -43,7 +42,8 @@ def columns(
     engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
     """Compute the columns of a batch of flat cases."""
-    del definition
+    if not definition.grid:
+        return {}
     counts = engine.ops.grid_counts(
         batch.probs, batch.labels, N_CUTS, valid=batch.valid
     )

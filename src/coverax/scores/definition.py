@@ -36,6 +36,7 @@ class ScoreDefinition:
         allow_overshoot: Values up to 1e-3 outside [0, 1] were accepted.
         map_kind: What the maps looked like; None before they were read.
         n_bins: Bins of the calibration statistics; 0 for none.
+        grid: Whether voxel counts at the fixed grid of cuts are kept, for loss curves.
         softmax: The maps are a softmax: channel 0 is the background and the regions are
             the other channels, in order.
         transforms: Transforms whose inner or outer scores are kept.
@@ -51,6 +52,7 @@ class ScoreDefinition:
     allow_overshoot: bool = False
     map_kind: MapKind | None = None
     n_bins: int = DEFAULT_BINS
+    grid: bool = True
     softmax: bool = False
     transforms: tuple[Transform, ...] = ()
     set_sizes: bool = False
@@ -105,8 +107,9 @@ class ScoreDefinition:
             logits=content["logits"],
             ignore_label=content["ignore_label"],
             allow_overshoot=content["allow_overshoot"],
-            n_bins=content.get("n_bins", 0),
-            softmax=content.get("softmax", False),
+            n_bins=content["n_bins"],
+            grid=content["grid"],
+            softmax=content["softmax"],
             map_kind=kind and MapKind(kind["n_channels"], tuple(kind["storages"])),
             transforms=parse_transforms(content["transforms"]),
             set_sizes=content["set_sizes"],

@@ -88,7 +88,10 @@ def load_case(
             "classes, the background included"
         )
     ignore = definition.ignore_label
-    expected = (1,) if definition.regions == (FOREGROUND,) else None
+    # Where nobody declared labels a reference is a mask: another label is an accident.
+    own = [r for r in definition.regions if case.region in (None, r.name)]
+    alone = definition.regions == (FOREGROUND,) or case.region is not None
+    expected = (1,) if alone and all(r.labels == (1,) for r in own) else None
     check_labels(labels, case.labels, expected, ignore)
     valid = None if ignore is None else labels != ignore
     if case.valid is not None:
@@ -103,8 +106,7 @@ def load_case(
             valid,
             file.grid,
         )
-        for r in definition.regions
-        if case.region in (None, r.name)
+        for r in own
     ]
     facts = {
         "voxel_volume_ml": file.grid.voxel_volume_ml,

@@ -110,7 +110,9 @@ class ScoreTable:
             ValueError: The table was written without them.
         """
         if curves.GRID_PREDICTED not in self.rows.column_names:
-            raise ValueError("the table has no loss curves; score again")
+            raise ValueError(
+                "the table has no loss curves; score again without --no-grid"
+            )
         return Curves(
             curves.GRID_CUTS,
             self.counts(curves.GRID_PREDICTED),
