@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests import synthetic
 
 from coverax.calibrate import calibrate_crc
 from coverax.scores import (
@@ -16,7 +17,6 @@ from coverax.scores import (
     sorted_tolerances,
 )
 from coverax.volumes import Region, match_folders
-from tests import synthetic
 
 
 def table(n=20, seed=0, **options):

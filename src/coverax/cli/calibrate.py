@@ -8,7 +8,10 @@ import typer
 
 from coverax.cli.common import (
     AllowVacuous,
+    Alpha,
     AsJson,
+    Delta,
+    UnitColumn,
     check_not_input,
     note,
     parse_alpha,
@@ -83,14 +86,7 @@ def command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="calibration.json to write.")
     ],
-    alpha: Annotated[
-        str,
-        typer.Option(
-            parser=parse_alpha,
-            metavar="LEVEL",
-            help="Tolerated miscoverage, in (0, 1).",
-        ),
-    ],
+    alpha: Alpha,
     method: Annotated[Method, typer.Option(help="Which guarantee.")] = Method.FNR,
     tolerance: Annotated[
         str | None,
@@ -100,19 +96,12 @@ def command(
             help="Tolerated false-negative rate; needed where the table has several.",
         ),
     ] = None,
-    delta: Annotated[
-        str | None,
-        typer.Option(
-            parser=parse_alpha,
-            metavar="LEVEL",
-            help="Hold for all but this share of calibration sets (PAC).",
-        ),
-    ] = None,
+    delta: Delta = None,
     empty: Annotated[
         Empty | None,
         typer.Option(help="Empty references. [default: exclude; include for sets]"),
     ] = None,
-    unit: Annotated[str, typer.Option(help="Column of what is exchangeable.")] = "unit",
+    unit: UnitColumn = "unit",
     per_unit: Annotated[
         PerUnit | None,
         typer.Option(help="Draw one case of each unit, or weigh units alike with all."),

@@ -88,6 +88,44 @@ def usage_errors() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
+Alpha = Annotated[
+    str,
+    typer.Option(
+        "--alpha",
+        parser=parse_alpha,
+        metavar="LEVEL",
+        help="Tolerated miscoverage, in (0, 1).",
+    ),
+]
+Delta = Annotated[
+    str | None,
+    typer.Option(
+        "--delta",
+        parser=parse_alpha,
+        metavar="LEVEL",
+        help="Hold for all but this share of calibration sets (PAC).",
+    ),
+]
+RegionSpecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        metavar="NAME=CHANNEL:LABEL[,LABEL]",
+        help="A structure: channel of the map and its reference labels; repeat.",
+    ),
+]
+Softmax = Annotated[
+    bool,
+    typer.Option(
+        "--softmax",
+        help="A softmax: background in channel 0, the regions all others.",
+    ),
+]
+UnitColumn = Annotated[
+    str, typer.Option("--unit", help="Column of what is exchangeable.")
+]
+
+
 def load_cohort(
     probs: Path | None, labels: Path | None, cohort: Path | None, allow_missing: bool
 ) -> "Cohort":

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    Alpha,
     AsJson,
     EngineChoice,
     EngineOption,
     note,
-    parse_alpha,
     parse_tolerance,
     print_json,
     show_progress,
@@ -22,12 +22,7 @@ NAME = "demo"
 
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="New folder.")],
-    alpha: Annotated[
-        str,
-        typer.Option(
-            parser=parse_alpha, metavar="LEVEL", help="Tolerated miscoverage."
-        ),
-    ] = "0.1",
+    alpha: Alpha = "0.1",
     tolerance: Annotated[
         str,
         typer.Option(parser=parse_tolerance, metavar="SHARE", help="Tolerated FNR."),

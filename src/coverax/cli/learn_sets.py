@@ -8,10 +8,11 @@ import typer
 
 from coverax.cli.calibrate import Empty
 from coverax.cli.common import (
+    Alpha,
     AsJson,
+    UnitColumn,
     check_not_input,
     note,
-    parse_alpha,
     parse_tolerance,
     print_json,
 )
@@ -35,14 +36,7 @@ def command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="transforms.json to write.")
     ],
-    alpha: Annotated[
-        str,
-        typer.Option(
-            parser=parse_alpha,
-            metavar="LEVEL",
-            help="The miscoverage that will be asked for, in (0, 1).",
-        ),
-    ] = "0.1",
+    alpha: Alpha = "0.1",
     tolerance: Annotated[
         str,
         typer.Option(
@@ -53,7 +47,7 @@ def command(
     ] = "0.0",
     folds: Annotated[int, typer.Option(min=2, help="Folds of units.")] = 5,
     empty: Annotated[Empty, typer.Option(help="Empty references.")] = Empty.INCLUDE,
-    unit: Annotated[str, typer.Option(help="Column of what is exchangeable.")] = "unit",
+    unit: UnitColumn = "unit",
     per_unit: Annotated[
         PerUnit | None, typer.Option(help="Draw one case of each unit.")
     ] = None,

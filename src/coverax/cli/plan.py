@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from coverax.cli.common import AsJson, parse_alpha, print_json
+from coverax.cli.common import Alpha, AsJson, Delta, print_json
 
 NAME = "plan"
 _SIZES = (20, 50, 100, 200, 500, 1000)
@@ -12,22 +12,8 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 
 def command(
-    alpha: Annotated[
-        str,
-        typer.Option(
-            parser=parse_alpha,
-            metavar="LEVEL",
-            help="Tolerated miscoverage, in (0, 1).",
-        ),
-    ],
-    delta: Annotated[
-        str | None,
-        typer.Option(
-            parser=parse_alpha,
-            metavar="LEVEL",
-            help="Also plan for all but this share of calibration sets.",
-        ),
-    ] = None,
+    alpha: Alpha,
+    delta: Delta = None,
     n: Annotated[
         list[int] | None,
         typer.Option("-n", min=1, help="Numbers of units to show; repeat."),

@@ -14,6 +14,8 @@ from coverax.cli.common import (
     EngineOption,
     LabelsDir,
     ProbsDir,
+    RegionSpecs,
+    Softmax,
     Threads,
     load_cohort,
     note,
@@ -43,16 +45,8 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
-    region: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=CHANNEL:LABEL[,LABEL]", help="As for `score`."),
-    ] = None,
-    softmax: Annotated[
-        bool,
-        typer.Option(
-            "--softmax", help="As for `score`: the background is reported too."
-        ),
-    ] = False,
+    region: RegionSpecs = None,
+    softmax: Softmax = False,
     bins: Annotated[
         int, typer.Option(min=1, max=4096, help="Bins, when volumes are read.")
     ] = 20,

@@ -13,7 +13,9 @@ from coverax.cli.common import (
     EngineOption,
     LabelsDir,
     ProbsDir,
+    RegionSpecs,
     Resume,
+    Softmax,
     Threads,
     check_not_input,
     load_cohort,
@@ -43,13 +45,7 @@ def command(
             help="Tolerated false-negative rate of a case; repeat for several. [default: 0.1]",
         ),
     ] = None,
-    region: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=CHANNEL:LABEL[,LABEL]",
-            help="A structure: channel of the map and its reference labels; repeat.",
-        ),
-    ] = None,
+    region: RegionSpecs = None,
     transform: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,13 +77,7 @@ def command(
             "--grid/--no-grid", help="Keep voxel counts at 1,024 cuts, for loss curves."
         ),
     ] = True,
-    softmax: Annotated[
-        bool,
-        typer.Option(
-            "--softmax",
-            help="A softmax: background in channel 0, the regions all others.",
-        ),
-    ] = False,
+    softmax: Softmax = False,
     curves: Annotated[
         bool,
         typer.Option(

@@ -11,6 +11,8 @@ from coverax.cli.common import (
     CohortFile,
     LabelsDir,
     ProbsDir,
+    RegionSpecs,
+    Softmax,
     load_cohort,
     note,
     print_json,
@@ -33,13 +35,8 @@ def fit(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
-    region: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=CHANNEL:LABEL[,LABEL]", help="As for `score`."),
-    ] = None,
-    softmax: Annotated[
-        bool, typer.Option("--softmax", help="As for `score`: one temperature for all.")
-    ] = False,
+    region: RegionSpecs = None,
+    softmax: Softmax = False,
     voxels: Annotated[
         int, typer.Option(min=1, help="Voxels of a case at most; more are sampled.")
     ] = 200_000,

@@ -1,8 +1,9 @@
 """Sums over bins, per example and class, in one pass and without copies.
 
 The volume is read in chunks that stay in the cache; each chunk becomes keys and rows, and
-the rows are added up by key. Sums of chunks are added at the end, so a bin of millions of
-voxels keeps float32 accuracy. Nothing as large as the volume is stored.
+the rows are added up by key. No running sum takes more than 256 voxels; their sums are
+added in turn, so a bin of millions of voxels keeps its accuracy. Nothing as large as the
+volume is stored.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from coverax.losses._voxels import Map, Valid
 
 _CHUNK = 1 << 15  # values in one chunk; more leave the cache
+_RUN = 256  # voxels in one running float32 sum
 Rows = Callable[[Array, Array], tuple[Int[Array, "..."], list[Float[Array, "..."]]]]
 
 
@@ -58,7 +60,12 @@ def _scatter(flat, values_of, n_keys, n_rows, dtype):
     batch, n_voxels, classes = flat[0].shape
     width = min(n_voxels, max(1, _CHUNK // classes))
     n_chunks = -(-n_voxels // width)
-    offset = (n_keys * jnp.arange(classes, dtype=jnp.int32))[None, :]
+    n_sums = -(-width // _RUN)
+    # Neighbours go to different sums: key + n_keys * (class + classes * sum).
+    place = jnp.arange(width, dtype=jnp.int32) % n_sums
+    offset = n_keys * (
+        jnp.arange(classes, dtype=jnp.int32)[None, :] + classes * place[:, None]
+    )
 
     def one_chunk(_, step):
         case, chunk = step // n_chunks, step % n_chunks
@@ -68,9 +75,10 @@ def _scatter(flat, values_of, n_keys, n_rows, dtype):
         fresh = start + jnp.arange(width, dtype=jnp.int32) >= chunk * width
         key, row = values_of(parts, fresh[:, None])
         values = jnp.stack([jnp.ravel(x) for x in row], axis=-1)
-        zeros = jnp.zeros((classes * n_keys, n_rows), dtype)
+        zeros = jnp.zeros((n_sums * classes * n_keys, n_rows), dtype)
         keys = jnp.ravel(key + offset)
-        return None, zeros.at[keys].add(values, mode="promise_in_bounds")
+        sums = zeros.at[keys].add(values, mode="promise_in_bounds")
+        return None, jnp.reshape(sums, (n_sums, -1, n_rows)).sum(axis=0)
 
     steps = jnp.arange(batch * n_chunks, dtype=jnp.int32)
     _, sums = lax.scan(one_chunk, None, steps)
