@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/coverax demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu" --doctest-modules --pyargs tests coverax.calibrate
+	$(BIN)/python -m pytest -m "not slow and not gpu" --doctest-modules --pyargs tests coverax.calibrate coverax.losses
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "slow and not gpu"

@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float
 from coverax.host.overlap import Overlap
 
 
+_BLOCK = 1 << 16  # voxels that stay in the cache
+
+
 class _Case(NamedTuple):
     values: np.ndarray
     foreground: np.ndarray
@@ -57,10 +60,14 @@ def _cases(probs, labels, valid) -> list[_Case]:
 def _grid(values: np.ndarray, n_cuts: int) -> np.ndarray:
     """Most voxels lie below the first cut: only the others are binned.
 
-    A float times a power of two is exact, so the bin is the exact comparison.
+    A float times a power of two is exact, so the bin is the exact comparison. Block by
+    block, so that no second map is held.
     """
-    some = values[values >= values.dtype.type(1 / n_cuts)]
-    bins = np.minimum((some * values.dtype.type(n_cuts)).astype(np.intp), n_cuts - 1)
-    counts = np.bincount(bins, minlength=n_cuts)
-    counts[0] = np.count_nonzero(values >= 0) - some.size
+    counts = np.zeros(n_cuts, np.int64)
+    for start in range(0, values.size, _BLOCK):
+        block = values[start : start + _BLOCK]
+        some = block[block >= block.dtype.type(1 / n_cuts)]
+        bins = np.minimum((some * some.dtype.type(n_cuts)).astype(np.intp), n_cuts - 1)
+        counts += np.bincount(bins, minlength=n_cuts)
+        counts[0] += np.count_nonzero(block >= 0) - some.size
     return np.cumsum(counts[::-1])[::-1]
