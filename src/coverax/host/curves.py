@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float
 
 from coverax.host.overlap import Overlap
 
-
 _BLOCK = 1 << 16  # voxels that stay in the cache
 
 
