@@ -140,3 +140,10 @@ def test_a_lean_table_holds_no_bins_and_no_curves(tmp_path):
         calibrate_crc(lean, 0.3)
     lean.write(tmp_path / "lean.parquet")
     assert read_table(tmp_path / "lean.parquet").definition == lean.definition
+
+
+def test_a_definition_of_another_version_is_refused_in_words():
+    content = ScoreDefinition().to_json()
+    del content["n_bins"]
+    with pytest.raises(ValueError, match="lacks n_bins: it was written by another"):
+        ScoreDefinition.from_json(content)

@@ -89,6 +89,7 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
     from rich.table import Table
 
     tolerance = result["tolerance"]
+    complies = tolerance is not None  # a mean loss has no compliance of one case
     where = " ".join(filter(None, [result["region"], result.get("group")]))
     table = Table(title=f"{where}, alpha {summary['alpha']}", title_justify="left")
     table.add_column("")
@@ -97,7 +98,11 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
         text = "everything" if cut is None else f"{cut:.4g}"
         table.add_column(f"{name}\np >= {text}", justify="right")
     rows = [
-        (f"cases with FNR <= {tolerance} (ECR)", "ecr", "{:.1%}"),
+        *(
+            [(f"cases with FNR <= {tolerance} (ECR)", "ecr", "{:.1%}")]
+            if complies
+            else []
+        ),
         ("FNR, mean", "fnr_mean", "{:.3f}"),
         ("FNR, sd", "fnr_sd", "{:.3f}"),
         ("missed cases (P-FNR)", "p_fnr", "{:.1%}"),

@@ -88,28 +88,29 @@ def command(
 
 
 def _show(entry: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
 
-    table = Table(
-        title=f"{entry['region']}, tolerance {entry['tolerance']}, "
-        f"{entry['n_units']} units, all splits",
-        title_justify="left",
+    title = (
+        f"{entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} units, "
+        "all splits"
     )
-    names = list(entry["splits"][0]["metrics"])
-    for name in ("alpha", "calibrate / test", "r/(n+1)", "coverage", "sd", *names):
-        table.add_column(name, justify="right")
-    for row in entry["splits"]:
-        means = [row["metrics"][name]["mean"] for name in names]
-        table.add_row(
-            f"{row['alpha']:g}",
-            f"{row['n_calibration']} / {row['n_test']}",
-            f"{row['expected']:.4f}",
-            f"{row['coverage_mean']:.4f}",
-            f"{row['coverage_sd']:.4f}",
-            *["-" if mean is None else f"{mean:.4g}" for mean in means],
-        )
-    Console().print(table)
+    splits = entry["splits"]
+    setting = [
+        (f"{row['alpha']:g}", f"{row['n_calibration']} / {row['n_test']}")
+        for row in splits
+    ]
+    coverage = [
+        tuple(f"{row[k]:.4f}" for k in ("expected", "coverage_mean", "coverage_sd"))
+        for row in splits
+    ]
+    _print_rows(title, ("r/(n+1)", "coverage", "sd"), setting, coverage)
+    names = tuple(splits[0]["metrics"])
+    if names:
+        means = [[row["metrics"][name]["mean"] for name in names] for row in splits]
+        cells = [
+            tuple("-" if mean is None else f"{mean:.3g}" for mean in row)
+            for row in means
+        ]
+        _print_rows("means over all splits", names, setting, cells)
     for row in entry.get("hold_out", []):
         band = row["band"]
         verdict = "inside" if row["in_band"] else "OUTSIDE"
@@ -119,3 +120,16 @@ def _show(entry: dict[str, Any]) -> None:
         )
     if "order" in entry:
         note(f"order: p-value {entry['order']['p_value_capital']:.3g}")
+
+
+def _print_rows(title, names, setting, cells) -> None:
+    """A table that fits 80 columns: alpha, calibrate / test, then a few numbers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in ("alpha", "split", *names):
+        table.add_column(name, justify="right", no_wrap=True)
+    for head, row in zip(setting, cells, strict=True):
+        table.add_row(*head, *row)
+    Console().print(table)

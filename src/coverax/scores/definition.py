@@ -99,7 +99,17 @@ class ScoreDefinition:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
-        """Inverse of `to_json`."""
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: A part is missing: another version wrote it.
+        """
+        missing = cls.__dataclass_fields__.keys() - content.keys()
+        if missing:
+            raise ValueError(
+                f"the score definition lacks {', '.join(sorted(missing))}: it was "
+                "written by another version; run `coverax score` again"
+            )
         kind = content["map_kind"]
         return cls(
             regions=parse_regions(content["regions"]),

@@ -222,7 +222,10 @@ def read_table(path: Path) -> ScoreTable:
             f"{path}: score table of schema {meta['schema']}, this version reads {SCHEMA}"
         )
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
-    definition = ScoreDefinition.from_json(meta["score_definition"])
+    try:
+        definition = ScoreDefinition.from_json(meta["score_definition"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     table = ScoreTable(rows.replace_schema_metadata(None), definition, excluded)
     if table.rows_digest != meta["rows_digest"]:
         raise ValueError(
