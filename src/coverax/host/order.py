@@ -40,11 +40,11 @@ def _elements(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     if values.size < _MANY or values.dtype != np.float32 or values.min() < 0:
         values.partition(np.unique(order))
         return values[order]
-    # Bits of non-negative floats sort as integers: count them in 2**16 bins, then look
+    # Bits of non-negative floats sort as integers: count them in 2**12 bins, then look
     # only into the bins that hold a wanted place. Four times faster than partition.
     keys = (values + np.float32(0)).view(np.uint32)
     low, high = int(keys.min()), int(keys.max())
-    bins = (keys - np.uint32(low)) >> np.uint32(max(0, (high - low).bit_length() - 16))
+    bins = (keys - np.uint32(low)) >> np.uint32(max(0, (high - low).bit_length() - 12))
     ends = np.cumsum(np.bincount(bins))
     wanted = np.searchsorted(ends, order, side="right")
     out = np.empty(order.shape, values.dtype)
