@@ -1,6 +1,8 @@
 """Publishing files whole: a temporary name first, then a rename."""
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,6 +36,15 @@ def publish_text(path: Path, text: str) -> None:
 def publish_json(path: Path, content: Any) -> None:
     """Write JSON (strict: no NaN, no Infinity) that appears complete or not at all."""
     publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def publish_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV, columns as the first has them, complete or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    publish_text(path, text.getvalue())
 
 
 def read_sealed_json(

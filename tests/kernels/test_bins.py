@@ -1,17 +1,14 @@
 """Hard and soft bin statistics, kernel and host twin, against the definition."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import SHARED
+from tests.golden import golden
 from tests.oracles import bins as oracle
 
-GOLDEN = SHARED / "golden" / "losses.json"
 SHAPES = ((2, 5, 4, 3), (3, 17), (1, 1), (2, 1, 9))
 
 
@@ -62,9 +59,7 @@ def test_the_bare_product_misses_edges_that_the_index_gets_right():
 
 def test_edge_indices_of_the_reference_implementation(ops):
     """Golden `edge_index`, where float32 edges and its own agree with the definition."""
-    if not GOLDEN.is_file():
-        pytest.skip("the golden values (../shared/golden) are not there")
-    for entry in json.loads(GOLDEN.read_text())["edge_index"]:
+    for entry in golden()["edge_index"]:
         n_bins = entry["bins"]
         p = (np.arange(n_bins + 1) / n_bins).astype(np.float32)
         right = np.asarray(ops.bin_index(p, n_bins))
@@ -134,9 +129,7 @@ def test_soft_bins_of_a_volume_equal_the_definition_to_1e_6(ops):
 
 
 def test_golden_bins(ops):
-    if not GOLDEN.is_file():
-        pytest.skip("the golden values (../shared/golden) are not there")
-    for entry in json.loads(GOLDEN.read_text())["binning"]:
+    for entry in golden()["binning"]:
         p = np.array([entry["p"]], np.float32)
         y = np.array([entry["y"]]) != 0
         hard = ops.bin_statistics(p, y, entry["bins"])

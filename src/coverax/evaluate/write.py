@@ -1,11 +1,9 @@
 """An evaluation to files."""
 
-import csv
-import io
 from pathlib import Path
 
 from coverax.evaluate.compute import Evaluation
-from coverax.files import check_output_folder, publish_json, publish_text
+from coverax.files import check_output_folder, publish_json, publish_rows
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -15,9 +13,5 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         FileExistsError: The folder holds something already.
     """
     check_output_folder(folder)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(evaluation.cases[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(evaluation.cases)
-    publish_text(folder / "cases.csv", text.getvalue())
+    publish_rows(folder / "cases.csv", evaluation.cases)
     publish_json(folder / "evaluation.json", evaluation.summary)

@@ -1,13 +1,16 @@
 """The reliability of a cohort to files."""
 
-import csv
-import io
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coverax.files import check_output_folder, publish_json, publish_text
+from coverax.files import (
+    check_output_folder,
+    publish_json,
+    publish_rows,
+    publishing,
+)
 from coverax.reliability.summary import Reliability
 
 
@@ -18,12 +21,7 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
         FileExistsError: The folder holds something already.
     """
     check_output_folder(folder)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(reliability.cases[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(reliability.cases)
-    publish_text(folder / "cases.csv", text.getvalue())
-    temporary = folder / ".cases.parquet.tmp"
-    pq.write_table(pa.Table.from_pylist(reliability.cases), temporary)
-    temporary.replace(folder / "cases.parquet")
+    publish_rows(folder / "cases.csv", reliability.cases)
+    with publishing(folder / "cases.parquet") as temporary:
+        pq.write_table(pa.Table.from_pylist(reliability.cases), temporary)
     publish_json(folder / "reliability.json", reliability.summary)
