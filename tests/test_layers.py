@@ -20,7 +20,7 @@ ALLOWED = {
     "evaluate": {"scores", "calibrate", "volumes", "stream", "predict"},
     "validate": {"scores", "calibrate", "volumes", "stream", "predict"},
     "reliability": {"scores", "calibrate", "volumes", "stream", "host"},
-    "train": {"losses", "kernels", "volumes", "scores"},
+    "train": {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
     "report": {"volumes", "scores", "calibrate", "evaluate", "validate", "reliability"},
     "demo": {"volumes", "scores", "calibrate", "predict", "evaluate"},
 }
@@ -34,6 +34,9 @@ ONLY_IN = {
     "dask": {"stream"},
     "orbax": {"train"},
     "flax": {"train"},
+    "optax": {"train"},
+    "grain": {"train"},
+    "tensorboardX": {"train"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

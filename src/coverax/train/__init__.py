@@ -1,0 +1,1 @@
+"""Training and inference: from images to probability volumes (extra `train`)."""

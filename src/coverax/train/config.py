@@ -1,0 +1,344 @@
+"""What a training run is: one TOML file, every choice named, read once and checked."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from coverax.files import digest_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which files, in which grid and intensity the net sees them.
+
+    Attributes:
+        images: Folder of images (.nii, .nii.gz), relative to the config file.
+        labels: Folder of label maps, matched to the images by stem.
+        classes: Class names and their label values; the order gives the channels and
+            the first is the background. A value outside of it is an error.
+        spacing_mm: Grid of the net in millimetres; None keeps each file's own.
+        intensity: `z-score` (per case) or `window` (clipped to `window`, then scaled
+            to mean 0 and deviation 1 by the window's middle and half width).
+        window: Lowest and highest intensity of `window`.
+        units: CSV of `case_id,unit` where a patient owns several cases; None means
+            every case is its own unit.
+        shares: Shares of the units of the parts train, learning, calibration, test.
+        split_seed: Seed of the split.
+        split: A split file of an earlier run, used instead of `shares`.
+        cache: Folder of preprocessed cases; None preprocesses in memory.
+    """
+
+    images: Path
+    labels: Path
+    classes: dict[str, int]
+    spacing_mm: tuple[float, ...] | None = None
+    intensity: str = "z-score"
+    window: tuple[float, ...] | None = None
+    units: Path | None = None
+    shares: dict[str, float] = field(
+        default_factory=lambda: {
+            "train": 0.5,
+            "learning": 0.1,
+            "calibration": 0.2,
+            "test": 0.2,
+        }
+    )
+    split_seed: int = 0
+    split: Path | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetConfig:
+    """A preset of `coverax.train.nets` and what is changed in it.
+
+    Attributes:
+        preset: Name of the preset.
+        axes: 3, or 2 for a net of slices (patches of one voxel along the last axis).
+        sizes: The preset's own sizes that are replaced (`channels`, `blocks`, ...).
+        compute: `float32` or `bfloat16`; parameters stay float32.
+        rematerialise: Recompute activations in the backward pass to save memory.
+    """
+
+    preset: str = "unet3d-small"
+    axes: int = 3
+    sizes: dict[str, Any] = field(default_factory=dict)
+    compute: str = "float32"
+    rematerialise: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchConfig:
+    """How patches are drawn and changed.
+
+    Attributes:
+        size: Voxels along each of the three axes.
+        batch: Patches a step, over all devices.
+        foreground: Share of patches centred on a foreground voxel.
+        rotation_degrees: Largest rotation about each axis.
+        zoom: Largest relative change of size.
+        flip_axes: Axes that may be flipped, each with probability one half.
+        noise: Largest deviation of added Gaussian noise.
+        blur_voxels: Largest deviation of a Gaussian blur.
+        gamma: Largest change of the logarithm of gamma.
+        probability: Probability of each of rotation, zoom, noise, blur and gamma.
+    """
+
+    size: tuple[int, ...] = (32, 32, 32)
+    batch: int = 2
+    foreground: float = 0.5
+    rotation_degrees: float = 15.0
+    zoom: float = 0.2
+    flip_axes: tuple[int, ...] = ()
+    noise: float = 0.1
+    blur_voxels: float = 1.0
+    gamma: float = 0.3
+    probability: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """How parameters move.
+
+    Attributes:
+        name: `adamw` or `sgd` (Nesterov momentum 0.99).
+        learning_rate: Highest rate, after the warm-up; a cosine takes it to zero.
+        weight_decay: Decoupled weight decay.
+        warmup_steps: Steps of linear warm-up.
+        clip: Largest global gradient norm.
+        ema: Decay of the moving average of the parameters; 0 for none.
+    """
+
+    name: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 50
+    clip: float = 12.0
+    ema: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How long, how often, from which seed.
+
+    Attributes:
+        steps: Optimiser steps.
+        seed: Seed of parameters, patches and augmentation.
+        validate_every: Steps between validations on the learning part; 0 for never.
+        checkpoint_every: Steps between checkpoints.
+        keep_best: Best checkpoints kept, by mean Dice on the learning part.
+        patience: Validations without improvement before an early stop; 0 for never.
+    """
+
+    steps: int = 1000
+    seed: int = 0
+    validate_every: int = 250
+    checkpoint_every: int = 250
+    keep_best: int = 1
+    patience: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A whole run.
+
+    Attributes:
+        losses: Names of `coverax.losses` and their weights.
+        loss_options: Keyword options of those losses, by name.
+    """
+
+    data: DataConfig
+    net: NetConfig = field(default_factory=NetConfig)
+    patch: PatchConfig = field(default_factory=PatchConfig)
+    losses: dict[str, float] = field(
+        default_factory=lambda: {"soft_dice": 1.0, "cross_entropy": 1.0}
+    )
+    loss_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read and check a TOML config; paths in it are relative to the file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: A key is unknown or a value is impossible; one line names the file
+            and the key.
+    """
+    try:
+        return parse_config(
+            tomllib.loads(path.read_text(encoding="utf-8")), path.parent
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def parse_config(raw: dict[str, Any], folder: Path) -> TrainConfig:
+    """A checked config of plain dictionaries.
+
+    Raises:
+        ValueError: A key is unknown or a value is impossible.
+    """
+    config: TrainConfig = _build(TrainConfig, raw, folder, "")
+    _check(config)
+    return config
+
+
+def config_digest(config: TrainConfig) -> str:
+    """Digest of the choices that say which parameters fit: the net and its classes."""
+    return digest_json(
+        {"net": as_plain(config.net), "classes": list(config.data.classes)}
+    )
+
+
+def as_plain(config: Any) -> Any:
+    """A config as plain JSON values; `parse_config` takes them back."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        return {k: as_plain(v) for k, v in values.items() if v is not None}
+    if isinstance(config, dict):
+        return {k: as_plain(v) for k, v in config.items()}
+    if isinstance(config, tuple):
+        return [as_plain(v) for v in config]
+    return str(config) if isinstance(config, Path) else config
+
+
+def _build(kind: Any, raw: dict[str, Any], folder: Path, where: str) -> Any:
+    """A dataclass of a table; nested tables become nested dataclasses."""
+    hints = get_type_hints(kind)
+    if unknown := sorted(set(raw) - set(hints)):
+        known = ", ".join(hints)
+        raise ValueError(f"unknown key {where}{unknown[0]} (known here: {known})")
+    values = {
+        key: _value(hints[key], value, folder, f"{where}{key}")
+        for key, value in raw.items()
+    }
+    fields = dataclasses.fields(kind)
+    required = {
+        f.name
+        for f in fields
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    if missing := sorted(required - set(values)):
+        raise ValueError(f"{where}{missing[0]} is missing")
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, folder: Path, where: str) -> Any:
+    """One value as its field's type."""
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} must be a table")
+        return _build(hint, value, folder, f"{where}.")
+    text = str(hint)
+    if "Path" in text:
+        return folder / _checked(value, str, where)
+    if "tuple" in text:
+        number = int if "int" in text else float
+        return tuple(
+            _number(v, number, f"{where}[{i}]")
+            for i, v in enumerate(_checked(value, list, where))
+        )
+    if "dict" in text:
+        return dict(_checked(value, dict, where))
+    return (
+        _number(value, hint, where)
+        if hint in (int, float)
+        else _checked(value, hint, where)
+    )
+
+
+def _number(value: Any, kind: type, where: str) -> Any:
+    """A number of the right kind; an integer may stand for a float."""
+    allowed = (int, float) if kind is float else (int,)
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise ValueError(f"{where} must be {kind.__name__}, not {value!r}")
+    return kind(value)
+
+
+def _checked(value: Any, kind: type, where: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{where} must be {kind.__name__}, not {value!r}")
+    return value
+
+
+def _check(config: TrainConfig) -> None:
+    """Refuse values that no run can have."""
+    data, net, patch, run = config.data, config.net, config.patch, config.run
+    values = list(data.classes.values())
+    parts = {"train", "learning", "calibration", "test"}
+    rules = [
+        (len(values) >= 2, "data.classes needs a background and at least one class"),
+        (len(set(values)) == len(values), "data.classes names a label value twice"),
+        (
+            all(type(v) is int for v in values),
+            "data.classes must give an integer label value a class",
+        ),
+        (
+            data.intensity in ("z-score", "window"),
+            "data.intensity must be z-score or window",
+        ),
+        (
+            (data.intensity == "window") == (data.window is not None),
+            "data.window belongs to data.intensity = window",
+        ),
+        (
+            data.window is None
+            or (len(data.window) == 2 and data.window[0] < data.window[1]),
+            "data.window must be [lowest, highest]",
+        ),
+        (
+            data.spacing_mm is None
+            or (len(data.spacing_mm) == 3 and min(data.spacing_mm) > 0),
+            "data.spacing_mm must be three positive numbers",
+        ),
+        (
+            set(data.shares) <= parts and data.shares.get("train", 0) > 0,
+            f"data.shares takes {', '.join(sorted(parts))}, and train above 0",
+        ),
+        (
+            min(data.shares.values(), default=0) >= 0
+            and abs(sum(data.shares.values()) - 1) < 1e-9,
+            "data.shares must be non-negative and sum to 1",
+        ),
+        (net.axes in (2, 3), "net.axes must be 2 or 3"),
+        (
+            net.compute in ("float32", "bfloat16"),
+            "net.compute must be float32 or bfloat16",
+        ),
+        (
+            len(patch.size) == 3 and min(patch.size) >= 1,
+            "patch.size must be three positive integers",
+        ),
+        (
+            net.axes == 3 or patch.size[-1] == 1,
+            "net.axes = 2 needs patch.size with 1 along the last axis",
+        ),
+        (patch.batch >= 1, "patch.batch must be at least 1"),
+        (0 <= patch.foreground <= 1, "patch.foreground must lie in [0, 1]"),
+        (0 <= patch.probability <= 1, "patch.probability must lie in [0, 1]"),
+        (
+            set(patch.flip_axes) <= {0, 1, 2},
+            "patch.flip_axes takes axes 0, 1 and 2",
+        ),
+        (bool(config.losses), "losses is empty"),
+        (
+            set(config.loss_options) <= set(config.losses),
+            "loss_options names a loss without weight",
+        ),
+        (
+            config.optimiser.name in ("adamw", "sgd"),
+            "optimiser.name must be adamw or sgd",
+        ),
+        (config.optimiser.learning_rate > 0, "optimiser.learning_rate must be > 0"),
+        (0 <= config.optimiser.ema < 1, "optimiser.ema must lie in [0, 1)"),
+        (run.steps >= 1, "run.steps must be at least 1"),
+        (run.checkpoint_every >= 1, "run.checkpoint_every must be at least 1"),
+        (run.validate_every >= 0, "run.validate_every must not be negative"),
+    ]
+    for holds, message in rules:
+        if not holds:
+            raise ValueError(message)
