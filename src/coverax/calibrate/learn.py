@@ -14,9 +14,10 @@ import numpy as np
 
 from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.ranks import conformal_rank
+from coverax.calibrate.raters import RaterRule, cases_of
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
+from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
 from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
 
@@ -147,6 +148,7 @@ def learn_sets(
     unit_column: str = "unit",
     per_unit: Literal["one"] | None = None,
     seed: int = 0,
+    raters: RaterRule | None = None,
 ) -> LearnedSets:
     """Choose the transforms and the split with the least left to look at.
 
@@ -164,7 +166,8 @@ def learn_sets(
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of draw and folds.
+        seed: Of draws and folds.
+        raters: What several references of a case do: `worst` or `draw`.
 
     Raises:
         ValueError: A side has no transform, or there are fewer units than folds.
@@ -179,19 +182,20 @@ def learn_sets(
             raise ValueError(
                 f"the table has no {side} transform of tolerance {tolerance} to choose"
             )
-    kept = {
-        region: np.flatnonzero(
-            keep_rows(
-                table,
-                region,
-                empty=empty,
-                unit_column=unit_column,
-                per_unit=per_unit,
-                seed=seed,
-            ).rows
+    each = {
+        region: keep_rows(
+            table,
+            region,
+            empty=empty,
+            unit_column=unit_column,
+            per_unit=per_unit,
+            seed=seed,
+            raters=raters,
         )
         for region in dict.fromkeys(table.column("region"))
     }
+    kept = {region: np.flatnonzero(found.rows) for region, found in each.items()}
+    scores = {(t.side, t.spec): _worst_scores(table, t, each) for t in competing}
     units = table.column(unit_column)
     if min(rows.size for rows in kept.values()) < n_folds:
         raise ValueError(f"{n_folds} folds need as many units")
@@ -207,7 +211,12 @@ def learn_sets(
         for share, size in zip(
             shares,
             _mean_sizes(
-                table, transform, kept, _parts(transform, level, shares), folds
+                table,
+                transform,
+                scores[transform.side, transform.spec],
+                kept,
+                _parts(transform, level, shares),
+                folds,
             ),
             strict=True,
         )
@@ -225,7 +234,7 @@ def learn_sets(
         outer=outer,
         inner_share=share,
         scores={
-            (region, t.side): tuple(map(float, np.sort(table.set_scores(t)[rows])))
+            (region, t.side): tuple(map(float, np.sort(scores[t.side, t.spec][rows])))
             for region, rows in kept.items()
             for t in chosen
         },
@@ -235,6 +244,18 @@ def learn_sets(
         ),
     )
     return replace(learned, digest=learned.to_json()["digest"])
+
+
+def _worst_scores(
+    table: LearningTable, transform: Any, each: dict[str, Kept]
+) -> np.ndarray:
+    """Scores of a transform; the row of a case holds the worst over its references."""
+    own = table.set_scores(transform)
+    out = own.copy()
+    for found in each.values():
+        rows = np.flatnonzero(found.rows)
+        out[rows] = cases_of(table.column("case_id"), rows, found.references).worst(own)
+    return out
 
 
 def _best_at(candidates: list[dict[str, Any]], share: Fraction):
@@ -271,12 +292,12 @@ def _parts(
 def _mean_sizes(
     table: LearningTable,
     transform: Any,
+    scores: np.ndarray,
     kept: dict[str, np.ndarray],
     levels: Sequence[Fraction],
     folds: np.ndarray,
 ) -> list[float]:
     """Mean cross-fitted set size at each level: mL, or voxels where a mL is unknown."""
-    scores = table.set_scores(transform)
     cuts, counts = table.set_sizes(transform)
     voxel_ml = table.column("voxel_volume_ml")
     voxel_ml = np.where(np.isfinite(voxel_ml), voxel_ml, 1.0)
