@@ -17,6 +17,7 @@ from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
+from coverax.volumes.nifti import file_stem as file_stem
 from coverax.volumes.nifti import read_header as read_header
 from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
