@@ -42,6 +42,7 @@ class Bag:
             "region": np.repeat([f"r{k}" for k in range(n_regions)], n),
             "unit": np.tile(ids if units is None else np.asarray(units), n_regions),
             "n_foreground": np.full(n * n_regions, n_foreground),
+            "rater": np.full(n * n_regions, ""),
         }
 
     def column(self, name):
