@@ -207,17 +207,16 @@ def _write_case(
     sides: bool,
 ) -> None:
     check_map_kind(read_header(job.path), definition)
-    channels = definition.channels
     prob_map = read_probs(
         job.path,
-        channels=channels,
+        channels=definition.channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
     )
     file = prob_map.file
     entries = []
     for region in definition.regions:
-        probs = prob_map.probs[channels.index(region.channel)]
+        probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
         masks = REGION_MASKS[calibration.method](calibration, definition, view)
         stem = _mask_stem(job.case_id, region, definition)

@@ -170,7 +170,7 @@ def score_arrays(
     if len(set(ids)) < n:
         raise ValueError("case_ids must differ")
     definition = ScoreDefinition(
-        regions=(Region(region, 0, (1,)),),
+        regions=(Region(region, (0,), (1,)),),
         tolerances=sorted_tolerances(list(tolerances)),
         n_bins=n_bins,
         transforms=parse_transforms(list(transforms)),

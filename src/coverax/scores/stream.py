@@ -112,7 +112,7 @@ def load_case(
     views = [
         View(
             r,
-            prob_map.probs[channels.index(r.channel)],
+            prob_map.of(r),
             _foreground(labels, r),
             valid,
             file.grid,

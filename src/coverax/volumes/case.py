@@ -138,7 +138,7 @@ def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
     """
     named = list(dict.fromkeys(c.region for c in cohort.cases if c.region))
     if not specs and named:
-        return tuple(Region(name, 0, (1,)) for name in named)
+        return tuple(Region(name, (0,), (1,)) for name in named)
     regions = parse_regions(specs)
     unknown = sorted(set(named) - {region.name for region in regions})
     if unknown:
