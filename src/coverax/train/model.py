@@ -32,7 +32,6 @@ def build_model(config: TrainConfig) -> Model:
     Raises:
         ValueError: The net does not exist, or does not take the patch.
     """
-
     from coverax.train import nets
 
     def net(rngs: nnx.Rngs):
