@@ -200,6 +200,15 @@ def test_without_curves_validate_reports_coverage_alone(cohort, tmp_path):
     assert coverax("validate", table, *bad) == 2
 
 
+def test_validate_without_a_folder_prints_and_writes_nothing(
+    cohort, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert coverax("validate", cohort / "scores.parquet", "--alpha", "0.1") == 0
+    assert "r/(n+1)" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
 def test_monitor_is_silent_on_the_same_maps_and_alarms_on_others(
     cohort, tmp_path, capsys
 ):

@@ -126,8 +126,9 @@ RegionSpecs = Annotated[
     list[str] | None,
     typer.Option(
         "--region",
-        metavar="NAME=CHANNEL:LABEL[,LABEL]",
-        help="A structure: channel of the map and its reference labels; repeat.",
+        metavar="NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]",
+        help="A structure: channel of the map (or channels that add up) and its "
+        "reference labels; repeat.",
     ),
 ]
 Softmax = Annotated[

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax.calibrate import (
+    MERGED,
     Calibration,
     Threshold,
     compliance_band,
@@ -77,10 +78,12 @@ def evaluate_cohort(
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count.
+        ValueError: No case was left to count, or units are of a column that the cohort
+            does not have.
     """
     definition = ScoreDefinition.from_json(calibration.score_definition)
     _check_regions(calibration, cohort)
+    unit_column = _unit_column(calibration)
 
     def load(case, buffers):
         check_map_kind(read_header(case.probs), definition)
@@ -117,7 +120,7 @@ def evaluate_cohort(
         {
             "case_id": case.case_id,
             "region": region.name,
-            "unit": case.unit,
+            "unit": getattr(case, unit_column),
             "group": case.group,
             "rater": case.rater,
             "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
@@ -143,6 +146,17 @@ def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
         )
 
 
+def _unit_column(calibration: Calibration) -> str:
+    """What was exchangeable in calibration, and is here: seen units, one case of each."""
+    name = calibration.options["unit_column"]
+    if name not in ("unit", "group", "case_id"):
+        raise ValueError(
+            f"the units of the calibration are of column {name}, which cohort.csv does "
+            "not have: nothing can say which of them calibrated"
+        )
+    return name
+
+
 def summarise(
     calibration: Calibration,
     rows: list[dict[str, Any]],
@@ -161,7 +175,8 @@ def summarise(
             )
             regions.append(result)
             cases.extend(table)
-    known = set(calibration.unit_digests)
+    # Units that chose the transforms are as little held out as those that calibrated.
+    known = {*calibration.unit_digests, *calibration.options.get("learned_units", ())}
     units = {row["unit"] for row in rows}
     n_reused = len(known & set(unit_digests(units)))
     summary = {
@@ -318,9 +333,12 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _law(threshold: Threshold, n_new: int) -> dict[str, Any]:
-    """What compliance should be, where the threshold is a plain order statistic."""
+    """What compliance should be, where the threshold is a plain order statistic.
+
+    Small groups that count as one have no law of their own.
+    """
     n, rank = threshold.n_units, threshold.rank
-    if rank is None:
+    if rank is None or threshold.group == MERGED:
         return {"expected_ecr": None, "ecr_band": []}
     bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
     return {

@@ -114,12 +114,16 @@ def joint_over_regions(
     """Share of cases whose every region is covered, where that is the promise."""
     if calibration.options["regions"] != "joint":
         return {}
-    by_case: dict[str, bool] = {}
+    by_case: dict[str, list[bool]] = {}
     for row in cases:
         if row["counted"]:
-            hit = by_case.get(row["case_id"], True)
-            by_case[row["case_id"]] = hit and row["joint_covered"]
-    hits = np.array(list(by_case.values()), bool)
+            by_case.setdefault(row["case_id"], []).append(row["joint_covered"])
+    # The promise is for cases that count in every region: the others have no joint score.
+    n_regions = len({threshold.region for threshold in calibration.thresholds})
+    complete = [hits for hits in by_case.values() if len(hits) == n_regions]
+    if not complete:
+        return {"all_regions": None}
+    hits = np.array([all(each) for each in complete])
     rule, threshold = calibration.options["joint"], calibration.thresholds[0]
     law = threshold if rule in ("max", "ranked") else None
     return {"all_regions": _coverage(hits, law)}

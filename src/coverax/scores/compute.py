@@ -16,12 +16,12 @@ from coverax.scores.definition import (
 )
 from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.families import all_columns
-from coverax.scores.stream import load_case, stream_rows
+from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.scores.table import ScoreTable
 from coverax.scores.transforms import parse_transforms
 from coverax.spacing import batched_spacing
 from coverax.stream import Journal
-from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region
+from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region, read_probs
 
 
 def score_cohort(
@@ -32,6 +32,7 @@ def score_cohort(
     threads: int | None = None,
     journal: Journal | None = None,
     allow_missing: bool = False,
+    read_map: MapReader = read_probs,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
 ) -> ScoreTable:
@@ -45,6 +46,7 @@ def score_cohort(
         threads: Reader threads; the cores of the process by default.
         journal: Where finished records go, and where earlier ones come from.
         allow_missing: Publish without the cases that failed and record them.
+        read_map: How a case's map comes into memory, as `load_case` takes it.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
@@ -75,7 +77,7 @@ def score_cohort(
             todo.append(case)
     outcomes = stream_rows(
         todo,
-        lambda case, buffers: load_case(case, definition, buffers),
+        lambda case, buffers: load_case(case, definition, buffers, read_map=read_map),
         batch_fn,
         chosen,
         spatial=definition.is_spatial,
@@ -175,7 +177,7 @@ def score_arrays(
     if len(set(zip(ids, columns["raters"], strict=True))) < n:
         raise ValueError("case_ids must differ, or the raters of a case")
     definition = ScoreDefinition(
-        regions=(Region(region, 0, (1,)),),
+        regions=(Region(region, (0,), (1,)),),
         tolerances=sorted_tolerances(list(tolerances)),
         n_bins=n_bins,
         transforms=parse_transforms(list(transforms)),

@@ -70,7 +70,9 @@ class ScoreDefinition:
     def channels(self) -> tuple[int, ...]:
         """Channels to read, ascending; all of a softmax."""
         background = {0} if self.softmax else set()
-        return tuple(sorted(background | {r.channel for r in self.regions}))
+        return tuple(
+            sorted(background.union(*(region.channels for region in self.regions)))
+        )
 
     def check(self) -> None:
         """Raise where the parts contradict each other.
@@ -85,11 +87,11 @@ class ScoreDefinition:
                     f"label {self.ignore_label} is to be ignored, but belongs to region "
                     f"{region.name}"
                 )
-        channels = [region.channel for region in self.regions]
-        if self.softmax and channels != list(range(1, len(channels) + 1)):
+        channels = [region.channels for region in self.regions]
+        if self.softmax and channels != [(k + 1,) for k in range(len(channels))]:
             raise ValueError(
                 "the regions of a softmax are its channels 1, 2, ... in order, got "
-                f"channels {channels}"
+                f"{', '.join(map(str, self.regions))}"
             )
 
     def to_json(self) -> dict[str, Any]:

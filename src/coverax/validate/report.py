@@ -28,7 +28,9 @@ _PERMUTATIONS = (
 )
 _HELD_OUT = (
     "Groups held out in turn are evidence about exchangeability between groups: coverage "
-    "outside the band means that one group's cases do not stand for another's."
+    "below the band says that one group's cases do not stand for another's. One "
+    f"exchangeable group leaves its band in up to {1 - BAND:.0%} of cohorts, so of many "
+    "groups and levels some do by chance; ties carry coverage above it."
 )
 _ORDER = (
     "Order of acquisition is evidence about drift: a small p-value means that later "

@@ -81,21 +81,23 @@ def read_cohort(path: Path) -> Cohort:
     return Cohort(cases, {})
 
 
-def read_groups(path: Path) -> dict[str, str]:
-    """Read a CSV of `case_id` and `group`.
+def read_groups(path: Path, column: str = "group") -> dict[str, str]:
+    """Read a CSV of `case_id` and `group`, or another column.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A column is missing, a cell is empty, or a case occurs twice.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of groups")
+        raise FileNotFoundError(f"{path}: no such file of {column}s")
     groups: dict[str, str] = {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
         for number, row in enumerate(csv.DictReader(stream), 2):
-            case_id, group = row.get("case_id"), row.get("group")
+            case_id, group = row.get("case_id"), row.get(column)
             if not case_id or not group:
-                raise ValueError(f"{path}, line {number}: case_id or group is missing")
+                raise ValueError(
+                    f"{path}, line {number}: case_id or {column} is missing"
+                )
             if case_id in groups:
                 raise ValueError(f"{path}: case {case_id} occurs twice")
             groups[case_id] = group
@@ -170,7 +172,7 @@ def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
     """
     named = list(dict.fromkeys(c.region for c in cohort.cases if c.region))
     if not specs and named:
-        return tuple(Region(name, 0, (1,)) for name in named)
+        return tuple(Region(name, (0,), (1,)) for name in named)
     regions = parse_regions(specs)
     unknown = sorted(set(named) - {region.name for region in regions})
     if unknown:
