@@ -11,6 +11,8 @@ from coverax.calibrate import (
     Calibration,
     Threshold,
     compliance_band,
+    just_below,
+    tie_numbers,
     unit_digests,
 )
 from coverax.evaluate.metrics import CaseMetrics, case_metrics, worst_metrics
@@ -203,10 +205,11 @@ def _columns(
 ) -> dict[str, np.ndarray]:
     """Counts and critical probability of a batch, at each region's own cut."""
     probs, labels, valid, views = batch[:4]
-    cuts = np.full((len(probs), 2), FIXED_CUT, np.float32)
-    cuts[: len(views), 0] = [
-        calibration.threshold_of(view.region.name).probability for view in views
-    ]
+    # At the calibrated cut, the fixed one, and the one of cases whose tie is broken.
+    own = [calibration.threshold_of(view.region.name) for view in views]
+    cuts = np.full((len(probs), 3), FIXED_CUT, np.float32)
+    cuts[: len(views), 0] = [t.probability for t in own]
+    cuts[: len(views), 2] = [-just_below(t.value) for t in own]
     tolerance = calibration.thresholds[0].tolerance
     if tolerance is None:  # a mean is controlled: critical probabilities are for show
         tolerance = calibration.score_definition["tolerances"][0]
@@ -245,6 +248,7 @@ def _evaluate_region(
     scores = 0.0 - column["critical_probability"]
     n_foreground = column["n_foreground"]
     counted = count_rows(calibration, region, column, seed)
+    is_cut_above = _is_cut_above(calibration, threshold, column["case_id"])
     allowed = None
     if threshold.tolerance is not None:
         terms = tolerance_terms([threshold.tolerance])
@@ -274,10 +278,12 @@ def _evaluate_region(
     for k, (name, cut) in enumerate(
         [("calibrated", threshold.probability), ("fixed", FIXED_CUT)]
     ):
-        metrics = _metrics_at(column, k)
+        metrics = _metrics_at(column, np.where(is_cut_above & (k == 0), 2, k))
         complies = None
         if allowed is not None and name == "calibrated":
-            complies = counted.worst(scores) <= threshold.value
+            limit = threshold.value
+            worst_score = counted.worst(scores)
+            complies = np.where(is_cut_above, worst_score < limit, worst_score <= limit)
         elif allowed is not None:
             missed = n_foreground - column["n_true_positive"][:, k]
             complies = counted.worst(missed > allowed) == 0
@@ -291,15 +297,29 @@ def _evaluate_region(
     return result, table
 
 
-def _metrics_at(column: dict[str, np.ndarray], k: int) -> CaseMetrics:
+def _is_cut_above(
+    calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
+) -> np.ndarray:
+    """Whether the number of a case is too large for the threshold itself."""
+    if threshold.tie is None:
+        return np.zeros(len(case_ids), bool)
+    return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
+
+
+def _metrics_at(column: dict[str, np.ndarray], place: np.ndarray) -> CaseMetrics:
+    """Metrics of each row at the cut of its place."""
+
+    def at(name: str) -> np.ndarray:
+        return np.take_along_axis(column[name], place[:, None], axis=1)[:, 0]
+
     lesions = (None, None)
     if "n_lesions" in column:
-        lesions = (column["n_lesions"], column["n_lesions_hit"][:, k])
+        lesions = (column["n_lesions"], at("n_lesions_hit"))
     return case_metrics(
         column["n_voxels"],
         column["n_foreground"],
-        column["n_predicted"][:, k],
-        column["n_true_positive"][:, k],
+        at("n_predicted"),
+        at("n_true_positive"),
         column["voxel_volume_ml"].astype(float),
         *lesions,
     )
