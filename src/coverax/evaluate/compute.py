@@ -7,17 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax.calibrate import (
-    MERGED,
     Calibration,
     Threshold,
-    compliance_band,
     just_below,
     tie_numbers,
     unit_digests,
 )
-from coverax.evaluate.metrics import CaseMetrics, case_metrics, worst_metrics
+from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
+from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
@@ -33,9 +32,7 @@ from coverax.scores import (
 from coverax.volumes import Cohort, read_header
 
 FIXED_CUT = 0.5
-BAND_LEVELS = (0.95, 0.999)
 ABOUT = ("case_id", "region", "unit", "group", "rater")
-_HISTOGRAM_EDGES = np.arange(11) / 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +259,7 @@ def _evaluate_region(
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
         "raters": calibration.options.get("raters"),
-        **_law(threshold, n_counted),
+        **law_of(threshold, n_counted),
     }
     table = [
         {
@@ -278,7 +275,7 @@ def _evaluate_region(
     for k, (name, cut) in enumerate(
         [("calibrated", threshold.probability), ("fixed", FIXED_CUT)]
     ):
-        metrics = _metrics_at(column, np.where(is_cut_above & (k == 0), 2, k))
+        metrics = metrics_at(column, np.where(is_cut_above & (k == 0), 2, k))
         complies = None
         if allowed is not None and name == "calibrated":
             limit = threshold.value
@@ -288,9 +285,9 @@ def _evaluate_region(
             missed = n_foreground - column["n_true_positive"][:, k]
             complies = counted.worst(missed > allowed) == 0
         worst = worst_metrics(metrics, counted.worst)
-        result[name] = _summary_at(cut, complies, worst, counted.rows)
+        result[name] = summary_at(cut, complies, worst, counted.rows)
         if name == "calibrated" and "loss" in calibration.options:
-            result["risks"] = _risks(calibration, worst, counted.rows)
+            result["risks"] = risks_of(calibration, worst, counted.rows)
         for i, row in enumerate(table):
             row[f"{name}_complies"] = None if complies is None else bool(complies[i])
             row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
@@ -304,92 +301,6 @@ def _is_cut_above(
     if threshold.tie is None:
         return np.zeros(len(case_ids), bool)
     return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
-
-
-def _metrics_at(column: dict[str, np.ndarray], place: np.ndarray) -> CaseMetrics:
-    """Metrics of each row at the cut of its place."""
-
-    def at(name: str) -> np.ndarray:
-        return np.take_along_axis(column[name], place[:, None], axis=1)[:, 0]
-
-    lesions = (None, None)
-    if "n_lesions" in column:
-        lesions = (column["n_lesions"], at("n_lesions_hit"))
-    return case_metrics(
-        column["n_voxels"],
-        column["n_foreground"],
-        at("n_predicted"),
-        at("n_true_positive"),
-        column["voxel_volume_ml"].astype(float),
-        *lesions,
-    )
-
-
-def _summary_at(cut, complies, metrics, counted) -> dict[str, Any]:
-    fnr = metrics.fnr[counted]
-    means = {
-        name: _mean(getattr(metrics, name)[counted])
-        for name in ("fpr", "pc", "dice", "volume_ml", "lesion_detection")
-    }
-    return {
-        "probability_threshold": float(cut) if np.isfinite(cut) else None,
-        "ecr": None if complies is None else float(complies[counted].mean()),
-        "n_compliant": None if complies is None else int(complies[counted].sum()),
-        "fnr_mean": float(fnr.mean()),
-        "fnr_sd": float(fnr.std(ddof=1)) if fnr.size > 1 else None,
-        "p_fnr": float((fnr == 1).mean()),
-        **means,
-        "fnr_histogram": {
-            "edges": _HISTOGRAM_EDGES.tolist(),
-            "counts": np.histogram(fnr, _HISTOGRAM_EDGES)[0].tolist(),
-        },
-    }
-
-
-def _mean(values: np.ndarray) -> float | None:
-    """Mean over the cases a metric applies to; None where it applies to none."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else None
-
-
-def _law(threshold: Threshold, n_new: int) -> dict[str, Any]:
-    """What compliance should be, where the threshold is a plain order statistic.
-
-    Small groups that count as one have no law of their own.
-    """
-    n, rank = threshold.n_units, threshold.rank
-    if rank is None or threshold.group == MERGED:
-        return {"expected_ecr": None, "ecr_band": []}
-    bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
-    return {
-        "expected_ecr": min(1.0, rank / (n + 1)),
-        "ecr_band": [
-            {"level": level, "low": low, "high": high} for level, (low, high) in bands
-        ],
-    }
-
-
-def _risks(
-    calibration: Calibration, metrics: CaseMetrics, counted: np.ndarray
-) -> list[dict[str, Any]]:
-    """Mean losses beside their levels; None for a loss of the user's own."""
-    options = calibration.options
-    levels = {options["loss"]: calibration.alpha, **options.get("also", {})}
-    # A loss of a case that a metric does not apply to is 0.
-    losses = {
-        "fnr": metrics.fnr,
-        "fpr": np.nan_to_num(metrics.fpr),
-        "dice": 1 - metrics.dice,
-        "missed_lesions": np.nan_to_num(1 - metrics.lesion_detection),
-    }
-    return [
-        {
-            "loss": loss,
-            "level": level,
-            "mean": _mean(losses[loss][counted]) if loss in losses else None,
-        }
-        for loss, level in levels.items()
-    ]
 
 
 class Method(NamedTuple):

@@ -11,6 +11,7 @@ from coverax.calibrate import (
     compliance_band,
 )
 from coverax.evaluate.references import count_rows
+from coverax.evaluate.summary import BAND_LEVELS
 from coverax.scores import (
     Engine,
     Transform,
@@ -21,7 +22,6 @@ from coverax.scores import (
     set_transforms,
 )
 
-BAND_LEVELS = (0.95, 0.999)
 SIDES = ("inner", "outer")
 
 
