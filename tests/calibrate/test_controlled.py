@@ -208,7 +208,7 @@ def test_a_group_that_is_small_in_one_region_keeps_its_own_threshold_in_another(
         pa.concat_tables([table.rows for table in tables]),
         replace(
             tables[0].definition,
-            regions=(Region("common", 0, (1,)), Region("rare", 0, (1,))),
+            regions=(Region("common", (0,), (1,)), Region("rare", (0,), (1,))),
         ),
         {},
     )
