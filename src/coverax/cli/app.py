@@ -12,6 +12,7 @@ from coverax.cli import (
     calibrate,
     demo,
     evaluate,
+    infer,
     learn_sets,
     monitor,
     plan,
@@ -47,6 +48,7 @@ for module in (
     monitor,
     reliability,
     plan,
+    infer,
     demo,
 ):
     app.command(module.NAME)(module.command)
