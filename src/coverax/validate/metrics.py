@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from coverax.calibrate.risk import Counts, dice_loss, fnr_loss, fpr_loss
+from coverax.calibrate.losses import Counts, dice_loss, fnr_loss, fpr_loss
 from coverax.scores import ScoreTable
 
 
