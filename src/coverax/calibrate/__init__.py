@@ -6,8 +6,9 @@ from coverax.calibrate.controlled import calibrate_ltt as calibrate_ltt
 from coverax.calibrate.controlled import calibrate_rcps as calibrate_rcps
 from coverax.calibrate.features import map_features as map_features
 from coverax.calibrate.fnr import calibrate_fnr as calibrate_fnr
+from coverax.calibrate.groups import MERGED as MERGED
+from coverax.calibrate.groups import group_parts as group_parts
 from coverax.calibrate.groups import group_thresholds as group_thresholds
-from coverax.calibrate.groups import merge_small_groups as merge_small_groups
 from coverax.calibrate.hierarchical import (
     hierarchical_threshold as hierarchical_threshold,
 )

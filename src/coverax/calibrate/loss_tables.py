@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from coverax.calibrate.losses import Counts, Loss, LossCurves
+from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
 from coverax.calibrate.regions import Part
 from coverax.calibrate.result import Status, Threshold
 from coverax.calibrate.units import CurveTable
@@ -107,7 +107,7 @@ class LossTables:
             self.table.column("n_voxels")[rows, None],
             self.table.column("n_foreground")[rows, None],
         )
-        if self.refined and getattr(self.main, "jumps_at_lesions", False):
+        if self.refined and isinstance(self.main, Loss) and self.main.jumps_at_lesions:
             return self._at_peaks(rows, sizes)
         grid = self.table.grid_curves()
         cuts = grid.cuts
@@ -120,22 +120,19 @@ class LossTables:
             cuts, first = np.unique(np.append(cuts, more.cuts), return_index=True)
             predicted = np.hstack([predicted, more.n_predicted[own]])[:, first]
             hits = np.hstack([hits, more.n_true_positive[own]])[:, first]
-        return Counts(cuts, *sizes, predicted, hits, *self._lesions(rows, cuts))
+        return self._with_lesions(Counts(cuts, *sizes, predicted, hits), rows)
 
     def _at_peaks(self, rows: np.ndarray, sizes: tuple[np.ndarray, np.ndarray]):
         """Lesion counts at every jump they have; voxels are not counted there."""
         own = [] if self.peaks is None else [self.peaks[row] for row in rows]
         cuts = np.unique(np.concatenate([np.zeros(1, np.float32), *own]))
         nothing = np.zeros((rows.size, 0), np.int64)
-        return Counts(cuts, *sizes, nothing, nothing, *self._lesions(rows, cuts))
+        return self._with_lesions(Counts(cuts, *sizes, nothing, nothing), rows)
 
-    def _lesions(self, rows: np.ndarray, cuts: np.ndarray):
-        """Lesions of each row, and those below each cut: all of a lesion is missed."""
+    def _with_lesions(self, counts: Counts, rows: np.ndarray) -> Counts:
         if self.peaks is None:
-            return None, None
-        own = [self.peaks[row] for row in rows]
-        n_lesions = np.array([[peaks.size] for peaks in own])
-        return n_lesions, np.stack([np.searchsorted(p, cuts, "left") for p in own])
+            return counts
+        return with_lesions(counts, [self.peaks[row] for row in rows])
 
 
 def unit_means(losses: np.ndarray, units: np.ndarray) -> np.ndarray:

@@ -39,6 +39,19 @@ class Counts(NamedTuple):
     n_lesions_missed: Int[np.ndarray, "cases cuts"] | None = None
 
 
+def with_lesions(counts: Counts, peaks: list[np.ndarray]) -> Counts:
+    """Add the lesions of each row, and those below each cut: all of a lesion is missed.
+
+    Args:
+        counts: Counts of rows at cuts, in any order.
+        peaks: Critical probability of each lesion of each row, ascending.
+    """
+    return counts._replace(
+        n_lesions=np.array([[own.size] for own in peaks]),
+        n_lesions_missed=np.stack([np.searchsorted(p, counts.cuts) for p in peaks]),
+    )
+
+
 class Loss(NamedTuple):
     """A loss of a case, what it is called, and where it is safe.
 

@@ -176,6 +176,7 @@ def calibrate_sets(
             "alpha_inner": str(levels.inner),
             "alpha_outer": str(levels.outer),
             "learned": None if learned is None else learned.digest,
+            "learned_units": [] if learned is None else list(learned.unit_digests),
             "empty": empty,
             "unit_column": unit_column,
             "per_unit": per_unit,

@@ -121,5 +121,5 @@ def outcomes(
         values, mask = probs[i].reshape(-1), labels[i].reshape(-1)
         if valid is not None:
             counted = valid[i].reshape(-1)
-            values, mask = values[counted], mask[counted]
+            values, mask = values.compress(counted), mask.compress(counted)
         yield values, mask if mask.dtype == bool else mask != 0

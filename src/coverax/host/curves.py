@@ -48,7 +48,7 @@ def cut_counts(
     counts = [
         [
             part.size - np.searchsorted(np.sort(part), cuts)
-            for part in (values, values[mask])
+            for part in (values, values.compress(mask))
         ]
         for values, mask in outcomes(probs, labels, valid)
     ]

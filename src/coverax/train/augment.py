@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
 from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from coverax.train.config import PatchConfig
 
