@@ -19,6 +19,7 @@ from coverax.cli import (
     reliability,
     score,
     temperature,
+    train,
     validate,
 )
 from coverax.cli.common import note
@@ -47,6 +48,7 @@ for module in (
     monitor,
     reliability,
     plan,
+    train,
     demo,
 ):
     app.command(module.NAME)(module.command)
