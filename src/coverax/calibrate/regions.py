@@ -12,6 +12,7 @@ import numpy as np
 
 from coverax.calibrate.features import map_features
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
+from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Threshold, with_digest
 from coverax.calibrate.units import CurveTable, EmptyPolicy, Table, keep_rows
 from coverax.files import digest_ids
@@ -31,6 +32,8 @@ class Policy(NamedTuple):
         seed: Of that draw.
         group_by: Column of groups, each with a threshold of its own.
         group_floor: Groups of fewer units count as one, `other`.
+        raters: What several references of a case do: `worst`, `draw`, or None to
+            refuse them.
     """
 
     empty: EmptyPolicy = "exclude"
@@ -39,14 +42,24 @@ class Policy(NamedTuple):
     seed: int = 0
     group_by: str | None = None
     group_floor: int = 0
+    raters: RaterRule | None = None
 
 
 class Part(NamedTuple):
-    """Rows that get one threshold together."""
+    """Cases that get one threshold together.
+
+    Facts of cases are columns at `rows`; what depends on the reference goes through
+    `cases.worst`.
+    """
 
     region: str
     group: str
-    rows: np.ndarray
+    cases: Cases
+
+    @property
+    def rows(self) -> np.ndarray:
+        """One row of each case."""
+        return self.cases.rows
 
 
 def calibrate_parts(
@@ -79,11 +92,13 @@ def calibrate_parts(
             unit_column=policy.unit_column,
             per_unit=policy.per_unit,
             seed=policy.seed,
+            raters=policy.raters,
         )
         groups = _groups(table, kept.rows, policy)
         merged[region] = groups.small
         for group, rows in groups.rows.items():
-            thresholds.append(threshold_fn(Part(region, group, rows)))
+            cases = cases_of(table.column("case_id"), rows, kept.references)
+            thresholds.append(threshold_fn(Part(region, group, cases)))
         used |= set(units[kept.rows])
         reference[region] = _reference(table, region, policy)
         for why, ids in kept.excluded.items():
@@ -100,7 +115,8 @@ def calibrate_parts(
             "empty": policy.empty,
             "unit_column": policy.unit_column,
             "per_unit": policy.per_unit,
-            "seed": policy.seed if policy.per_unit == "one" else None,
+            "seed": policy.seed if has_draw(policy) else None,
+            "raters": policy.raters,
         }
         | _group_options(policy, merged)
         | options
@@ -116,6 +132,11 @@ def calibrate_parts(
 def unit_digests(units: set[str]) -> tuple[str, ...]:
     """Short hashes of units, sorted: recognisable, but no list of names."""
     return tuple(sorted(digest_ids([unit])[:12] for unit in units))
+
+
+def has_draw(policy: Policy) -> bool:
+    """Whether a case of each unit, or a rater of each case, is drawn."""
+    return policy.per_unit == "one" or policy.raters == "draw"
 
 
 def whom(policy: Policy) -> str:
@@ -143,7 +164,7 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
             f"Those of fewer than {policy.group_floor} units count as one, {MERGED}: it "
             "holds for them together, not within each. "
         )
-    return text
+    return text + rater_words(policy.raters)
 
 
 def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
@@ -182,6 +203,7 @@ def _reference(
         unit_column=policy.unit_column,
         per_unit="one",
         seed=policy.seed,
+        raters=policy.raters,
     )
     n_predicted = table.grid_curves().n_predicted[scans.rows]
     features = map_features(table.column("n_voxels")[scans.rows], n_predicted)

@@ -9,8 +9,8 @@ from coverax.calibrate import (
     Calibration,
     Threshold,
     compliance_band,
-    draw_one_per_unit,
 )
+from coverax.evaluate.references import count_rows
 from coverax.scores import (
     Engine,
     Transform,
@@ -60,12 +60,10 @@ def evaluate_sets(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Coverage, its law, set sizes and the coverage curve of one region."""
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    counted = np.ones(len(rows), bool)
-    if calibration.options["empty"] == "exclude":
-        counted = column["n_foreground"] > 0
-    counted &= draw_one_per_unit(column["case_id"], column["unit"], counted, seed)
-    if not counted.any():
-        raise ValueError(f"region {region}: all references are empty")
+    judged = count_rows(calibration, region, column, seed)
+    counted = judged.rows
+    own = {f"{side}_score": column[f"{side}_score"] for side in SIDES}
+    column |= {name: judged.worst(values) for name, values in own.items()}
     threshold = {side: calibration.threshold_of(region, side) for side in SIDES}
     covered = {s: column[f"{s}_score"] <= threshold[s].value for s in SIDES}
     covered["joint"] = covered["inner"] & covered["outer"]
@@ -98,9 +96,10 @@ def evaluate_sets(
             "region": region,
             "unit": row["unit"],
             "group": row["group"],
+            "rater": row["rater"],
             "counted": bool(counted[i]),
             **{k: row[k] for k in row if k.startswith("n_")},
-            **{f"{s}_score": float(column[f"{s}_score"][i]) for s in SIDES},
+            **{name: float(values[i]) for name, values in own.items()},
             **{f"{name}_covered": bool(hits[i]) for name, hits in covered.items()},
             **{name: float(values[i]) for name, values in sizes.items()},
         }
