@@ -171,7 +171,10 @@ def test_validate_metrics_are_those_of_masks_over_every_split(cohort, tmp_path):
         for i in rows
     ]
     critical = table.critical_probability(0.1)[rows]
-    metrics = critical_metrics(table, "foreground", 0.1, rows)
+    cases = cx.calibrate.cases_of(
+        table.column("case_id"), rows, np.ones(table.rows.num_rows, bool)
+    )
+    metrics = critical_metrics(table, "foreground", 0.1, cases)
     fnr, pc = [], []
     for chosen in itertools.combinations(range(6), 4):
         t = cx.calibrate.split_threshold(-critical[list(chosen)], "0.4")

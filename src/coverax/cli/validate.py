@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coverax.cli.common import AsJson, note, parse_alpha, print_json
+from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json
 
 NAME = "validate"
 
@@ -58,6 +58,7 @@ def command(
     order_by: Annotated[
         str | None, typer.Option(help="Column of the order of acquisition.")
     ] = None,
+    raters: Raters = None,
     seed: Annotated[int, typer.Option(min=0, help="Of splits and draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -76,6 +77,7 @@ def command(
         empty=empty.value,
         hold_out_by=hold_out_by,
         order_by=order_by,
+        raters=raters.value if raters else None,
     )
     result = validate_table(read_table(scores), plan)
     if output is not None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from coverax.binning import MARGIN, check_cuts
 from coverax.kernels.overlap import Overlap
 
 
@@ -25,12 +26,14 @@ def grid_counts(
         n_cuts: A power of two: then `probs * n_cuts` is exact, and so is each count.
         valid: Voxels that count; all by default.
 
+    Returns:
+        Counts; values that are NaN or below 0 or beyond 1.001 are in none.
+
     Raises:
-        ValueError: `n_cuts` is no power of two.
+        ValueError: `n_cuts` is no power of two, or above 4096.
     """
-    if n_cuts < 1 or n_cuts & (n_cuts - 1):
-        raise ValueError(f"n_cuts must be a power of two, got {n_cuts}")
-    counted = probs >= 0
+    check_cuts(n_cuts)
+    counted = (probs >= 0) & (probs <= 1 + MARGIN)
     if valid is not None:
         counted &= valid
     bins = jnp.minimum((probs * n_cuts).astype(jnp.int32), n_cuts - 1)

@@ -28,6 +28,8 @@ class DataConfig:
         split_seed: Seed of the split.
         split: A split file of an earlier run, used instead of `shares`.
         cache: Folder of preprocessed cases; None preprocesses in memory.
+        allow_missing: Leave out images without a reference, and the reverse, instead of
+            refusing them.
     """
 
     images: Path
@@ -48,6 +50,7 @@ class DataConfig:
     split_seed: int = 0
     split: Path | None = None
     cache: Path | None = None
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,6 +340,7 @@ def _check(config: TrainConfig) -> None:
         (0 <= config.optimiser.ema < 1, "optimiser.ema must lie in [0, 1)"),
         (run.steps >= 1, "run.steps must be at least 1"),
         (run.checkpoint_every >= 1, "run.checkpoint_every must be at least 1"),
+        (min(run.seed, data.split_seed) >= 0, "a seed must not be negative"),
         (run.validate_every >= 0, "run.validate_every must not be negative"),
     ]
     for holds, message in rules:

@@ -97,14 +97,13 @@ def monitor_folder(
 def _grid_counts(path: Path, definition: ScoreDefinition) -> np.ndarray:
     """Voxels of a map, and those at or above each cut, one row a region."""
     check_map_kind(read_header(path), definition)
-    channels = definition.channels
-    probs = read_probs(
+    prob_map = read_probs(
         path,
-        channels=channels,
+        channels=definition.channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
-    ).probs
-    mine = probs[[channels.index(region.channel) for region in definition.regions]]
+    )
+    mine = np.stack([prob_map.of(region) for region in definition.regions])
     nothing = np.zeros(mine.shape, bool)
     ops = resolve_engine("host").ops
     counts = ops.grid_counts(mine, nothing, N_CUTS).n_predicted
