@@ -279,6 +279,22 @@ def test_features_of_scans_leave_no_empty_reference_out_and_count_units_once():
         assert [len(values) for values in features.values()] == [n] * 4
 
 
+def test_crc_refuses_a_loss_that_no_cut_brings_down():
+    """With cases beyond help the mean loss is above alpha however the cut is chosen."""
+    n, cuts = 40, np.array([0.0, 0.5], np.float32)
+    table, _, _ = table_of(n)
+    hopeless = {f"case_{i}": np.array([i < 1, True], float) for i in range(n)}
+    curves = cx.calibrate.LossCurves(cuts, hopeless, -1)
+    with pytest.raises(
+        ValueError, match=r"1\.0 at the safest cut, more than alpha 0.1"
+    ):
+        cx.calibrate.calibrate_crc(table, 0.1, loss=curves)
+    fine = {case: values / 20 for case, values in hopeless.items()}
+    curves = cx.calibrate.LossCurves(cuts, fine, -1)
+    found = cx.calibrate.calibrate_crc(table, 0.1, loss=curves)
+    assert found.statement.endswith("at most its level at the safest cut.")
+
+
 def test_weights_give_the_weighted_threshold_and_name_the_largest():
     weights = np.round(np.random.default_rng(0).exponential(size=50), 2) + 0.01
     table, _, _ = table_of(50, weights=weights.tolist())
