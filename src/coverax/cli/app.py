@@ -20,6 +20,7 @@ from coverax.cli import (
     reliability,
     score,
     temperature,
+    train,
     validate,
 )
 from coverax.cli.common import note
@@ -48,6 +49,7 @@ for module in (
     monitor,
     reliability,
     plan,
+    train,
     infer,
     demo,
 ):

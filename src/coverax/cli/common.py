@@ -27,12 +27,28 @@ class EngineOption(StrEnum):
     DEVICE = "device"
 
 
+class RatersOption(StrEnum):
+    """What several references of a case do."""
+
+    WORST = "worst"
+    DRAW = "draw"
+
+
 ProbsDir = Annotated[
     Path | None,
     typer.Option("--probs", help="Folder of probability maps (.nii, .nii.gz)."),
 ]
 LabelsDir = Annotated[
-    Path | None, typer.Option("--labels", help="Folder of references, matched by stem.")
+    Path | None,
+    typer.Option(
+        "--labels", help="Folder of references, matched by stem, or of one a rater."
+    ),
+]
+Raters = Annotated[
+    RatersOption | None,
+    typer.Option(
+        "--raters", help="Several references a case: against the worst, or draw one."
+    ),
 ]
 CohortFile = Annotated[
     Path | None, typer.Option("--cohort", help="cohort.csv instead of two folders.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from coverax.host import Neighbours
 from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.definition import (
@@ -123,9 +124,11 @@ def score_arrays(
     units: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     weights: Sequence[float] | None = None,
+    raters: Sequence[str] | None = None,
     voxel_volume_ml: float | Sequence[float] = float("nan"),
     region: str = FOREGROUND.name,
     n_bins: int = DEFAULT_BINS,
+    lesions: Neighbours | None = None,
     engine: EngineName = "auto",
 ) -> ScoreTable:
     """Score arrays that are already in memory, as `score_cohort` scores files.
@@ -143,9 +146,12 @@ def score_arrays(
         units: What is exchangeable; the case by default.
         groups: Category of each case known without the reference.
         weights: Likelihood ratios under shift.
+        raters: Who made each reference, where cases have several: one entry each.
         voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
         region: Name of the region.
         n_bins: Bins of the calibration statistics; 0 for none.
+        lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
+            `corner`. Needs `spacing_mm`.
         engine: `host` and `device` give the same bits.
 
     Raises:
@@ -160,6 +166,7 @@ def score_arrays(
         "units": ids if units is None else units,
         "groups": [""] * n if groups is None else groups,
         "weights": [1.0] * n if weights is None else weights,
+        "raters": [""] * n if raters is None else raters,
         "valid": [None] * n if valid is None else valid,
         "voxel_volume_ml": list(np.broadcast_to(voxel_volume_ml, n)),
         "spacing_mm": [None] * n if spacing_mm is None else _rows_of(spacing_mm, n),
@@ -167,14 +174,15 @@ def score_arrays(
     for name, values in columns.items():
         if len(values) != n:
             raise ValueError(f"{name} has {len(values)} entries for {n} cases")
-    if len(set(ids)) < n:
-        raise ValueError("case_ids must differ")
+    if len(set(zip(ids, columns["raters"], strict=True))) < n:
+        raise ValueError("case_ids must differ, or the raters of a case")
     definition = ScoreDefinition(
         regions=(Region(region, (0,), (1,)),),
         tolerances=sorted_tolerances(list(tolerances)),
         n_bins=n_bins,
         transforms=parse_transforms(list(transforms)),
         set_sizes=set_sizes,
+        lesions=lesions,
     )
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
@@ -205,6 +213,7 @@ def score_arrays(
             "unit": str(columns["units"][i]),
             "group": str(columns["groups"][i]),
             "weight": float(columns["weights"][i]),
+            "rater": str(columns["raters"][i]),
         }
         rows[i] = _rows(about, result)[0]
     if failures:
@@ -261,11 +270,13 @@ def _about(case: Case) -> dict[str, Any]:
         "unit": case.unit,
         "group": case.group,
         "weight": case.weight,
+        "rater": case.rater,
     }
 
 
 def _key(case: Case) -> str:
-    return case.case_id if case.region is None else f"{case.case_id}\n{case.region}"
+    region = "" if case.region is None else f"\n{case.region}"
+    return case.case_id + region + (f"\nrater {case.rater}" if case.rater else "")
 
 
 def _fingerprint(case: Case) -> list[list[Any] | None]:

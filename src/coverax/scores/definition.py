@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from coverax.host import Neighbours
 from coverax.rational import Level, as_fraction, check_tolerance
 from coverax.scores.transforms import Transform, parse_transforms
 from coverax.volumes import FOREGROUND, Region, parse_regions
@@ -43,6 +44,7 @@ class ScoreDefinition:
         set_sizes: Whether the sizes of their sets are kept too, for `learn-sets`.
         engine: Which engine computed what it could have rounded otherwise (distances,
             smoothing); None where every engine gives the same bits.
+        lesions: How voxels of one lesion connect; None where lesions are not counted.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -57,6 +59,7 @@ class ScoreDefinition:
     transforms: tuple[Transform, ...] = ()
     set_sizes: bool = False
     engine: str | None = None
+    lesions: Neighbours | None = None
 
     @property
     def is_spatial(self) -> bool:
@@ -126,6 +129,7 @@ class ScoreDefinition:
             transforms=parse_transforms(content["transforms"]),
             set_sizes=content["set_sizes"],
             engine=content["engine"],
+            lesions=content["lesions"],
         )
 
     def with_engine(self, name: str) -> "ScoreDefinition":

@@ -249,4 +249,7 @@ def _foreground(labels: np.ndarray, region: Region) -> np.ndarray:
         if labels.dtype.itemsize == 1 and labels.max(initial=0) <= 1:
             return labels.view(bool)
         return labels == 1
-    return np.isin(labels, region.labels)
+    mask = labels == region.labels[0]
+    for label in region.labels[1:]:
+        mask |= labels == label
+    return mask
