@@ -15,8 +15,8 @@ from jaxtyping import Int, Num
 
 from coverax.rational import Level, check_level
 
-# Additions beyond which splits are not counted: some seconds.
-_MOST_WORK = 300_000_000
+# Additions beyond which splits are not counted: a second or two.
+_MOST_WORK = 50_000_000
 # Chances nearer to 0 or 1 than this are rounding.
 _NOTHING = 1e-18
 
