@@ -119,7 +119,9 @@ def joint(table, splits, n_learning, n_calibration):
     for order in splits:
         part = np.sort(order[:n_learning])
         rows = table.rows.take(part)
-        learned = learn_sets(ScoreTable(rows, table.definition, {}), ALPHA)
+        learned = learn_sets(
+            ScoreTable(rows, table.definition, {}), ALPHA, n_calibration=n_calibration
+        )
         picks.append((learned.inner, learned.outer, str(learned.inner_share)))
         inner, outer = (
             table.set_scores(table.set_transform(side, learned.spec(side)))

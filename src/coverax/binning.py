@@ -25,6 +25,18 @@ def bin_edges(n_bins: int) -> np.ndarray:
     return (np.arange(n_bins + 1) / n_bins).astype(np.float32)
 
 
+def check_cuts(n_cuts: int) -> None:
+    """Refuse a number of cuts whose products with float32 numbers are not exact.
+
+    Raises:
+        ValueError: `n_cuts` is no power of two, or above `MAX_BINS`.
+    """
+    if not 1 <= n_cuts <= MAX_BINS or n_cuts & (n_cuts - 1):
+        raise ValueError(
+            f"n_cuts must be a power of two, got {n_cuts} (at most {MAX_BINS})"
+        )
+
+
 def low_scale(n_bins: int) -> np.float32:
     """A factor a little below `n_bins`: `int(p * factor)` is the bin of p, or one less.
 

@@ -42,6 +42,7 @@ class Bag:
             "region": np.repeat([f"r{k}" for k in range(n_regions)], n),
             "unit": np.tile(ids if units is None else np.asarray(units), n_regions),
             "n_foreground": np.full(n * n_regions, n_foreground),
+            "rater": np.full(n * n_regions, ""),
         }
 
     def column(self, name):
@@ -69,7 +70,7 @@ def learned_from(inner, outer, share=Fraction(3, 10), units=("l0",)):
     ):
         scores[f"r{k}", "inner"], scores[f"r{k}", "outer"] = tuple(i), tuple(o)
     return LearnedSets(
-        0.1, spec, spec, share, scores, (), unit_digests(set(units)), digest="d"
+        0.1, spec, spec, share, scores, 17, (), unit_digests(set(units)), digest="d"
     )
 
 
@@ -277,6 +278,89 @@ def test_learning_prefers_the_larger_inner_and_the_smaller_outer_set():
     mean_size = labels.sum() / 30
     assert sizes["inner", "distance:cut=0.5"] == pytest.approx(mean_size)
     assert sizes["outer", "distance:cut=0.5"] == pytest.approx(mean_size)
+
+
+class Learning:
+    """A learning table of one lesion size and made-up scores, one transform a side."""
+
+    def __init__(self, inner, outer):
+        from types import SimpleNamespace
+
+        n = len(inner)
+        names = {"inner": inner, "outer": outer}
+        self.definition = SimpleNamespace(
+            transforms=[
+                SimpleNamespace(
+                    side=side, spec="identity", name="identity", tolerance=0
+                )
+                for side in names
+            ]
+        )
+        self.excluded, self.scores = {}, names
+        self.cases_digest, self.tolerances = "", ()
+        self.columns = {
+            "case_id": np.array([f"c{i:03}" for i in range(n)], object),
+            "unit": np.array([f"u{i:03}" for i in range(n)], object),
+            "region": np.array(["r"] * n, object),
+            "rater": np.array([""] * n, object),
+            "n_foreground": np.full(n, 1000),
+            "n_voxels": np.full(n, 27_000),
+            "voxel_volume_ml": np.full(n, 0.001),
+        }
+
+    def column(self, name):
+        return self.columns[name]
+
+    def set_scores(self, transform):
+        return self.scores[transform.side]
+
+    def critical_probability(self, tolerance):
+        raise KeyError(tolerance)
+
+    def set_sizes(self, _transform):
+        """A map that falls from 1 to 0 evenly over the 27,000 voxels of a case."""
+        cuts = np.linspace(0, 1, 1001)
+        counts = np.round(27_000 * (1 - cuts)).astype(int)
+        return cuts, np.tile(counts, (len(self.columns["unit"]), 1))
+
+
+def test_a_split_that_calibration_cannot_certify_is_not_learned():
+    from coverax.calibrate import learn_sets
+
+    rng = np.random.default_rng(0)
+    inner = rng.uniform(0.9, 1, 300)
+    outer = -(rng.uniform(0.01, 0.5, 300) ** 2)  # heavy: the outer side wants all
+    table = Learning(inner, outer)
+    free = learn_sets(table, "0.1", n_calibration=1000).inner_share
+    assert free >= Fraction(4, 5)
+    for n in (19, 24, 49):
+        share = learn_sets(table, "0.1", n_calibration=n).inner_share
+        assert min(share, 1 - share) * Fraction(1, 10) * (n + 1) >= 1
+    with pytest.raises(ValueError, match="at least 19 are needed"):
+        learn_sets(table, "0.1", n_calibration=18)
+
+
+def test_a_split_that_learning_cannot_judge_is_not_learned():
+    from coverax.calibrate import learn_sets
+
+    rng = np.random.default_rng(0)
+    table = Learning(rng.uniform(0.9, 1, 40), -(rng.uniform(0.01, 0.5, 40) ** 2))
+    shares = {c["inner_share"] for c in learn_sets(table, "0.1").candidates}
+    assert shares == {"2/5", "1/2", "3/5"}  # 32 others: 1 / 33 of miscoverage and more
+    few = Learning(rng.uniform(0.9, 1, 10), -rng.uniform(0.01, 0.5, 10))
+    assert learn_sets(few, "0.1", n_calibration=50).inner_share == Fraction(1, 2)
+
+
+def test_an_empty_inner_set_costs_the_width_of_the_lesion():
+    from coverax.calibrate import learn_sets
+
+    inner = np.where(np.arange(200) % 25 == 0, 2.0, 0.99)  # 4 % leave no inner set
+    table = Learning(inner, np.full(200, -0.5))
+    learned = learn_sets(table, "0.1", n_calibration=500)
+    mine = [c for c in learned.candidates if c["side"] == "inner"]
+    empty = {Fraction(c["inner_share"]): c["share_empty"] for c in mine}
+    assert empty[Fraction(1, 5)] == 1
+    assert empty[learned.inner_share] == 0
 
 
 def test_learned_transforms_survive_their_file(tmp_path):

@@ -4,6 +4,7 @@ The learning units are spent: a calibration refuses them, so that the choice is 
 before calibration looks at anything.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,13 +15,14 @@ import numpy as np
 
 from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.ranks import conformal_rank
+from coverax.calibrate.raters import RaterRule, cases_of
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
+from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
 from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
 
-SCHEMA = 1
+SCHEMA = 2
 SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
 Side = Literal["inner", "outer"]
 
@@ -48,7 +50,9 @@ class LearnedSets:
         outer: Chosen transform of the outer set.
         inner_share: Share of alpha for the inner side.
         scores: Learning scores of the chosen transforms, by region and side.
-        candidates: Mean cross-fitted set size of every transform at every share.
+        n_calibration: Calibration units the split was chosen for.
+        candidates: Cross-fitted sets of every transform at every share: `mean_width`
+            (mm), `mean_size` (mL), `share_empty`.
         unit_digests: Short hashes of the units used.
         digest: Of the file.
     """
@@ -58,6 +62,7 @@ class LearnedSets:
     outer: str
     inner_share: Fraction
     scores: dict[tuple[str, str], tuple[float, ...]]
+    n_calibration: int
     candidates: tuple[dict[str, Any], ...]
     unit_digests: tuple[str, ...]
     digest: str = ""
@@ -98,6 +103,7 @@ class LearnedSets:
                 {"region": region, "side": side, "hex": [s.hex() for s in scores]}
                 for (region, side), scores in self.scores.items()
             ],
+            "n_calibration": self.n_calibration,
             "candidates": list(self.candidates),
             "n_units": len(self.unit_digests),
             "unit_digests": list(self.unit_digests),
@@ -130,6 +136,7 @@ def read_learned(path: Path) -> LearnedSets:
             (entry["region"], entry["side"]): tuple(map(float.fromhex, entry["hex"]))
             for entry in content["scores"]
         },
+        n_calibration=content["n_calibration"],
         candidates=tuple(content["candidates"]),
         unit_digests=tuple(content["unit_digests"]),
         digest=digest,
@@ -140,74 +147,85 @@ def learn_sets(
     table: LearningTable,
     alpha: Level,
     *,
+    n_calibration: int | None = None,
     tolerance: float = 0.0,
     shares: Sequence[Fraction] = SHARES,
     n_folds: int = 5,
+    n_axes: int = 3,
     empty: EmptyPolicy = "include",
     unit_column: str = "unit",
     per_unit: Literal["one"] | None = None,
     seed: int = 0,
+    raters: RaterRule | None = None,
 ) -> LearnedSets:
     """Choose the transforms and the split with the least left to look at.
 
     For every transform and share, thresholds from all folds but one give sets on that
-    one. At each share the inner transform with the largest mean inner set and the outer
-    one with the smallest mean outer set are taken; the share is the one with the least
-    mean volume between them.
+    one. A set of volume V is as wide as its cube root: the width of the band between
+    two sets is then near their distance in mm, whatever the size of the lesion, and an
+    inner set that is empty loses the whole lesion's width. At each share the inner
+    transform of the largest and the outer one of the least mean width are taken; the
+    share is the one with the narrowest mean band. A share competes if its ranks lie
+    within the `n_calibration` units, which must certify it, and within the other folds,
+    which must show what it costs; where no share does both, the most even one is taken.
 
     Args:
         table: Scores and set sizes of the learning cohort.
         alpha: Level that will be asked for.
+        n_calibration: Units that will calibrate; as many as the learning units if None.
         tolerance: Only transforms of this tolerance compete.
         shares: Candidate shares of alpha for the inner side.
         n_folds: Folds of units.
+        n_axes: 3, or 2 for cohorts of single slices (square roots of areas).
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of draw and folds.
+        seed: Of draws and folds.
+        raters: What several references of a case do: `worst` or `draw`.
 
     Raises:
-        ValueError: A side has no transform, or there are fewer units than folds.
+        ValueError: A side has no transform, there are fewer units than folds, or no
+            share can be certified by `n_calibration` units.
     """
     level = check_level("alpha", alpha)
-    competing = [t for t in table.definition.transforms if t.tolerance == tolerance]
-    sides: dict[Side, list[Any]] = {
-        side: [t for t in competing if t.side == side] for side in ("inner", "outer")
-    }
-    for side, transforms in sides.items():
-        if not transforms:
-            raise ValueError(
-                f"the table has no {side} transform of tolerance {tolerance} to choose"
-            )
-    kept = {
-        region: np.flatnonzero(
-            keep_rows(
-                table,
-                region,
-                empty=empty,
-                unit_column=unit_column,
-                per_unit=per_unit,
-                seed=seed,
-            ).rows
+    competing = _competing(table, tolerance)
+    each = {
+        region: keep_rows(
+            table,
+            region,
+            empty=empty,
+            unit_column=unit_column,
+            per_unit=per_unit,
+            seed=seed,
+            raters=raters,
         )
         for region in dict.fromkeys(table.column("region"))
     }
+    kept = {region: np.flatnonzero(found.rows) for region, found in each.items()}
+    scores = {(t.side, t.spec): _worst_scores(table, t, each) for t in competing}
     units = table.column(unit_column)
-    if min(rows.size for rows in kept.values()) < n_folds:
+    n_learning = min(rows.size for rows in kept.values())
+    if n_learning < n_folds:
         raise ValueError(f"{n_folds} folds need as many units")
+    n_calibration = n_learning if n_calibration is None else n_calibration
+    shares = _competing_shares(
+        level, shares, n_calibration, n_learning - math.ceil(n_learning / n_folds)
+    )
     folds = _folds(table, kept, n_folds, seed)
     candidates = [
-        {
-            "side": transform.side,
-            "transform": transform.spec,
-            "inner_share": str(share),
-            "mean_size": size,
-        }
+        {"side": transform.side, "transform": transform.spec, "inner_share": str(share)}
+        | sets
         for transform in competing
-        for share, size in zip(
+        for share, sets in zip(
             shares,
-            _mean_sizes(
-                table, transform, kept, _parts(transform, level, shares), folds
+            _cross_fitted(
+                table,
+                transform,
+                scores[transform.side, transform.spec],
+                kept,
+                _parts(transform, level, shares),
+                folds,
+                n_axes,
             ),
             strict=True,
         )
@@ -225,10 +243,11 @@ def learn_sets(
         outer=outer,
         inner_share=share,
         scores={
-            (region, t.side): tuple(map(float, np.sort(table.set_scores(t)[rows])))
+            (region, t.side): tuple(map(float, np.sort(scores[t.side, t.spec][rows])))
             for region, rows in kept.items()
             for t in chosen
         },
+        n_calibration=n_calibration,
         candidates=tuple(candidates),
         unit_digests=unit_digests(
             {str(u) for rows in kept.values() for u in units[rows]}
@@ -237,16 +256,62 @@ def learn_sets(
     return replace(learned, digest=learned.to_json()["digest"])
 
 
+def _competing(table: LearningTable, tolerance: float) -> list[Any]:
+    """The transforms of a tolerance; both sides must have one."""
+    competing = [t for t in table.definition.transforms if t.tolerance == tolerance]
+    for side in ("inner", "outer"):
+        if not any(t.side == side for t in competing):
+            raise ValueError(
+                f"the table has no {side} transform of tolerance {tolerance} to choose"
+            )
+    return competing
+
+
+def _competing_shares(
+    level: Fraction, shares: Sequence[Fraction], n_calibration: int, n_folded: int
+) -> list[Fraction]:
+    """Shares that can be certified, and of those the ones that learning can judge."""
+
+    def even(share: Fraction) -> Fraction:
+        return min(share, 1 - share)
+
+    def within(share: Fraction, n: int) -> bool:
+        return conformal_rank(n, level * even(share)) <= n
+
+    certifiable = [share for share in shares if within(share, n_calibration)]
+    most_even = max(map(even, shares))
+    if not certifiable:
+        raise ValueError(
+            f"{n_calibration} calibration units cannot certify both sides at alpha "
+            f"{float(level):g}: no set but the empty and the full; at least "
+            f"{math.ceil(1 / (level * most_even)) - 1} are needed"
+        )
+    judged = [share for share in certifiable if within(share, n_folded)]
+    return judged or [share for share in certifiable if even(share) == most_even]
+
+
+def _worst_scores(
+    table: LearningTable, transform: Any, each: dict[str, Kept]
+) -> np.ndarray:
+    """Scores of a transform; the row of a case holds the worst over its references."""
+    own = table.set_scores(transform)
+    out = own.copy()
+    for found in each.values():
+        rows = np.flatnonzero(found.rows)
+        out[rows] = cases_of(table.column("case_id"), rows, found.references).worst(own)
+    return out
+
+
 def _best_at(candidates: list[dict[str, Any]], share: Fraction):
-    """Volume between the best sets at a share, and which they are."""
+    """Mean width of the band between the best sets at a share, and which they are."""
     mine = [c for c in candidates if c["inner_share"] == str(share)]
-    inner = max((c for c in mine if c["side"] == "inner"), key=_size)
-    outer = min((c for c in mine if c["side"] == "outer"), key=_size)
-    return _size(outer) - _size(inner), share, inner["transform"], outer["transform"]
+    inner = max((c for c in mine if c["side"] == "inner"), key=_width)
+    outer = min((c for c in mine if c["side"] == "outer"), key=_width)
+    return _width(outer) - _width(inner), share, inner["transform"], outer["transform"]
 
 
-def _size(candidate: dict[str, Any]) -> float:
-    return candidate["mean_size"]
+def _width(candidate: dict[str, Any]) -> float:
+    return candidate["mean_width"]
 
 
 def _folds(
@@ -268,38 +333,51 @@ def _parts(
     return [level * (share if inner else 1 - share) for share in shares]
 
 
-def _mean_sizes(
+def _cross_fitted(
     table: LearningTable,
     transform: Any,
+    scores: np.ndarray,
     kept: dict[str, np.ndarray],
     levels: Sequence[Fraction],
     folds: np.ndarray,
-) -> list[float]:
-    """Mean cross-fitted set size at each level: mL, or voxels where a mL is unknown."""
-    scores = table.set_scores(transform)
+    n_axes: int,
+) -> list[dict[str, float]]:
+    """Mean width, mean size and share of empty sets, cross-fitted, at each level.
+
+    Millimetres and millilitres, or voxels where a voxel's volume is unknown. A rank
+    beyond the other folds is their last.
+    """
     cuts, counts = table.set_sizes(transform)
     voxel_ml = table.column("voxel_volume_ml")
-    voxel_ml = np.where(np.isfinite(voxel_ml), voxel_ml, 1.0)
+    known = np.isfinite(voxel_ml)
     whole = table.column("n_voxels") * (transform.side == "outer")
     parts = [
         (rows[folds[rows] != fold], rows[folds[rows] == fold])
         for rows in kept.values()
         for fold in np.unique(folds[rows])
     ]
+    order = np.concatenate([mine for _, mine in parts])
 
-    def held(others: np.ndarray, mine: np.ndarray, level: Fraction) -> np.ndarray:
-        threshold = rank_threshold(scores[others], conformal_rank(others.size, level))
+    def voxels(others: np.ndarray, mine: np.ndarray, level: Fraction) -> np.ndarray:
+        rank = min(conformal_rank(others.size, level), others.size)
+        threshold = rank_threshold(scores[others], rank)
         if threshold == np.inf:
-            return whole[mine] * voxel_ml[mine]
+            return whole[mine]
         inner = transform.side == "inner"
         cut = _on_map(transform, threshold if inner else -threshold)
-        at_cut = _counts_at(cut, cuts, counts[mine], whole[mine], inner=inner)
-        return at_cut * voxel_ml[mine]
+        return _counts_at(cut, cuts, counts[mine], whole[mine], inner=inner)
 
-    return [
-        float(np.concatenate([held(*part, level) for part in parts]).mean())
-        for level in levels
-    ]
+    def means(level: Fraction) -> dict[str, float]:
+        n = np.concatenate([voxels(*part, level) for part in parts])
+        ml = n * np.where(known, voxel_ml, 1.0)[order]
+        mm = (n * np.where(known, 1000 * voxel_ml, 1.0)[order]) ** (1 / n_axes)
+        return {
+            "mean_width": float(mm.mean()),
+            "mean_size": float(ml.mean()),
+            "share_empty": float((n == 0).mean()),
+        }
+
+    return [means(level) for level in levels]
 
 
 def _on_map(transform: Any, cut: float) -> float:

@@ -10,6 +10,7 @@ from coverax.cli.calibrate import Empty
 from coverax.cli.common import (
     Alpha,
     AsJson,
+    Raters,
     UnitColumn,
     check_not_input,
     note,
@@ -45,13 +46,26 @@ def command(
             help="Only transforms of this tolerance compete.",
         ),
     ] = "0.0",
+    calibration_units: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Units that will calibrate, by default as many as learn: a split they "
+            "cannot certify is not chosen.",
+        ),
+    ] = None,
+    axes: Annotated[
+        int, typer.Option(min=2, max=3, help="2 for cohorts of single slices.")
+    ] = 3,
     folds: Annotated[int, typer.Option(min=2, help="Folds of units.")] = 5,
     empty: Annotated[Empty, typer.Option(help="Empty references.")] = Empty.INCLUDE,
     unit: UnitColumn = "unit",
     per_unit: Annotated[
         PerUnit | None, typer.Option(help="Draw one case of each unit.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of draw and folds.")] = 0,
+    raters: Raters = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of draws and folds.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Choose transforms and split on cases that will not calibrate."""
@@ -62,19 +76,25 @@ def command(
     learned = learn_sets(
         read_table(scores),
         alpha,
+        n_calibration=calibration_units,
         tolerance=float(tolerance),
         n_folds=folds,
+        n_axes=axes,
         empty=empty.value,
         unit_column=unit,
         per_unit=per_unit.value if per_unit else None,
         seed=seed,
+        raters=raters.value if raters else None,
     )
     learned.write(output)
     if as_json:
         print_json(learned.to_json())
         return
     note(f"inner set: {learned.inner}; outer set: {learned.outer}")
-    note(f"share of alpha for the inner set: {learned.inner_share}")
+    note(
+        f"share of alpha for the inner set: {learned.inner_share} (for "
+        f"{learned.n_calibration} calibration units)"
+    )
     note(
         f"{len(learned.unit_digests)} units are spent: `coverax calibrate` will refuse "
         "them with these transforms"

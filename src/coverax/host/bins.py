@@ -1,4 +1,4 @@
-"""Bin statistics on the host: blocks that stay in cache, exact `np.bincount`."""
+"""Bin statistics on the host: exact tallies; soft bins by `np.bincount` in float64."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,16 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from coverax.binning import (
-    MARGIN,
-    SMALLEST,
-    bin_edges,
-    check_shapes,
-    join_digits,
-    low_scale,
-    share_intervals,
-)
-from coverax.host.sums import BLOCK, split, to_digits
+from coverax.binning import bin_edges, check_shapes, join_digits, share_intervals
+from coverax.host.sums import to_digits
+from coverax.host.tally import BLOCK, Tally, blocks, smaller_part, tally_outcomes
 
 # Most voxels fall into one bin; four counters each keep additions from waiting for the
 # one before.
@@ -44,17 +37,6 @@ class SoftBinStatistics(NamedTuple):
     n_refused: Int[np.ndarray, " batch"]
 
 
-def bin_index(
-    probs: Float[np.ndarray, "*shape"], n_bins: int
-) -> Int[np.ndarray, "*shape"]:
-    """Twin of `coverax.kernels.bin_index`: the same bins, as `intp`."""
-    edges = bin_edges(n_bins)
-    values = np.clip(np.asarray(probs, np.float32), 0, 1)
-    k = (values * low_scale(n_bins)).astype(np.intp)
-    k += values > edges[1:].take(k, mode="clip")
-    return k
-
-
 def bin_statistics(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
@@ -63,36 +45,31 @@ def bin_statistics(
     valid: Bool[np.ndarray, "batch *spatial"] | None = None,
 ) -> BinStatistics:
     """Twin of `coverax.kernels.bin_statistics`: the same bits."""
-    n_keys = 2 * n_bins
-    n_cases = len(probs)
-    counts = np.zeros((n_cases, _LANES, n_keys), np.int64)
-    # In whole numbers of 2**-60; Python integers, which do not overflow.
-    totals = np.zeros((n_cases, n_keys), object)
-    zeros = np.zeros((n_cases, 2), np.int64)
-    refused = np.zeros(n_cases, np.int64)
-    for i, values, mask, n_bad in blocks(probs, labels, valid):
-        refused[i] += n_bad
-        keys = bin_index(values, n_bins) + mask * np.intp(n_bins)
-        high, low = split(values)
-        sums = np.zeros((_LANES, n_keys))
-        _tally(keys, n_keys, counts[i], [(high, sums)])
-        totals[i] += sums.sum(0).astype(np.int64).astype(object) << 22
-        if low.any():  # only in voxels below 2**-14, which lie in the first bin
-            of_foreground = int(low[mask].sum())
-            totals[i, 0] += int(low.sum()) - of_foreground
-            totals[i, n_bins] += of_foreground
-        zero = np.abs(values) < SMALLEST
-        if zero.any():
-            zeros[i] += np.count_nonzero(zero), np.count_nonzero(zero & mask)
-    count, sum_p = counts.sum(1), join_digits(to_digits(totals, 4))
+    bin_edges(n_bins)
+    return stack_bins(
+        [tally_outcomes(*case, n_bins) for case in outcomes(probs, labels, valid)],
+        n_bins,
+    )
+
+
+def stack_bins(tallies: list[tuple[Tally, Tally]], n_bins: int) -> BinStatistics:
+    """Statistics of cases from their tallies, of all voxels and of the foreground."""
+
+    def stacked(field: str, of: int, dtype: type = np.int64, width: int = n_bins):
+        values = [getattr(pair[of], field) for pair in tallies]
+        return np.array(values, dtype).reshape((len(tallies), width))
+
+    # The foreground's and the background's are rounded apart, as the kernel does.
+    totals = stacked("sum_p", 0, object), stacked("sum_p", 1, object)
+    sum_py = join_digits(to_digits(totals[1], 4))
     return BinStatistics(
-        count=count[:, :n_bins] + count[:, n_bins:],
-        sum_p=sum_p[:, :n_bins] + sum_p[:, n_bins:],
-        sum_y=count[:, n_bins:],
-        sum_py=sum_p[:, n_bins:],
-        zero_count=zeros[:, 0],
-        zero_sum_y=zeros[:, 1],
-        n_refused=refused,
+        count=stacked("count", 0),
+        sum_p=join_digits(to_digits(totals[0] - totals[1], 4)) + sum_py,
+        sum_y=stacked("count", 1),
+        sum_py=sum_py,
+        zero_count=stacked("n_zero", 0, width=1)[:, 0],
+        zero_sum_y=stacked("n_zero", 1, width=1)[:, 0],
+        n_refused=stacked("n_refused", 0, width=1)[:, 0],
     )
 
 
@@ -105,51 +82,44 @@ def soft_bin_statistics(
 ) -> SoftBinStatistics:
     """Twin of `coverax.kernels.soft_bin_statistics`, in float64."""
     bin_edges(n_bins)
-    n_keys = 2 * (n_bins + 1)
-    sums = np.zeros((3, len(probs), _LANES, n_keys))
-    refused = np.zeros(len(probs), np.int64)
-    for i, values, mask, n_bad in blocks(probs, labels, valid):
-        refused[i] += n_bad
-        position = np.clip(values, 0, 1).astype(np.float64) * n_bins + 0.5
-        interval = position.astype(np.intp)
-        t = position - interval
-        keys = interval + mask * np.intp(n_bins + 1)
-        _tally(keys, n_keys, sums[0, i], [(t, sums[1, i]), (t * t, sums[2, i])])
-    by_outcome = sums.sum(2).reshape(3, len(probs), 2, n_bins + 1)
-    weight, sum_p = share_intervals(*by_outcome.sum(2), n_bins=n_bins)
-    sum_y, _ = share_intervals(*by_outcome[:, :, 1], n_bins=n_bins)
-    return SoftBinStatistics(weight, sum_p, sum_y, refused)
+    by_case, refused = [], []
+    for values, mask in outcomes(probs, labels, valid):
+        whole, n_bad = _interval_sums(values, n_bins)
+        is_rest, part = smaller_part(values, mask)
+        fewer, _ = _interval_sums(part, n_bins)
+        by_case.append((whole, whole - fewer if is_rest else fewer))
+        refused.append(n_bad)
+    shape = (len(by_case), 2, 3, n_bins + 1)
+    sums = np.array(by_case, np.float64).reshape(shape).transpose(1, 2, 0, 3)
+    weight, sum_p = share_intervals(*sums[0], n_bins=n_bins)
+    sum_y, _ = share_intervals(*sums[1], n_bins=n_bins)
+    return SoftBinStatistics(weight, sum_p, sum_y, np.array(refused, np.int64))
 
 
-def _tally(keys, n_keys, counts, weighted) -> None:
-    """Add a block's counts and weighted sums, by key, to `[lanes, n_keys]` arrays."""
-    n_slots = _LANES * n_keys
-    keys += _LANE_OF_VOXEL[: keys.size] * n_keys
-    counts += np.bincount(keys, minlength=n_slots).reshape(counts.shape)
-    for weights, sums in weighted:
-        sums += np.bincount(keys, weights, minlength=n_slots).reshape(sums.shape)
+def _interval_sums(values: np.ndarray, n_bins: int) -> tuple[np.ndarray, int]:
+    """Sums of 1, t and t**2 between bin centres, and how many values were refused."""
+    n_keys, n_bad = n_bins + 1, 0
+    sums = np.zeros((3, _LANES, n_keys))
+    for block, n_more in blocks(values):
+        n_bad += n_more
+        position = np.clip(block, 0, 1).astype(np.float64) * n_bins + 0.5
+        keys = position.astype(np.intp)
+        t = position - keys
+        keys += _LANE_OF_VOXEL[: keys.size] * n_keys
+        for total, weights in zip(sums, (None, t, t * t), strict=True):
+            found = np.bincount(keys, weights, minlength=_LANES * n_keys)
+            total += found.reshape(total.shape)
+    return sums.sum(axis=1), n_bad
 
 
-def blocks(probs, labels, valid) -> Iterator[tuple[int, np.ndarray, np.ndarray, int]]:
-    """Cases in pieces: number, proper float32 values, reference, how many refused."""
+def outcomes(
+    probs: np.ndarray, labels: np.ndarray, valid: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Values and reference of the voxels of each case that count, flat."""
     check_shapes(probs, labels, valid)
-    shape = (len(probs), -1)
-    probs, labels = probs.reshape(shape), labels.reshape(shape)
-    valid = None if valid is None else valid.reshape(shape)
     for i in range(len(probs)):
-        for start in range(0, probs.shape[1], BLOCK):
-            part = slice(start, start + BLOCK)
-            values = probs[i, part].astype(np.float32, copy=False)
-            mask = labels[i, part]
-            mask = mask if mask.dtype == bool else mask != 0
-            if valid is not None:
-                values, mask = values[valid[i, part]], mask[valid[i, part]]
-            n_bad = 0
-            # NaN fails both comparisons.
-            if values.size and not (
-                values.min() >= -MARGIN and values.max() <= 1 + MARGIN
-            ):
-                proper = (values >= -MARGIN) & (values <= 1 + MARGIN)
-                n_bad = int(values.size - np.count_nonzero(proper))
-                values, mask = values[proper], mask[proper]
-            yield i, values, mask, n_bad
+        values, mask = probs[i].reshape(-1), labels[i].reshape(-1)
+        if valid is not None:
+            counted = valid[i].reshape(-1)
+            values, mask = values.compress(counted), mask.compress(counted)
+        yield values, mask if mask.dtype == bool else mask != 0

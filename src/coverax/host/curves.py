@@ -1,18 +1,12 @@
 """Counts of many cuts at once on the host; twins of `coverax.kernels.curves`."""
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.binning import check_cuts
+from coverax.host.bins import outcomes
 from coverax.host.overlap import Overlap
-
-_BLOCK = 1 << 16  # voxels that stay in the cache
-
-
-class _Case(NamedTuple):
-    values: np.ndarray
-    foreground: np.ndarray
+from coverax.host.tally import CELLS, Tally, tally_outcomes
 
 
 def grid_counts(
@@ -22,13 +16,25 @@ def grid_counts(
     *,
     valid: Bool[np.ndarray, "batch voxels"] | None = None,
 ) -> Overlap:
-    """Count `{probs >= k / n_cuts}` and its foreground for k = 0..n_cuts - 1."""
-    counts = [
-        [_grid(values, n_cuts) for values in case]
-        for case in _cases(probs, labels, valid)
-    ]
-    n_predicted, n_true_positive = np.swapaxes(np.array(counts), 0, 1)
-    return Overlap(n_predicted, n_true_positive)
+    """Twin of `coverax.kernels.grid_counts`: the same integers."""
+    check_cuts(n_cuts)
+    return stack_grid(
+        [tally_outcomes(*case, 0) for case in outcomes(probs, labels, valid)], n_cuts
+    )
+
+
+def stack_grid(tallies: list[tuple[Tally, Tally]], n_cuts: int) -> Overlap:
+    """Counts of cases from their tallies: of all voxels and of the foreground."""
+    counts = [[_above(t, n_cuts) for t in pair] for pair in tallies]
+    whole, foreground = np.array(counts, np.int64).reshape(-1, 2, n_cuts).swapaxes(0, 1)
+    return Overlap(whole, foreground)
+
+
+def _above(tally: Tally, n_cuts: int) -> np.ndarray:
+    """Voxels at or above each cut; a cell ends where the next cut begins."""
+    above = np.cumsum(tally.cells[::-1])[::-1][: CELLS : CELLS // n_cuts]
+    above[0] -= tally.n_negative
+    return above
 
 
 def cut_counts(
@@ -40,33 +46,11 @@ def cut_counts(
 ) -> Overlap:
     """Count `{probs >= cut}` and its foreground for any number of common cuts."""
     counts = [
-        [values.size - np.searchsorted(np.sort(values), cuts) for values in case]
-        for case in _cases(probs, labels, valid)
+        [
+            part.size - np.searchsorted(np.sort(part), cuts)
+            for part in (values, values.compress(mask))
+        ]
+        for values, mask in outcomes(probs, labels, valid)
     ]
     n_predicted, n_true_positive = np.swapaxes(np.array(counts), 0, 1)
     return Overlap(n_predicted, n_true_positive)
-
-
-def _cases(probs, labels, valid) -> list[_Case]:
-    out = []
-    for i, (values, mask) in enumerate(zip(probs, labels, strict=True)):
-        if valid is not None:
-            values, mask = values[valid[i]], mask[valid[i]]
-        out.append(_Case(values, values[mask]))
-    return out
-
-
-def _grid(values: np.ndarray, n_cuts: int) -> np.ndarray:
-    """Most voxels lie below the first cut: only the others are binned.
-
-    A float times a power of two is exact, so the bin is the exact comparison. Block by
-    block, so that no second map is held.
-    """
-    counts = np.zeros(n_cuts, np.int64)
-    for start in range(0, values.size, _BLOCK):
-        block = values[start : start + _BLOCK]
-        some = block[block >= block.dtype.type(1 / n_cuts)]
-        bins = np.minimum((some * some.dtype.type(n_cuts)).astype(np.intp), n_cuts - 1)
-        counts += np.bincount(bins, minlength=n_cuts)
-        counts[0] += np.count_nonzero(block >= 0) - some.size
-    return np.cumsum(counts[::-1])[::-1]

@@ -28,7 +28,8 @@ def critical_probability(
         mask = mask if mask.dtype == bool else mask != 0
         if valid is not None:
             mask = mask & valid[i]
-        foreground = values[mask].astype(dtype, copy=False)
+        foreground = values.reshape(-1).compress(mask.reshape(-1))
+        foreground = foreground.astype(dtype, copy=False)
         if foreground.size:
             order = allowed_misses(foreground.size, numerators, denominators)
             out[i] = _elements(foreground, order) + dtype(0)  # -0.0 counts as 0

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
-from coverax.host.bins import blocks
-from coverax.host.sums import block_sum, to_digits
+from coverax.host.bins import outcomes
+from coverax.host.sums import PIECE, piece_sum, to_digits
+from coverax.host.tally import blocks, smaller_part
 
 
 class ProperScores(NamedTuple):
@@ -26,23 +27,33 @@ def proper_scores(
 ) -> ProperScores:
     """Twin of `coverax.kernels.proper_scores`; logarithms may differ in the last bit."""
     # In whole numbers of 2**-45, so that no order of voxels changes a bit.
-    squares, losses, clipped = np.zeros((3, len(probs), 2), object)
-    for i, values, mask, _ in blocks(probs, labels, valid):
-        p = np.clip(values, 0, 1)
-        q = 1 - p
-        of_truth, miss = np.where(mask, p, q), np.where(mask, q, p)
-        square = miss * miss
-        loss = -np.log(np.maximum(of_truth, LEAST_PROBABILITY)) / LARGEST_LOSS
-        # Everything, less the foreground, which is usually small.
-        for k, part in ((0, slice(None)), (1, np.flatnonzero(mask))):
-            squares[i, k] += block_sum(square[part])
-            losses[i, k] += block_sum(loss[part])
-            n_clipped = np.count_nonzero(of_truth[part] < LEAST_PROBABILITY)
-            clipped[i, k] += int(n_clipped)
-    for sums in (squares, losses, clipped):
-        sums[:, 0] -= sums[:, 1]
+    sums = np.zeros((3, len(probs), 2), object)
+    for i, (values, mask) in enumerate(outcomes(probs, labels, valid)):
+        is_rest, part = smaller_part(values, mask)
+        few, many = (0, 1) if is_rest else (1, 0)
+        # What all voxels would lose with one outcome, less those of the other.
+        sums[:, i, many] = _losses(values, many) - _losses(part, many)
+        sums[:, i, few] = _losses(part, few)
     return ProperScores(
-        join_digits(to_digits(squares, 3)),
-        join_digits(to_digits(losses, 3)) * LARGEST_LOSS,
-        clipped.astype(np.int64),
+        join_digits(to_digits(sums[0], 3)),
+        join_digits(to_digits(sums[1], 3)) * LARGEST_LOSS,
+        sums[2].astype(np.int64),
     )
+
+
+def _losses(values: np.ndarray, outcome: int) -> np.ndarray:
+    """Sums of squares and log losses, and clipped voxels, were this the outcome of all."""
+    total = np.zeros(3, object)
+    for block, _ in blocks(values):
+        for start in range(0, block.size, PIECE):
+            p = block[start : start + PIECE]
+            if p.min() < 0 or p.max() > 1:
+                p = np.clip(p, 0, 1)
+            of_truth, miss = (p, 1 - p) if outcome else (1 - p, p)
+            n_clipped = int(np.count_nonzero(of_truth < LEAST_PROBABILITY))
+            loss = np.maximum(of_truth, LEAST_PROBABILITY)
+            np.log(loss, out=loss)
+            np.negative(loss, out=loss)
+            np.divide(loss, LARGEST_LOSS, out=loss)
+            total += (piece_sum(miss * miss), piece_sum(loss), n_clipped)
+    return total

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from coverax.binning import MARGIN, check_cuts
+from coverax.kernels.order import sortable_bits
 from coverax.kernels.overlap import Overlap
 
 
@@ -25,12 +27,14 @@ def grid_counts(
         n_cuts: A power of two: then `probs * n_cuts` is exact, and so is each count.
         valid: Voxels that count; all by default.
 
+    Returns:
+        Counts; values that are NaN or below 0 or beyond 1.001 are in none.
+
     Raises:
-        ValueError: `n_cuts` is no power of two.
+        ValueError: `n_cuts` is no power of two, or above 4096.
     """
-    if n_cuts < 1 or n_cuts & (n_cuts - 1):
-        raise ValueError(f"n_cuts must be a power of two, got {n_cuts}")
-    counted = probs >= 0
+    check_cuts(n_cuts)
+    counted = (probs >= 0) & (probs <= 1 + MARGIN)
     if valid is not None:
         counted &= valid
     bins = jnp.minimum((probs * n_cuts).astype(jnp.int32), n_cuts - 1)
@@ -63,12 +67,15 @@ def cut_counts(
     """
     counted = jnp.ones_like(labels) if valid is None else valid
 
-    def count(values: Array, mask: Array) -> Array:
+    dtype = jnp.result_type(probs, cuts, jnp.float32)
+    keys, least = sortable_bits(probs.astype(dtype)), sortable_bits(cuts.astype(dtype))
+
+    def count(keys: Array, mask: Array) -> Array:
         # What does not count sorts below every cut.
-        ascending = jnp.sort(jnp.where(mask, values, -jnp.inf))
-        below = jnp.searchsorted(ascending, cuts, side="left")
-        return (values.size - below).astype(jnp.int32)
+        ascending = jnp.sort(jnp.where(mask, keys, jnp.iinfo(keys.dtype).min))
+        below = jnp.searchsorted(ascending, least, side="left")
+        return (keys.size - below).astype(jnp.int32)
 
     return Overlap(
-        jax.vmap(count)(probs, counted), jax.vmap(count)(probs, counted & labels)
+        jax.vmap(count)(keys, counted), jax.vmap(count)(keys, counted & labels)
     )
