@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-
 from tests.train import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
