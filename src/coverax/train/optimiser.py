@@ -13,9 +13,7 @@ from coverax.train.config import OptimiserConfig
 _MOMENTUM = 0.99  # of SGD, with Nesterov's correction
 
 
-def learning_rate(
-    config: OptimiserConfig, n_steps: int, step: Any
-) -> Float[Array, ""]:
+def learning_rate(config: OptimiserConfig, n_steps: int, step: Any) -> Float[Array, ""]:
     """Rate of a step (from 0): linear to the highest, then half a cosine to zero.
 
     Args:
