@@ -12,6 +12,7 @@ from coverax.cli import (
     calibrate,
     demo,
     evaluate,
+    infer,
     learn_sets,
     monitor,
     plan,
@@ -49,6 +50,7 @@ for module in (
     reliability,
     plan,
     train,
+    infer,
     demo,
 ):
     app.command(module.NAME)(module.command)

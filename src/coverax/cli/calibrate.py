@@ -189,7 +189,7 @@ def command(
     """Turn scores into a threshold that carries a finite-sample guarantee."""
     from coverax.scores import read_table
 
-    check_not_input(output, scores)
+    check_not_input(output, scores, transforms)
     request = Request(
         alpha=alpha,
         tolerance=tolerance,

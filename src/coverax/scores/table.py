@@ -163,12 +163,17 @@ class ScoreTable:
             ValueError: The table has none such, or several and none was named.
         """
         have = [t for t in self.definition.transforms if t.side == side]
-        names = ", ".join(t.spec for t in have) or "none"
+        names = ", ".join(t.spec for t in have)
+        if not have:
+            raise ValueError(
+                f"the table has no {side} scores; score again with --transform "
+                f"{side}={spec or 'NAME'}"
+            )
         if spec is None:
             if len(have) != 1:
                 raise ValueError(
-                    f"the table has {side} transforms {names}: choose one of them, or "
-                    "score again with --transform"
+                    f"the table has {side} transforms {names}: choose one with "
+                    f"--{side}, or score again with --transform"
                 )
             return have[0]
         wanted = parse_transform(f"{side}={spec}")
