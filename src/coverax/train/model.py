@@ -33,7 +33,6 @@ def build_model(config: TrainConfig) -> Model:
     Raises:
         ValueError: The net does not exist, or does not take the patch.
     """
-
     x, y, z = config.patch.size
 
     def net(rngs: nnx.Rngs):

@@ -1,7 +1,5 @@
 """Convolution and its transpose, channels last, in 2-D and 3-D."""
 
-import functools
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -12,6 +10,7 @@ from jax import lax
 from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal
+from coverax.train.nets.slices import convolve_slices
 
 
 class Conv(nnx.Module):
@@ -82,8 +81,8 @@ class Upconv(nnx.Module):
 def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side."""
     pads = _pads(kernel.shape[:-2])
-    if _as_products(kernel.shape):
-        return _shifted_products(x, kernel, stride, pads)
+    if _by_slices(kernel.shape):
+        return convolve_slices(x, kernel, stride)
     return lax.conv_general_dilated(
         x, kernel, stride, [(p, p) for p in pads], dimension_numbers=_order(x, kernel)
     )
@@ -118,40 +117,14 @@ def _tiles(x: Maps, kernel: Array) -> NewMaps:
     return y.transpose(order).reshape(x.shape[0], *shape, n_out)
 
 
-def _shifted_products(x: Maps, kernel: Array, stride: Axes, pads: Axes) -> NewMaps:
-    """The same by matrix products of shifted copies of the map.
+def _by_slices(shape: Axes) -> bool:
+    """Whether slices beat the compiler's 3-D convolution: on a CPU, at every size.
 
-    Copies shifted along all axes but the first are stacked as channels; the first axis
-    is a sum of products, so that the stack stays small.
+    Measured by benchmarks/train.py; a kernel of one voxel is a product already.
     """
-    *size, _, n_out = kernel.shape
-    x = jnp.pad(x, ((0, 0), *((p, p) for p in pads), (0, 0)))
-    counts = [
-        (v - k) // s + 1 for v, k, s in zip(x.shape[1:-1], size, stride, strict=True)
-    ]
-
-    def shifted(maps: Array, axis: int, tap: int) -> Array:
-        end = tap + (counts[axis] - 1) * stride[axis] + 1
-        return lax.slice_in_dim(maps, tap, end, stride[axis], axis + 1)
-
-    copies = []
-    for taps in itertools.product(*(range(k) for k in size[1:])):
-        copy = x
-        for axis, tap in enumerate(taps, start=1):
-            copy = shifted(copy, axis, tap)
-        copies.append(copy)
-    stack = jnp.concatenate(copies, axis=-1)
-    rows = kernel.reshape(size[0], -1, n_out)
-    terms = [shifted(stack, 0, tap) @ rows[tap] for tap in range(size[0])]
-    return functools.reduce(jnp.add, terms)
-
-
-def _as_products(shape: Axes) -> bool:
-    """Whether products beat the compiler's convolution: CPU and few input channels.
-
-    Measured by benchmarks/train.py; accelerators have tuned convolutions.
-    """
-    return jax.default_backend() == "cpu" and math.prod(shape[:-2]) > 1
+    return (
+        jax.default_backend() == "cpu" and len(shape) == 5 and math.prod(shape[:-2]) > 1
+    )
 
 
 def _pads(size: Axes) -> Axes:
