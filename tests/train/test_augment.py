@@ -91,7 +91,9 @@ def test_a_turn_keeps_a_ball_of_millimetres_round(known, is_kept):
     images = labels[..., None].astype(jnp.float32)
     worst = 1.0
     for seed in range(5):
-        marks = augment(jax.random.key(seed), images, labels, config=config, **options)[1]
+        marks = augment(jax.random.key(seed), images, labels, config=config, **options)[
+            1
+        ]
         both, either = (marks & labels).sum(), (marks | labels).sum()
         worst = min(worst, float(both / either))
     assert (worst > 0.8) == is_kept
