@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal
-from coverax.train.nets.slices import convolve_slices
+from coverax.train.nets.products import pads, products_are_faster, shifted_products
 
 
 class Conv(nnx.Module):
@@ -80,11 +79,14 @@ class Upconv(nnx.Module):
 
 def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side."""
-    pads = _pads(kernel.shape[:-2])
-    if _by_slices(kernel.shape):
-        return convolve_slices(x, kernel, stride)
+    if products_are_faster(x.shape, kernel.shape):
+        return shifted_products(x, kernel, stride)
     return lax.conv_general_dilated(
-        x, kernel, stride, [(p, p) for p in pads], dimension_numbers=_order(x, kernel)
+        x,
+        kernel,
+        stride,
+        [(p, p) for p in pads(kernel.shape[:-2])],
+        dimension_numbers=_order(x, kernel),
     )
 
 
@@ -93,7 +95,7 @@ def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     size = kernel.shape[:-2]
     if size == stride:
         return _tiles(x, kernel)
-    low = [k - 1 - p for k, p in zip(size, _pads(size), strict=True)]
+    low = [k - 1 - p for k, p in zip(size, pads(size), strict=True)]
     high = [low_ + s - 1 for low_, s in zip(low, stride, strict=True)]
     flipped = jnp.flip(kernel, tuple(range(len(size))))
     return lax.conv_general_dilated(
@@ -115,20 +117,6 @@ def _tiles(x: Maps, kernel: Array) -> NewMaps:
     order = [0, *(i for a in range(n) for i in (1 + a, 1 + n + a)), 1 + 2 * n]
     shape = [v * s for v, s in zip(x.shape[1:-1], size, strict=True)]
     return y.transpose(order).reshape(x.shape[0], *shape, n_out)
-
-
-def _by_slices(shape: Axes) -> bool:
-    """Whether slices beat the compiler's 3-D convolution: on a CPU, at every size.
-
-    Measured by benchmarks/train.py; a kernel of one voxel is a product already.
-    """
-    return (
-        jax.default_backend() == "cpu" and len(shape) == 5 and math.prod(shape[:-2]) > 1
-    )
-
-
-def _pads(size: Axes) -> Axes:
-    return tuple((k - 1) // 2 for k in size)
 
 
 def _plus(y: Maps, bias: nnx.Param) -> Maps:
