@@ -19,16 +19,12 @@ from coverax.train.nets.kit import Axes, Maps, NewMaps
 FEWEST_VOXELS = 4096
 
 
-def products_are_faster(maps: Axes, kernel: Axes) -> bool:
-    """Whether products beat the compiler's convolution for these shapes.
+def products_are_faster(maps: Axes) -> bool:
+    """Whether products beat the compiler's convolution for maps of this shape.
 
-    The rule is measured by benchmarks/train.py. A 1-voxel kernel is one product anyhow.
+    The rule is measured by benchmarks/train.py.
     """
-    return (
-        jax.default_backend() == "cpu"
-        and math.prod(kernel[:-2]) > 1
-        and math.prod(maps[:-1]) >= FEWEST_VOXELS
-    )
+    return jax.default_backend() == "cpu" and math.prod(maps[:-1]) >= FEWEST_VOXELS
 
 
 def pads(size: Axes) -> Axes:
