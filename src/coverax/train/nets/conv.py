@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal, plus
-from coverax.train.nets.products import pads, products_are_faster, shifted_products
+from coverax.train.nets.slices import convolve_slices, pads, slices_are_faster
 
 
 class Conv(nnx.Module):
@@ -84,8 +84,13 @@ def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     """
     if kernel.shape[:-2] == stride:
         return _cut(x, kernel)
-    if products_are_faster(x.shape):
-        return shifted_products(x, kernel, stride)
+    if slices_are_faster(kernel.shape):
+        return convolve_slices(x, kernel, stride)
+    return convolve_whole(x, kernel, stride)
+
+
+def convolve_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """The same by the compiler's convolution of all axes."""
     return lax.conv_general_dilated(
         x,
         kernel,
