@@ -35,18 +35,20 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     return out
 
 
+def asks(definition: ScoreDefinition) -> dict[str, Any]:
+    """What the family asks of the one program."""
+    return {"n_bins": definition.n_bins, "proper": bool(definition.n_bins)}
+
+
 def columns(
-    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
-    """Compute the columns of a batch of flat cases."""
+    """The columns of a batch."""
     if not definition.n_bins:
         return {}
-    bins = engine.ops.bin_statistics(
-        batch.probs, batch.labels, definition.n_bins, valid=batch.valid
-    )
-    scores = engine.ops.proper_scores(batch.probs, batch.labels, valid=batch.valid)
-    out = {REGION + name: value for name, value in bins._asdict().items()}
-    out |= scores._asdict()
+    found = batch.results
+    out = {REGION + name: value for name, value in found.bins._asdict().items()}
+    out |= found.proper._asdict()
     return {name: np.asarray(value) for name, value in out.items()}
 
 
@@ -91,12 +93,14 @@ def softmax_columns(
     counted = None if valid is None else valid[None]
     one, truth = probs[:1], background[None]
     top = host.bin_statistics(confidence, correct, n_bins, valid=counted)
-    bins = host.bin_statistics(one, truth, n_bins, valid=counted)
-    scores = host.proper_scores(one, truth, valid=counted)
-    out = {TOP_LABEL + k: v for k, v in top._asdict().items()}
-    out |= {BACKGROUND + REGION + k: v for k, v in bins._asdict().items()}
-    out |= {BACKGROUND + k: v for k, v in scores._asdict().items()}
-    return {name: value[0].tolist() for name, value in out.items()}
+    found = host.score_batch(one, truth, (), n_bins=n_bins, valid=counted)
+    parts = {TOP_LABEL: top, BACKGROUND + REGION: found.bins, BACKGROUND: found.proper}
+    return {
+        prefix + name: values[0].tolist()
+        for prefix, part in parts.items()
+        if part is not None
+        for name, values in part._asdict().items()
+    }
 
 
 def read_bins(rows: pa.Table, prefix: str = REGION) -> host.BinStatistics:
