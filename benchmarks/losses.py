@@ -1,8 +1,9 @@
 """Calibration losses, value and gradient, against PyTorch written from the formulas.
 
-    python -m benchmarks.losses [--size tiny|full] [--rounds 7]
+    python -m benchmarks.losses [--size tiny|quick|full] [--rounds 5]
 
-Full size: 2 images x 16 classes x 0.5 M voxels, 20 bins; about four minutes on two cores.
+Full size: 2 images x 16 classes x 0.5 M voxels, 20 bins; `quick` takes a quarter of the
+voxels and leaves out the largest maps.
 PyTorch (any CPU build; not a dependency of coverax) must be importable for the
 comparison, and is left out where it is not. It runs on the CPU, like JAX on a machine
 without an accelerator. The answers are compared before anything is timed.
@@ -14,8 +15,9 @@ Sides:
   research     the same loop as the research code writes it: bucketize and scatter_reduce
                of means for hard bins, tables of half-bin borders for soft ones
 
-Then, of coverax alone: temporary memory, the cost of a voxel from 2**15 to 2**24 voxels
-(2 classes, 20 bins), the cost of 100 bins over 10, and the other losses.
+Then, of coverax alone: temporary memory, the cost of 100 bins over 10, the cost of a voxel
+from 2**15 to 2**24 voxels (2 classes, 20 bins; all sizes within each round, small ones
+repeated), and the other losses.
 """
 
 import argparse
@@ -33,7 +35,8 @@ from coverax import losses
 
 SIZES = {
     "tiny": ((2, 4, 1 << 9), [1 << 8, 1 << 10], (1, 8, 8, 8, 3)),
-    "full": ((2, 16, 1 << 19), [1 << k for k in range(15, 25, 3)], (1, 64, 64, 64, 3)),
+    "quick": ((2, 16, 1 << 17), [1 << k for k in (15, 18, 21)], (1, 64, 64, 64, 3)),
+    "full": ((2, 16, 1 << 19), [1 << k for k in (15, 18, 21, 24)], (1, 64, 64, 64, 3)),
 }
 N_BINS = 20
 ACE = {"hard": losses.hard_l1_ace, "soft": losses.soft_l1_ace}
@@ -179,37 +182,48 @@ def check_agreement(name, side, ours, theirs):
         raise RuntimeError(f"{name} {side}: gradients differ by {difference}")
 
 
-def scaling(size, rounds):
-    """Rows of coverax alone: memory, bins, voxels."""
-    shape, voxels, _ = SIZES[size]
-    probs, targets = make_maps(*shape)
-    rows = []
+def by_bins(size, rounds):
+    """Rows of coverax alone: temporary memory, and the cost of 100 bins over 10."""
+    probs, targets = make_maps(*SIZES[size][0])
+    rows, runs = [], {}
     for name, loss in ACE.items():
-        by_bins = {n: value_and_grad(loss, n_bins=n) for n in (10, 20, 100)}
-        compiled = by_bins[20].lower(probs, targets).compile()
-        temporary = compiled.memory_analysis().temp_size_in_bytes
-        rows.append(
-            [f"{name}: temporary memory / map", f"{temporary / probs.nbytes:.2f}"]
-        )
-        runs = {str(n): call(f, probs, targets) for n, f in by_bins.items()}
-        seconds = interleaved(runs, rounds)
-        rows.append(
-            [
-                f"{name}: time of 100 bins / 10 bins",
-                f"{ratio(seconds['100'], seconds['10']):.2f}",
-            ]
-        )
-        for n_voxels in voxels:
-            maps = make_maps(1, 2, n_voxels)
-            run = {"": call(by_bins[20], *maps)}
-            took = statistics.median(interleaved(run, rounds)[""])
-            rows.append(
-                [
-                    f"{name}: ns a voxel and class, {n_voxels:,} voxels",
-                    f"{took / n_voxels / 2 * 1e9:.1f}",
-                ]
-            )
+        compiled = value_and_grad(loss, n_bins=N_BINS).lower(probs, targets).compile()
+        share = compiled.memory_analysis().temp_size_in_bytes / probs.nbytes
+        rows.append([f"{name}: temporary memory / map", f"{share:.2f}"])
+        for n in (10, 100):
+            runs[name, n] = call(value_and_grad(loss, n_bins=n), probs, targets)
+    seconds = interleaved(runs, rounds)
+    for name in ACE:
+        cost = ratio(seconds[name, 100], seconds[name, 10])
+        rows.append([f"{name}: time of 100 bins / 10 bins", f"{cost:.2f}"])
     return rows
+
+
+def by_voxels(size, rounds):
+    """Rows of coverax alone: cost of a voxel and class, from small maps to large ones."""
+    n_voxels, rows = SIZES[size][1], []
+    maps = {n: make_maps(1, 2, n) for n in n_voxels}
+    for name, loss in ACE.items():
+        function = value_and_grad(loss, n_bins=N_BINS)
+        times = {n: min(64, n_voxels[-1] // n) for n in n_voxels}
+        runs = {n: repeated(call(function, *maps[n]), times[n]) for n in n_voxels}
+        seconds = interleaved(runs, rounds)
+        each = {n: [s / (2 * n * times[n]) for s in seconds[n]] for n in n_voxels}
+        for n, cost in each.items():
+            per_voxel = f"{statistics.median(cost) * 1e9:.1f} ns"
+            against = f"{ratio(cost, each[n_voxels[0]]):.2f}"
+            rows.append([name, f"{n:,}", per_voxel, against])
+    return rows
+
+
+def repeated(run, times):
+    """The run several times over, so that a small map is timed as well as a large one."""
+
+    def several():
+        for _ in range(times):
+            run()
+
+    return several
 
 
 def others(size, rounds):
@@ -250,7 +264,7 @@ def bandwidth(size, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     size, rounds = arguments.size, arguments.rounds
     batch, classes, voxels = SIZES[size][0]
@@ -269,8 +283,10 @@ def main():
         )
         header = ["loss", "side", "seconds", "times coverax"]
         parts.append(markdown(header, compare(size, rounds)))
-    rows = scaling(size, rounds) + bandwidth(size, rounds)
+    rows = by_bins(size, rounds) + bandwidth(size, rounds)
     parts.append(markdown(["coverax alone, value and gradient", ""], rows))
+    header = ["mL1-ACE", "voxels, 2 classes", "a voxel and class", "over the smallest"]
+    parts.append(markdown(header, by_voxels(size, rounds)))
     shape = "x".join(map(str, SIZES[size][2]))
     parts.append(
         markdown([f"loss, {shape}, by the logits", "ms"], others(size, rounds))

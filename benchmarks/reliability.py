@@ -162,7 +162,7 @@ def exactness(n_voxels):
 
 
 def cohort_run(shape, n_cases, rounds):
-    regions = (Region("a", 1, (1,)), Region("b", 2, (2,)))
+    regions = (Region("a", (1,), (1,)), Region("b", (2,), (2,)))
     definition = ScoreDefinition(regions=regions, softmax=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

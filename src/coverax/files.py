@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,6 +117,55 @@ def check_output_folder(folder: Path) -> None:
             )
     elif folder.exists():
         raise FileExistsError(f"{folder} exists and is not a folder")
+
+
+def partial_folder(output: Path) -> Path:
+    """Where an output folder is filled before it takes its name."""
+    return output.with_name(f"{output.name}.partial")
+
+
+def start_folder(output: Path, meaning: str, *, kind: str, resume: bool) -> Path:
+    """Make the partial folder of an output, or take over an interrupted run's.
+
+    Args:
+        output: Folder the run will publish; must not hold anything.
+        meaning: What the files depend on; a run of another meaning is not resumed.
+        kind: What the meaning is the digest of, for the marker's name and messages.
+        resume: Keep what an earlier run has finished.
+
+    Raises:
+        FileExistsError: The output holds something, or the partial folder is no run's.
+        ValueError: The interrupted run had another meaning.
+    """
+    check_output_folder(output)
+    partial = partial_folder(output)
+    marker = partial / folder_marker(kind)
+    if partial.exists():
+        if not marker.is_file():
+            raise FileExistsError(f"{partial} exists and is not an interrupted run")
+        if resume and marker.read_text(encoding="utf-8") != meaning:
+            raise ValueError(
+                f"{partial} was written with another {kind}; run without --resume"
+            )
+        if not resume:
+            shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    marker.write_text(meaning, encoding="utf-8")
+    return partial
+
+
+def folder_marker(kind: str) -> str:
+    """Name of the file that marks a partial folder as a run's."""
+    return f"{kind}.digest"
+
+
+def finish_folder(output: Path, kind: str) -> None:
+    """Give a filled partial folder its name."""
+    partial = partial_folder(output)
+    (partial / folder_marker(kind)).unlink()
+    if output.exists():
+        output.rmdir()
+    partial.replace(output)
 
 
 def digest_json(content: Any) -> str:

@@ -2,14 +2,17 @@
 
 import itertools
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from tests import synthetic
 
 import coverax as cx
 from coverax.calibrate import Policy, Status
+from coverax.volumes import Region
 
 
 def table_of(n=40, seed=0, **kwargs):
@@ -182,11 +185,78 @@ def test_groups_are_calibrated_by_their_own_scores_and_unseen_ones_refused():
         table, 0.1, tolerance=0.1, group_by="group", group_floor=26
     )
     assert [t.group for t in merged.thresholds] == ["a", "other"]
-    assert merged.options["merged_groups"] == ["b", "c"]
+    assert merged.options["merged_groups"] == {"foreground": ["b", "c"]}
     assert merged.of_group("c").threshold_of("foreground").n_units == 30
     bare, _, _ = table_of(5)
     with pytest.raises(ValueError, match="5 cases have no group, the first is case"):
         cx.calibrate.calibrate_fnr(bare, 0.1, tolerance=0.1, group_by="group")
+
+
+def test_a_group_that_is_small_in_one_region_keeps_its_own_threshold_in_another():
+    """Or a case would be served by the threshold of others, without a promise."""
+    groups = ["a"] * 30 + ["b"] * 20 + ["c"] * 5 + ["d"] * 5
+    _, probs, labels = table_of(60)
+    absent = labels.copy()
+    absent[35:50] = False  # of b only 5 have the rare structure
+    absent[55:] = False  # of d none has
+    options = {"engine": "host", "groups": groups}
+    tables = [
+        cx.scores.score_arrays(probs, each, [0.1], region=name, **options)
+        for name, each in (("common", labels), ("rare", absent))
+    ]
+    both = cx.scores.ScoreTable(
+        pa.concat_tables([table.rows for table in tables]),
+        replace(
+            tables[0].definition,
+            regions=(Region("common", (0,), (1,)), Region("rare", (0,), (1,))),
+        ),
+        {},
+    )
+    found = cx.calibrate.calibrate_fnr(both, 0.2, group_by="group", group_floor=10)
+    of = {g: found.of_group(g) for g in "abc"}
+    sizes = {g: {t.region: (t.group, t.n_units) for t in of[g].thresholds} for g in of}
+    assert sizes == {
+        "a": {"common": ("a", 30), "rare": ("a", 30)},
+        "b": {"common": ("b", 20), "rare": ("other", 10)},
+        "c": {"common": ("other", 10), "rare": ("other", 10)},
+    }
+    assert "count as one, other: it holds for them together" in found.statement
+    with pytest.raises(ValueError, match=r"'d' was not calibrated in region rare"):
+        found.of_group("d")
+
+
+def test_features_of_scans_leave_no_empty_reference_out_and_count_units_once():
+    """New scans have no reference, so none can be left out for an empty one."""
+    rng = np.random.default_rng(0)
+    probs = rng.random((30, 4, 4, 4)).astype(np.float32)
+    labels = np.ones(probs.shape, bool)
+    labels[10:] = False
+    units = [f"p{i // 2}" for i in range(30)]
+    for names, per_unit, n in (
+        (None, None, 30),
+        (units, "all", 15),
+        (units, "one", 15),
+    ):
+        table = cx.scores.score_arrays(probs, labels, [0.1], units=names, engine="host")
+        found = cx.calibrate.calibrate_fnr(table, 0.4, per_unit=per_unit)
+        features = found.options["reference"]["foreground"]
+        assert [len(values) for values in features.values()] == [n] * 3
+
+
+def test_crc_refuses_a_loss_that_no_cut_brings_down():
+    """With cases beyond help the mean loss is above alpha however the cut is chosen."""
+    n, cuts = 40, np.array([0.0, 0.5], np.float32)
+    table, _, _ = table_of(n)
+    hopeless = {f"case_{i}": np.array([i < 1, True], float) for i in range(n)}
+    curves = cx.calibrate.LossCurves(cuts, hopeless, -1)
+    with pytest.raises(
+        ValueError, match=r"1\.0 at the safest cut, more than alpha 0.1"
+    ):
+        cx.calibrate.calibrate_crc(table, 0.1, loss=curves)
+    fine = {case: values / 20 for case, values in hopeless.items()}
+    curves = cx.calibrate.LossCurves(cuts, fine, -1)
+    found = cx.calibrate.calibrate_crc(table, 0.1, loss=curves)
+    assert found.statement.endswith("at most its level at the safest cut.")
 
 
 def test_weights_give_the_weighted_threshold_and_name_the_largest():

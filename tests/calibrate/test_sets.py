@@ -42,6 +42,7 @@ class Bag:
             "region": np.repeat([f"r{k}" for k in range(n_regions)], n),
             "unit": np.tile(ids if units is None else np.asarray(units), n_regions),
             "n_foreground": np.full(n * n_regions, n_foreground),
+            "rater": np.full(n * n_regions, ""),
         }
 
     def column(self, name):
@@ -301,6 +302,7 @@ class Learning:
             "case_id": np.array([f"c{i:03}" for i in range(n)], object),
             "unit": np.array([f"u{i:03}" for i in range(n)], object),
             "region": np.array(["r"] * n, object),
+            "rater": np.array([""] * n, object),
             "n_foreground": np.full(n, 1000),
             "n_voxels": np.full(n, 27_000),
             "voxel_volume_ml": np.full(n, 0.001),

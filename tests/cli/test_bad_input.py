@@ -245,7 +245,7 @@ def test_wrong_options_are_usage_errors(cli, args, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        (["tumour"], "expected NAME=CHANNEL:LABEL"),
+        (["tumour"], "expected NAME=CHANNEL"),
         (["a=0:1", "a=0:2"], "names must differ"),
         (["a=0:0"], "background"),
     ],

@@ -171,7 +171,10 @@ def test_validate_metrics_are_those_of_masks_over_every_split(cohort, tmp_path):
         for i in rows
     ]
     critical = table.critical_probability(0.1)[rows]
-    metrics = critical_metrics(table, "foreground", 0.1, rows)
+    cases = cx.calibrate.cases_of(
+        table.column("case_id"), rows, np.ones(table.rows.num_rows, bool)
+    )
+    metrics = critical_metrics(table, "foreground", 0.1, cases)
     fnr, pc = [], []
     for chosen in itertools.combinations(range(6), 4):
         t = cx.calibrate.split_threshold(-critical[list(chosen)], "0.4")
@@ -195,6 +198,15 @@ def test_without_curves_validate_reports_coverage_alone(cohort, tmp_path):
     assert coverax("validate", table, "--alpha", "2", "-o", tmp_path / "w") == 2
     bad = ("--alpha", "0.1", "--splits", "many", "-o", tmp_path / "w")
     assert coverax("validate", table, *bad) == 2
+
+
+def test_validate_without_a_folder_prints_and_writes_nothing(
+    cohort, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert coverax("validate", cohort / "scores.parquet", "--alpha", "0.1") == 0
+    assert "r/(n+1)" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def test_monitor_is_silent_on_the_same_maps_and_alarms_on_others(

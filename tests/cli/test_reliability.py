@@ -78,6 +78,17 @@ def test_the_table_is_enough_and_equals_the_definition(volumes, cli, engine):
     assert pq.read_table(out / "cases.parquet").num_rows == 18
 
 
+def test_sixty_columns_hold_every_number(volumes, cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    args = options(volumes, *REGIONS, "--softmax", "--draws", "0", "--no-figures")
+    shown = cli("reliability", *args, "-o", volumes / "a").out
+    summary = cli("reliability", *args, "-o", volumes / "b", "--json").json
+    for result in summary["regions"]:
+        measures = [result["pooled"][k] for k in ("ece", "ace", "mce", "brier", "nll")]
+        for number in [*measures, result["macro"]["ece"]]:
+            assert f"{number:.4f}" in shown
+
+
 def test_volumes_give_what_the_table_gives(volumes, cli):
     table = volumes / "s.parquet"
     assert cli("score", *options(volumes, *REGIONS), "-o", table).code == 0

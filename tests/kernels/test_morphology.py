@@ -1,10 +1,11 @@
-"""Windows of three voxels against loops over voxels."""
+"""Windows against loops over voxels."""
 
 from typing import get_args
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 from tests.oracles import losses as oracle
 
 from coverax.kernels import Operation, morphology, window_mean
@@ -26,7 +27,8 @@ def test_operations_follow_their_definitions(operation):
 
 
 @pytest.mark.parametrize(
-    ("border", "mode"), [("replicate", "edge"), ("mirror", "reflect")]
+    ("border", "mode"),
+    [("replicate", "edge"), ("mirror", "reflect"), ("zeros", "constant")],
 )
 def test_means_extend_the_border(border, mode):
     for shape in SHAPES:
@@ -41,6 +43,27 @@ def test_means_extend_the_border(border, mode):
             for v in values
         ]
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("border", "mode"),
+    [("replicate", "nearest"), ("mirror", "mirror"), ("zeros", "constant")],
+)
+def test_longer_windows_and_the_box_of_valid_voxels(border, mode):
+    """Five and nine weights, a box that is smaller than the volume, against SciPy."""
+    values = np.random.default_rng(2).random((2, 6, 7)).astype(np.float32)
+    wide = [(0, 0), (2, 1), (0, 3)]
+    valid = jnp.pad(jnp.ones((2, 6, 7), bool), wide)
+    padded = jnp.pad(jnp.asarray(values), wide, constant_values=9)
+    for weights in [(0.1, 0.2, 0.3, 0.25, 0.15), (*[0.1] * 8, 0.2)]:
+        expected = values
+        for axis in (1, 2):
+            expected = ndimage.correlate1d(expected, weights, axis=axis, mode=mode)
+        if border != "mirror" or len(weights) == 5:
+            ours = window_mean(jnp.asarray(values), weights, border=border)
+            np.testing.assert_allclose(ours, expected, rtol=1e-5)
+            ours = window_mean(padded, weights, border=border, valid=valid)
+            np.testing.assert_allclose(ours[:, 2:8, :7], expected, rtol=1e-5)
 
 
 def test_a_slice_axis_is_not_crossed():

@@ -9,7 +9,6 @@ import pytest
 
 from coverax import losses
 from tests.conftest import SHARED
-from tests.oracles import losses as oracle
 
 FILE = SHARED / "golden" / "losses.json"
 pytestmark = pytest.mark.skipif(
@@ -170,12 +169,18 @@ def test_nacl_where_the_border_is_one_class():
         np.testing.assert_allclose(ours, golden[f"{neighbours}/logits"][0], **CLOSE)
 
 
-def test_nacl_differs_from_the_form_that_pads_proportions_with_nothing():
-    """One implementation pads with no class at all: its border proportions sum to 2/3."""
+@pytest.mark.parametrize(
+    ("name", "neighbours"), [("mean", "mean"), ("gaussian", "wide")]
+)
+def test_nacl_of_monai_which_pads_with_no_class(name, neighbours):
+    """Its Gaussian spans nine voxels; the border matters on this plane."""
     logits, targets = plane()
-    golden = GOLDEN["plane7"]["originals"]["nacl_monai"]["mean"]
-    tau = oracle.smoothed(np.float64(targets[0]), np.full(9, 1 / 9), mode="constant")
-    entropy = losses.cross_entropy(logits, targets).mean()
-    theirs = entropy + 0.1 * np.abs(tau - np.float64(logits[0])).mean()
-    np.testing.assert_allclose(theirs, golden, **CLOSE)
-    assert abs(losses.nacl(logits, targets).mean() - golden) > 1e-3
+    golden = GOLDEN["plane7"]["originals"]["nacl_monai"][name]
+    options = {"neighbours": neighbours, "border": "zeros"}
+    ours = losses.nacl(logits, targets, **options).mean()
+    np.testing.assert_allclose(ours, golden, **CLOSE)
+    others = [("gaussian", "zeros"), (neighbours, "replicate")]
+    for neighbours, border in others:
+        options = {"neighbours": neighbours, "border": border}
+        other = losses.nacl(logits, targets, **options).mean()
+        assert abs(other - golden) > 1e-3

@@ -81,6 +81,34 @@ def test_svls_and_nacl_targets_follow_their_definition():
     np.testing.assert_allclose(
         losses.neighbour_targets(targets)[0], mean, rtol=1e-5, atol=1e-6
     )
+    wide = losses.neighbour_targets(targets, "wide")
+    np.testing.assert_allclose(wide.sum(-1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("neighbours", "n_axes"), [("mean", 2), ("gaussian", 3)])
+def test_a_border_of_zeros_follows_its_definition(neighbours, n_axes):
+    """Also around the box of the valid voxels, whatever lies outside it."""
+    shape = (4, 5, 3)[:n_axes]
+    _, targets = example(shape, 3, batch=1)
+    weights = np.full(3**n_axes, 3.0**-n_axes)
+    if neighbours == "gaussian":
+        weights = oracle.svls_weights(n_axes)
+    expected = oracle.smoothed(np.asarray(targets[0]), weights, "constant")
+    ours = losses.neighbour_targets(targets, neighbours, border="zeros")
+    np.testing.assert_allclose(ours[0], expected, rtol=1e-5, atol=1e-6)
+    assert ours.sum(-1).min() < 0.8
+    wide = [(0, 0), *[(1, 2)] * n_axes, (0, 0)]
+    inside = (slice(None), *[slice(1, -2)] * n_axes)
+    valid = jnp.pad(jnp.ones((1, *shape), bool), wide[:-1])
+    padded = losses.neighbour_targets(
+        jnp.pad(targets, wide, constant_values=1),
+        neighbours,
+        border="zeros",
+        valid=valid,
+    )
+    np.testing.assert_allclose(padded[inside], ours, rtol=1e-6)
+    with pytest.raises(ValueError, match="cannot be 'zeros'"):
+        losses.neighbour_targets(targets, "mode", border="zeros")
 
 
 @pytest.mark.parametrize("neighbours", ["max", "min", "median", "mode"])

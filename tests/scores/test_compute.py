@@ -116,7 +116,7 @@ def test_regions_of_several_channels(tmp_path, engine):
         labels.append(rng.integers(0, 4, (6, 5, 4)).astype(np.uint8))
         save(tmp_path / f"probs/c{i}.nii.gz", maps[-1])
         save(tmp_path / f"labels/c{i}.nii.gz", labels[-1])
-    regions = (Region("b", 2, (1, 3)), Region("a", 0, (2,)))
+    regions = (Region("b", (2,), (1, 3)), Region("a", (0,), (2,)))
     cohort = match_folders(tmp_path / "probs", tmp_path / "labels")
     table = score_cohort(cohort, ScoreDefinition(regions=regions), engine=engine)
     assert table.column("region").tolist() == ["a", "b"] * 4
@@ -124,7 +124,7 @@ def test_regions_of_several_channels(tmp_path, engine):
         i = int(row["case_id"][1:])
         region = next(r for r in regions if r.name == row["region"])
         mask = np.isin(labels[i], region.labels)
-        expected = np.sort(maps[i][..., region.channel][mask])[mask.sum() // 10]
+        expected = np.sort(maps[i][..., region.channels[0]][mask])[mask.sum() // 10]
         assert row["critical_probability@0.1"] == expected
     assert table.definition.map_kind.n_channels == 3
 

@@ -52,7 +52,7 @@ def test_the_same_table_is_the_same_bytes(tmp_path):
 
 def test_a_definition_comes_back_through_json():
     definition = ScoreDefinition(
-        regions=(Region("core", 2, (1, 4)), Region("whole", 0, (2,))),
+        regions=(Region("core", (2,), (1, 4)), Region("whole", (0,), (2,))),
         tolerances=sorted_tolerances(["0.29", 0.1, "0.1"]),
         logits=True,
         ignore_label=-1,
@@ -121,7 +121,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are():
 
 
 def test_an_ignored_label_of_a_region_is_refused():
-    definition = ScoreDefinition(regions=(Region("a", 0, (1, 3)),), ignore_label=3)
+    definition = ScoreDefinition(regions=(Region("a", (0,), (1, 3)),), ignore_label=3)
     with pytest.raises(ValueError, match="label 3 is to be ignored"):
         definition.check()
 

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
@@ -14,6 +15,7 @@ from coverax.validate.exchangeability import (
     drift_p_values,
     is_drift,
     sequential_p_values,
+    two_sample_p_value,
 )
 
 
@@ -86,3 +88,28 @@ def test_drift_of_features():
     found = drift_p_values(reference, moved)
     assert is_drift(found, 0.001)
     assert found["b"] < 1e-6 < found["a"]
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 1), (9, 3), (5, 5)])
+@pytest.mark.parametrize("n_tied", [1, 3])
+def test_drift_p_values_are_super_uniform_over_all_splits(n, m, n_tied):
+    """Of cohorts of any two sizes: the limit law rejects 2 of 21 at every level."""
+    pool = np.arange(n + m) // n_tied / 7
+    p_values = []
+    for chosen in itertools.combinations(range(n + m), m):
+        new = np.isin(np.arange(n + m), chosen)
+        p_values.append(drift_p_values({"a": pool[~new]}, {"a": pool[new]})["a"])
+    p = np.array(p_values)
+    for level in np.unique(p):
+        assert (p <= level + 1e-12).mean() <= level + 1e-9
+    if n_tied == 1 and (n, m) == (20, 1):
+        assert p.min() == pytest.approx(2 / 21)
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 40), (200, 31), (50, 400)])
+def test_two_sample_p_value_is_that_of_the_exact_law(n, m):
+    rng = np.random.default_rng(n)
+    for shift in (0.1, 0.5):
+        one, other = rng.random(n), rng.random(m) + shift
+        exact = stats.ks_2samp(one, other, method="exact")[1]
+        np.testing.assert_allclose(two_sample_p_value(one, other), exact, rtol=1e-9)

@@ -119,9 +119,12 @@ def test_a_missing_cohort_file_is_named(tmp_path):
 def test_one_case_may_have_a_row_for_each_region(tmp_path):
     path = csv_file(tmp_path, HEAD + ",region", "a,p,l,x", "a,q,l,y", "b,p,l,y")
     cohort = read_cohort(path)
-    assert cohort_regions(cohort, []) == (Region("x", 0, (1,)), Region("y", 0, (1,)))
+    assert cohort_regions(cohort, []) == (
+        Region("x", (0,), (1,)),
+        Region("y", (0,), (1,)),
+    )
     named = cohort_regions(cohort, ["y=1:2", "x=0:1"])
-    assert named == (Region("y", 1, (2,)), Region("x", 0, (1,)))
+    assert named == (Region("y", (1,), (2,)), Region("x", (0,), (1,)))
     with pytest.raises(ValueError, match="names region y without"):
         cohort_regions(cohort, ["x=0:1"])
 
@@ -168,7 +171,7 @@ def test_bad_folders_are_named(tmp_path):
 
 
 def test_a_region_is_a_channel_and_its_labels():
-    assert parse_region("tumour=2:4,3,4") == Region("tumour", 2, (3, 4))
+    assert parse_region("tumour=2:4,3,4") == Region("tumour", (2,), (3, 4))
     assert parse_regions([]) == (FOREGROUND,)
     for spec in ("whole-tumour=0:1,2", "a.b_c=10:11"):
         assert str(parse_region(spec)) == spec
@@ -178,7 +181,7 @@ def test_a_region_is_a_channel_and_its_labels():
     "spec", ["x", "x=1", "x=:1", "x=1:", "=1:1", "x=a:1", "x=1:1,", "x=-1:1", "a/b=1:1"]
 )
 def test_a_malformed_region_is_quoted(spec):
-    with pytest.raises(ValueError, match="expected NAME=CHANNEL:LABEL") as error:
+    with pytest.raises(ValueError, match="expected NAME=CHANNEL") as error:
         parse_region(spec)
     assert repr(spec) in str(error.value)
 
@@ -188,3 +191,11 @@ def test_region_names_differ_and_background_is_no_region():
         parse_regions(["x=0:1", "x=1:2"])
     with pytest.raises(ValueError, match="label 0 is the background"):
         parse_region("x=0:0,1")
+
+
+def test_a_region_may_join_channels():
+    region = parse_region("any=2+1:1,2")
+    assert region == Region("any", (1, 2), (1, 2))
+    assert parse_region(str(region)) == region
+    with pytest.raises(ValueError, match="a channel counts once"):
+        parse_region("any=1+1:1,2")

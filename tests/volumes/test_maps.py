@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from tests.nifti_files import save, with_scale
 
-from coverax.volumes import check_labels, read_labels, read_probs, read_valid
+from coverax.volumes import (
+    check_labels,
+    parse_region,
+    read_labels,
+    read_probs,
+    read_valid,
+)
 
 
 def one(path, **options):
@@ -214,3 +220,23 @@ def test_a_valid_mask_is_what_is_not_zero(tmp_path):
     stored = np.array([[0, 1], [7, 0]], np.uint8)
     valid, _ = read_valid(save(tmp_path / "a.nii", stored))
     assert valid.tolist() == [False, True, True, False]
+
+
+def test_joined_channels_add_up_and_never_leave_the_unit_interval(tmp_path):
+    rng = np.random.default_rng(0)
+    softmax = rng.dirichlet([1, 1, 1], (4, 5, 6)).astype(np.float32)
+    softmax[0, 0, 0] = (0, 0.5, np.nextafter(np.float32(0.5), np.float32(1)))
+    path = save(tmp_path / "p.nii.gz", softmax)
+    read = read_probs(path, channels=(1, 2))
+    joined = read.of(parse_region("any=1+2:1,2"))
+    wanted = np.minimum(softmax[..., 1] + softmax[..., 2], 1).ravel(order="F")
+    assert np.array_equal(joined, wanted)
+    assert joined.max() == 1
+    assert np.array_equal(read.of(parse_region("b=2:2")), read.probs[1])
+
+
+def test_channels_that_do_not_exclude_each_other_are_not_joined(tmp_path):
+    path = save(tmp_path / "p.nii.gz", np.full((3, 3, 3, 2), 0.6, np.float32))
+    read = read_probs(path, channels=(0, 1))
+    with pytest.raises(ValueError, match=r"p\.nii\.gz: .* sum to 1\.2"):
+        read.of(parse_region("any=0+1:1"))

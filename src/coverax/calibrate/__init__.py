@@ -1,14 +1,15 @@
 """Pure functions over score tables: ranks, thresholds, guarantees."""
 
 from coverax.calibrate import bounds as bounds
-from coverax.calibrate.controlled import LOSSES as LOSSES
 from coverax.calibrate.controlled import calibrate_crc as calibrate_crc
 from coverax.calibrate.controlled import calibrate_ltt as calibrate_ltt
 from coverax.calibrate.controlled import calibrate_rcps as calibrate_rcps
 from coverax.calibrate.features import map_features as map_features
+from coverax.calibrate.features import map_histograms as map_histograms
 from coverax.calibrate.fnr import calibrate_fnr as calibrate_fnr
+from coverax.calibrate.groups import MERGED as MERGED
+from coverax.calibrate.groups import group_parts as group_parts
 from coverax.calibrate.groups import group_thresholds as group_thresholds
-from coverax.calibrate.groups import merge_small_groups as merge_small_groups
 from coverax.calibrate.hierarchical import (
     hierarchical_threshold as hierarchical_threshold,
 )
@@ -18,12 +19,21 @@ from coverax.calibrate.laws import coverage_quantiles as coverage_quantiles
 from coverax.calibrate.learn import LearnedSets as LearnedSets
 from coverax.calibrate.learn import learn_sets as learn_sets
 from coverax.calibrate.learn import read_learned as read_learned
+from coverax.calibrate.losses import LOSSES as LOSSES
+from coverax.calibrate.losses import Counts as Counts
+from coverax.calibrate.losses import Loss as Loss
+from coverax.calibrate.losses import LossCurves as LossCurves
+from coverax.calibrate.losses import read_loss_curves as read_loss_curves
 from coverax.calibrate.ltt import CertifiedLams as CertifiedLams
 from coverax.calibrate.ltt import ltt_threshold as ltt_threshold
 from coverax.calibrate.ranks import attainable_levels as attainable_levels
 from coverax.calibrate.ranks import conformal_rank as conformal_rank
 from coverax.calibrate.ranks import n_needed as n_needed
 from coverax.calibrate.ranks import pac_rank as pac_rank
+from coverax.calibrate.raters import Cases as Cases
+from coverax.calibrate.raters import RaterRule as RaterRule
+from coverax.calibrate.raters import cases_of as cases_of
+from coverax.calibrate.raters import settle_raters as settle_raters
 from coverax.calibrate.rcps import rcps_threshold as rcps_threshold
 from coverax.calibrate.regions import Policy as Policy
 from coverax.calibrate.regions import unit_digests as unit_digests

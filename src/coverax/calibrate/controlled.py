@@ -5,11 +5,13 @@ may look at any cuts for a monotone loss, so it takes the cohort's own critical
 probabilities too where a second pass counted there.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from coverax.calibrate.loss_tables import LossTables, RiskTable
+from coverax.calibrate.losses import Loss, LossCurves, LossName, find_loss, is_own
 from coverax.calibrate.ltt import CorrectionName, ltt_threshold
 from coverax.calibrate.rcps import BoundName, rcps_threshold
 from coverax.calibrate.regions import (
@@ -20,48 +22,9 @@ from coverax.calibrate.regions import (
     whom,
 )
 from coverax.calibrate.result import Calibration, Status, Threshold
-from coverax.calibrate.risk import (
-    Counts,
-    crc_threshold,
-    dice_loss,
-    fnr_loss,
-    fpr_loss,
-)
-from coverax.calibrate.units import CurveTable
+from coverax.calibrate.risk import crc_threshold
 from coverax.rational import Level, as_fraction, check_level
 
-LossName = Literal["fnr", "fpr", "dice"]
-
-
-class RiskTable(CurveTable, Protocol):
-    """A score table whose curves may include the cohort's own cuts."""
-
-    def critical_curves(self, region: str) -> Any:
-        """Counts of a region's rows at its critical probabilities, or None."""
-        ...
-
-
-class Loss(NamedTuple):
-    """A loss of a case, what it is called, and where it is safe.
-
-    Attributes:
-        of: Loss of each row and cut.
-        words: For statements.
-        safe_sign: -1 where small cuts are safe, 1 where large ones are.
-        is_monotone: Whether a safer cut never loses more.
-    """
-
-    of: Callable[[Counts], np.ndarray]
-    words: str
-    safe_sign: Literal[-1, 1]
-    is_monotone: bool
-
-
-LOSSES: dict[LossName, Loss] = {
-    "fnr": Loss(fnr_loss, "share of its reference that is missed", -1, True),
-    "fpr": Loss(fpr_loss, "share of its background that is marked", 1, True),
-    "dice": Loss(dice_loss, "1 - Dice coefficient", -1, False),
-}
 DEFAULT_POLICY = Policy()
 
 
@@ -70,7 +33,7 @@ def calibrate_crc(
     alpha: Level,
     policy: Policy = DEFAULT_POLICY,
     *,
-    loss: LossName = "fnr",
+    loss: LossName | Loss | LossCurves = "fnr",
 ) -> Calibration:
     """Cut at which the expected loss of a new case is at most alpha.
 
@@ -81,28 +44,31 @@ def calibrate_crc(
         table: Scores of the calibration cohort, with loss curves.
         alpha: Tolerated expected loss, in (0, 1).
         policy: Which rows count.
-        loss: `fnr` or `fpr`.
+        loss: `fnr`, `fpr`, `missed_lesions`, or a loss of one's own.
 
     Returns:
         One threshold a region and group; INFEASIBLE where no cut passes: the mask is
         then the whole volume (`fnr`) or empty (`fpr`).
 
     Raises:
-        ValueError: The loss is not monotone, the table has no curves, or its cases
-            cannot calibrate.
+        ValueError: The loss is not monotone or, the user's own, above `alpha` at the
+            safest cut; the table has no curves, or its cases cannot calibrate.
     """
-    _check_monotone(loss, "crc")
-    found = _Finder(table, policy, loss, refined=True)
+    main = _monotone(loss, "crc")
+    found = LossTables(table, policy.unit_column, main, refined=True)
 
     def threshold_of(part: Part) -> Threshold:
-        lams, (losses,) = found.losses(part, [loss])
-        chosen = crc_threshold(losses, lams, alpha)
+        lams, (losses,) = found.of_part(part, [main])
+        chosen = crc_threshold(losses, lams, alpha, bound=main.bound)
+        if is_own(main):
+            _check_safest(main.name, losses, alpha)
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        return _statement(
-            thresholds, policy, {loss: alpha}, "marginally over", "exchangeable"
+        text = _statement(
+            thresholds, policy, [(main, alpha)], "marginally over", "exchangeable"
         )
+        return f"{text} {_OWN_SAFEST}" if is_own(main) else text
 
     return calibrate_parts(
         table,
@@ -112,7 +78,7 @@ def calibrate_crc(
         method="crc",
         alpha=alpha,
         delta=None,
-        options={"loss": loss},
+        options=_loss_options(main),
     )
 
 
@@ -122,7 +88,7 @@ def calibrate_rcps(
     delta: Level,
     policy: Policy = DEFAULT_POLICY,
     *,
-    loss: LossName = "fnr",
+    loss: LossName | Loss | LossCurves = "fnr",
     bound: BoundName = "wsr",
 ) -> Calibration:
     """Cut whose expected loss is at most alpha, with confidence `1 - delta`.
@@ -135,18 +101,19 @@ def calibrate_rcps(
         alpha: Tolerated expected loss, in (0, 1).
         delta: Tolerated share of calibration sets with a larger one.
         policy: Which rows count.
-        loss: `fnr` or `fpr`.
+        loss: `fnr`, `fpr`, `missed_lesions`, or a loss of one's own.
         bound: Upper bound of the mean loss.
 
     Raises:
         ValueError: The loss is not monotone, the table has no curves, or its cases
             cannot calibrate.
     """
-    _check_monotone(loss, "rcps")
-    found = _Finder(table, policy, loss)
+    main = _monotone(loss, "rcps")
+    _check_unit_bound([main])
+    found = LossTables(table, policy.unit_column, main)
 
     def threshold_of(part: Part) -> Threshold:
-        lams, (losses,) = found.losses(part, [loss])
+        lams, (losses,) = found.of_part(part, [main])
         chosen = rcps_threshold(
             losses, lams, alpha, delta, method=bound, seed=policy.seed
         )
@@ -154,7 +121,7 @@ def calibrate_rcps(
 
     def statement(thresholds: list[Threshold]) -> str:
         return _statement(
-            thresholds, policy, {loss: alpha}, _all_but(delta), _IDENTICAL
+            thresholds, policy, [(main, alpha)], _all_but(delta), _IDENTICAL
         )
 
     return calibrate_parts(
@@ -165,7 +132,7 @@ def calibrate_rcps(
         method="rcps",
         alpha=alpha,
         delta=delta,
-        options={"loss": loss, "bound": bound, "order_seed": policy.seed},
+        options=_loss_options(main) | {"bound": bound, "order_seed": policy.seed},
     )
 
 
@@ -175,8 +142,8 @@ def calibrate_ltt(
     delta: Level,
     policy: Policy = DEFAULT_POLICY,
     *,
-    loss: LossName = "fnr",
-    also: Mapping[LossName, Level] | None = None,
+    loss: LossName | Loss | LossCurves = "fnr",
+    also: Mapping[LossName | Loss, Level] | None = None,
     correction: CorrectionName | None = None,
 ) -> Calibration:
     """Cut at which several expected losses are controlled, with confidence `1 - delta`.
@@ -189,7 +156,7 @@ def calibrate_ltt(
         alpha: Tolerated expectation of `loss`, in (0, 1).
         delta: Tolerated share of calibration sets with any loss above its level.
         policy: Which rows count.
-        loss: `fnr`, `fpr` or `dice`.
+        loss: `fnr`, `fpr`, `dice`, `missed_lesions`, or a loss of one's own.
         also: Further losses with their levels.
         correction: Of multiple tests; `fixed_sequence` from the safe end for one
             monotone loss, `holm` otherwise.
@@ -198,20 +165,25 @@ def calibrate_ltt(
         ValueError: The table has no curves, a loss is named twice, or its cases cannot
             calibrate.
     """
-    also = dict(also or {})
-    if loss in also:
-        raise ValueError(f"loss {loss} is named twice")
-    levels: dict[LossName, Level] = {loss: alpha, **also}
+    main = find_loss(loss)
+    levels = [
+        (main, alpha),
+        *((find_loss(name), a) for name, a in (also or {}).items()),
+    ]
+    losses = [each for each, _ in levels]
+    if len({each.name for each in losses}) < len(losses):
+        raise ValueError(f"a loss is named twice: {[each.name for each in losses]}")
+    _check_unit_bound(losses)
     if correction is None:
-        alone = LOSSES[loss].is_monotone and not also
+        alone = main.is_monotone and not also
         correction = "fixed_sequence" if alone else "holm"
     how = correction
-    found = _Finder(table, policy, loss)
+    found = LossTables(table, policy.unit_column, main)
 
     def threshold_of(part: Part) -> Threshold:
-        lams, tables = found.losses(part, list(levels))
+        lams, tables = found.of_part(part, losses)
         chosen = ltt_threshold(
-            tables, lams, list(levels.values()), delta, correction=how
+            tables, lams, [a for _, a in levels], delta, correction=how
         )
         return found.threshold(part, len(tables[0]), chosen.lam, chosen.status)
 
@@ -226,90 +198,67 @@ def calibrate_ltt(
         method="ltt",
         alpha=alpha,
         delta=delta,
-        options={
-            "loss": loss,
-            "also": {name: float(as_fraction(a)) for name, a in also.items()},
+        options=_loss_options(main)
+        | {
+            "also": {each.name: float(as_fraction(a)) for each, a in levels[1:]},
             "correction": how,
         },
     )
 
 
-class _Finder:
-    """Losses of a part in the direction of its main loss, and thresholds from lams."""
-
-    def __init__(
-        self, table: RiskTable, policy: Policy, loss: LossName, *, refined: bool = False
-    ):
-        self.table, self.sign, self.refined = table, LOSSES[loss].safe_sign, refined
-        self.units = table.column(policy.unit_column)
-        self.grid = table.grid_curves()
-
-    def losses(
-        self, part: Part, names: list[LossName]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Lams, ascending to the safe end, and one table of unit means a loss."""
-        counts = self._counts(part)
-        order = np.argsort(self.sign * counts.cuts, kind="stable")
-        lams = self.sign * counts.cuts[order].astype(np.float64)
-        units = self.units[part.rows]
-        return lams, [
-            unit_means(LOSSES[name].of(counts)[:, order], units) for name in names
-        ]
-
-    def threshold(
-        self, part: Part, n_units: int, lam: float, status: Status
-    ) -> Threshold:
-        """A lam as a threshold of scores; what is infeasible takes everything or nothing."""
-        everything = -self.sign * np.inf
-        return Threshold(
-            region=part.region,
-            group=part.group,
-            side="lesion",
-            tolerance=None,
-            n_units=n_units,
-            rank=None,
-            status=status,
-            value=-self.sign * lam if status == Status.OK else everything,
-        )
-
-    def _counts(self, part: Part) -> Counts:
-        rows = part.rows
-        cuts = self.grid.cuts
-        predicted = self.grid.n_predicted[rows]
-        hits = self.grid.n_true_positive[rows]
-        more = self.table.critical_curves(part.region) if self.refined else None
-        if more is not None:
-            # Curves of a region have its rows alone, in the order of the table.
-            mine = np.flatnonzero(self.table.column("region") == part.region)
-            own = np.searchsorted(mine, rows)
-            cuts, first = np.unique(np.append(cuts, more.cuts), return_index=True)
-            predicted = np.hstack([predicted, more.n_predicted[own]])[:, first]
-            hits = np.hstack([hits, more.n_true_positive[own]])[:, first]
-        return Counts(
-            cuts,
-            self.table.column("n_voxels")[rows, None],
-            self.table.column("n_foreground")[rows, None],
-            predicted,
-            hits,
-        )
-
-
-def unit_means(losses: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Mean loss of each unit's cases, in the order of unit names: free of the scores."""
-    names, of_row = np.unique(units.astype(str), return_inverse=True)
-    sums = np.zeros((names.size, losses.shape[1]))
-    np.add.at(sums, of_row, losses)
-    return sums / np.bincount(of_row)[:, None]
-
-
-def _check_monotone(loss: LossName, method: str) -> None:
-    if not LOSSES[loss].is_monotone:
+def _monotone(loss: LossName | Loss | LossCurves, method: str) -> Loss | LossCurves:
+    found = find_loss(loss)
+    if not found.is_monotone:
         raise ValueError(
-            f"loss {loss} is not monotone in the cut: {method} cannot control it, ltt can"
+            f"loss {found.name} is not monotone in the cut: {method} cannot control it, "
+            "ltt can"
         )
+    return found
+
+
+def _check_unit_bound(losses: list[Loss | LossCurves]) -> None:
+    for loss in losses:
+        if loss.bound != 1:
+            raise ValueError(
+                f"loss {loss.name} has bound {loss.bound}; bounds of the mean are for "
+                "losses in [0, 1]: divide it by its bound"
+            )
+
+
+def _loss_options(loss: Loss | LossCurves) -> dict[str, Any]:
+    """What a calibration records of its loss; more of one that is the user's own."""
+    options: dict[str, Any] = {"loss": loss.name}
+    if is_own(loss):
+        options |= {
+            "own_loss": loss.words,
+            "loss_bound": loss.bound,
+            "loss_safe": "small cuts" if loss.safe_sign < 0 else "large cuts",
+        }
+    if isinstance(loss, LossCurves):
+        options["loss_digest"] = loss.digest
+    return options
 
 
 _IDENTICAL = "independent and identically distributed"
+_OWN_LOSS = (
+    "The loss is the user's own: that it is what its name says, that its cuts were fixed "
+    "beforehand and that its bound holds for every case is assumed; range and "
+    "direction were checked on these cases alone. "
+)
+
+
+_OWN_SAFEST = "It assumes, too, that the loss of every case is at most its level at the safest cut."
+
+
+def _check_safest(name: str, losses: np.ndarray, alpha: Level) -> None:
+    """Refuse a loss that no cut can bring down: the built-in ones fall to 0."""
+    worst = losses[:, -1].max()
+    if as_fraction(worst) > as_fraction(alpha):
+        raise ValueError(
+            f"loss {name} of a unit is {worst} at the safest cut, more than alpha "
+            f"{alpha}: crc needs a cut at which every unit loses at most alpha; rcps and "
+            "ltt do not"
+        )
 
 
 def _all_but(delta: Level) -> str:
@@ -320,14 +269,14 @@ def _all_but(delta: Level) -> str:
 def _statement(
     thresholds: list[Threshold],
     policy: Policy,
-    levels: Mapping[LossName, Level],
+    levels: list[tuple[Loss | LossCurves, Level]],
     over: str,
     units: str,
 ) -> str:
     """The guarantee in words, with its assumptions and what it does not say."""
     each = " and ".join(
-        f"expected {LOSSES[name].words} is at most {float(as_fraction(level))}"
-        for name, level in levels.items()
+        f"expected {loss.words} is at most {float(as_fraction(level))}"
+        for loss, level in levels
     )
     text = (
         f"For the mask of {whom(policy)} the {each}, {over} calibration sets. It speaks "
@@ -335,6 +284,8 @@ def _statement(
         f"{units}. It assumes that the model never saw a calibration or new unit, and "
         "that method, loss and levels were fixed before looking. "
     )
+    if any(is_own(loss) for loss, _ in levels):
+        text += _OWN_LOSS
     text += scope(thresholds, policy)
     for t in thresholds:
         if t.status != Status.OK:

@@ -6,6 +6,7 @@ import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.ranks import conformal_rank, pac_rank
+from coverax.calibrate.raters import RaterRule
 from coverax.calibrate.regions import (
     Part,
     PerUnit,
@@ -36,6 +37,7 @@ def calibrate_fnr(
     group_floor: int = 0,
     weights: str | None = None,
     largest_weight: Level | None = None,
+    raters: RaterRule | None = None,
 ) -> Calibration:
     """Threshold that keeps the false-negative rate of a new case below a tolerance.
 
@@ -60,6 +62,8 @@ def calibrate_fnr(
         weights: Column of likelihood ratios of the new population over this one.
         largest_weight: Largest weight of a new unit that is served; by default the
             largest of the column.
+        raters: Where cases have several references, `worst` promises against all of
+            them and `draw` against one drawn at random.
 
     Returns:
         One threshold a region and group; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
@@ -74,7 +78,7 @@ def calibrate_fnr(
     """
     check_level("alpha", alpha)
     chosen = choose_tolerance(table, tolerance)
-    policy = Policy(empty, unit_column, per_unit, seed, group_by, group_floor)
+    policy = Policy(empty, unit_column, per_unit, seed, group_by, group_floor, raters)
     check_combination(delta, per_unit, weights)
     if weights is not None and largest_weight is None:
         largest_weight = max(check_weights(table.column(weights)))
@@ -82,7 +86,7 @@ def calibrate_fnr(
     units = table.column(unit_column)
 
     def threshold_of(part: Part) -> Threshold:
-        own = scores[part.rows]
+        own = part.cases.worst(scores)
         if weights is not None and largest_weight is not None:
             w = table.column(weights)[part.rows]
             value = weighted_threshold(own, w, largest_weight, alpha)

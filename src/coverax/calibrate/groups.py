@@ -1,13 +1,28 @@
 """Group-conditional (Mondrian) thresholds: each group by its own units."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Num
 
 from coverax.calibrate.split import check_scores, split_threshold
 from coverax.rational import Level
+
+MERGED = "other"
+
+
+class GroupParts(NamedTuple):
+    """Groups that stand, and those that are merged.
+
+    Attributes:
+        rows: Places of the cases that set the threshold of each group, by name.
+        small: Names of the groups that `other` serves.
+    """
+
+    rows: dict[str, np.ndarray]
+    small: list[str]
 
 
 def group_thresholds(
@@ -42,20 +57,29 @@ def group_thresholds(
     return {name: split_threshold(scores[groups == name], alpha) for name in names}
 
 
-def merge_small_groups(
-    groups: np.ndarray, n_least: int, *, merged: str = "other"
-) -> np.ndarray:
-    """Rename every group of fewer than `n_least` units to one common name.
+def group_parts(
+    groups: Sequence[str], units: Sequence[Hashable] | np.ndarray, n_least: int
+) -> GroupParts:
+    """Which cases set the threshold of each group, small groups counting as one.
 
-    The decision looks at counts alone, never at scores, so the thresholds of what comes
-    out keep the promise of `group_thresholds` for the merged groups as one. With counts
-    that are themselves random the promise is conditional on them.
+    A group of fewer than `n_least` units is served by the threshold of `other`. With
+    exchangeable units a new one of such a group is covered as promised, for all small
+    groups together (never met ones included) and not within each. Groups of exactly
+    `n_least` units have thresholds of their own and count for `other` too: one of their
+    units, had it been the new one, would have left the group small. Without them the
+    promise fails, since which groups are small would depend on who is new.
 
     Args:
-        groups: Group of each unit.
-        n_least: Fewest units a group stands with.
-        merged: Name of what the small ones become.
+        groups: Group of each case.
+        units: Unit of each case.
+        n_least: Fewest units a group stands with; 0 lets every group stand. A group
+            that is called `other` never stands beside small ones.
     """
-    names: list[str] = groups.tolist()
-    sizes = Counter(names)
-    return np.array([n if sizes[n] >= n_least else merged for n in names], object)
+    sizes = Counter(group for group, _ in set(zip(groups, units, strict=True)))
+    small = {g for g, n in sizes.items() if n < n_least or (n_least and g == MERGED)}
+    names = np.array(groups, object)
+    rows = {g: np.flatnonzero(names == g) for g in sizes if g not in small}
+    if small:
+        pooled = small | {g for g, n in sizes.items() if n <= n_least}
+        rows[MERGED] = np.flatnonzero([g in pooled for g in groups])
+    return GroupParts(dict(sorted(rows.items())), sorted(small))

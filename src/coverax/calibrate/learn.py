@@ -15,9 +15,10 @@ import numpy as np
 
 from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.ranks import conformal_rank
+from coverax.calibrate.raters import RaterRule, cases_of
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
+from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
 from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
 
@@ -155,6 +156,7 @@ def learn_sets(
     unit_column: str = "unit",
     per_unit: Literal["one"] | None = None,
     seed: int = 0,
+    raters: RaterRule | None = None,
 ) -> LearnedSets:
     """Choose the transforms and the split with the least left to look at.
 
@@ -178,7 +180,8 @@ def learn_sets(
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of draw and folds.
+        seed: Of draws and folds.
+        raters: What several references of a case do: `worst` or `draw`.
 
     Raises:
         ValueError: A side has no transform, there are fewer units than folds, or no
@@ -186,19 +189,20 @@ def learn_sets(
     """
     level = check_level("alpha", alpha)
     competing = _competing(table, tolerance)
-    kept = {
-        region: np.flatnonzero(
-            keep_rows(
-                table,
-                region,
-                empty=empty,
-                unit_column=unit_column,
-                per_unit=per_unit,
-                seed=seed,
-            ).rows
+    each = {
+        region: keep_rows(
+            table,
+            region,
+            empty=empty,
+            unit_column=unit_column,
+            per_unit=per_unit,
+            seed=seed,
+            raters=raters,
         )
         for region in dict.fromkeys(table.column("region"))
     }
+    kept = {region: np.flatnonzero(found.rows) for region, found in each.items()}
+    scores = {(t.side, t.spec): _worst_scores(table, t, each) for t in competing}
     units = table.column(unit_column)
     n_learning = min(rows.size for rows in kept.values())
     if n_learning < n_folds:
@@ -215,7 +219,13 @@ def learn_sets(
         for share, sets in zip(
             shares,
             _cross_fitted(
-                table, transform, kept, _parts(transform, level, shares), folds, n_axes
+                table,
+                transform,
+                scores[transform.side, transform.spec],
+                kept,
+                _parts(transform, level, shares),
+                folds,
+                n_axes,
             ),
             strict=True,
         )
@@ -233,7 +243,7 @@ def learn_sets(
         outer=outer,
         inner_share=share,
         scores={
-            (region, t.side): tuple(map(float, np.sort(table.set_scores(t)[rows])))
+            (region, t.side): tuple(map(float, np.sort(scores[t.side, t.spec][rows])))
             for region, rows in kept.items()
             for t in chosen
         },
@@ -280,6 +290,18 @@ def _competing_shares(
     return judged or [share for share in certifiable if even(share) == most_even]
 
 
+def _worst_scores(
+    table: LearningTable, transform: Any, each: dict[str, Kept]
+) -> np.ndarray:
+    """Scores of a transform; the row of a case holds the worst over its references."""
+    own = table.set_scores(transform)
+    out = own.copy()
+    for found in each.values():
+        rows = np.flatnonzero(found.rows)
+        out[rows] = cases_of(table.column("case_id"), rows, found.references).worst(own)
+    return out
+
+
 def _best_at(candidates: list[dict[str, Any]], share: Fraction):
     """Mean width of the band between the best sets at a share, and which they are."""
     mine = [c for c in candidates if c["inner_share"] == str(share)]
@@ -314,6 +336,7 @@ def _parts(
 def _cross_fitted(
     table: LearningTable,
     transform: Any,
+    scores: np.ndarray,
     kept: dict[str, np.ndarray],
     levels: Sequence[Fraction],
     folds: np.ndarray,
@@ -324,7 +347,6 @@ def _cross_fitted(
     Millimetres and millilitres, or voxels where a voxel's volume is unknown. A rank
     beyond the other folds is their last.
     """
-    scores = table.set_scores(transform)
     cuts, counts = table.set_sizes(transform)
     voxel_ml = table.column("voxel_volume_ml")
     known = np.isfinite(voxel_ml)

@@ -3,8 +3,11 @@
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Num
 
 from coverax.calibrate.bounds import BOUNDS, is_at_most
+from coverax.calibrate.ranks import pac_rank
+from coverax.calibrate.result import Status
 from coverax.calibrate.risk import (
     Lams,
     LossTable,
@@ -63,3 +66,42 @@ def rcps_threshold(
     # From the safe end on, up to the first lam that does not pass.
     n_safe = lams.size if passes.all() else int(np.argmin(passes[::-1]))
     return first_passing(lams, lams.size - n_safe)
+
+
+def failure_rank(
+    scores: Num[np.ndarray, " units"],
+    alpha: Level,
+    delta: Level,
+    *,
+    bound: BoundName = "clopper_pearson",
+    seed: int = 0,
+) -> int:
+    """Rank of the threshold at which RCPS controls the loss `1[score > threshold]`.
+
+    With i.i.d. units, a new score exceeds the rank-th smallest with probability at most
+    `alpha` for all but a share `delta` of calibration sets. The loss falls in steps at
+    the scores, so they are all the lams there are; that they depend on the data takes
+    nothing away, since the threshold is the smallest of all numbers that pass.
+
+    Args:
+        scores: Calibration scores; larger is worse.
+        alpha: Tolerated failure rate, in (0, 1).
+        delta: Tolerated share of calibration sets with a larger one, in (0, 1).
+        bound: Bound of the failure rate; Clopper-Pearson gives `pac_rank`.
+        seed: Of the order of units, which `wsr` depends on.
+
+    Returns:
+        A rank in 1..n, or `n + 1` where none will do.
+
+    References:
+        Bates, Angelopoulos, Lei, Malik and Jordan (2021), Distribution-Free,
+        Risk-Controlling Prediction Sets.
+    """
+    if bound == "clopper_pearson":
+        return pac_rank(scores.size, alpha, delta)
+    lams = np.unique(scores)
+    losses = (scores[:, None] > lams).astype(np.float64)
+    found = rcps_threshold(losses, lams, alpha, delta, method=bound, seed=seed)
+    if found.status != Status.OK:
+        return scores.size + 1
+    return int(np.count_nonzero(scores < found.lam)) + 1

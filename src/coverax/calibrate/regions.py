@@ -10,15 +10,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate.features import map_features
-from coverax.calibrate.groups import merge_small_groups
+from coverax.calibrate.features import map_features, map_histograms
+from coverax.calibrate.groups import MERGED, GroupParts, group_parts
+from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Threshold, with_digest
 from coverax.calibrate.units import CurveTable, EmptyPolicy, Table, keep_rows
 from coverax.files import digest_ids
 from coverax.rational import Level, as_fraction
 
 PerUnit = Literal["one", "all"]
-MERGED = "other"
 
 
 class Policy(NamedTuple):
@@ -31,7 +31,9 @@ class Policy(NamedTuple):
             weighing the same; None refuses units with several cases.
         seed: Of that draw.
         group_by: Column of groups, each with a threshold of its own.
-        group_floor: Groups of fewer units are merged into one.
+        group_floor: Groups of fewer units count as one, `other`.
+        raters: What several references of a case do: `worst`, `draw`, or None to
+            refuse them.
     """
 
     empty: EmptyPolicy = "exclude"
@@ -40,14 +42,24 @@ class Policy(NamedTuple):
     seed: int = 0
     group_by: str | None = None
     group_floor: int = 0
+    raters: RaterRule | None = None
 
 
 class Part(NamedTuple):
-    """Rows that get one threshold together."""
+    """Cases that get one threshold together.
+
+    Facts of cases are columns at `rows`; what depends on the reference goes through
+    `cases.worst`.
+    """
 
     region: str
     group: str
-    rows: np.ndarray
+    cases: Cases
+
+    @property
+    def rows(self) -> np.ndarray:
+        """One row of each case."""
+        return self.cases.rows
 
 
 def calibrate_parts(
@@ -70,8 +82,8 @@ def calibrate_parts(
     excluded = {why: set(ids) for why, ids in table.excluded.items()}
     units = table.column(policy.unit_column)
     used: set[str] = set()
-    reference: dict[str, dict[str, list[float]]] = {}
-    merged: set[str] = set()
+    reference: dict[str, dict[str, list[Any]]] = {}
+    merged: dict[str, list[str]] = {}
     for region in list(dict.fromkeys(table.column("region"))):
         kept = keep_rows(
             table,
@@ -80,16 +92,16 @@ def calibrate_parts(
             unit_column=policy.unit_column,
             per_unit=policy.per_unit,
             seed=policy.seed,
+            raters=policy.raters,
         )
         groups = _groups(table, kept.rows, policy)
-        for group in sorted(set(groups[kept.rows])):
-            rows = np.flatnonzero(kept.rows & (groups == group))
-            thresholds.append(threshold_fn(Part(region, group, rows)))
-        if policy.group_by:
-            own = table.column(policy.group_by)[kept.rows]
-            merged |= set(own[groups[kept.rows] != own])
+        merged[region] = groups.small
+        for group, rows in groups.rows.items():
+            cases = cases_of(table.column("case_id"), rows, kept.references)
+            thresholds.append(threshold_fn(Part(region, group, cases)))
         used |= set(units[kept.rows])
-        reference[region] = _reference(table, kept.rows)
+        if table.definition.grid:  # a lean table calibrates, but cannot be monitored
+            reference[region] = _reference(table, region, policy)
         for why, ids in kept.excluded.items():
             excluded.setdefault(why, set()).update(ids)
     calibration = Calibration(
@@ -104,11 +116,12 @@ def calibrate_parts(
             "empty": policy.empty,
             "unit_column": policy.unit_column,
             "per_unit": policy.per_unit,
-            "seed": policy.seed if policy.per_unit == "one" else None,
+            "seed": policy.seed if has_draw(policy) else None,
+            "raters": policy.raters,
         }
         | _group_options(policy, merged)
         | options
-        | {"reference": reference},
+        | ({"reference": reference} if reference else {}),
         score_definition=table.definition.to_json(),
         cases_digest=table.cases_digest,
         unit_digests=unit_digests(used),
@@ -120,6 +133,11 @@ def calibrate_parts(
 def unit_digests(units: set[str]) -> tuple[str, ...]:
     """Short hashes of units, sorted: recognisable, but no list of names."""
     return tuple(sorted(digest_ids([unit])[:12] for unit in units))
+
+
+def has_draw(policy: Policy) -> bool:
+    """Whether a case of each unit, or a rater of each case, is drawn."""
+    return policy.per_unit == "one" or policy.raters == "draw"
 
 
 def whom(policy: Policy) -> str:
@@ -139,40 +157,67 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
         text += "It holds for each region on its own, not for all of them jointly. "
     if policy.group_by:
         text += (
-            f"It holds within each {policy.group_by}, which must be known without the "
-            "reference. "
+            f"It holds within each {policy.group_by} on its own, not for all of them at "
+            "once; it must be known without the reference. "
         )
-    return text
+    if policy.group_by and any(t.group == MERGED for t in thresholds):
+        text += (
+            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}: it "
+            "holds for them together, not within each. "
+        )
+    return text + rater_words(policy.raters)
 
 
-def _groups(table: Table, kept: np.ndarray, policy: Policy) -> np.ndarray:
-    """Group of every row; empty where there is one for all."""
+def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
+    """Row numbers of every group; of all kept rows where there is one for all."""
+    rows = np.flatnonzero(kept)
     if policy.group_by is None:
-        return np.full(kept.size, "", object)
-    groups = table.column(policy.group_by).astype(object)
-    missing = kept & np.array([g is None or g == "" or g != g for g in groups])
+        return GroupParts({"": rows}, [])
+    groups = table.column(policy.group_by).astype(object)[rows]
+    missing = np.array([g is None or g == "" or g != g for g in groups])
     if missing.any():
-        first = table.column("case_id")[missing][0]
+        first = table.column("case_id")[rows[missing]][0]
         raise ValueError(
             f"{missing.sum()} cases have no {policy.group_by}, the first is case {first}"
         )
-    out = np.array([str(group) for group in groups], object)
-    out[kept] = merge_small_groups(out[kept], policy.group_floor, merged=MERGED)
-    return out
+    names = [str(group) for group in groups]
+    parts = group_parts(
+        names, table.column(policy.unit_column)[rows], policy.group_floor
+    )
+    return GroupParts(
+        {g: rows[places] for g, places in parts.rows.items()}, parts.small
+    )
 
 
-def _reference(table: CurveTable, rows: np.ndarray) -> dict[str, list[float]]:
-    """Label-free features of the rows that calibrated, sorted: no case to be found."""
-    n_predicted = table.grid_curves().n_predicted[rows]
-    features = map_features(table.column("n_voxels")[rows], n_predicted)
-    return {name: sorted(values.tolist()) for name, values in features.items()}
+def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list[Any]]:
+    """Label-free features of the cohort, sorted: no case to be found.
+
+    Of one case a unit, empty references too: new scans come without a reference, so
+    none of them can be left out for an empty one.
+    """
+    scans = keep_rows(
+        table,
+        region,
+        empty="include",
+        unit_column=policy.unit_column,
+        per_unit="one",
+        seed=policy.seed,
+        raters=policy.raters,
+    )
+    n_predicted = table.grid_curves().n_predicted[scans.rows]
+    n_voxels = table.column("n_voxels")[scans.rows]
+    features = map_features(n_voxels, n_predicted)
+    histograms = map_histograms(n_voxels, n_predicted)
+    return {name: sorted(values.tolist()) for name, values in features.items()} | {
+        "histogram": sorted(histograms.tolist())
+    }
 
 
-def _group_options(policy: Policy, merged: set[str]) -> dict[str, Any]:
+def _group_options(policy: Policy, merged: dict[str, list[str]]) -> dict[str, Any]:
     if policy.group_by is None:
         return {}
     return {
         "group_by": policy.group_by,
         "group_floor": policy.group_floor,
-        "merged_groups": sorted(map(str, merged)),
+        "merged_groups": merged,
     }

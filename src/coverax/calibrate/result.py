@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coverax import __version__
+from coverax.calibrate.groups import MERGED
 from coverax.files import digest_json, publish_json, read_sealed_json
 
 SCHEMA = 1
@@ -172,13 +173,19 @@ class Calibration:
         """
         if not self.is_grouped:
             return self
-        name = "other" if group in self.options["merged_groups"] else group
-        own = tuple(t for t in self.thresholds if t.group == name)
-        if not own:
+        small = self.options["merged_groups"]
+        own = tuple(
+            t
+            for t in self.thresholds
+            if t.group == (MERGED if group in small[t.region] else group)
+        )
+        lacking = {t.region for t in self.thresholds} - {t.region for t in own}
+        if lacking:
             known = ", ".join(sorted({t.group for t in self.thresholds}))
+            where = f" in region {', '.join(sorted(lacking))}" if own else ""
             raise ValueError(
-                f"{self.options['group_by']} {group!r} was not calibrated, only {known}: "
-                "no promise can be given"
+                f"{self.options['group_by']} {group!r} was not calibrated{where}, only "
+                f"{known}: no promise can be given"
             )
         options = {k: v for k, v in self.options.items() if k != "group_by"}
         return replace(self, thresholds=own, options=options | {"group": group})

@@ -1,17 +1,14 @@
-"""Conformal risk control, and the losses it is used on.
+"""Conformal risk control of a loss table.
 
 A loss table has one row a unit and one column a lam, lams ascending towards the safe
-end. Losses come from voxel counts at cuts of the map; a larger cut takes fewer voxels,
-so the safe end is the small cut for missed foreground and the large one for false
-alarms.
+end.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Num, Shaped
+from jaxtyping import Num, Shaped
 
 from coverax.calibrate.result import Status
 from coverax.rational import Level, as_fraction, exact_sum
@@ -127,38 +124,6 @@ def check_table(
     if not (losses.min() >= 0 and losses.max() <= bound):
         raise ValueError(f"losses must lie in [0, {bound}] and not be NaN")
     return losses, lams
-
-
-class Counts(NamedTuple):
-    """Voxel counts of cases at cuts, ascending."""
-
-    cuts: Float[np.ndarray, " cuts"]
-    n_voxels: Int[np.ndarray, "cases 1"]
-    n_foreground: Int[np.ndarray, "cases 1"]
-    n_predicted: Int[np.ndarray, "cases cuts"]
-    n_true_positive: Int[np.ndarray, "cases cuts"]
-
-
-def fnr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
-    """Missed share of the reference; 0 for an empty reference."""
-    return _share(counts.n_foreground - counts.n_true_positive, counts.n_foreground)
-
-
-def fpr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
-    """Marked share of the background; 0 without background."""
-    n_false = counts.n_predicted - counts.n_true_positive
-    return _share(n_false, counts.n_voxels - counts.n_foreground)
-
-
-def dice_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
-    """1 - Dice; 0 where reference and mask are both empty. Not monotone: for LTT."""
-    n_both = counts.n_foreground + counts.n_predicted
-    return _share(n_both - 2 * counts.n_true_positive, n_both)
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    part, whole = np.broadcast_arrays(part, whole)
-    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
 
 
 def _exact_sum(losses: np.ndarray) -> Fraction:

@@ -3,26 +3,35 @@
 I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from coverax.calibrate.fnr import unit_digests
+from coverax.calibrate.joint import (
+    JOINTRULES,
+    RULES,
+    Confidence,
+    Joint,
+    Levels,
+    Rule,
+    Scales,
+    Scores,
+    SetThreshold,
+    Side,
+    spend,
+)
 from coverax.calibrate.learn import LearnedSets
-from coverax.calibrate.ranks import conformal_rank
+from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
+from coverax.calibrate.rcps import BoundName
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
-from coverax.calibrate.scales import RankScale, largest_at_most
-from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
-from coverax.rational import Level, check_level
+from coverax.rational import Level, as_fraction, check_level
 
-Joint = Literal["each", "bonferroni", "max", "ranked"]
-JOINTRULES: tuple[Joint, ...] = ("each", "bonferroni", "max", "ranked")
 Regions = Literal["each", "joint"]
-Side = Literal["inner", "outer"]
 # Levels of the curve of coverage against alpha that travels with the calibration.
 CURVE_LEVELS = tuple(Fraction(k, 200) for k in range(1, 41))
 
@@ -55,36 +64,6 @@ class SetTable(Table, Protocol):
         ...
 
 
-class Levels(NamedTuple):
-    """How the tolerated miscoverage is spent."""
-
-    alpha: Fraction
-    inner: Fraction
-    outer: Fraction
-
-
-class Scores(NamedTuple):
-    """Scores of regions that are calibrated together, `[regions, units]`, aligned."""
-
-    regions: list[str]
-    inner: np.ndarray
-    outer: np.ndarray
-
-
-class SetThreshold(NamedTuple):
-    """One threshold of one region, and where it came from."""
-
-    region: str
-    side: Side
-    rank: int
-    n_tied: int
-    value: float
-
-
-Scales = dict[tuple[str, str], RankScale]
-Rule = Callable[[Scores, Levels, Scales], list[SetThreshold]]
-
-
 def calibrate_sets(
     table: SetTable,
     alpha: Level,
@@ -93,19 +72,25 @@ def calibrate_sets(
     outer: str | None = None,
     joint: Joint = "bonferroni",
     alpha_inner: Level | None = None,
+    delta: Level | None = None,
+    bound: BoundName = "clopper_pearson",
     learned: LearnedSets | None = None,
     regions: Regions = "each",
     empty: EmptyPolicy = "include",
     unit_column: str = "unit",
     per_unit: Literal["one"] | None = None,
     seed: int = 0,
+    raters: RaterRule | None = None,
 ) -> Calibration:
     """Thresholds of inner and outer sets of a new case.
 
     With exchangeable units and transforms fixed beforehand, the inner set of a new case
     lies within its reference and the outer set holds all of it: both at once with
     probability at least `1 - alpha` under `bonferroni`, `max` and `ranked`, each on its
-    own with at least `1 - alpha` under `each`; marginally over calibration sets.
+    own with at least `1 - alpha` under `each`; marginally over calibration sets. That
+    is conformal risk control of the binary loss "the set fails". With `delta` and
+    i.i.d. units it holds for all but a share `delta` of calibration sets: RCPS on the
+    same loss.
 
     Args:
         table: Scores of the calibration cohort.
@@ -117,17 +102,22 @@ def calibrate_sets(
             of a learning set.
         alpha_inner: What of alpha the inner side gets (`bonferroni`, `ranked`); as
             learned, or half.
+        delta: For the statement with confidence `1 - delta`; `bonferroni` gives each
+            side half of it.
+        bound: Upper bound of the failure rate, with `delta`; Clopper-Pearson is exact.
         learned: Result of `learn_sets`; `ranked` needs it. Its units must be others.
         regions: `each` on its own, or `joint`: all regions of a case at once, by the
             maximum over regions.
         empty: Policy for empty references; they count by default.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of that draw.
+        seed: Of draws, and of the order of units for bound `wsr`.
+        raters: Where cases have several references, `worst` promises against all of
+            them and `draw` against one drawn at random.
 
     Returns:
-        Two thresholds a region, `side` inner and outer; status TOO_FEW_CASES where the
-        rank lies beyond the last unit: the inner set is then empty, the outer one
+        Two thresholds a region, `side` inner and outer; status TOO_FEW_CASES (with
+        `delta`, INFEASIBLE) where the rank lies beyond the last unit: the inner set is then empty, the outer one
         everything.
 
     Raises:
@@ -139,13 +129,16 @@ def calibrate_sets(
     """
     if joint not in JOINTRULES:
         raise ValueError(f"joint must be one of {', '.join(JOINTRULES)}, got {joint}")
-    levels = spend(joint, alpha, alpha_inner, learned)
+    confidence = None
+    if delta is not None:
+        confidence = Confidence(check_level("delta", delta), bound, seed)
+    levels = spend(joint, alpha, alpha_inner, learned, confidence)
     chosen: dict[Side, SetTransform] = {
         "inner": table.set_transform("inner", _spec(inner, learned, "inner")),
         "outer": table.set_transform("outer", _spec(outer, learned, "outer")),
     }
     scales = _scales(joint, chosen, learned)
-    kept = _keep(table, regions, empty, unit_column, per_unit, seed)
+    kept = _keep(table, regions, empty, unit_column, per_unit, seed, raters)
     digests = unit_digests(kept.units)
     if learned is not None:
         learned.check_apart(digests)
@@ -154,21 +147,23 @@ def calibrate_sets(
         Scores(
             names,
             *(
-                np.stack([table.set_scores(chosen[side])[r] for r in rows])
+                np.stack(
+                    [cases.worst(table.set_scores(chosen[side])) for cases in each]
+                )
                 for side in ("inner", "outer")
             ),
         )
-        for names, rows in kept.groups
+        for names, each in kept.groups
     ]
     thresholds = tuple(
-        _as_threshold(found, group, chosen)
+        _as_threshold(found, group, chosen, has_delta=delta is not None)
         for group in groups
         for found in rule(group, levels, scales)
     )
     calibration = Calibration(
         method="sets",
         alpha=float(levels.alpha),
-        delta=None,
+        delta=None if delta is None else float(as_fraction(delta)),
         n_cases=len(set(table.column("case_id"))),
         n_units=min(t.n_units for t in thresholds),
         thresholds=thresholds,
@@ -181,10 +176,14 @@ def calibrate_sets(
             "alpha_inner": str(levels.inner),
             "alpha_outer": str(levels.outer),
             "learned": None if learned is None else learned.digest,
+            "learned_units": [] if learned is None else list(learned.unit_digests),
             "empty": empty,
             "unit_column": unit_column,
             "per_unit": per_unit,
-            "seed": seed if per_unit else None,
+            "seed": seed if per_unit or raters == "draw" else None,
+            "raters": raters,
+            "bound": None if delta is None else bound,
+            "order_seed": seed if delta is not None and bound == "wsr" else None,
             "curve": _curve(groups, rule, levels, scales),
         },
         score_definition=table.definition.to_json(),
@@ -198,103 +197,15 @@ def calibrate_sets(
             regions,
             empty,
             per_unit,
+            delta=delta,
+            references=rater_words(raters),
         ),
     )
     return with_digest(calibration)
 
 
-def spend(
-    joint: Joint,
-    alpha: Level,
-    alpha_inner: Level | None,
-    learned: LearnedSets | None = None,
-) -> Levels:
-    """Split alpha over the two sides, exactly.
-
-    Raises:
-        ValueError: The inner part does not lie between 0 and alpha, or was named for a
-            rule that does not split.
-    """
-    whole = check_level("alpha", alpha)
-    if alpha_inner is not None and joint not in ("bonferroni", "ranked"):
-        raise ValueError(f"joint={joint} does not split alpha: drop alpha_inner")
-    if joint in ("each", "max"):
-        return Levels(whole, whole, whole)
-    if alpha_inner is not None:
-        part = check_level("alpha_inner", alpha_inner)
-    else:
-        part = whole * (Fraction(1, 2) if learned is None else learned.inner_share)
-    if not 0 < part < whole:
-        raise ValueError(
-            f"alpha_inner must lie between 0 and alpha {whole}, got {part}"
-        )
-    return Levels(whole, part, whole - part)
-
-
-def _by_side(scores: Scores, levels: Levels, _scales: Scales) -> list[SetThreshold]:
-    """One threshold a side, each at its own level: `each` and `bonferroni`."""
-    inner = _thresholds("inner", scores.regions, scores.inner, levels.inner)
-    return inner + _thresholds("outer", scores.regions, scores.outer, levels.outer)
-
-
-def _thresholds(
-    side: Side, regions: list[str], scores: np.ndarray, level: Fraction
-) -> list[SetThreshold]:
-    worst = scores.max(axis=0)
-    rank = conformal_rank(worst.size, level)
-    value = rank_threshold(worst, rank)
-    tied = int(np.count_nonzero(worst == value))
-    return [SetThreshold(region, side, rank, tied, value) for region in regions]
-
-
-def _maximum(scores: Scores, levels: Levels, _scales: Scales) -> list[SetThreshold]:
-    """One threshold for the larger of both scores, as they are."""
-    both = np.concatenate([scores.inner, scores.outer])
-    return [
-        found
-        for side in ("inner", "outer")
-        for found in _thresholds(side, scores.regions, both, levels.alpha)
-    ]
-
-
-def _ranked(scores: Scores, levels: Levels, scales: Scales) -> list[SetThreshold]:
-    """One threshold on the learned scale, carried back to each side and region."""
-    share = {
-        "inner": float(levels.inner / levels.alpha),
-        "outer": float(levels.outer / levels.alpha),
-    }
-
-    def scaled(region: str, side: Side) -> Callable[[np.ndarray], np.ndarray]:
-        scale, part = scales[region, side], share[side]
-        return lambda values: (scale(values) - 1) / part
-
-    rows = [
-        scaled(region, side)(getattr(scores, side)[k])
-        for k, region in enumerate(scores.regions)
-        for side in ("inner", "outer")
-    ]
-    (common,) = _thresholds("inner", [""], np.stack(rows), levels.alpha)
-    return [
-        common._replace(
-            region=region,
-            side=side,
-            value=largest_at_most(scaled(region, side), common.value),
-        )
-        for side in ("inner", "outer")
-        for region in scores.regions
-    ]
-
-
-RULES: dict[Joint, Rule] = {
-    "each": _by_side,
-    "bonferroni": _by_side,
-    "max": _maximum,
-    "ranked": _ranked,
-}
-
-
 class _KeptSets(NamedTuple):
-    groups: list[tuple[list[str], list[np.ndarray]]]
+    groups: list[tuple[list[str], list[Cases]]]
     units: set[str]
     excluded: dict[str, tuple[str, ...]]
 
@@ -306,12 +217,13 @@ def _keep(
     unit_column: str,
     per_unit: Literal["one"] | None,
     seed: int,
+    raters: RaterRule | None,
 ) -> _KeptSets:
-    """Row numbers of every region, ordered by case so that regions align."""
+    """Cases of every region, ordered by name so that regions align."""
     names = list(dict.fromkeys(table.column("region")))
     ids, units = table.column("case_id"), table.column(unit_column)
     excluded = {why: set(cases) for why, cases in table.excluded.items()}
-    rows: list[np.ndarray] = []
+    each: list[Cases] = []
     for region in names:
         kept = keep_rows(
             table,
@@ -320,20 +232,22 @@ def _keep(
             unit_column=unit_column,
             per_unit=per_unit,
             seed=seed,
+            raters=raters,
         )
         mine = np.flatnonzero(kept.rows)
-        rows.append(mine[np.argsort(ids[mine].astype(str), kind="stable")])
+        mine = mine[np.argsort(ids[mine].astype(str), kind="stable")]
+        each.append(cases_of(ids, mine, kept.references))
         for why, cases in kept.excluded.items():
             excluded.setdefault(why, set()).update(cases)
-    groups = [([name], [mine]) for name, mine in zip(names, rows, strict=True)]
+    groups = [([name], [cases]) for name, cases in zip(names, each, strict=True)]
     if regions == "joint":
-        if any(list(ids[mine]) != list(ids[rows[0]]) for mine in rows):
+        if any(list(ids[cases.rows]) != list(ids[each[0].rows]) for cases in each):
             raise ValueError(
                 "regions jointly need every region of every case; some cases lack one "
                 "(with empty='exclude', an empty one)"
             )
-        groups = [(names, rows)]
-    used = {str(unit) for mine in rows for unit in units[mine]}
+        groups = [(names, each)]
+    used = {str(unit) for cases in each for unit in units[cases.rows]}
     return _KeptSets(groups, used, {w: tuple(sorted(c)) for w, c in excluded.items()})
 
 
@@ -363,9 +277,14 @@ def _scales(
 
 
 def _as_threshold(
-    found: SetThreshold, group: Scores, chosen: dict[Side, SetTransform]
+    found: SetThreshold,
+    group: Scores,
+    chosen: dict[Side, SetTransform],
+    *,
+    has_delta: bool,
 ) -> Threshold:
     n = group.inner.shape[1]
+    beyond = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
     return Threshold(
         region=found.region,
         group="",
@@ -373,7 +292,7 @@ def _as_threshold(
         tolerance=chosen[found.side].tolerance,
         n_units=n,
         rank=found.rank,
-        status=Status.TOO_FEW_CASES if found.rank > n else Status.OK,
+        status=beyond if found.rank > n else Status.OK,
         value=found.value,
         n_tied=found.n_tied,
     )
@@ -382,10 +301,15 @@ def _as_threshold(
 def _curve(
     groups: Sequence[Scores], rule: Rule, levels: Levels, scales: Scales
 ) -> list[dict[str, Any]]:
-    """Thresholds at many levels, the split in proportion, for coverage curves."""
+    """Thresholds at many levels, the split in proportion, for coverage curves.
+
+    None for bounds that cost a table of losses at each level.
+    """
     rows: list[dict[str, Any]] = []
+    if levels.confidence and levels.confidence.bound != "clopper_pearson":
+        return rows
     for alpha in CURVE_LEVELS:
-        at = Levels(*(part * alpha / levels.alpha for part in levels))
+        at = levels.at(alpha)
         rows.append(
             {
                 "alpha": float(alpha),

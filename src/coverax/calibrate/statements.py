@@ -5,6 +5,7 @@ from typing import Literal
 
 from coverax.calibrate.result import Status, Threshold
 from coverax.calibrate.units import EmptyPolicy
+from coverax.rational import Level, as_fraction
 
 
 def set_statement(
@@ -15,6 +16,9 @@ def set_statement(
     regions: str,
     empty: EmptyPolicy,
     per_unit: Literal["one"] | None,
+    *,
+    delta: Level | None = None,
+    references: str = "",
 ) -> str:
     """The guarantee in words, with its assumptions and what it does not say."""
     whom = "a case drawn at random from a new unit" if per_unit else "a new case"
@@ -45,12 +49,27 @@ def set_statement(
         if joint == "bonferroni":
             text += f", {float(split[0]):g} inner and {float(split[1]):g} outer"
         text += "). "
+    if delta is None:
+        text += (
+            "The probability is over the calibration units and the new one together "
+            "(marginal), and needs them to be exchangeable. "
+        )
+    else:
+        whole = {
+            "each": ", for each side on its own",
+            "bonferroni": ", for both sides together",
+        }.get(joint, "")
+        text += (
+            f"This holds for all but a share {float(as_fraction(delta))} of calibration "
+            f"sets{whole}, and needs the units to be independent and identically "
+            "distributed. "
+        )
     text += (
-        "The probability is over the calibration units and the new one together "
-        "(marginal), and needs them to be exchangeable. It assumes that the model never "
+        "It assumes that the model never "
         "saw a calibration or new unit, and that transforms, rule, split and alpha were "
         "fixed before looking at these cases. "
     )
+    text += references
     if len({t.region for t in thresholds}) > 1:
         text += (
             "It holds for all regions of a case jointly. "

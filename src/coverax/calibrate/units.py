@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool
 
+from coverax.calibrate.raters import RaterRule, draw_one, settle_raters
+
 EmptyPolicy = Literal["exclude", "include", "refuse"]
 
 
@@ -51,9 +53,16 @@ class CurveTable(Table, Protocol):
 
 
 class Kept(NamedTuple):
-    """Rows that count, and the cases that do not, by reason."""
+    """Rows that count, and the cases that do not, by reason.
+
+    Attributes:
+        rows: One row of each case that counts.
+        references: All its rows that count, where it has several references.
+        excluded: Reason to case ids.
+    """
 
     rows: Bool[np.ndarray, " rows"]
+    references: Bool[np.ndarray, " rows"]
     excluded: dict[str, tuple[str, ...]]
 
 
@@ -65,6 +74,7 @@ def keep_rows(
     unit_column: str = "unit",
     per_unit: Literal["one", "all"] | None = None,
     seed: int = 0,
+    raters: RaterRule | None = None,
 ) -> Kept:
     """Rows of a region that calibrate: references settled, one case a unit.
 
@@ -76,38 +86,65 @@ def keep_rows(
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit; `all` keeps every case, for methods
             that weigh units; None refuses several.
-        seed: Of the draw. It gives every case id a fixed priority, so the draw depends
+        seed: Of the draws. It gives every name a fixed priority, so they depend
             neither on the order of the table nor on the scores.
+        raters: What several references of a case do, see `settle_raters`. The draw
+            comes before empty references are put aside.
 
     Raises:
-        ValueError: References are empty under `refuse` or all of them are, or a unit
-            owns several cases and no draw was asked for.
+        ValueError: References are empty under `refuse` or all of them are, a unit owns
+            several cases and no draw was asked for, or a case has several references
+            and no rule was named.
     """
     if empty not in ("exclude", "include", "refuse"):
         raise ValueError(f"empty must be exclude, include or refuse, got {empty!r}")
     case_ids, units = table.column("case_id"), table.column(unit_column)
-    kept = table.column("region") == region
-    is_empty = kept & (table.column("n_foreground") == 0)
-    excluded: dict[str, tuple[str, ...]] = {}
-    if is_empty.any() and empty == "refuse":
+    of_region = table.column("region") == region
+    references = settle_raters(case_ids, table.column("rater"), of_region, raters, seed)
+    references, excluded = _put_empty_aside(table, region, references, empty)
+    rows = np.zeros(len(case_ids), bool)
+    ids = case_ids[references]
+    if ids.size:
+        _, first = np.unique(ids.astype(str), return_index=True)
+        rows[np.flatnonzero(references)[first]] = True
+    n_units = len(set(check_units(units[rows])))
+    if n_units < rows.sum() and per_unit != "all":
+        if per_unit is None:
+            raise ValueError(_several_cases(region, case_ids[rows], units[rows]))
+        drawn = rows & draw_one_per_unit(case_ids, units, rows, seed)
+        excluded["not_drawn"] = tuple(case_ids[rows & ~drawn])
+        rows = drawn
+    return Kept(rows, references & np.isin(case_ids, case_ids[rows]), excluded)
+
+
+def _put_empty_aside(
+    table: Table,
+    region: str,
+    references: Bool[np.ndarray, " rows"],
+    empty: EmptyPolicy,
+) -> tuple[Bool[np.ndarray, " rows"], dict[str, tuple[str, ...]]]:
+    """References that count under the policy, and the cases without any that does."""
+    case_ids = table.column("case_id")
+    is_empty = references & (table.column("n_foreground") == 0)
+    if empty == "include" or not is_empty.any():
+        return references, {}
+    if empty == "refuse":
         raise ValueError(
             f"region {region}: {is_empty.sum()} references are empty: "
             f"{_some(case_ids[is_empty])}"
         )
-    if empty == "exclude":
-        if is_empty.any() and not (kept & ~is_empty).any():
-            raise ValueError(f"region {region}: all {kept.sum()} references are empty")
-        kept &= ~is_empty
-        if is_empty.any():
-            excluded["empty_reference"] = tuple(case_ids[is_empty])
-    n_units = len(set(check_units(units[kept])))
-    if n_units < kept.sum() and per_unit != "all":
-        if per_unit is None:
-            raise ValueError(_several_cases(region, case_ids[kept], units[kept]))
-        drawn = kept & draw_one_per_unit(case_ids, units, kept, seed)
-        excluded["not_drawn"] = tuple(case_ids[kept & ~drawn])
-        kept = drawn
-    return Kept(kept, excluded)
+    kept = references & ~is_empty
+    if not kept.any():
+        raise ValueError(
+            f"region {region}: all {references.sum()} references are empty"
+        )
+    still = set(case_ids[kept])
+    ids = dict.fromkeys(case_ids[is_empty])
+    excluded = {
+        "empty_reference": tuple(i for i in ids if i not in still),
+        "empty_reference_of_a_rater": tuple(i for i in ids if i in still),
+    }
+    return kept, {why: which for why, which in excluded.items() if which}
 
 
 def check_units(units: np.ndarray) -> list[object]:
@@ -133,17 +170,7 @@ def draw_one_per_unit(
     seed: int,
 ) -> Bool[np.ndarray, " rows"]:
     """Mark the kept case of highest priority in each unit."""
-    ids = sorted(set(case_ids))
-    order = np.random.default_rng(seed).permutation(len(ids))
-    priority = {case_id: int(order[i]) for i, case_id in enumerate(ids)}
-    best: dict[str, int] = {}
-    for row in np.flatnonzero(kept):
-        unit = units[row]
-        if unit not in best or priority[case_ids[row]] < priority[case_ids[best[unit]]]:
-            best[unit] = int(row)
-    drawn = np.zeros(len(case_ids), bool)
-    drawn[list(best.values())] = True
-    return drawn
+    return draw_one(case_ids, units, kept, seed)
 
 
 def _several_cases(region: str, case_ids: np.ndarray, units: np.ndarray) -> str:

@@ -11,6 +11,7 @@ from coverax.cli.common import (
     Alpha,
     AsJson,
     Delta,
+    Raters,
     UnitColumn,
     check_not_input,
     note,
@@ -44,6 +45,14 @@ class Loss(StrEnum):
     FNR = "fnr"
     FPR = "fpr"
     DICE = "dice"
+    MISSED_LESIONS = "missed_lesions"
+
+
+class Safe(StrEnum):
+    """Which cuts are safe."""
+
+    SMALL = "small"
+    LARGE = "large"
 
 
 class Bound(StrEnum):
@@ -53,6 +62,7 @@ class Bound(StrEnum):
     HOEFFDING_BENTKUS = "hoeffding_bentkus"
     EMPIRICAL_BERNSTEIN = "empirical_bernstein"
     WSR = "wsr"
+    CLOPPER_PEARSON = "clopper_pearson"
 
 
 class Correction(StrEnum):
@@ -106,7 +116,8 @@ def command(
         PerUnit | None,
         typer.Option(help="Draw one case of each unit, or weigh units alike with all."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 0,
+    raters: Raters = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of draws.")] = 0,
     inner: Annotated[
         str | None, typer.Option(metavar="TRANSFORM", help="sets: of the inner set.")
     ] = None,
@@ -152,7 +163,18 @@ def command(
         typer.Option(help="crc, rcps, ltt: the expected loss. [default: fnr]"),
     ] = None,
     bound: Annotated[
-        Bound | None, typer.Option(help="rcps: of the mean loss. [default: wsr]")
+        Bound | None,
+        typer.Option(
+            help="rcps, sets with --delta: of the mean loss. "
+            "[default: wsr; clopper_pearson for sets]"
+        ),
+    ] = None,
+    loss_file: Annotated[
+        Path | None,
+        typer.Option(help="crc, rcps, ltt: CSV of your own losses, one column a cut."),
+    ] = None,
+    safe: Annotated[
+        Safe | None, typer.Option(help="Of --loss-file: the cuts where it is small.")
     ] = None,
     also: Annotated[
         list[str] | None,
@@ -167,7 +189,7 @@ def command(
     """Turn scores into a threshold that carries a finite-sample guarantee."""
     from coverax.scores import read_table
 
-    check_not_input(output, scores)
+    check_not_input(output, scores, transforms)
     request = Request(
         alpha=alpha,
         tolerance=tolerance,
@@ -186,7 +208,10 @@ def command(
         group_floor=group_floor,
         weights=weights,
         largest_weight=largest_weight,
+        raters=raters.value if raters else None,
         loss=loss.value if loss else None,
+        loss_file=loss_file,
+        safe=safe.value if safe else None,
         bound=bound.value if bound else None,
         also=also or None,
         correction=correction.value if correction else None,

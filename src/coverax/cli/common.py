@@ -27,12 +27,28 @@ class EngineOption(StrEnum):
     DEVICE = "device"
 
 
+class RatersOption(StrEnum):
+    """What several references of a case do."""
+
+    WORST = "worst"
+    DRAW = "draw"
+
+
 ProbsDir = Annotated[
     Path | None,
     typer.Option("--probs", help="Folder of probability maps (.nii, .nii.gz)."),
 ]
 LabelsDir = Annotated[
-    Path | None, typer.Option("--labels", help="Folder of references, matched by stem.")
+    Path | None,
+    typer.Option(
+        "--labels", help="Folder of references, matched by stem, or of one a rater."
+    ),
+]
+Raters = Annotated[
+    RatersOption | None,
+    typer.Option(
+        "--raters", help="Several references a case: against the worst, or draw one."
+    ),
 ]
 CohortFile = Annotated[
     Path | None, typer.Option("--cohort", help="cohort.csv instead of two folders.")
@@ -110,8 +126,9 @@ RegionSpecs = Annotated[
     list[str] | None,
     typer.Option(
         "--region",
-        metavar="NAME=CHANNEL:LABEL[,LABEL]",
-        help="A structure: channel of the map and its reference labels; repeat.",
+        metavar="NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]",
+        help="A structure: channel of the map (or channels that add up) and its "
+        "reference labels; repeat.",
     ),
 ]
 Softmax = Annotated[
@@ -205,6 +222,17 @@ def check_not_input(output: Path, *inputs: Path | None) -> None:
     """Refuse, as a usage error, an output that would replace an input."""
     if output.resolve() in [path.resolve() for path in inputs if path]:
         raise typer.BadParameter(f"the output {output} is an input of this command")
+
+
+@contextmanager
+def needs_train_extra() -> Iterator[None]:
+    """Say what to install where a package of the `train` extra is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"this command needs {error.name}: pip install 'coverax[train]'"
+        ) from None
 
 
 def note_kept(n_finished: int) -> None:

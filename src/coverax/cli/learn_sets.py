@@ -10,6 +10,7 @@ from coverax.cli.calibrate import Empty
 from coverax.cli.common import (
     Alpha,
     AsJson,
+    Raters,
     UnitColumn,
     check_not_input,
     note,
@@ -63,7 +64,8 @@ def command(
     per_unit: Annotated[
         PerUnit | None, typer.Option(help="Draw one case of each unit.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of draw and folds.")] = 0,
+    raters: Raters = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of draws and folds.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Choose transforms and split on cases that will not calibrate."""
@@ -82,6 +84,7 @@ def command(
         unit_column=unit,
         per_unit=per_unit.value if per_unit else None,
         seed=seed,
+        raters=raters.value if raters else None,
     )
     learned.write(output)
     if as_json:

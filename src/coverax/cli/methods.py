@@ -34,6 +34,7 @@ class Request:
     empty: Any
     unit: str
     per_unit: Any
+    raters: Any
     seed: int
     inner: str | None
     outer: str | None
@@ -46,6 +47,8 @@ class Request:
     weights: str | None
     largest_weight: str | None
     loss: Any
+    loss_file: Path | None
+    safe: Any
     bound: Any
     also: list[str] | None
     correction: Any
@@ -83,6 +86,7 @@ def _calibrate_fnr(table: Any, request: Request) -> "Calibration":
         group_floor=request.group_floor or 0,
         weights=request.weights,
         largest_weight=request.largest_weight,
+        raters=request.raters,
     )
 
 
@@ -96,7 +100,23 @@ def _policy(request: Request) -> "Policy":
         seed=request.seed,
         group_by=request.group_by,
         group_floor=request.group_floor or 0,
+        raters=request.raters,
     )
+
+
+def _loss(request: Request) -> Any:
+    """The loss that was named, or that of a file."""
+    from coverax.calibrate import read_loss_curves
+
+    if request.loss_file is None:
+        if request.safe is not None:
+            raise typer.BadParameter("--safe goes with --loss-file")
+        return request.loss or "fnr"
+    if request.loss is not None:
+        raise typer.BadParameter("give either --loss or --loss-file")
+    if request.safe is None:
+        raise typer.BadParameter("--loss-file needs --safe small or --safe large")
+    return read_loss_curves(request.loss_file, safe=request.safe)
 
 
 def _delta(request: Request) -> str:
@@ -109,7 +129,7 @@ def _calibrate_crc(table: Any, request: Request) -> "Calibration":
     from coverax.calibrate import calibrate_crc
 
     policy = _policy(request)
-    return calibrate_crc(table, request.alpha, policy, loss=request.loss or "fnr")
+    return calibrate_crc(table, request.alpha, policy, loss=_loss(request))
 
 
 def _calibrate_rcps(table: Any, request: Request) -> "Calibration":
@@ -120,7 +140,7 @@ def _calibrate_rcps(table: Any, request: Request) -> "Calibration":
         request.alpha,
         _delta(request),
         _policy(request),
-        loss=request.loss or "fnr",
+        loss=_loss(request),
         bound=request.bound or "wsr",
     )
 
@@ -133,7 +153,7 @@ def _calibrate_ltt(table: Any, request: Request) -> "Calibration":
         request.alpha,
         _delta(request),
         _policy(request),
-        loss=request.loss or "fnr",
+        loss=_loss(request),
         also=_levels(request.also or []),
         correction=request.correction,
     )
@@ -159,6 +179,8 @@ def _calibrate_sets(table: Any, request: Request) -> "Calibration":
 
     if request.per_unit == "all":
         raise typer.BadParameter("--per-unit all does not go with --method sets")
+    if request.bound is not None and request.delta is None:
+        raise typer.BadParameter("--bound goes with --delta")
     learned = None if request.transforms is None else read_learned(request.transforms)
     return calibrate_sets(
         table,
@@ -173,6 +195,9 @@ def _calibrate_sets(table: Any, request: Request) -> "Calibration":
         unit_column=request.unit,
         per_unit=request.per_unit,
         seed=request.seed,
+        delta=request.delta,
+        bound=request.bound or "clopper_pearson",
+        raters=request.raters,
     )
 
 
@@ -192,22 +217,26 @@ def _side(threshold: "Threshold") -> str:
 
 
 _GROUPS = ("group_by", "group_floor")
+_LOSS = ("loss", "loss_file", "safe")
 METHODS = {
     Method.FNR: _Calibrator(
         _calibrate_fnr,
         _lesion,
         ("tolerance", "delta", "weights", "largest_weight", *_GROUPS),
     ),
-    Method.CRC: _Calibrator(_calibrate_crc, _lesion, ("loss", *_GROUPS)),
+    Method.CRC: _Calibrator(_calibrate_crc, _lesion, (*_LOSS, *_GROUPS)),
     Method.RCPS: _Calibrator(
-        _calibrate_rcps, _lesion, ("loss", "delta", "bound", *_GROUPS)
+        _calibrate_rcps, _lesion, (*_LOSS, "delta", "bound", *_GROUPS)
     ),
     Method.LTT: _Calibrator(
-        _calibrate_ltt, _lesion, ("loss", "delta", "also", "correction", *_GROUPS)
+        _calibrate_ltt, _lesion, (*_LOSS, "delta", "also", "correction", *_GROUPS)
     ),
     Method.SETS: _Calibrator(
         _calibrate_sets,
         _side,
-        ("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
+        (
+            *("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
+            *("delta", "bound"),
+        ),
     ),
 }

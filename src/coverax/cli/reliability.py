@@ -132,12 +132,21 @@ def _draw(result: Any, output: Path) -> None:
 
 
 def _show(summary: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title="Calibration, pooled over voxels")
-    for title in ("region", "cases", "ECE", "ACE", "MCE", "Brier", "NLL", "macro ECE"):
-        shown.add_column(title, justify="left" if title == "region" else "right")
+    # Narrow, so that 60 columns hold every number: only names of regions are folded.
+    shown = Table(
+        title="Calibration, pooled over voxels",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
+    shown.add_column("region", overflow="fold", min_width=6)
+    for title in ("cases", "ECE", "ACE", "MCE", "Brier", "NLL", "macro\nECE"):
+        shown.add_column(title, justify="right", no_wrap=True)
     for result in summary["regions"]:
         pooled = [result["pooled"][k] for k in ("ece", "ace", "mce", "brier", "nll")]
         cells = [*pooled, result["macro"]["ece"]]

@@ -1,5 +1,6 @@
 """`coverax score`: probability maps and references to a score table."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,14 @@ from coverax.cli.common import (
 )
 
 NAME = "score"
+
+
+class Lesions(StrEnum):
+    """What voxels of one lesion share."""
+
+    FACE = "face"
+    EDGE = "edge"
+    CORNER = "corner"
 
 
 def command(
@@ -78,6 +87,13 @@ def command(
         ),
     ] = True,
     softmax: Softmax = False,
+    lesions: Annotated[
+        Lesions | None,
+        typer.Option(
+            help="Keep the peak of each lesion (connected component of the reference); "
+            "voxels of one share this."
+        ),
+    ] = None,
     curves: Annotated[
         bool,
         typer.Option(
@@ -118,6 +134,7 @@ def command(
             softmax=softmax,
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,
+            lesions=lesions.value if lesions else None,
         )
         definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)

@@ -13,7 +13,8 @@ def show_evaluation(summary: dict[str, Any]) -> None:
     if not summary["held_out"]:
         console.print(
             f"[bold red]Not held out:[/] {summary['n_units_seen_in_calibration']} of "
-            f"{summary['n_units']} units also calibrated; the band does not apply."
+            f"{summary['n_units']} units also calibrated or were learned from; the band "
+            "does not apply."
         )
     table, sentence = _SHOW[summary["method"]]
     for result in summary["results"]:
@@ -34,7 +35,7 @@ def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
     if not held_out:
         return f"{text}."
     if not result["ecr_band"]:
-        return f"{text}; with weights no exact law applies."
+        return f"{text}; with weights or merged groups no exact law applies."
     band = result["ecr_band"][0]
     return (
         f"{text}; the exact law expects {result['expected_ecr']:.1%}, "

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coverax.cli.common import AsJson, note, parse_alpha, print_json
+from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json
 
 NAME = "validate"
 
@@ -27,13 +27,14 @@ def parse_splits(value: str) -> str:
 
 def command(
     scores: Annotated[Path, typer.Argument(help="scores.parquet.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="New folder for results.")
-    ],
     alpha: Annotated[
         list[str],
         typer.Option(parser=parse_alpha, metavar="LEVEL", help="Levels; repeat."),
     ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="New folder for validation.json."),
+    ] = None,
     fraction: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,6 +58,7 @@ def command(
     order_by: Annotated[
         str | None, typer.Option(help="Column of the order of acquisition.")
     ] = None,
+    raters: Raters = None,
     seed: Annotated[int, typer.Option(min=0, help="Of splits and draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +67,8 @@ def command(
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
 
-    check_output_folder(output)
+    if output is not None:
+        check_output_folder(output)
     plan = Plan(
         alphas=tuple(alpha),
         fractions=tuple(fraction or ["0.5"]),
@@ -74,9 +77,11 @@ def command(
         empty=empty.value,
         hold_out_by=hold_out_by,
         order_by=order_by,
+        raters=raters.value if raters else None,
     )
     result = validate_table(read_table(scores), plan)
-    publish_json(output / "validation.json", result)
+    if output is not None:
+        publish_json(output / "validation.json", result)
     if as_json:
         print_json(result)
         return
@@ -88,7 +93,6 @@ def command(
 
 
 def _show(entry: dict[str, Any]) -> None:
-
     title = (
         f"{entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} units, "
         "all splits"

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax.calibrate import (
+    MERGED,
     Calibration,
     Threshold,
     compliance_band,
-    draw_one_per_unit,
     unit_digests,
 )
-from coverax.evaluate.metrics import case_metrics
+from coverax.evaluate.metrics import CaseMetrics, case_metrics, worst_metrics
+from coverax.evaluate.references import count_rows
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
@@ -25,11 +26,13 @@ from coverax.scores import (
     engine_of,
     load_case,
     stream_rows,
+    view_peaks,
 )
 from coverax.volumes import Cohort, read_header
 
 FIXED_CUT = 0.5
 BAND_LEVELS = (0.95, 0.999)
+ABOUT = ("case_id", "region", "unit", "group", "rater")
 _HISTOGRAM_EDGES = np.arange(11) / 10
 
 
@@ -75,10 +78,12 @@ def evaluate_cohort(
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count.
+        ValueError: No case was left to count, or units are of a column that the cohort
+            does not have.
     """
     definition = ScoreDefinition.from_json(calibration.score_definition)
     _check_regions(calibration, cohort)
+    unit_column = _unit_column(calibration)
 
     def load(case, buffers):
         check_map_kind(read_header(case.probs), definition)
@@ -115,8 +120,9 @@ def evaluate_cohort(
         {
             "case_id": case.case_id,
             "region": region.name,
-            "unit": case.unit,
+            "unit": getattr(case, unit_column),
             "group": case.group,
+            "rater": case.rater,
             "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
             **columns,
         }
@@ -140,6 +146,17 @@ def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
         )
 
 
+def _unit_column(calibration: Calibration) -> str:
+    """What was exchangeable in calibration, and is here: seen units, one case of each."""
+    name = calibration.options["unit_column"]
+    if name not in ("unit", "group", "case_id"):
+        raise ValueError(
+            f"the units of the calibration are of column {name}, which cohort.csv does "
+            "not have: nothing can say which of them calibrated"
+        )
+    return name
+
+
 def summarise(
     calibration: Calibration,
     rows: list[dict[str, Any]],
@@ -158,7 +175,8 @@ def summarise(
             )
             regions.append(result)
             cases.extend(table)
-    known = set(calibration.unit_digests)
+    # Units that chose the transforms are as little held out as those that calibrated.
+    known = {*calibration.unit_digests, *calibration.options.get("learned_units", ())}
     units = {row["unit"] for row in rows}
     n_reused = len(known & set(unit_digests(units)))
     summary = {
@@ -195,12 +213,27 @@ def _columns(
     critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
     sizes = engine.ops.sizes(labels, valid=valid)
     overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
-    return {
+    return _lesion_columns(batch, calibration, cuts) | {
         "n_voxels": np.asarray(sizes.n_voxels),
         "n_foreground": np.asarray(sizes.n_foreground),
         "critical_probability": np.asarray(critical)[:, 0],
         "n_predicted": np.asarray(overlap.n_predicted),
         "n_true_positive": np.asarray(overlap.n_true_positive),
+    }
+
+
+def _lesion_columns(
+    batch: ViewBatch, calibration: Calibration, cuts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Lesions of each view, and those the mask touches at each of its cuts."""
+    neighbours = calibration.score_definition["lesions"]
+    if neighbours is None:
+        return {}
+    peaks = [view_peaks(view, neighbours) for view in batch.views]
+    hit = [p.size - np.searchsorted(p, c) for p, c in zip(peaks, cuts, strict=False)]
+    return {
+        "n_lesions": np.array([p.size for p in peaks]),
+        "n_lesions_hit": np.stack(hit),
     }
 
 
@@ -211,33 +244,26 @@ def _evaluate_region(
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     scores = 0.0 - column["critical_probability"]
     n_foreground = column["n_foreground"]
-    counted = np.ones(len(rows), bool)
-    if calibration.options["empty"] != "include":
-        counted = n_foreground > 0
-    n_empty = int(np.count_nonzero(n_foreground == 0))
-    counted &= draw_one_per_unit(column["case_id"], column["unit"], counted, seed)
-    if not counted.any():
-        raise ValueError(f"region {threshold.region}: all references are empty")
+    counted = count_rows(calibration, region, column, seed)
     allowed = None
     if threshold.tolerance is not None:
         terms = tolerance_terms([threshold.tolerance])
         allowed = allowed_misses(n_foreground, *terms)
+    n_counted = int(counted.rows.sum())
     result = {
         "region": threshold.region,
         "tolerance": threshold.tolerance,
-        "n_counted": int(counted.sum()),
-        "n_empty_reference": n_empty,
+        "n_counted": n_counted,
+        "n_empty_reference": int(np.count_nonzero(n_foreground == 0)),
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
-        **_law(threshold, int(counted.sum())),
+        "raters": calibration.options.get("raters"),
+        **_law(threshold, n_counted),
     }
     table = [
         {
-            "case_id": row["case_id"],
-            "region": row["region"],
-            "unit": row["unit"],
-            "group": row["group"],
-            "counted": bool(counted[i]),
+            **{name: row[name] for name in ABOUT},
+            "counted": bool(counted.rows[i]),
             "n_voxels": row["n_voxels"],
             "n_foreground": row["n_foreground"],
             "critical_probability": row["critical_probability"],
@@ -248,31 +274,42 @@ def _evaluate_region(
     for k, (name, cut) in enumerate(
         [("calibrated", threshold.probability), ("fixed", FIXED_CUT)]
     ):
-        hits = column["n_true_positive"][:, k]
-        metrics = case_metrics(
-            column["n_voxels"],
-            n_foreground,
-            column["n_predicted"][:, k],
-            hits,
-            column["voxel_volume_ml"].astype(float),
-        )
+        metrics = _metrics_at(column, k)
         complies = None
-        if allowed is not None:
-            by_score = name == "calibrated"
-            missed = n_foreground - hits
-            complies = scores <= threshold.value if by_score else missed <= allowed
-        result[name] = _summary_at(cut, complies, metrics, counted)
+        if allowed is not None and name == "calibrated":
+            complies = counted.worst(scores) <= threshold.value
+        elif allowed is not None:
+            missed = n_foreground - column["n_true_positive"][:, k]
+            complies = counted.worst(missed > allowed) == 0
+        worst = worst_metrics(metrics, counted.worst)
+        result[name] = _summary_at(cut, complies, worst, counted.rows)
+        if name == "calibrated" and "loss" in calibration.options:
+            result["risks"] = _risks(calibration, worst, counted.rows)
         for i, row in enumerate(table):
             row[f"{name}_complies"] = None if complies is None else bool(complies[i])
             row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
     return result, table
 
 
+def _metrics_at(column: dict[str, np.ndarray], k: int) -> CaseMetrics:
+    lesions = (None, None)
+    if "n_lesions" in column:
+        lesions = (column["n_lesions"], column["n_lesions_hit"][:, k])
+    return case_metrics(
+        column["n_voxels"],
+        column["n_foreground"],
+        column["n_predicted"][:, k],
+        column["n_true_positive"][:, k],
+        column["voxel_volume_ml"].astype(float),
+        *lesions,
+    )
+
+
 def _summary_at(cut, complies, metrics, counted) -> dict[str, Any]:
     fnr = metrics.fnr[counted]
     means = {
         name: _mean(getattr(metrics, name)[counted])
-        for name in ("fpr", "pc", "dice", "volume_ml")
+        for name in ("fpr", "pc", "dice", "volume_ml", "lesion_detection")
     }
     return {
         "probability_threshold": float(cut) if np.isfinite(cut) else None,
@@ -296,9 +333,12 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _law(threshold: Threshold, n_new: int) -> dict[str, Any]:
-    """What compliance should be, where the threshold is a plain order statistic."""
+    """What compliance should be, where the threshold is a plain order statistic.
+
+    Small groups that count as one have no law of their own.
+    """
     n, rank = threshold.n_units, threshold.rank
-    if rank is None:
+    if rank is None or threshold.group == MERGED:
         return {"expected_ecr": None, "ecr_band": []}
     bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
     return {
@@ -309,24 +349,27 @@ def _law(threshold: Threshold, n_new: int) -> dict[str, Any]:
     }
 
 
-def _evaluate_risk(
-    calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The same metrics, and the mean losses beside their levels."""
-    result, table = _evaluate_region(calibration, region, rows, seed)
+def _risks(
+    calibration: Calibration, metrics: CaseMetrics, counted: np.ndarray
+) -> list[dict[str, Any]]:
+    """Mean losses beside their levels; None for a loss of the user's own."""
     options = calibration.options
     levels = {options["loss"]: calibration.alpha, **options.get("also", {})}
-    counted = [row for row in table if row["counted"]]
-    result["risks"] = [
-        {"loss": loss, "level": level, "mean": _mean_loss(loss, counted)}
+    # A loss of a case that a metric does not apply to is 0.
+    losses = {
+        "fnr": metrics.fnr,
+        "fpr": np.nan_to_num(metrics.fpr),
+        "dice": 1 - metrics.dice,
+        "missed_lesions": np.nan_to_num(1 - metrics.lesion_detection),
+    }
+    return [
+        {
+            "loss": loss,
+            "level": level,
+            "mean": _mean(losses[loss][counted]) if loss in losses else None,
+        }
         for loss, level in levels.items()
     ]
-    return result, table
-
-
-def _mean_loss(loss: str, rows: list[dict[str, Any]]) -> float | None:
-    values = np.array([row[f"calibrated_{loss}"] for row in rows], float)
-    return _mean(1 - values if loss == "dice" else values)
 
 
 class Method(NamedTuple):
@@ -343,11 +386,11 @@ class Method(NamedTuple):
     overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
 
 
-_RISK = Method(_columns, _evaluate_risk, lambda _calibration, _cases: {})
+_ONE_CUT = Method(_columns, _evaluate_region, lambda _calibration, _cases: {})
 METHODS = {
-    "crc": _RISK,
-    "rcps": _RISK,
-    "ltt": _RISK,
-    "fnr": Method(_columns, _evaluate_region, lambda _calibration, _cases: {}),
+    "crc": _ONE_CUT,
+    "rcps": _ONE_CUT,
+    "ltt": _ONE_CUT,
+    "fnr": _ONE_CUT,
     "sets": Method(set_columns, evaluate_sets, joint_over_regions),
 }

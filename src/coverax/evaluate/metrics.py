@@ -1,5 +1,6 @@
 """Metrics of a thresholded case from four integers."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ class CaseMetrics(NamedTuple):
         pc: Predicted share of all voxels.
         dice: Dice coefficient; 1 where reference and mask are both empty.
         volume_ml: Volume of the mask.
+        lesion_detection: Share of the lesions that the mask touches; NaN without lesions
+            or where they were not counted.
     """
 
     fnr: Float[np.ndarray, " cases"]
@@ -22,6 +25,7 @@ class CaseMetrics(NamedTuple):
     pc: Float[np.ndarray, " cases"]
     dice: Float[np.ndarray, " cases"]
     volume_ml: Float[np.ndarray, " cases"]
+    lesion_detection: Float[np.ndarray, " cases"]
 
 
 def case_metrics(
@@ -30,6 +34,8 @@ def case_metrics(
     n_predicted: Int[np.ndarray, " cases"],
     n_true_positive: Int[np.ndarray, " cases"],
     voxel_volume_ml: Float[np.ndarray, " cases"],
+    n_lesions: Int[np.ndarray, " cases"] | None = None,
+    n_lesions_hit: Int[np.ndarray, " cases"] | None = None,
 ) -> CaseMetrics:
     """Compute the metrics of every case from its counts."""
     missed = n_foreground - n_true_positive
@@ -40,6 +46,28 @@ def case_metrics(
         pc=_ratio(n_predicted, n_voxels, np.nan),
         dice=_ratio(2 * n_true_positive, n_foreground + n_predicted, 1.0),
         volume_ml=n_predicted * voxel_volume_ml,
+        lesion_detection=np.full(n_voxels.shape, np.nan)
+        if n_lesions is None or n_lesions_hit is None
+        else _ratio(n_lesions_hit, n_lesions, np.nan),
+    )
+
+
+def worst_metrics(
+    metrics: CaseMetrics, worst_fn: Callable[[np.ndarray], np.ndarray]
+) -> CaseMetrics:
+    """Metrics of each case against the reference it does worst on.
+
+    Args:
+        metrics: One row a reference.
+        worst_fn: Gives each row the largest value of its case.
+    """
+    return CaseMetrics(
+        fnr=worst_fn(metrics.fnr),
+        fpr=worst_fn(metrics.fpr),
+        pc=metrics.pc,
+        dice=-worst_fn(-metrics.dice),
+        volume_ml=metrics.volume_ml,
+        lesion_detection=-worst_fn(-metrics.lesion_detection),
     )
 
 

@@ -9,8 +9,8 @@ from coverax.calibrate import (
     Calibration,
     Threshold,
     compliance_band,
-    draw_one_per_unit,
 )
+from coverax.evaluate.references import count_rows
 from coverax.scores import (
     Engine,
     ScoreDefinition,
@@ -62,12 +62,10 @@ def evaluate_sets(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Coverage, its law, set sizes and the coverage curve of one region."""
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    counted = np.ones(len(rows), bool)
-    if calibration.options["empty"] == "exclude":
-        counted = column["n_foreground"] > 0
-    counted &= draw_one_per_unit(column["case_id"], column["unit"], counted, seed)
-    if not counted.any():
-        raise ValueError(f"region {region}: all references are empty")
+    judged = count_rows(calibration, region, column, seed)
+    counted = judged.rows
+    own = {f"{side}_score": column[f"{side}_score"] for side in SIDES}
+    column |= {name: judged.worst(values) for name, values in own.items()}
     threshold = {side: calibration.threshold_of(region, side) for side in SIDES}
     covered = {s: column[f"{s}_score"] <= threshold[s].value for s in SIDES}
     covered["joint"] = covered["inner"] & covered["outer"]
@@ -100,9 +98,10 @@ def evaluate_sets(
             "region": region,
             "unit": row["unit"],
             "group": row["group"],
+            "rater": row["rater"],
             "counted": bool(counted[i]),
             **{k: row[k] for k in row if k.startswith("n_")},
-            **{f"{s}_score": float(column[f"{s}_score"][i]) for s in SIDES},
+            **{name: float(values[i]) for name, values in own.items()},
             **{f"{name}_covered": bool(hits[i]) for name, hits in covered.items()},
             **{name: float(values[i]) for name, values in sizes.items()},
         }
@@ -117,12 +116,16 @@ def joint_over_regions(
     """Share of cases whose every region is covered, where that is the promise."""
     if calibration.options["regions"] != "joint":
         return {}
-    by_case: dict[str, bool] = {}
+    by_case: dict[str, list[bool]] = {}
     for row in cases:
         if row["counted"]:
-            hit = by_case.get(row["case_id"], True)
-            by_case[row["case_id"]] = hit and row["joint_covered"]
-    hits = np.array(list(by_case.values()), bool)
+            by_case.setdefault(row["case_id"], []).append(row["joint_covered"])
+    # The promise is for cases that count in every region: the others have no joint score.
+    n_regions = len({threshold.region for threshold in calibration.thresholds})
+    complete = [hits for hits in by_case.values() if len(hits) == n_regions]
+    if not complete:
+        return {"all_regions": None}
+    hits = np.array([all(each) for each in complete])
     rule, threshold = calibration.options["joint"], calibration.thresholds[0]
     law = threshold if rule in ("max", "ranked") else None
     return {"all_regions": _coverage(hits, law)}

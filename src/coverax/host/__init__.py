@@ -12,6 +12,8 @@ from coverax.host.distance import signed_distance as signed_distance
 from coverax.host.extremes import extreme_scores as extreme_scores
 from coverax.host.extremes import inner_score as inner_score
 from coverax.host.extremes import outer_score as outer_score
+from coverax.host.lesions import Neighbours as Neighbours
+from coverax.host.lesions import lesion_peaks as lesion_peaks
 from coverax.host.order import critical_probability as critical_probability
 from coverax.host.overlap import Overlap as Overlap
 from coverax.host.overlap import Sizes as Sizes

@@ -3,7 +3,7 @@
 A window spans three voxels along each axis that it crosses (`slice_axis` names one that
 it does not: slice-wise 2-D work on volumes). The edge of the image, or the box of its
 valid voxels, is treated as each operation needs: morphology ignores what lies outside,
-averages extend the image by replicating or by mirroring it.
+averages extend the image by replicating it, by mirroring it or by zeros.
 """
 
 from typing import Literal, get_args
@@ -23,7 +23,7 @@ Operation = Literal[
     "external",
     "gradient",
 ]
-Border = Literal["replicate", "mirror"]
+Border = Literal["replicate", "mirror", "zeros"]
 
 
 def morphology(
@@ -75,30 +75,31 @@ def morphology(
 
 def window_mean(
     values: Float[Array, "batch *spatial"],
-    weights: tuple[float, float, float],
+    weights: tuple[float, ...],
     *,
     border: Border,
     slice_axis: int | None = None,
     valid: Bool[Array, "batch *spatial"] | None = None,
 ) -> Float[Array, "batch *spatial"]:
-    """Separable weighted mean of the window: the same three weights along each axis.
+    """Separable weighted mean of the window: the same weights along each axis.
 
     Args:
         values: Volumes; what lies outside `valid` is not looked at, but inside the box of
             the valid voxels it is.
-        weights: Left, centre, right.
+        weights: From left to right, an odd number: mostly left, centre, right.
         border: `replicate` repeats the outermost voxel of the box, `mirror` reflects the
-            box about it.
+            box about it (once; a longer window meets its end again), `zeros` puts
+            nothing around it.
         slice_axis: Spatial axis that the window does not cross.
         valid: Voxels that count; their bounding box is where the image ends.
     """
     for axis in window_axes(values.ndim - 1, slice_axis):
         n = values.shape[axis]
-        wide = _extended(values, axis, border, valid)
-        left, centre, right = (
-            jax.lax.slice_in_dim(wide, k, k + n, axis=axis) for k in range(3)
+        wide = _extended(values, axis, len(weights) // 2, border, valid)
+        values = sum(
+            weight * jax.lax.slice_in_dim(wide, k, k + n, axis=axis)
+            for k, weight in enumerate(weights)
         )
-        values = weights[0] * left + weights[1] * centre + weights[2] * right
     return values
 
 
@@ -129,29 +130,35 @@ def _spread(mask, axes):
     return mask
 
 
-def _extended(values, axis, border, valid):
-    """One more voxel at both ends of an axis, or of the box of valid voxels."""
+def _extended(values, axis, reach, border, valid):
+    """More voxels at both ends of an axis, or of the box of valid voxels."""
     if border not in get_args(Border):
         raise ValueError(f"border must be one of {get_args(Border)}, got {border!r}")
     n = values.shape[axis]
-    places = np.arange(-1, n + 1)
+    places = np.arange(-reach, n + reach)
     if valid is None:
-        return jnp.take(values, _inner(places, 0, n - 1, border, np), axis=axis)
+        return _taken(values, places, 0, n - 1, axis, border, np)
     others = tuple(a for a in range(1, valid.ndim) if a != axis)
     occupied = valid.any(axis=others)
     first = jnp.argmax(occupied, axis=1).astype(jnp.int32)
     last = n - 1 - jnp.argmax(occupied[:, ::-1], axis=1).astype(jnp.int32)
 
     def one_case(values, first, last):
-        index = _inner(jnp.asarray(places, jnp.int32), first, last, border, jnp)
-        return jnp.take(values, index, axis=axis - 1)
+        index = jnp.asarray(places, jnp.int32)
+        return _taken(values, index, first, last, axis - 1, border, jnp)
 
     return jax.vmap(one_case)(values, first, last)
 
 
-def _inner(places, first, last, border, xp):
-    """Positions inside [first, last] whose values stand at the places outside."""
+def _taken(values, places, first, last, axis, border, xp):
+    """Values at places of an axis; what lies outside [first, last] is of the border."""
+    inner = places
     if border == "mirror":
-        places = first + abs(places - first)
-        places = last - abs(last - places)
-    return xp.clip(places, first, last)
+        inner = first + abs(inner - first)
+        inner = last - abs(last - inner)
+    taken = jnp.take(values, xp.clip(inner, first, last), axis=axis)
+    if border != "zeros":
+        return taken
+    inside = (places >= first) & (places <= last)
+    along = [-1 if a == axis else 1 for a in range(values.ndim)]
+    return jnp.where(inside.reshape(along), taken, 0)

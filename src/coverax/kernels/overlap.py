@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from coverax.kernels.arrays import count_true
+from coverax.kernels.order import sortable_bits
 
 
 class Sizes(NamedTuple):
@@ -50,9 +51,11 @@ def overlap_counts(
 
     A cut of `-inf` takes every valid voxel, `inf` none.
     """
+    dtype = jnp.result_type(probs, cuts, jnp.float32)
+    keys, least = sortable_bits(probs.astype(dtype)), sortable_bits(cuts.astype(dtype))
     predicted, hit = [], []
     for k in range(cuts.shape[1]):
-        mask = probs >= cuts[:, k : k + 1]
+        mask = keys >= least[:, k : k + 1]
         if valid is not None:
             mask &= valid
         predicted.append(count_true(mask))

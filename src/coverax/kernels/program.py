@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from coverax.binning import check_shapes
-from coverax.kernels.arrays import count_true, flat
+from coverax.kernels.arrays import flat
 from coverax.kernels.bins import (
     BinStatistics,
     SoftBinStatistics,
@@ -29,7 +29,7 @@ from coverax.kernels.bins import (
 from coverax.kernels.curves import grid_counts
 from coverax.kernels.extremes import inner_score, outer_score
 from coverax.kernels.order import critical_by_terms
-from coverax.kernels.overlap import Overlap, Sizes, sizes
+from coverax.kernels.overlap import Overlap, Sizes, overlap_counts, sizes
 from coverax.kernels.proper import ProperScores, proper_scores
 from coverax.rational import Level, tolerance_terms
 from coverax.score_plan import MapsFn, ScorePlan, SetScore
@@ -120,8 +120,8 @@ def _set_scores(v: Volumes, plan: ScorePlan) -> tuple[Float[Array, " batch"], ..
 def _set_counts(v: Volumes, plan: ScorePlan) -> tuple[Int[Array, "batch cuts"], ...]:
     def counts(values: Array, cuts: tuple[float, ...]) -> Array:
         def at(cut: Array) -> Array:
-            taken = values >= cut
-            return count_true(taken if v.valid is None else taken & v.valid)
+            each = jnp.broadcast_to(cut, (values.shape[0], 1))
+            return overlap_counts(values, v.mask, each, valid=v.valid).n_predicted[:, 0]
 
         every = jnp.asarray(np.array(cuts, np.float32))
         return lax.map(at, every, batch_size=_CUTS_AT_ONCE).T

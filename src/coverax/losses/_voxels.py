@@ -14,6 +14,7 @@ Map = Float[Array, "batch *spatial classes"]
 Targets = Num[Array, "batch *spatial classes"] | Bool[Array, "batch *spatial classes"]
 Valid = Bool[Array, "batch *spatial"]
 Absent = Literal["reference", "skip", "include"]
+Border = Literal["replicate", "zeros"]
 
 
 def prepare(map_: Map, targets: Targets, valid: Valid | None) -> tuple[Map, Map]:

@@ -1,5 +1,7 @@
 """Cross-entropy with a penalty that keeps logits from running away."""
 
+import math
+from itertools import pairwise
 from typing import Literal, get_args
 
 import jax
@@ -7,12 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels import morphology, window_mean
-from coverax.losses._voxels import Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses._voxels import Border, Map, Targets, Valid, prepare, voxel_mean
 from coverax.losses.entropy import surprise
 from coverax.losses.smoothing import svls_targets
 
-Neighbours = Literal["mean", "gaussian", "max", "min", "median", "mode"]
+Neighbours = Literal["mean", "gaussian", "wide", "max", "min", "median", "mode"]
 _THIRDS = (1 / 3, 1 / 3, 1 / 3)
+# A Gaussian of one voxel's width over nine voxels, its mass in each of them.
+_ENDS = [math.erf((k - 4.5) / math.sqrt(2)) for k in range(10)]
+_WIDE = tuple((b - a) / (_ENDS[-1] - _ENDS[0]) for a, b in pairwise(_ENDS))
 
 
 def mbls(
@@ -61,6 +66,7 @@ def nacl(
     neighbours: Neighbours = "mean",
     weight: float = 0.1,
     adapted: Targets | None = None,
+    border: Border = "replicate",
     valid: Valid | None = None,
 ) -> Float[Array, "batch classes"]:
     """Neighbour-aware calibration: logits are held to the classes of the neighbours.
@@ -71,9 +77,10 @@ def nacl(
     Args:
         logits: Scores before the softmax.
         targets: One-hot or soft references; an absent class keeps its penalty.
-        neighbours: How the window of three voxels an axis is summed up.
+        neighbours: How the neighbours are summed up; see `neighbour_targets`.
         weight: Weight of the penalty; 0 leaves the cross-entropy.
         adapted: Targets of the penalty in place of `targets`, say of `adapt_targets`.
+        border: What windows see beyond the image; see `neighbour_targets`.
         valid: Voxels that count; all by default, and the border is that of their box.
             Without any the loss is 0.
 
@@ -91,7 +98,7 @@ def nacl(
         Model Calibration.
     """
     source = targets if adapted is None else adapted
-    tau = neighbour_targets(source, neighbours, valid=valid)
+    tau = neighbour_targets(source, neighbours, border=border, valid=valid)
     logits, targets = prepare(logits, targets, valid)
     entropy = surprise(jax.nn.log_softmax(logits), targets)
     penalty = jnp.abs(tau.astype(logits.dtype) - logits)
@@ -99,34 +106,48 @@ def nacl(
 
 
 def neighbour_targets(
-    targets: Targets, neighbours: Neighbours = "mean", *, valid: Valid | None = None
+    targets: Targets,
+    neighbours: Neighbours = "mean",
+    *,
+    border: Border = "replicate",
+    valid: Valid | None = None,
 ) -> Map:
-    """Class proportions around each voxel, with the border replicated.
+    """Class proportions around each voxel.
 
-    `mean` weights the window equally and `gaussian` as `svls_targets` does. `max`, `min`,
-    `median` and `mode` pick one class index of the window; an order of classes means
-    something for two only, where they are dilation, erosion and majority.
+    The window has three voxels an axis. `mean` weights it equally and `gaussian` as
+    `svls_targets` does. `max`, `min`, `median` and `mode` pick one class index of it; an
+    order of classes means something for two only, where they are dilation, erosion and
+    majority. `wide` is a Gaussian of one voxel's width over nine voxels an axis.
 
     Args:
-        targets: One-hot references, or soft ones for `mean` and `gaussian`.
-        neighbours: How the window of three voxels an axis is summed up.
+        targets: One-hot references, or soft ones for `mean`, `gaussian` and `wide`.
+        neighbours: How the window is summed up.
+        border: What surrounds the image: its outermost voxels again (`replicate`, as
+            published), or no class at all (`zeros`: proportions at the edge sum to less
+            than 1). MONAI's NACL is `zeros` with `mean` or `wide`.
         valid: Voxels that count; their bounding box is where the image ends.
 
     Raises:
-        ValueError: `neighbours` is none of the above or needs two classes.
+        ValueError: `neighbours` or `border` is none of the above, one that picks needs
+            two classes, or is to pick among zeros.
     """
     if neighbours not in get_args(Neighbours):
         raise ValueError(
             f"neighbours must be one of {get_args(Neighbours)}, got {neighbours!r}"
         )
+    if border not in get_args(Border):
+        raise ValueError(f"border must be one of {get_args(Border)}, got {border!r}")
+    if border == "zeros" and neighbours not in ("mean", "gaussian", "wide"):
+        raise ValueError(f"{neighbours!r} picks a class: its border cannot be 'zeros'")
     if neighbours == "gaussian":
-        return svls_targets(targets, valid=valid)
+        return svls_targets(targets, border=border, valid=valid)
     _, targets = prepare(targets.astype(jnp.float32), targets, valid)
 
     def proportion(values):
-        return window_mean(values, _THIRDS, border="replicate", valid=valid)
+        weights = _WIDE if neighbours == "wide" else _THIRDS
+        return window_mean(values, weights, border=border, valid=valid)
 
-    if neighbours == "mean":
+    if neighbours in ("mean", "wide"):
         return jax.vmap(proportion, in_axes=-1, out_axes=-1)(targets)
     if targets.shape[-1] != 2:
         raise ValueError(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels import window_mean
-from coverax.losses._voxels import Map, Targets, Valid, prepare
+from coverax.losses._voxels import Border, Map, Targets, Valid, prepare
 from coverax.losses.entropy import cross_entropy
 
 
@@ -73,16 +73,21 @@ def svls(
 
 
 def svls_targets(
-    targets: Targets, *, sigma: float = 1.0, valid: Valid | None = None
+    targets: Targets,
+    *,
+    sigma: float = 1.0,
+    border: Border = "replicate",
+    valid: Valid | None = None,
 ) -> Map:
     """Half of each voxel's reference, half the Gaussian mean of its neighbours.
 
-    The window has three voxels an axis and its weights sum to 1; the image is extended by
-    replicating its border.
+    The window has three voxels an axis and its weights sum to 1.
 
     Args:
         targets: One-hot or soft references.
         sigma: Width of the Gaussian, in voxels.
+        border: What surrounds the image: its outermost voxels again (`replicate`), or no
+            class at all (`zeros`; the targets of its edge then sum to less than 1).
         valid: Voxels that count; their bounding box is where the image ends.
 
     Raises:
@@ -96,7 +101,7 @@ def svls_targets(
     weights = (side * centre, centre, side * centre)
 
     def smooth(values):
-        return window_mean(values, weights, border="replicate", valid=valid)
+        return window_mean(values, weights, border=border, valid=valid)
 
     whole = jax.vmap(smooth, in_axes=-1, out_axes=-1)(targets)
     own = centre ** (targets.ndim - 2)

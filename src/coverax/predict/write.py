@@ -9,14 +9,20 @@ import numpy as np
 
 from coverax import __version__
 from coverax.calibrate import Calibration, Status
-from coverax.files import check_output_folder, publish_json
+from coverax.files import (
+    finish_folder,
+    folder_marker,
+    partial_folder,
+    publish_json,
+    start_folder,
+)
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, set_masks
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import map_cases
 from coverax.volumes import NiftiFile, Region, read_header, read_probs, write_mask
 
-_MARKER = "calibration.digest"
+_KIND = "calibration"  # what a folder of masks depends on
 
 
 class _Job(NamedTuple):
@@ -74,11 +80,11 @@ def predict_folder(
         )
     if not allow_vacuous:
         calibration.raise_if_bad()
-    check_output_folder(output)
     definition = ScoreDefinition.from_json(calibration.score_definition)
     names = _output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",))
     # What the files are depends on the calibration and on which are wanted.
-    partial = _prepare(output, f"{calibration.digest}{' sides' * sides}", resume)
+    meaning = f"{calibration.digest}{' sides' * sides}"
+    partial = start_folder(output, meaning, kind=_KIND, resume=resume)
     _remove_others(partial, names)
 
     def write_one(job: _Job) -> None:
@@ -99,16 +105,13 @@ def predict_folder(
             f"{len(failures)} of {len(jobs)} cases failed",
             [ValueError(f"case {case_id}: {why}") for case_id, why in failures.items()],
         )
-    (partial / _MARKER).unlink()
-    if output.exists():
-        output.rmdir()
-    partial.replace(output)
+    finish_folder(output, _KIND)
     return {"n_cases": len(jobs) - len(failures), "failed": failures}
 
 
 def count_finished(output: Path) -> int:
     """Cases that an unfinished run into `output` has kept for `resume`."""
-    return len(list(_partial_folder(output).glob("*.json")))
+    return len(list(partial_folder(output).glob("*.json")))
 
 
 def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
@@ -135,28 +138,6 @@ def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
 
 def _channels(n: int) -> str:
     return f"{n} channels" if n else "no class axis"
-
-
-def _partial_folder(output: Path) -> Path:
-    return output.with_name(f"{output.name}.partial")
-
-
-def _prepare(output: Path, digest: str, resume: bool) -> Path:
-    """Make the partial folder, or take over the one of an interrupted run."""
-    partial = _partial_folder(output)
-    marker = partial / _MARKER
-    if partial.exists():
-        if not marker.is_file():
-            raise FileExistsError(f"{partial} exists and is not an interrupted run")
-        if resume and marker.read_text(encoding="utf-8") != digest:
-            raise ValueError(
-                f"{partial} was written with another calibration; run without --resume"
-            )
-        if not resume:
-            shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    marker.write_text(digest, encoding="utf-8")
-    return partial
 
 
 def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str:
@@ -186,7 +167,7 @@ def _output_names(
 def _remove_others(partial: Path, names: frozenset[str]) -> None:
     """Drop what an interrupted run left of cases that are no longer asked for."""
     for path in partial.iterdir():
-        if path.name not in names and path.name != _MARKER:
+        if path.name not in names and path.name != folder_marker(_KIND):
             path.unlink()
 
 
@@ -207,17 +188,16 @@ def _write_case(
     sides: bool,
 ) -> None:
     check_map_kind(read_header(job.path), definition)
-    channels = definition.channels
     prob_map = read_probs(
         job.path,
-        channels=channels,
+        channels=definition.channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
     )
     file = prob_map.file
     entries = []
     for region in definition.regions:
-        probs = prob_map.probs[channels.index(region.channel)]
+        probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
         masks = REGION_MASKS[calibration.method](calibration, definition, view)
         stem = _mask_stem(job.case_id, region, definition)

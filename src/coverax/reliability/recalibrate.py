@@ -26,7 +26,7 @@ from coverax.volumes import (
 )
 
 SCHEMA = 1
-_BACKGROUND = Region("background", 0, (0,))
+_BACKGROUND = Region("background", (0,), (0,))
 
 
 def fit_cohort(
@@ -55,6 +55,12 @@ def fit_cohort(
     Raises:
         ValueError: A case is unsound, or has no voxel of a declared class.
     """
+    for region in regions:
+        if len(region.channels) > 1:
+            raise ValueError(
+                f"region {region} joins channels: it has no temperature of its own; fit "
+                "the channels"
+            )
     wanted = (_BACKGROUND, *regions) if softmax else regions
     asked = ScoreDefinition(regions=regions, softmax=softmax, n_bins=0)
     asked.check()
@@ -139,10 +145,11 @@ def apply_folder(
             out = values.copy()
             for region in regions:
                 fit = TemperatureFit(**content["fits"][region.name])
-                if region.channel >= n_channels:
-                    raise ValueError(f"{path} has no channel {region.channel}")
-                out[region.channel] = apply_binary_temperature(
-                    values[region.channel], fit.temperature
+                (channel,) = region.channels
+                if channel >= n_channels:
+                    raise ValueError(f"{path} has no channel {channel}")
+                out[channel] = apply_binary_temperature(
+                    values[channel], fit.temperature
                 )
         shape = tuple(header.grid.shape)
         if header.has_channel_axis:

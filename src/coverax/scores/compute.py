@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from coverax.host import Neighbours
 from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.definition import (
@@ -15,12 +16,12 @@ from coverax.scores.definition import (
 )
 from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.families import all_columns
-from coverax.scores.stream import load_case, stream_rows
+from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.scores.table import ScoreTable
 from coverax.scores.transforms import parse_transforms
 from coverax.spacing import batched_spacing
 from coverax.stream import Journal
-from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region
+from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region, read_probs
 
 
 def score_cohort(
@@ -31,6 +32,7 @@ def score_cohort(
     threads: int | None = None,
     journal: Journal | None = None,
     allow_missing: bool = False,
+    read_map: MapReader = read_probs,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
 ) -> ScoreTable:
@@ -44,6 +46,7 @@ def score_cohort(
         threads: Reader threads; the cores of the process by default.
         journal: Where finished records go, and where earlier ones come from.
         allow_missing: Publish without the cases that failed and record them.
+        read_map: How a case's map comes into memory, as `load_case` takes it.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
@@ -74,7 +77,7 @@ def score_cohort(
             todo.append(case)
     outcomes = stream_rows(
         todo,
-        lambda case, buffers: load_case(case, definition, buffers),
+        lambda case, buffers: load_case(case, definition, buffers, read_map=read_map),
         batch_fn,
         chosen,
         spatial=definition.is_spatial,
@@ -121,9 +124,11 @@ def score_arrays(
     units: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     weights: Sequence[float] | None = None,
+    raters: Sequence[str] | None = None,
     voxel_volume_ml: float | Sequence[float] = float("nan"),
     region: str = FOREGROUND.name,
     n_bins: int = DEFAULT_BINS,
+    lesions: Neighbours | None = None,
     engine: EngineName = "auto",
 ) -> ScoreTable:
     """Score arrays that are already in memory, as `score_cohort` scores files.
@@ -141,9 +146,12 @@ def score_arrays(
         units: What is exchangeable; the case by default.
         groups: Category of each case known without the reference.
         weights: Likelihood ratios under shift.
+        raters: Who made each reference, where cases have several: one entry each.
         voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
         region: Name of the region.
         n_bins: Bins of the calibration statistics; 0 for none.
+        lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
+            `corner`. Needs `spacing_mm`.
         engine: `host` and `device` give the same bits.
 
     Raises:
@@ -158,6 +166,7 @@ def score_arrays(
         "units": ids if units is None else units,
         "groups": [""] * n if groups is None else groups,
         "weights": [1.0] * n if weights is None else weights,
+        "raters": [""] * n if raters is None else raters,
         "valid": [None] * n if valid is None else valid,
         "voxel_volume_ml": list(np.broadcast_to(voxel_volume_ml, n)),
         "spacing_mm": [None] * n if spacing_mm is None else _rows_of(spacing_mm, n),
@@ -165,14 +174,15 @@ def score_arrays(
     for name, values in columns.items():
         if len(values) != n:
             raise ValueError(f"{name} has {len(values)} entries for {n} cases")
-    if len(set(ids)) < n:
-        raise ValueError("case_ids must differ")
+    if len(set(zip(ids, columns["raters"], strict=True))) < n:
+        raise ValueError("case_ids must differ, or the raters of a case")
     definition = ScoreDefinition(
-        regions=(Region(region, 0, (1,)),),
+        regions=(Region(region, (0,), (1,)),),
         tolerances=sorted_tolerances(list(tolerances)),
         n_bins=n_bins,
         transforms=parse_transforms(list(transforms)),
         set_sizes=set_sizes,
+        lesions=lesions,
     )
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
@@ -203,6 +213,7 @@ def score_arrays(
             "unit": str(columns["units"][i]),
             "group": str(columns["groups"][i]),
             "weight": float(columns["weights"][i]),
+            "rater": str(columns["raters"][i]),
         }
         rows[i] = _rows(about, result)[0]
     if failures:
@@ -259,11 +270,13 @@ def _about(case: Case) -> dict[str, Any]:
         "unit": case.unit,
         "group": case.group,
         "weight": case.weight,
+        "rater": case.rater,
     }
 
 
 def _key(case: Case) -> str:
-    return case.case_id if case.region is None else f"{case.case_id}\n{case.region}"
+    region = "" if case.region is None else f"\n{case.region}"
+    return case.case_id + region + (f"\nrater {case.rater}" if case.rater else "")
 
 
 def _fingerprint(case: Case) -> list[list[Any] | None]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from coverax.host import Neighbours
 from coverax.rational import Level, as_fraction, check_tolerance
 from coverax.scores.transforms import Transform, parse_transforms
 from coverax.volumes import FOREGROUND, Region, parse_regions
@@ -43,6 +44,7 @@ class ScoreDefinition:
         set_sizes: Whether the sizes of their sets are kept too, for `learn-sets`.
         engine: Which engine computed what it could have rounded otherwise (distances,
             smoothing); None where every engine gives the same bits.
+        lesions: How voxels of one lesion connect; None where lesions are not counted.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -57,6 +59,7 @@ class ScoreDefinition:
     transforms: tuple[Transform, ...] = ()
     set_sizes: bool = False
     engine: str | None = None
+    lesions: Neighbours | None = None
 
     @property
     def is_spatial(self) -> bool:
@@ -67,7 +70,9 @@ class ScoreDefinition:
     def channels(self) -> tuple[int, ...]:
         """Channels to read, ascending; all of a softmax."""
         background = {0} if self.softmax else set()
-        return tuple(sorted(background | {r.channel for r in self.regions}))
+        return tuple(
+            sorted(background.union(*(region.channels for region in self.regions)))
+        )
 
     def check(self) -> None:
         """Raise where the parts contradict each other.
@@ -82,11 +87,11 @@ class ScoreDefinition:
                     f"label {self.ignore_label} is to be ignored, but belongs to region "
                     f"{region.name}"
                 )
-        channels = [region.channel for region in self.regions]
-        if self.softmax and channels != list(range(1, len(channels) + 1)):
+        channels = [region.channels for region in self.regions]
+        if self.softmax and channels != [(k + 1,) for k in range(len(channels))]:
             raise ValueError(
                 "the regions of a softmax are its channels 1, 2, ... in order, got "
-                f"channels {channels}"
+                f"{', '.join(map(str, self.regions))}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +129,7 @@ class ScoreDefinition:
             transforms=parse_transforms(content["transforms"]),
             set_sizes=content["set_sizes"],
             engine=content["engine"],
+            lesions=content["lesions"],
         )
 
     def with_engine(self, name: str) -> "ScoreDefinition":

@@ -54,7 +54,7 @@ def add_critical_curves(
             CRITICAL_TRUE_POSITIVE: np.asarray(counts.n_true_positive),
         }
 
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
     failures: list[Exception] = []
     for case, result, error in stream_rows(
         cases,
@@ -68,13 +68,14 @@ def add_critical_curves(
             failures.append(ValueError(f"case {case.case_id}: {error}"))
             continue
         for region, row in result.rows:
-            found[case.case_id, region.name] = {
+            found[case.case_id, region.name, case.rater] = {
                 name: np.asarray(counts)[place[region.name]]
                 for name, counts in row.items()
             }
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(cases)} cases failed", failures)
-    keys = zip(table.column("case_id"), table.column("region"), strict=True)
+    names = (table.column(name) for name in ("case_id", "region", "rater"))
+    keys = zip(*names, strict=True)
     ordered = [found[key] for key in keys]
     rows = table.rows
     for name in (CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE):

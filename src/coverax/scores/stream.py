@@ -28,6 +28,7 @@ from coverax.volumes import (
     FOREGROUND,
     Buffer,
     Case,
+    ProbMap,
     Region,
     check_labels,
     check_same_grid,
@@ -43,14 +44,24 @@ _MAX_OPEN_BATCHES = 4
 
 
 BatchFn = Callable[[Engine, ViewBatch], dict[str, np.ndarray]]
+# How a map comes into memory: `read_probs`, or a net that predicts it.
+MapReader = Callable[..., ProbMap]
 
 
 def load_case(
     case: Case,
     definition: ScoreDefinition,
     buffers: tuple[Buffer, Buffer] | None = None,
+    *,
+    read_map: MapReader = read_probs,
 ) -> Loaded:
     """Read the files of a case and cut out its regions.
+
+    Args:
+        case: The case.
+        definition: What to score and how to read it.
+        buffers: Memory to reuse, for map and reference.
+        read_map: Takes `case.probs` and the keywords of `read_probs`.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -61,7 +72,7 @@ def load_case(
     if case.labels is None:
         raise ValueError("the case has no reference")
     channels = definition.channels
-    prob_map = read_probs(
+    prob_map = read_map(
         case.probs,
         channels=channels,
         logits=definition.logits,
@@ -101,7 +112,7 @@ def load_case(
     views = [
         View(
             r,
-            prob_map.probs[channels.index(r.channel)],
+            prob_map.of(r),
             _foreground(labels, r),
             valid,
             file.grid,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from coverax import __version__
 from coverax.files import digest_ids, publishing
-from coverax.scores import curves, extremes, fnr
+from coverax.scores import curves, extremes, fnr, lesions
 from coverax.scores.curves import Curves
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.families import all_fields
@@ -27,6 +27,7 @@ _CASE_FIELDS = [
     pa.field("unit", pa.string()),
     pa.field("group", pa.string()),
     pa.field("weight", pa.float64()),
+    pa.field("rater", pa.string()),
     pa.field("n_voxels", pa.int64()),
     pa.field("n_foreground", pa.int64()),
     pa.field("voxel_volume_ml", pa.float64()),
@@ -144,6 +145,17 @@ class ScoreTable:
         cuts = np.unique(np.concatenate(each))
         return cuts[np.isfinite(cuts)]
 
+    def lesion_peaks(self) -> list[np.ndarray] | None:
+        """Critical probability of each lesion of each row, ascending.
+
+        None where the table was scored without `--lesions`.
+        """
+        if lesions.PEAKS not in self.rows.column_names:
+            return None
+        column = self.rows.column(lesions.PEAKS).combine_chunks()
+        ends = np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False))
+        return np.split(column.flatten().to_numpy(zero_copy_only=False), ends[:-1])
+
     def set_transform(self, side: Side, spec: str | None = None) -> Transform:
         """The transform of one side that was asked for, or the only one.
 
@@ -151,12 +163,17 @@ class ScoreTable:
             ValueError: The table has none such, or several and none was named.
         """
         have = [t for t in self.definition.transforms if t.side == side]
-        names = ", ".join(t.spec for t in have) or "none"
+        names = ", ".join(t.spec for t in have)
+        if not have:
+            raise ValueError(
+                f"the table has no {side} scores; score again with --transform "
+                f"{side}={spec or 'NAME'}"
+            )
         if spec is None:
             if len(have) != 1:
                 raise ValueError(
-                    f"the table has {side} transforms {names}: choose one of them, or "
-                    "score again with --transform"
+                    f"the table has {side} transforms {names}: choose one with "
+                    f"--{side}, or score again with --transform"
                 )
             return have[0]
         wanted = parse_transform(f"{side}={spec}")

@@ -28,6 +28,9 @@ class DataConfig:
         split_seed: Seed of the split.
         split: A split file of an earlier run, used instead of `shares`.
         cache: Folder of preprocessed cases; None preprocesses in memory.
+        channels: Channels of an image: the length of its fourth axis, 1 without one.
+        allow_missing: Leave out images without a reference, and the reverse, instead of
+            refusing them.
     """
 
     images: Path
@@ -48,6 +51,8 @@ class DataConfig:
     split_seed: int = 0
     split: Path | None = None
     cache: Path | None = None
+    channels: int = 1
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +309,7 @@ def _check(config: TrainConfig) -> None:
             and abs(sum(data.shares.values()) - 1) < 1e-9,
             "data.shares must be non-negative and sum to 1",
         ),
+        (data.channels >= 1, "data.channels must be at least 1"),
         (net.axes in (2, 3), "net.axes must be 2 or 3"),
         (
             net.compute in ("float32", "bfloat16"),
@@ -337,6 +343,7 @@ def _check(config: TrainConfig) -> None:
         (0 <= config.optimiser.ema < 1, "optimiser.ema must lie in [0, 1)"),
         (run.steps >= 1, "run.steps must be at least 1"),
         (run.checkpoint_every >= 1, "run.checkpoint_every must be at least 1"),
+        (min(run.seed, data.split_seed) >= 0, "a seed must not be negative"),
         (run.validate_every >= 0, "run.validate_every must not be negative"),
     ]
     for holds, message in rules:

@@ -6,9 +6,12 @@ from typing import Any, Literal
 import numpy as np
 
 from coverax.calibrate import (
+    RaterRule,
+    cases_of,
     compliance_band,
     conformal_rank,
     draw_one_per_unit,
+    keep_rows,
     split_threshold,
 )
 from coverax.rational import Level, as_fraction, check_level
@@ -25,7 +28,9 @@ _PERMUTATIONS = (
 )
 _HELD_OUT = (
     "Groups held out in turn are evidence about exchangeability between groups: coverage "
-    "outside the band means that one group's cases do not stand for another's."
+    "below the band says that one group's cases do not stand for another's. One "
+    f"exchangeable group leaves its band in up to {1 - BAND:.0%} of cohorts, so of many "
+    "groups and levels some do by chance; ties carry coverage above it."
 )
 _ORDER = (
     "Order of acquisition is evidence about drift: a small p-value means that later "
@@ -45,6 +50,7 @@ class Plan:
         empty: Whether empty references count.
         hold_out_by: Column of groups that are held out in turn.
         order_by: Column of the order of acquisition.
+        raters: What several references of a case do: `worst` or `draw`.
     """
 
     alphas: tuple[Level, ...]
@@ -54,6 +60,7 @@ class Plan:
     empty: Literal["exclude", "include"] = "exclude"
     hold_out_by: str | None = None
     order_by: str | None = None
+    raters: RaterRule | None = None
 
 
 def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
@@ -86,6 +93,7 @@ def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
         "cases_digest": table.cases_digest,
         "score_definition": table.definition.to_json(),
         "seed": plan.seed,
+        "raters": plan.raters,
         "metrics": "at every threshold, exactly"
         if has_curves
         else "coverage alone: the table was scored without --curves",
@@ -98,28 +106,35 @@ def _validate_scores(
     table: ScoreTable, plan: Plan, region: str, tolerance: float
 ) -> dict[str, Any]:
     units, ids = table.column("unit"), table.column("case_id")
-    counted = table.column("region") == region
-    if plan.empty == "exclude":
-        counted = counted & (table.column("n_foreground") > 0)
-    drawn = counted & draw_one_per_unit(ids, units, counted, plan.seed)
-    if drawn.sum() < 2:
-        raise ValueError(f"region {region}: {drawn.sum()} units, two are needed")
+    kept = keep_rows(
+        table,
+        region,
+        empty=plan.empty,
+        per_unit="all",
+        seed=plan.seed,
+        raters=plan.raters,
+    )
+    rows = np.flatnonzero(draw_one_per_unit(ids, units, kept.rows, plan.seed))
+    if rows.size < 2:
+        raise ValueError(f"region {region}: {rows.size} units, two are needed")
+    every = cases_of(ids, np.flatnonzero(kept.rows), kept.references)
+    drawn = cases_of(ids, rows, kept.references)
     all_scores = 0.0 - table.critical_probability(tolerance)
-    rows = np.flatnonzero(drawn)
-    metrics = critical_metrics(table, region, tolerance, rows)
-    pool = make_pool(all_scores[rows], metrics)
+    scores = drawn.worst(all_scores)
+    metrics = critical_metrics(table, region, tolerance, drawn)
+    pool = make_pool(scores, metrics)
     splits: list[dict[str, Any]] = []
     for fraction in plan.fractions:
         n = _n_calibration(fraction, rows.size)
         drawn_splits = None
         if plan.n_splits:
             drawn_splits = random_splits(
-                all_scores[counted],
+                every.worst(all_scores),
                 n,
                 list(plan.alphas),
                 n_splits=plan.n_splits,
                 seed=plan.seed,
-                units=units[counted],
+                units=units[every.rows],
             )
         for k, alpha in enumerate(plan.alphas):
             exact = splits_of(pool, n, alpha)
@@ -131,15 +146,15 @@ def _validate_scores(
         "region": region,
         "tolerance": tolerance,
         "n_units": int(rows.size),
-        "n_cases": int(counted.sum()),
+        "n_cases": int(every.rows.size),
         "splits": splits,
     }
     if plan.hold_out_by:
         groups = table.column(plan.hold_out_by)[rows].astype(str)
-        out["hold_out"] = _hold_out(all_scores[rows], groups, plan)
+        out["hold_out"] = _hold_out(scores, groups, plan)
     if plan.order_by:
         order = np.argsort(table.column(plan.order_by)[rows], kind="stable")
-        found = order_test(all_scores[rows][order], seed=plan.seed)
+        found = order_test(scores[order], seed=plan.seed)
         out["order"] = {
             "by": plan.order_by,
             "n": found.n,

@@ -17,9 +17,14 @@ from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
+from coverax.volumes.nifti import ProbsStorage as ProbsStorage
+from coverax.volumes.nifti import check_channels as check_channels
+from coverax.volumes.nifti import file_stem as file_stem
+from coverax.volumes.nifti import probs_file as probs_file
 from coverax.volumes.nifti import read_header as read_header
 from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
+from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
 from coverax.volumes.region import FOREGROUND as FOREGROUND
 from coverax.volumes.region import Region as Region

@@ -4,14 +4,14 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coverax.volumes.nifti import file_stem
 from coverax.volumes.region import Region, parse_regions
 
 _REQUIRED = ("case_id", "probs", "labels")
-_OPTIONAL = ("image", "unit", "group", "weight", "region", "valid")
+_OPTIONAL = ("image", "unit", "group", "weight", "region", "valid", "rater")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Case:
     """One subject with its files.
 
     Attributes:
-        case_id: Name of the case, unique in the cohort (together with `region`).
+        case_id: Name of the case, unique in the cohort (together with `region` and
+            `rater`).
         probs: Probability map.
         labels: Reference, None where only a prediction is wanted.
         unit: What is exchangeable, usually the patient; the case itself by default.
@@ -28,6 +29,7 @@ class Case:
         region: The one region this row speaks of; None means every region.
         valid: Mask of the voxels that count; None means all.
         image: The scan itself, for overlays.
+        rater: Who made the reference, where a case has several; one row each.
     """
 
     case_id: str
@@ -39,6 +41,7 @@ class Case:
     region: str | None = None
     valid: Path | None = None
     image: Path | None = None
+    rater: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,23 @@ def read_cohort(path: Path) -> Cohort:
     return Cohort(cases, {})
 
 
-def read_groups(path: Path) -> dict[str, str]:
-    """Read a CSV of `case_id` and `group`.
+def read_groups(path: Path, column: str = "group") -> dict[str, str]:
+    """Read a CSV of `case_id` and `group`, or another column.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A column is missing, a cell is empty, or a case occurs twice.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of groups")
+        raise FileNotFoundError(f"{path}: no such file of {column}s")
     groups: dict[str, str] = {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
         for number, row in enumerate(csv.DictReader(stream), 2):
-            case_id, group = row.get("case_id"), row.get("group")
+            case_id, group = row.get("case_id"), row.get(column)
             if not case_id or not group:
-                raise ValueError(f"{path}, line {number}: case_id or group is missing")
+                raise ValueError(
+                    f"{path}, line {number}: case_id or {column} is missing"
+                )
             if case_id in groups:
                 raise ValueError(f"{path}: case {case_id} occurs twice")
             groups[case_id] = group
@@ -104,11 +109,17 @@ def match_folders(
 ) -> Cohort:
     """Pair the NIfTI files of two folders by file stem, sorted by name.
 
+    A folder of references that holds folders and no file has one of them a rater.
+
     Raises:
         FileNotFoundError: A folder does not exist.
         ValueError: A folder holds no NIfTI file, two files share a stem, or a file has
             no partner (all of them are named; `allow_missing` records them instead).
+        ExceptionGroup: Several files have no partner; one exception each.
     """
+    raters = _rater_folders(labels_dir)
+    if raters:
+        return _match_raters(probs_dir, raters, allow_missing=allow_missing)
     probs, labels = nifti_files(probs_dir), nifti_files(labels_dir)
     no_labels = sorted(probs.keys() - labels.keys())
     no_probs = sorted(labels.keys() - probs.keys())
@@ -128,6 +139,31 @@ def match_folders(
     return Cohort(cases, {why: ids for why, ids in unmatched.items() if ids})
 
 
+def _rater_folders(folder: Path) -> list[Path]:
+    """Folders of raters, sorted by name; none where the folder holds files."""
+    entries = [] if not folder.is_dir() else sorted(folder.iterdir())
+    shown = [path for path in entries if not path.name.startswith(".")]
+    return shown if shown and all(path.is_dir() for path in shown) else []
+
+
+def _match_raters(
+    probs_dir: Path, raters: list[Path], *, allow_missing: bool
+) -> Cohort:
+    """One row a case and rater; what one rater lacks is recorded with their name."""
+    each = [match_folders(probs_dir, r, allow_missing=allow_missing) for r in raters]
+    cases = [
+        replace(case, rater=folder.name)
+        for folder, cohort in zip(raters, each, strict=True)
+        for case in cohort.cases
+    ]
+    excluded = {
+        f"{why} ({folder.name})": ids
+        for folder, cohort in zip(raters, each, strict=True)
+        for why, ids in cohort.excluded.items()
+    }
+    return Cohort(tuple(sorted(cases, key=lambda c: (c.case_id, c.rater))), excluded)
+
+
 def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
     """Regions to score: those asked for, else those the cohort names, else one.
 
@@ -136,7 +172,7 @@ def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
     """
     named = list(dict.fromkeys(c.region for c in cohort.cases if c.region))
     if not specs and named:
-        return tuple(Region(name, 0, (1,)) for name in named)
+        return tuple(Region(name, (0,), (1,)) for name in named)
     regions = parse_regions(specs)
     unknown = sorted(set(named) - {region.name for region in regions})
     if unknown:
@@ -241,15 +277,35 @@ def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:
         region=cells.get("region") or None,
         valid=file("valid"),
         image=file("image"),
+        rater=cells.get("rater", ""),
     )
 
 
 def _check_unique(cases: Sequence[Case], where: str) -> None:
-    keys = Counter((case.case_id, case.region) for case in cases)
+    keys = Counter((case.case_id, case.region, case.rater) for case in cases)
     regions: dict[str, set[str | None]] = {}
     for case in cases:
         regions.setdefault(case.case_id, set()).add(case.region)
-    twice = {case_id for (case_id, _), count in keys.items() if count > 1}
+    twice = {key[0] for key, count in keys.items() if count > 1}
     twice |= {i for i, names in regions.items() if None in names and len(names) > 1}
     if twice:
         raise ValueError(f"{where}: case {', '.join(sorted(twice)[:5])} occurs twice")
+    _check_raters(cases, where)
+
+
+def _check_raters(cases: Sequence[Case], where: str) -> None:
+    """The rows of a case may differ in rater and reference alone."""
+    first: dict[tuple[str, str | None], Case] = {}
+    for case in cases:
+        known = first.setdefault((case.case_id, case.region), case)
+        if known is case:
+            continue
+        if not (case.rater and known.rater):
+            raise ValueError(
+                f"{where}: case {case.case_id} occurs twice, and one row names no rater"
+            )
+        if replace(case, labels=known.labels, rater=known.rater) != known:
+            raise ValueError(
+                f"{where}: the rows of case {case.case_id} for raters {known.rater} and "
+                f"{case.rater} differ in more than the reference"
+            )

@@ -4,6 +4,7 @@ Score and predict read maps through the same function, so that a threshold meets
 very numbers it was calibrated on.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from coverax.volumes.nifti import Buffer, NiftiFile, check_channels, read_voxels
+from coverax.volumes.region import Region
 
 # Resampling overshoots [0, 1] a little; accepted on request, recorded, never clipped.
 MAX_OVERSHOOT = 1e-3
+# A softmax stored in float32 or coarser may sum to a little more than 1.
+MAX_ROUNDING = 1e-5
 _LABEL_LIMIT = 2.0**31  # labels are int32
 
 
@@ -24,13 +28,36 @@ class ProbMap:
 
     Attributes:
         probs: One row per channel read, one column per voxel.
-        file: Header of the file it came from.
+        channels: The channels read, one a row.
+        path: The file.
+        file: Its header.
         overshoot: How far the values leave [0, 1]; 0 for a proper map.
     """
 
     probs: Float[np.ndarray, "channels voxels"]
+    channels: tuple[int, ...]
+    path: Path
     file: NiftiFile
     overshoot: float
+
+    def of(self, region: Region) -> Float[np.ndarray, " voxels"]:
+        """The map of a region; of several channels their sum, at most 1.
+
+        Raises:
+            ValueError: The sum leaves [0, 1] by more than rounding: the channels do not
+                exclude each other.
+        """
+        rows = [self.probs[self.channels.index(c)] for c in region.channels]
+        if len(rows) == 1:
+            return rows[0]
+        total = functools.reduce(np.add, rows)
+        excess = float(total.max()) - 1
+        if excess > max(MAX_ROUNDING, self.overshoot):
+            raise ValueError(
+                f"{self.path}: the channels of region {region} sum to {1 + excess:.6g}; "
+                "only classes that exclude each other (a softmax) can be joined"
+            )
+        return np.minimum(total, np.float32(1), out=total)
 
 
 def read_probs(
@@ -71,7 +98,7 @@ def read_probs(
                 "like probabilities"
             )
         values = _probabilities(values)[list(channels)]
-        return ProbMap(values, file, 0.0)
+        return ProbMap(values, tuple(channels), path, file, 0.0)
     overshoot = max(0.0, -low, high - 1.0)
     if overshoot > (MAX_OVERSHOOT if allow_overshoot else 0):
         hint = (
@@ -82,7 +109,7 @@ def read_probs(
         raise ValueError(
             f"{path}: probabilities must lie in [0, 1], got {low:.6g} to {high:.6g}{hint}"
         )
-    return ProbMap(values, file, overshoot)
+    return ProbMap(values, tuple(channels), path, file, overshoot)
 
 
 def read_labels(

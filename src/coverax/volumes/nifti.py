@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
 from isal import igzip, igzip_lib
+from jaxtyping import Float
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -22,6 +24,8 @@ from coverax.files import publishing
 from coverax.volumes.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
+ProbsStorage = Literal["float32", "uint16"]
+PROBS_STEP = 2.0**-15  # of probabilities stored as uint16
 # The stub of isal types its error as an instance.
 _DAMAGED: tuple[type[Exception], ...] = (
     igzip.BadGzipFile,
@@ -175,17 +179,46 @@ def write_mask(
 
     The file appears complete or not at all.
     """
-    header = like.header.copy()
-    header.set_data_dtype(np.uint8)
-    header.set_data_shape(mask.shape)
-    header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"] = 0, largest
-    header.set_intent("none")
-    header.extensions.clear()
+    header = _header_like(like, np.uint8, mask.shape, largest)
     image_class = (
         nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     )
-    _publish(path, image_class(mask.astype(np.uint8), None, header))
+    _publish(path, image_class(mask.astype(np.uint8), None, header).to_bytes())
+
+
+def probs_file(
+    path: Path, like: NiftiFile, n_classes: int, storage: ProbsStorage = "float32"
+) -> NiftiFile:
+    """The header that `write_probs` would give a map on the grid of `like`."""
+    shape = (*like.grid.shape, 1)[:3]
+    header = _header_like(like, np.dtype(storage), (*shape, n_classes), 1)
+    header["pixdim"][4] = 1
+    if header["pixdim"][3] == 0:  # a slice without thickness gets one
+        header["pixdim"][3] = 1
+    if storage == "uint16":
+        header["scl_slope"], header["scl_inter"] = PROBS_STEP, 0
+    header["vox_offset"] = len(header.binaryblock) + 4
+    return NiftiFile(path, header, like.grid, n_classes, True)
+
+
+def write_probs(
+    path: Path,
+    probs: Float[np.ndarray, "x y z classes"],
+    like: NiftiFile,
+    storage: ProbsStorage = "float32",
+) -> None:
+    """Write a softmax on the grid of `like`, keeping its header and affine.
+
+    NIfTI has no type for 16-bit floats. `uint16` stores multiples of 2^-15, so that 0 and
+    1 are exact and what is read back is a float32 without further rounding.
+
+    The file appears complete or not at all.
+    """
+    header = probs_file(path, like, probs.shape[-1], storage).header
+    stored = probs if storage == "float32" else np.rint(probs / PROBS_STEP)
+    voxels = stored.astype(header.get_data_dtype()).tobytes(order="F")
+    no_extensions = bytes(4)
+    _publish(path, header.binaryblock + no_extensions + voxels)
 
 
 def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
@@ -193,12 +226,25 @@ def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     values = array.astype(np.uint8) if array.dtype == bool else array
     image = nib.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
-    _publish(path, image)
+    _publish(path, image.to_bytes())
 
 
-def _publish(path: Path, image: nib.Nifti1Image) -> None:
+def _header_like(
+    like: NiftiFile, dtype: type | np.dtype, shape: tuple[int, ...], largest: int
+) -> nib.Nifti1Header:
+    """A copy of a header for other voxels on its grid."""
+    header = like.header.copy()
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, largest
+    header.set_intent("none")
+    header.extensions.clear()
+    return header
+
+
+def _publish(path: Path, data: bytes) -> None:
     """Write an image under a temporary name, then rename."""
-    data = image.to_bytes()
     if path.name.endswith(".gz"):
         data = igzip.compress(data, compresslevel=2, mtime=0)
     with publishing(path) as temporary:

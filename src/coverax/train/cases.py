@@ -1,0 +1,169 @@
+"""From files to what the net sees: one grid, one scale of intensities, class indices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from coverax.train import resample
+from coverax.train.config import DataConfig
+from coverax.volumes import (
+    NiftiFile,
+    check_same_grid,
+    file_stem,
+    nifti_files,
+    read_labels,
+    read_voxels,
+)
+
+
+class CaseFiles(NamedTuple):
+    """Image and reference of a case."""
+
+    image: Path
+    labels: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One case as the net sees it.
+
+    Attributes:
+        case_id: Name of the case.
+        image: Intensities, in the file's order of axes.
+        labels: Index of the class of each voxel; None for a case without reference.
+        file: Header of the image, whose grid the maps return to.
+    """
+
+    case_id: str
+    image: Float[np.ndarray, "x y z channels"]
+    labels: Integer[np.ndarray, "x y z"] | None
+    file: NiftiFile
+
+    @property
+    def has_foreground(self) -> bool:
+        """Whether a voxel of the reference is no background."""
+        return self.labels is not None and bool(self.labels.any())
+
+
+def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
+    """Pair images with references by stem, sorted by name.
+
+    Raises:
+        FileNotFoundError: A folder does not exist.
+        ValueError: Files have no partner and `allow_missing` is not set, or none has.
+    """
+    images, labels = nifti_files(config.images), nifti_files(config.labels)
+    both = sorted(images.keys() & labels.keys())
+    if not both:
+        raise ValueError(
+            f"no image of {config.images} has a reference in {config.labels}"
+        )
+    lonely = {
+        "images without a reference": sorted(images.keys() - labels.keys()),
+        "references without an image": sorted(labels.keys() - images.keys()),
+    }
+    named = [f"{what}: {', '.join(ids)}" for what, ids in lonely.items() if ids]
+    if named and not config.allow_missing:
+        raise ValueError(
+            f"{'; '.join(named)} (folders {config.images} and {config.labels}; "
+            "data.allow_missing = true leaves them out)"
+        )
+    return {i: CaseFiles(images[i], labels[i]) for i in both}
+
+
+def prepare_cases(
+    files: dict[str, CaseFiles], config: DataConfig
+) -> Iterator[Prepared]:
+    """Prepare cases one after the other, in the order given."""
+    for image, labels in files.values():
+        yield prepare_case(image, labels, config)
+
+
+def prepare_case(
+    image_path: Path, label_path: Path | None, config: DataConfig
+) -> Prepared:
+    """Read a case, bring it to the net's spacing, scale its intensities.
+
+    A case without foreground is allowed: patches of it are drawn anywhere.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        GridMismatchError: Image and reference lie on different grids.
+        ValueError: A file is damaged, the image is not finite or constant, or the
+            reference holds a value that the config does not name.
+    """
+    file, image = _read_image(image_path)
+    labels = None
+    if label_path is not None:
+        labels = _read_classes(label_path, config.classes, file)
+    if config.spacing_mm is not None:
+        spacing = tuple(np.linalg.norm(file.grid.affine[:3, :3], axis=0))
+        shape = resample.resampled_shape(image.shape[:3], spacing, config.spacing_mm)
+        image = resample.resample_image(image, shape)
+        if labels is not None:
+            labels = resample.resample_labels(labels, shape, len(config.classes))
+    case_id = file_stem(image_path) or image_path.name
+    return Prepared(case_id, _scaled(image, config, image_path), labels, file)
+
+
+def _read_image(path: Path) -> tuple[NiftiFile, np.ndarray]:
+    """Intensities `[x, y, z, channels]`, float32; a slice has one voxel along z."""
+    file, stored = read_voxels(path)
+    slope, intercept = file.scale
+    values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path}: the image holds values that are not finite")
+    return file, np.moveaxis(_as_volumes(values, file), 0, -1)
+
+
+def _read_classes(
+    path: Path, classes: dict[str, int], image: NiftiFile
+) -> Integer[np.ndarray, "x y z"]:
+    """Class index of every voxel of a reference."""
+    labels, file = read_labels(path)
+    check_same_grid(image.grid, image.path, file.grid, path)
+    index = np.zeros(labels.shape, np.min_scalar_type(len(classes) - 1))
+    known = np.zeros(labels.shape, bool)
+    for i, value in enumerate(classes.values()):
+        found = labels == value
+        index[found] = i
+        known |= found
+    if not known.all():
+        unnamed = np.unique(labels[~known])[:5].tolist()
+        named = ", ".join(f"{name} {value}" for name, value in classes.items())
+        raise ValueError(
+            f"{path}: label value {', '.join(map(str, unnamed))} is not in "
+            f"data.classes ({named})"
+        )
+    return _as_volumes(index, file)[0]
+
+
+def _as_volumes(flat: np.ndarray, file: NiftiFile) -> np.ndarray:
+    """Flat rows in storage order (x fastest) as `[rows, x, y, z]`."""
+    x, y, z = (*file.grid.shape, 1)[:3]
+    return flat.reshape(-1, z, y, x).transpose(0, 3, 2, 1)
+
+
+def _scaled(
+    image: Float[np.ndarray, "x y z channels"], config: DataConfig, path: Path
+) -> Float[np.ndarray, "x y z channels"]:
+    """Intensities by the config's rule, each channel on its own."""
+    if config.window is not None:
+        low, high = config.window
+        image = np.clip(image, low, high)
+        middle, scale = np.float64((low + high) / 2), np.float64((high - low) / 2)
+    else:
+        voxels = image.reshape(-1, image.shape[-1])
+        middle, scale = (
+            voxels.mean(axis=0, dtype=np.float64),
+            voxels.std(axis=0, dtype=np.float64),
+        )
+        if not scale.all():
+            raise ValueError(
+                f"{path}: the image is constant; nothing is left to see after z-scoring"
+            )
+    return np.ascontiguousarray(((image - middle) / scale).astype(np.float32))

@@ -1,0 +1,68 @@
+"""A net as pure functions of its parameters: start, forward pass, probabilities."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from coverax.train import nets
+from coverax.train.config import TrainConfig
+
+Images = Float[Array, "batch x y z channels"]
+Map = Float[Array, "batch x y z classes"]
+Levels = tuple[Float[Array, "batch _x _y _z classes"], ...]
+
+
+class Model(NamedTuple):
+    """A net without its parameters.
+
+    Attributes:
+        start: From a seed to parameters, the same for the same seed.
+        apply: From parameters and images to logits, finest level first.
+    """
+
+    start: Callable[[int], Any]
+    apply: Callable[[Any, Images], Levels]
+
+
+def build_model(config: TrainConfig) -> Model:
+    """The net of a config.
+
+    Raises:
+        ValueError: The net does not exist, or does not take the patch.
+    """
+
+    def net(rngs: nnx.Rngs):
+        return nets.build(
+            config.net,
+            in_channels=config.data.channels,
+            n_classes=len(config.data.classes),
+            patch=config.patch.size,
+            rngs=rngs,
+        )
+
+    graph = nnx.split(nnx.eval_shape(lambda: net(nnx.Rngs(0))), nnx.Param)[0]
+
+    @jax.jit
+    def started(key):
+        return nnx.state(net(nnx.Rngs(key)), nnx.Param)
+
+    def start(seed):
+        return started(jax.random.key(seed))
+
+    def apply(params, images):
+        return tuple(nnx.merge(graph, params)(images))
+
+    return Model(start, apply)
+
+
+def make_predict(model: Model, params: Any) -> Callable[[Images], Map]:
+    """From patches to probabilities of the finest level, compiled once a shape."""
+
+    @jax.jit
+    def predict(params, images):
+        return jax.nn.softmax(model.apply(params, images)[0])
+
+    return lambda images: predict(params, images)

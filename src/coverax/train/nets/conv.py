@@ -1,0 +1,169 @@
+"""Convolution and its transpose, channels last, in 2-D and 3-D."""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array
+
+from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal
+
+
+class Conv(nnx.Module):
+    """Convolution whose padding keeps `ceil(size / stride)` for odd kernels.
+
+    A kernel as long as its stride takes no padding and cuts the map into tiles.
+
+    Shapes: `[batch, *spatial, in_channels]` to `[batch, *spatial / stride, channels]`.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        in_channels: int,
+        channels: int,
+        *,
+        size: int | Sequence[int] = 3,
+        stride: int | Sequence[int] = 1,
+        bias: bool = True,
+    ):
+        size = kit.each(size)
+        self.stride = kit.each(stride)
+        self.dtype = kit.dtype
+        self.kernel = he_normal(
+            kit.rngs, (*size, in_channels, channels), math.prod(size) * in_channels
+        )
+        self.bias = constant(0.0, (channels,)) if bias else None
+
+    def __call__(self, x: Maps) -> NewMaps:
+        """Convolve."""
+        kernel = self.kernel[...].astype(self.dtype)
+        y = convolve(x.astype(self.dtype), kernel, self.stride)
+        return y if self.bias is None else _plus(y, self.bias)
+
+
+class Upconv(nnx.Module):
+    """Transposed convolution, the adjoint of `Conv` with the same size and stride.
+
+    Shapes: `[batch, *spatial, in_channels]` to `[batch, *spatial * stride, channels]`.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        in_channels: int,
+        channels: int,
+        *,
+        size: int | Sequence[int] | None = None,
+        stride: int | Sequence[int] = 2,
+        bias: bool = True,
+    ):
+        self.stride = kit.each(stride)
+        size = self.stride if size is None else kit.each(size)
+        self.dtype = kit.dtype
+        taps = math.prod(size) / math.prod(self.stride)
+        self.kernel = he_normal(
+            kit.rngs, (*size, in_channels, channels), round(taps * in_channels)
+        )
+        self.bias = constant(0.0, (channels,)) if bias else None
+
+    def __call__(self, x: Maps) -> NewMaps:
+        """Spread every voxel over its taps."""
+        kernel = self.kernel[...].astype(self.dtype)
+        y = spread(x.astype(self.dtype), kernel, self.stride)
+        return y if self.bias is None else _plus(y, self.bias)
+
+
+def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side."""
+    pads = _pads(kernel.shape[:-2])
+    if _as_products(kernel.shape):
+        return _shifted_products(x, kernel, stride, pads)
+    return lax.conv_general_dilated(
+        x, kernel, stride, [(p, p) for p in pads], dimension_numbers=_order(x, kernel)
+    )
+
+
+def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """Transposed cross-correlation; the output has `size * stride` voxels an axis."""
+    size = kernel.shape[:-2]
+    if size == stride:
+        return _tiles(x, kernel)
+    low = [k - 1 - p for k, p in zip(size, _pads(size), strict=True)]
+    high = [low_ + s - 1 for low_, s in zip(low, stride, strict=True)]
+    flipped = jnp.flip(kernel, tuple(range(len(size))))
+    return lax.conv_general_dilated(
+        x,
+        flipped,
+        (1,) * len(size),
+        list(zip(low, high, strict=True)),
+        lhs_dilation=stride,
+        dimension_numbers=_order(x, kernel),
+    )
+
+
+def _tiles(x: Maps, kernel: Array) -> NewMaps:
+    """Every voxel becomes a tile of its own: one product and a change of axes."""
+    *size, n_in, n_out = kernel.shape
+    n = len(size)
+    flat = jnp.moveaxis(kernel, -2, 0).reshape(n_in, -1)
+    y = (x @ flat).reshape(*x.shape[:-1], *size, n_out)
+    order = [0, *(i for a in range(n) for i in (1 + a, 1 + n + a)), 1 + 2 * n]
+    shape = [v * s for v, s in zip(x.shape[1:-1], size, strict=True)]
+    return y.transpose(order).reshape(x.shape[0], *shape, n_out)
+
+
+def _shifted_products(x: Maps, kernel: Array, stride: Axes, pads: Axes) -> NewMaps:
+    """The same by matrix products of shifted copies of the map.
+
+    Copies shifted along all axes but the first are stacked as channels; the first axis
+    is a sum of products, so that the stack stays small.
+    """
+    *size, _, n_out = kernel.shape
+    x = jnp.pad(x, ((0, 0), *((p, p) for p in pads), (0, 0)))
+    counts = [
+        (v - k) // s + 1 for v, k, s in zip(x.shape[1:-1], size, stride, strict=True)
+    ]
+
+    def shifted(maps: Array, axis: int, tap: int) -> Array:
+        end = tap + (counts[axis] - 1) * stride[axis] + 1
+        return lax.slice_in_dim(maps, tap, end, stride[axis], axis + 1)
+
+    copies = []
+    for taps in itertools.product(*(range(k) for k in size[1:])):
+        copy = x
+        for axis, tap in enumerate(taps, start=1):
+            copy = shifted(copy, axis, tap)
+        copies.append(copy)
+    stack = jnp.concatenate(copies, axis=-1)
+    rows = kernel.reshape(size[0], -1, n_out)
+    terms = [shifted(stack, 0, tap) @ rows[tap] for tap in range(size[0])]
+    return functools.reduce(jnp.add, terms)
+
+
+def _as_products(shape: Axes) -> bool:
+    """Whether products beat the compiler's convolution: CPU and few input channels.
+
+    Measured by benchmarks/train.py; accelerators have tuned convolutions.
+    """
+    return jax.default_backend() == "cpu" and math.prod(shape[:-2]) > 1
+
+
+def _pads(size: Axes) -> Axes:
+    return tuple((k - 1) // 2 for k in size)
+
+
+def _plus(y: Maps, bias: nnx.Param) -> Maps:
+    return y + jnp.broadcast_to(bias[...].astype(y.dtype), y.shape)
+
+
+def _order(x: Array, kernel: Array) -> lax.ConvDimensionNumbers:
+    spatial = "XYZ"[: x.ndim - 2]
+    return lax.conv_dimension_numbers(
+        x.shape, kernel.shape, (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+    )

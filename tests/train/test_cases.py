@@ -1,0 +1,182 @@
+"""From files to what the net sees, and every file that must be refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.nifti_files import AFFINE, save, with_scale
+
+from coverax.train.cases import find_cases, prepare_case, prepare_cases
+from coverax.train.config import DataConfig
+from coverax.volumes import GridMismatchError
+
+SHAPE = (6, 5, 4)
+CLASSES = {"background": 0, "core": 7, "rim": 3}
+
+
+@pytest.fixture
+def config(tmp_path) -> DataConfig:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    return DataConfig(
+        images=tmp_path / "images", labels=tmp_path / "labels", classes=CLASSES
+    )
+
+
+def write(config, name, *, image=None, labels=None, shape=SHAPE, affine=AFFINE):
+    """A case of random intensities and labels; return its two paths."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(50, 9, shape).astype(np.float32) if image is None else image
+    labels = rng.choice([0, 7, 3], shape).astype(np.uint8) if labels is None else labels
+    return (
+        save(config.images / f"{name}.nii.gz", image),
+        save(config.labels / f"{name}.nii.gz", labels, affine=affine),
+    )
+
+
+def test_axes_are_those_of_the_file_and_classes_are_indices(config):
+    labels = np.zeros(SHAPE, np.int16)
+    labels[5, 0, 0], labels[0, 4, 3] = 7, 3
+    image = np.zeros(SHAPE, np.float32)
+    image[5, 0, 0] = 1
+    case = prepare_case(*write(config, "a", image=image, labels=labels), config)
+    assert case.case_id == "a"
+    assert case.image.shape == (*SHAPE, 1)
+    assert np.unravel_index(case.image.argmax(), SHAPE) == (5, 0, 0)
+    assert case.labels[5, 0, 0] == 1
+    assert case.labels[0, 4, 3] == 2
+    assert case.labels.sum() == 3
+    assert case.has_foreground
+
+
+def test_z_scores_have_mean_0_and_deviation_1(config):
+    case = prepare_case(*write(config, "a"), config)
+    assert case.image.dtype == np.float32
+    assert abs(float(case.image.mean())) < 1e-6
+    assert abs(float(case.image.std()) - 1) < 1e-6
+
+
+def test_a_window_clips_and_scales_alike_for_every_case(config):
+    window = replace(config, intensity="window", window=(-160.0, 240.0))
+    image = np.linspace(-1000, 1000, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    case = prepare_case(*write(config, "a", image=image), window)
+    wanted = (np.clip(image, -160, 240) - 40) / 200
+    np.testing.assert_allclose(case.image[..., 0], wanted, atol=1e-6)
+
+
+def test_stored_integers_are_scaled_before_the_window(config):
+    window = replace(config, intensity="window", window=(0.0, 200.0))
+    stored = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    path = with_scale(save(config.images / "a.nii", stored), 2.0, -10.0)
+    case = prepare_case(path, None, window)
+    wanted = (np.clip(stored * 2.0 - 10, 0, 200) - 100) / 100
+    np.testing.assert_allclose(case.image[..., 0], wanted, atol=1e-6)
+    assert case.labels is None
+    assert not case.has_foreground
+
+
+def test_each_channel_is_scaled_on_its_own(config):
+    rng = np.random.default_rng(1)
+    image = rng.normal([[[[0, 90]]]], [[[[1, 30]]]], (*SHAPE, 2)).astype(np.float32)
+    case = prepare_case(save(config.images / "a.nii.gz", image), None, config)
+    assert case.image.shape == (*SHAPE, 2)
+    np.testing.assert_allclose(case.image.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(case.image.std(axis=(0, 1, 2)), 1, atol=1e-6)
+
+
+def test_a_slice_has_one_voxel_along_the_last_axis(config):
+    case = prepare_case(*write(config, "a", shape=(6, 5)), config)
+    assert case.image.shape == (6, 5, 1, 1)
+    assert case.labels.shape == (6, 5, 1)
+
+
+def test_spacing_changes_the_grid_of_image_and_labels_alike(config):
+    # AFFINE has edges of about 0.71, 0.8 and 2.5 mm.
+    spaced = replace(config, spacing_mm=(0.355, 0.8, 5.0))
+    case = prepare_case(*write(config, "a"), spaced)
+    assert case.image.shape[:3] == case.labels.shape == (12, 5, 2)
+    assert case.file.grid.shape == SHAPE
+
+
+def test_files_without_partner_are_one_line_with_a_way_to_go_on(config):
+    for name in ("a", "b"):
+        write(config, name)
+    (config.labels / "b.nii.gz").rename(config.labels / "c.nii.gz")
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
+        find_cases(config)
+    assert "images without a reference: b;" in str(error.value)
+    assert "references without an image: c " in str(error.value)
+    assert "data.allow_missing = true" in str(error.value)
+    found = find_cases(replace(config, allow_missing=True))
+    assert list(found) == ["a"]
+    assert [case.case_id for case in prepare_cases(found, config)] == ["a"]
+
+
+def test_folders_that_share_no_name_are_refused(config):
+    images, labels = write(config, "a")
+    labels.rename(config.labels / "b.nii.gz")
+    with pytest.raises(ValueError, match=r"no image of .* has a reference"):
+        find_cases(replace(config, allow_missing=True))
+    assert images.exists()
+
+
+def test_the_real_cohort_names_its_three_lonely_files(shared_data):
+    folder = shared_data / "hippocampus"
+    config = DataConfig(
+        images=folder / "images",
+        labels=folder / "labels",
+        classes={"background": 0, "anterior": 1, "posterior": 2},
+    )
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
+        find_cases(config)
+    for name in ("118", "010", "281"):
+        assert f"hippocampus_{name}" in str(error.value)
+    assert len(find_cases(replace(config, allow_missing=True))) == 260
+
+
+def other_grid(config):
+    moved = AFFINE.copy()
+    moved[0, 3] += 1
+    return write(config, "a", affine=moved)
+
+
+def other_value(config):
+    return write(config, "a", labels=np.full(SHAPE, 2, np.uint8))
+
+
+def not_finite(config):
+    image = np.zeros(SHAPE, np.float32)
+    image[0, 0, 0] = np.nan
+    return write(config, "a", image=image)
+
+
+def constant(config):
+    return write(config, "a", image=np.full(SHAPE, 4, np.float32))
+
+
+def fractions(config):
+    return write(config, "a", labels=np.full(SHAPE, 0.5, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "message"),
+    [
+        (other_grid, "labels", "place the same voxel up to 1 mm apart"),
+        (other_value, "labels", "label value 2 is not in data.classes"),
+        (not_finite, "images", "not finite"),
+        (constant, "images", "is constant"),
+        (fractions, "labels", "labels must be whole numbers"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_file(config, make, file, message):
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
+        prepare_case(*make(config), config)
+    assert message in str(error.value)
+    assert str(getattr(config, file) / "a.nii.gz") in str(error.value)
+
+
+def test_another_shape_is_a_grid_mismatch(config):
+    image = save(config.images / "a.nii.gz", np.zeros((6, 5, 5), np.float32))
+    labels = save(config.labels / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(GridMismatchError, match=r"shape \(6, 5, 5\)"):
+        prepare_case(image, labels, config)
