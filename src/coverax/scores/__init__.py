@@ -1,5 +1,6 @@
 """Volumes to records to the score table; each case is read once."""
 
+from coverax.scores.bands import band_prefix as band_prefix
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
 from coverax.scores.batch import lone_batch as lone_batch

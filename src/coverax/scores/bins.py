@@ -27,10 +27,10 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     """Columns this family adds to the score table; none for 0 bins."""
     if not definition.n_bins:
         return []
-    out = _bin_fields(REGION, definition.n_bins) + _proper_fields("")
+    out = bin_fields(REGION, definition.n_bins) + _proper_fields("")
     if definition.softmax:
-        out += _bin_fields(TOP_LABEL, definition.n_bins)
-        out += _bin_fields(BACKGROUND + REGION, definition.n_bins)
+        out += bin_fields(TOP_LABEL, definition.n_bins)
+        out += bin_fields(BACKGROUND + REGION, definition.n_bins)
         out += _proper_fields(BACKGROUND)
     return out
 
@@ -108,7 +108,7 @@ def read_bins(rows: pa.Table, prefix: str = REGION) -> host.BinStatistics:
 
     Args:
         rows: Rows of a score table.
-        prefix: `REGION`, `TOP_LABEL` or `BACKGROUND`.
+        prefix: `REGION`, `TOP_LABEL`, `BACKGROUND`, or that of a band.
 
     Raises:
         ValueError: The table holds none.
@@ -130,7 +130,8 @@ def read_proper_scores(rows: pa.Table, prefix: str = REGION) -> host.ProperScore
     return host.ProperScores(*[_matrix(rows.column(start + n)) for n in names])
 
 
-def _bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
+def bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
+    """Columns of one set of bins."""
     out = []
     for name in host.BinStatistics._fields:
         kind = pa.int64() if name in _INTEGERS else pa.float64()

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
-from coverax.scores import bins, curves, extremes, fnr, lesions
+from coverax.scores import bands, bins, curves, extremes, fnr, lesions
 from coverax.scores.batch import ViewBatch
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
@@ -40,7 +40,7 @@ class Family(Protocol):
         ...
 
 
-FAMILIES: tuple[Family, ...] = (fnr, extremes, curves, bins, lesions)
+FAMILIES: tuple[Family, ...] = (fnr, extremes, curves, bins, bands, lesions)
 
 
 def all_fields(definition: ScoreDefinition) -> list[pa.Field]:
