@@ -95,7 +95,6 @@ def command(
             definition = ScoreDefinition(
                 regions=cohort_regions(cases, region or []),
                 n_bins=bins,
-                grid=False,
                 softmax=softmax,
                 band_edges_mm=parse_edges(band_edges),
             )
