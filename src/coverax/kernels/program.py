@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Float
 
+from coverax.kernels.arrays import Labels, Map, Valid
 from coverax.kernels.bins import (
     BinStatistics,
     SoftBinStatistics,
@@ -86,19 +86,14 @@ PARTS: dict[str, Part] = {
 
 
 def score_batch(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     tolerances: Sequence[Level] = (0.1,),
     *,
     n_bins: int = 20,
     n_soft_bins: int = 0,
     proper: bool = True,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> BatchScores:
     """Everything of a batch in one jitted program; inputs may never have left a device.
 
