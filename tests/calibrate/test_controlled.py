@@ -208,7 +208,7 @@ def test_a_group_that_is_small_in_one_region_keeps_its_own_threshold_in_another(
         pa.concat_tables([table.rows for table in tables]),
         replace(
             tables[0].definition,
-            regions=(Region("common", 0, (1,)), Region("rare", 0, (1,))),
+            regions=(Region("common", (0,), (1,)), Region("rare", (0,), (1,))),
         ),
         {},
     )
@@ -241,6 +241,22 @@ def test_features_of_scans_leave_no_empty_reference_out_and_count_units_once():
         found = cx.calibrate.calibrate_fnr(table, 0.4, per_unit=per_unit)
         features = found.options["reference"]["foreground"]
         assert [len(values) for values in features.values()] == [n] * 3
+
+
+def test_crc_refuses_a_loss_that_no_cut_brings_down():
+    """With cases beyond help the mean loss is above alpha however the cut is chosen."""
+    n, cuts = 40, np.array([0.0, 0.5], np.float32)
+    table, _, _ = table_of(n)
+    hopeless = {f"case_{i}": np.array([i < 1, True], float) for i in range(n)}
+    curves = cx.calibrate.LossCurves(cuts, hopeless, -1)
+    with pytest.raises(
+        ValueError, match=r"1\.0 at the safest cut, more than alpha 0.1"
+    ):
+        cx.calibrate.calibrate_crc(table, 0.1, loss=curves)
+    fine = {case: values / 20 for case, values in hopeless.items()}
+    curves = cx.calibrate.LossCurves(cuts, fine, -1)
+    found = cx.calibrate.calibrate_crc(table, 0.1, loss=curves)
+    assert found.statement.endswith("at most its level at the safest cut.")
 
 
 def test_weights_give_the_weighted_threshold_and_name_the_largest():

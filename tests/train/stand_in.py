@@ -44,22 +44,17 @@ class Case:
     image, labels = volume()
 
 
-class Batches:
-    """Patches anywhere in the case, by number alone."""
-
-    def __init__(self, batch=2):
-        self.batch = batch
-        self.asked = []
-
-    def __getitem__(self, step):
-        self.asked.append(step)
+def batches(step):
+    """Patches anywhere in the case, by the number of the step alone."""
+    while True:
         rng = np.random.default_rng([7, step])
-        images, labels = [], []
-        for _ in range(self.batch):
-            box = tuple(slice(c, c + SIDE) for c in rng.integers(0, 16 - SIDE + 1, 3))
-            images.append(Case.image[box])
-            labels.append(Case.labels[box])
-        return {"image": np.stack(images), "label": np.stack(labels)}
+        corners = rng.integers(0, 16 - SIDE + 1, (2, 3))
+        boxes = [tuple(slice(c, c + SIDE) for c in corner) for corner in corners]
+        yield {
+            "image": np.stack([Case.image[box] for box in boxes]),
+            "label": np.stack([Case.labels[box] for box in boxes]),
+        }
+        step += 1
 
 
 def convolve(kernel, x, stride):
@@ -113,7 +108,7 @@ def pieces(**changed):
     own = {
         "model": model(),
         "augment": augment,
-        "batches": Batches(),
+        "batches": batches,
         "learning": [Case],
         "volumes": volumes,
         "split_digest": "split",

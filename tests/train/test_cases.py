@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.nifti_files import AFFINE, save, with_scale
 
 from coverax.train.cases import find_cases, prepare_case, prepare_cases
 from coverax.train.config import DataConfig
 from coverax.volumes import GridMismatchError
-from tests.nifti_files import AFFINE, save, with_scale
 
 SHAPE = (6, 5, 4)
 CLASSES = {"background": 0, "core": 7, "rim": 3}

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-
 from tests.train import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,15 +42,26 @@ class Killed(Exception):
     pass
 
 
-class DeadlyBatches(stand_in.Batches):
-    def __init__(self, at):
-        super().__init__()
-        self.at = at
+def deadly(at):
+    """Batches that end the run before step `at` is done."""
 
-    def __getitem__(self, step):
-        if step == self.at:
-            raise Killed
-        return super().__getitem__(step)
+    def batches(step):
+        for number, batch in enumerate(stand_in.batches(step), start=step):
+            if number == at:
+                raise Killed
+            yield batch
+
+    return batches
+
+
+def noted(steps):
+    """Batches that note where they were asked to start."""
+
+    def batches(step):
+        steps.append(step)
+        return stand_in.batches(step)
+
+    return batches
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +74,11 @@ def test_it_overfits_one_volume(tmp_path):
     config = stand_in.config_of(
         tmp_path,
         run={"steps": 150, "validate_every": 150, "checkpoint_every": 1000},
-        optimiser={"learning_rate": 0.05, "weight_decay": 0.0, "warmup_steps": 5},
+        optimiser={"learning_rate": 0.1, "weight_decay": 0.0, "warmup_steps": 5},
     )
-    result = run(tmp_path, config, augment=lambda key, i, y, _: (i, y))
+    result = run(
+        tmp_path, config, augment=lambda _key, images, labels, _: (images, labels)
+    )
     assert result.dices[-1] > 0.9
 
 
@@ -92,22 +104,20 @@ def test_another_seed_is_another_run(unbroken, tmp_path):
 @pytest.mark.parametrize("at", range(6))
 def test_killed_at_any_step_and_resumed_it_is_the_unbroken_run(unbroken, tmp_path, at):
     with pytest.raises(Killed):
-        run(tmp_path, batches=DeadlyBatches(at))
-    batches = stand_in.Batches()
-    resumed = run(tmp_path, batches=batches)
+        run(tmp_path, batches=deadly(at))
+    starts = []
+    resumed = run(tmp_path, batches=noted(starts))
     assert_same_bits(unbroken[1].state, resumed.state)
     assert resumed.dices == unbroken[1].dices
     # It went on from the last checkpoint, not from the start.
-    assert batches.asked[0] == at // 2 * 2
+    assert starts == [at // 2 * 2]
     for name in ("training.csv", "validation.csv"):
         assert (tmp_path / name).read_text() == (unbroken[0] / name).read_text()
 
 
 def test_a_finished_run_does_nothing_more(unbroken, tmp_path):
     run(tmp_path)
-    batches = stand_in.Batches()
-    again = run(tmp_path, batches=batches)
-    assert not batches.asked
+    again = run(tmp_path, batches=deadly(0))
     assert_same_bits(unbroken[1].state, again.state)
 
 
@@ -116,7 +126,7 @@ def test_a_moving_average_is_kept_over_a_kill(tmp_path):
     configs = [stand_in.config_of(f, optimiser={"ema": 0.9}) for f in folders]
     whole = run(folders[0], configs[0])
     with pytest.raises(Killed):
-        run(folders[1], configs[1], batches=DeadlyBatches(3))
+        run(folders[1], configs[1], batches=deadly(3))
     assert_same_bits(whole.state, run(folders[1], configs[1]).state)
     averages = jax.tree.leaves(whole.state.average)
     params = jax.tree.leaves(whole.state.params)
@@ -128,10 +138,10 @@ def test_it_stops_when_validations_bring_nothing(tmp_path):
         tmp_path, run={"steps": 40, "patience": 2, "validate_every": 1}
     )
     constant = np.eye(3, dtype=np.float32)[np.zeros_like(stand_in.Case.labels)]
-    result = run(tmp_path, config, volumes=lambda predict, case: constant)
+    result = run(tmp_path, config, volumes=lambda *_: constant)
     assert result.is_early
     assert result.steps == 3
-    again = run(tmp_path, config, volumes=lambda predict, case: constant)
+    again = run(tmp_path, config, volumes=lambda *_: constant)
     assert again.steps == 3
 
 

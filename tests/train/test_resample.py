@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.oracles.resample import linear
 
 from coverax.train.resample import (
     resample_image,
@@ -11,7 +12,6 @@ from coverax.train.resample import (
     resample_probs,
     resampled_shape,
 )
-from tests.oracles.resample import linear
 
 SHAPES = [((7, 5, 3), (4, 9, 12)), ((4, 6, 1), (8, 3, 1)), ((3, 3, 5), (3, 3, 11))]
 

@@ -8,6 +8,8 @@ probabilities too where a second pass counted there.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from coverax.calibrate.loss_tables import LossTables, RiskTable
 from coverax.calibrate.losses import Loss, LossCurves, LossName, find_loss, is_own
 from coverax.calibrate.ltt import CorrectionName, ltt_threshold
@@ -49,8 +51,8 @@ def calibrate_crc(
         then the whole volume (`fnr`) or empty (`fpr`).
 
     Raises:
-        ValueError: The loss is not monotone, the table has no curves, or its cases
-            cannot calibrate.
+        ValueError: The loss is not monotone or, the user's own, above `alpha` at the
+            safest cut; the table has no curves, or its cases cannot calibrate.
     """
     main = _monotone(loss, "crc")
     found = LossTables(table, policy.unit_column, main, refined=True)
@@ -58,12 +60,15 @@ def calibrate_crc(
     def threshold_of(part: Part) -> Threshold:
         lams, (losses,) = found.of_part(part, [main])
         chosen = crc_threshold(losses, lams, alpha, bound=main.bound)
+        if is_own(main):
+            _check_safest(main.name, losses, alpha)
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        return _statement(
+        text = _statement(
             thresholds, policy, [(main, alpha)], "marginally over", "exchangeable"
         )
+        return f"{text} {_OWN_SAFEST}" if is_own(main) else text
 
     return calibrate_parts(
         table,
@@ -240,6 +245,20 @@ _OWN_LOSS = (
     "beforehand and that its bound holds for every case is assumed; range and "
     "direction were checked on these cases alone. "
 )
+
+
+_OWN_SAFEST = "It assumes, too, that the loss of every case is at most its level at the safest cut."
+
+
+def _check_safest(name: str, losses: np.ndarray, alpha: Level) -> None:
+    """Refuse a loss that no cut can bring down: the built-in ones fall to 0."""
+    worst = losses[:, -1].max()
+    if as_fraction(worst) > as_fraction(alpha):
+        raise ValueError(
+            f"loss {name} of a unit is {worst} at the safest cut, more than alpha "
+            f"{alpha}: crc needs a cut at which every unit loses at most alpha; rcps and "
+            "ltt do not"
+        )
 
 
 def _all_but(delta: Level) -> str:

@@ -1,4 +1,4 @@
-"""What a map looks like without its reference, in three numbers.
+"""What a map looks like without its reference: three numbers and a histogram.
 
 They travel with a calibration, sorted and without names, so that new scans can be
 compared with the cohort that calibrated.
@@ -9,6 +9,9 @@ from jaxtyping import Float, Int
 
 # Places kept; the same for both sides of a comparison.
 _DIGITS = 9
+# Cuts of the histogram: finer towards 0 and 1, where the voxels are.
+_TAIL = [1 / 2**k for k in range(10, 1, -1)]
+HISTOGRAM_CUTS = np.array([*_TAIL, 0.5, *(1 - t for t in reversed(_TAIL))])
 
 
 def map_features(
@@ -33,3 +36,17 @@ def map_features(
         "mean_probability": shares[:, 1:].sum(1) / n_cuts,
     }
     return {name: np.round(values, _DIGITS) for name, values in features.items()}
+
+
+def map_histograms(
+    n_voxels: Int[np.ndarray, " rows"], n_predicted: Int[np.ndarray, "rows cuts"]
+) -> Float[np.ndarray, "rows histogram"]:
+    """Share of the voxels of each map at or above `HISTOGRAM_CUTS`.
+
+    Args:
+        n_voxels: Voxels that count.
+        n_predicted: Voxels at or above each cut of an even grid, ascending from 0.
+    """
+    n_cuts = n_predicted.shape[1]
+    places = np.round(HISTOGRAM_CUTS * n_cuts).astype(np.intp)
+    return np.round(n_predicted[:, places] / n_voxels[:, None], _DIGITS)

@@ -98,7 +98,7 @@ class LossTables:
         if len(set(self.table.column("region"))) > 1:
             raise ValueError("a loss table is for one region, the score table has more")
         ids = self.table.column("case_id")[part.rows]
-        return np.float32(curves.cuts), [curves.rows(ids)]
+        return curves.cuts.astype(np.float32), [curves.rows(ids)]
 
     def _counts(self, part: Part) -> Counts:
         """Counts of the part's references at the cuts that may be looked at."""
@@ -124,7 +124,8 @@ class LossTables:
 
     def _at_peaks(self, rows: np.ndarray, sizes: tuple[np.ndarray, np.ndarray]):
         """Lesion counts at every jump they have; voxels are not counted there."""
-        own = [] if self.peaks is None else [self.peaks[row] for row in rows]
+        peaks = self.peaks or []
+        own = [peaks[row] for row in rows] if peaks else []
         cuts = np.unique(np.concatenate([np.zeros(1, np.float32), *own]))
         nothing = np.zeros((rows.size, 0), np.int64)
         return self._with_lesions(Counts(cuts, *sizes, nothing, nothing), rows)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate.features import map_features
+from coverax.calibrate.features import map_features, map_histograms
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Threshold, with_digest
@@ -82,7 +82,7 @@ def calibrate_parts(
     excluded = {why: set(ids) for why, ids in table.excluded.items()}
     units = table.column(policy.unit_column)
     used: set[str] = set()
-    reference: dict[str, dict[str, list[float]]] = {}
+    reference: dict[str, dict[str, list[Any]]] = {}
     merged: dict[str, list[str]] = {}
     for region in list(dict.fromkeys(table.column("region"))):
         kept = keep_rows(
@@ -100,7 +100,8 @@ def calibrate_parts(
             cases = cases_of(table.column("case_id"), rows, kept.references)
             thresholds.append(threshold_fn(Part(region, group, cases)))
         used |= set(units[kept.rows])
-        reference[region] = _reference(table, region, policy)
+        if table.definition.grid:  # a lean table calibrates, but cannot be monitored
+            reference[region] = _reference(table, region, policy)
         for why, ids in kept.excluded.items():
             excluded.setdefault(why, set()).update(ids)
     calibration = Calibration(
@@ -120,7 +121,7 @@ def calibrate_parts(
         }
         | _group_options(policy, merged)
         | options
-        | {"reference": reference},
+        | ({"reference": reference} if reference else {}),
         score_definition=table.definition.to_json(),
         cases_digest=table.cases_digest,
         unit_digests=unit_digests(used),
@@ -188,9 +189,7 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     )
 
 
-def _reference(
-    table: CurveTable, region: str, policy: Policy
-) -> dict[str, list[float]]:
+def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list[Any]]:
     """Label-free features of the cohort, sorted: no case to be found.
 
     Of one case a unit, empty references too: new scans come without a reference, so
@@ -206,8 +205,12 @@ def _reference(
         raters=policy.raters,
     )
     n_predicted = table.grid_curves().n_predicted[scans.rows]
-    features = map_features(table.column("n_voxels")[scans.rows], n_predicted)
-    return {name: sorted(values.tolist()) for name, values in features.items()}
+    n_voxels = table.column("n_voxels")[scans.rows]
+    features = map_features(n_voxels, n_predicted)
+    histograms = map_histograms(n_voxels, n_predicted)
+    return {name: sorted(values.tolist()) for name, values in features.items()} | {
+        "histogram": sorted(histograms.tolist())
+    }
 
 
 def _group_options(policy: Policy, merged: dict[str, list[str]]) -> dict[str, Any]:

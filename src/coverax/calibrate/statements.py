@@ -55,7 +55,10 @@ def set_statement(
             "(marginal), and needs them to be exchangeable. "
         )
     else:
-        whole = ", for both sides together" if joint == "bonferroni" else ""
+        whole = {
+            "each": ", for each side on its own",
+            "bonferroni": ", for both sides together",
+        }.get(joint, "")
         text += (
             f"This holds for all but a share {float(as_fraction(delta))} of calibration "
             f"sets{whole}, and needs the units to be independent and identically "

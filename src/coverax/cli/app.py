@@ -12,6 +12,7 @@ from coverax.cli import (
     calibrate,
     demo,
     evaluate,
+    infer,
     learn_sets,
     monitor,
     plan,
@@ -19,6 +20,7 @@ from coverax.cli import (
     reliability,
     score,
     temperature,
+    train,
     validate,
 )
 from coverax.cli.common import note
@@ -47,6 +49,8 @@ for module in (
     monitor,
     reliability,
     plan,
+    train,
+    infer,
     demo,
 ):
     app.command(module.NAME)(module.command)

@@ -224,6 +224,17 @@ def check_not_input(output: Path, *inputs: Path | None) -> None:
         raise typer.BadParameter(f"the output {output} is an input of this command")
 
 
+@contextmanager
+def needs_train_extra() -> Iterator[None]:
+    """Say what to install where a package of the `train` extra is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"this command needs {error.name}: pip install 'coverax[train]'"
+        ) from None
+
+
 def note_kept(n_finished: int) -> None:
     """Say what an unfinished run has kept."""
     if n_finished:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 Neighbours = Literal["face", "edge", "corner"]
 # Neighbours of a voxel that shares a face, an edge or a corner, by number of axes.
-_CONNECTIVITY: dict[Neighbours, dict[int, int]] = {
+_CONNECTIVITY: dict[Neighbours, dict[int, Literal[4, 6, 8, 18, 26]]] = {
     "face": {2: 4, 3: 6},
     "edge": {2: 8, 3: 18},
     "corner": {2: 8, 3: 26},

@@ -99,7 +99,9 @@ def tally(values: Float[np.ndarray, " voxels"], n_bins: int) -> Tally:
             crowd = block < _CROWD
             n_crowd = int(np.count_nonzero(crowd))
             most = 2 * n_crowd > block.size
-            binned.add_crowd(np.where(crowd, block, 0) if most else block.compress(crowd))
+            binned.add_crowd(
+                np.where(crowd, block, 0) if most else block.compress(crowd)
+            )
             if most:
                 cells[0] += n_crowd
                 block = block.compress(~crowd)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from coverax.binning import MARGIN, check_cuts
+from coverax.kernels.order import sortable_bits
 from coverax.kernels.overlap import Overlap
 
 
@@ -66,12 +67,15 @@ def cut_counts(
     """
     counted = jnp.ones_like(labels) if valid is None else valid
 
-    def count(values: Array, mask: Array) -> Array:
+    dtype = jnp.result_type(probs, cuts, jnp.float32)
+    keys, least = sortable_bits(probs.astype(dtype)), sortable_bits(cuts.astype(dtype))
+
+    def count(keys: Array, mask: Array) -> Array:
         # What does not count sorts below every cut.
-        ascending = jnp.sort(jnp.where(mask, values, -jnp.inf))
-        below = jnp.searchsorted(ascending, cuts, side="left")
-        return (values.size - below).astype(jnp.int32)
+        ascending = jnp.sort(jnp.where(mask, keys, jnp.iinfo(keys.dtype).min))
+        below = jnp.searchsorted(ascending, least, side="left")
+        return (keys.size - below).astype(jnp.int32)
 
     return Overlap(
-        jax.vmap(count)(probs, counted), jax.vmap(count)(probs, counted & labels)
+        jax.vmap(count)(keys, counted), jax.vmap(count)(keys, counted & labels)
     )

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels.arrays import Labels, Map, Valid
-from coverax.kernels.order import order_statistics
+from coverax.kernels.order import (
+    from_sortable_bits,
+    order_statistics,
+    positive_zero,
+    sortable_bits,
+)
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 
@@ -62,21 +67,22 @@ def _inner_score(score_map, labels, valid, numerators, denominators):
     allowed = _allowed(foreground, numerators, denominators)
 
     def largest(values, background, _):
-        return jnp.where(background, values, -jnp.inf).max(axis=1)
+        keys = sortable_bits(jnp.where(background, values, -jnp.inf))
+        return from_sortable_bits(keys.max(axis=1), values.dtype)
 
     def counted(values, background, allowed):
         return -order_statistics(-values, background, allowed + 1)[:, 0]
 
     exact = jnp.all(numerators == 0)
     score = jax.lax.cond(exact, largest, counted, values, background, allowed)
-    return score + 0.0  # -0.0 counts as 0
+    return positive_zero(score)
 
 
 @jax.jit
 def _outer_score(score_map, labels, valid, numerators, denominators):
     values, foreground, _ = _masked(score_map, labels, valid)
     allowed = _allowed(foreground, numerators, denominators)
-    return 0.0 - order_statistics(values, foreground, allowed + 1)[:, 0]
+    return positive_zero(-order_statistics(values, foreground, allowed + 1)[:, 0])
 
 
 def _masked(score_map, labels, valid):

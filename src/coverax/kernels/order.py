@@ -113,7 +113,7 @@ def _one_case_at_a_time(values: Array, mask: Array, ranks: Array) -> Array:
 
 def _select(values: Array, mask: Array, ranks: Array) -> Array:
     """Bitwise bisection: the largest key that fewer than `rank` keys lie below."""
-    keys = _sortable_bits(values)
+    keys = sortable_bits(values)
     int_type = jnp.iinfo(keys.dtype)
     keys = jnp.where(mask, keys, int_type.max)
     top = jnp.array(1, keys.dtype)
@@ -130,14 +130,28 @@ def _select(values: Array, mask: Array, ranks: Array) -> Array:
 
     start = jnp.full(ranks.shape, int_type.min, keys.dtype)
     answer = lax.fori_loop(0, int_type.bits, add_bit, start)
-    return lax.bitcast_convert_type(_flip_negative(answer), values.dtype)
+    return from_sortable_bits(answer, values.dtype)
 
 
-def _sortable_bits(values: Array) -> Array:
-    """Signed integers in the order of the floats, -0.0 equal to 0.0."""
+def sortable_bits(values: Array) -> Array:
+    """Signed integers in the order of the floats, -0.0 equal to 0.0.
+
+    Floats themselves must not be compared where a subnormal one may decide: XLA flushes
+    them to 0 on CPU and TPU.
+    """
     int_dtype = jnp.int64 if values.dtype.itemsize == 8 else jnp.int32
     bits = lax.bitcast_convert_type(values, int_dtype)
     return _flip_negative(jnp.where(bits == jnp.iinfo(int_dtype).min, 0, bits))
+
+
+def from_sortable_bits(keys: Array, dtype: jnp.dtype) -> Array:
+    """The floats of `sortable_bits`."""
+    return lax.bitcast_convert_type(_flip_negative(keys), dtype)
+
+
+def positive_zero(values: Array) -> Array:
+    """The same values, -0.0 as 0.0; adding 0 would flush subnormal ones."""
+    return from_sortable_bits(sortable_bits(values), values.dtype)
 
 
 def _flip_negative(bits: Array) -> Array:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from coverax.kernels.order import sortable_bits
+
 
 class Sizes(NamedTuple):
     """Voxels that count, and foreground voxels among them, of each case."""
@@ -48,9 +50,11 @@ def overlap_counts(
 
     A cut of `-inf` takes every valid voxel, `inf` none.
     """
+    dtype = jnp.result_type(probs, cuts, jnp.float32)
+    keys, least = sortable_bits(probs.astype(dtype)), sortable_bits(cuts.astype(dtype))
     predicted, hit = [], []
     for k in range(cuts.shape[1]):
-        mask = probs >= cuts[:, k : k + 1]
+        mask = keys >= least[:, k : k + 1]
         if valid is not None:
             mask &= valid
         predicted.append(_count(mask))

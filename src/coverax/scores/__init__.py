@@ -21,6 +21,7 @@ from coverax.scores.extremes import set_scores as set_scores
 from coverax.scores.lesions import view_peaks as view_peaks
 from coverax.scores.maps import score_maps as score_maps
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
+from coverax.scores.stream import MapReader as MapReader
 from coverax.scores.stream import engine_of as engine_of
 from coverax.scores.stream import load_case as load_case
 from coverax.scores.stream import stream_rows as stream_rows

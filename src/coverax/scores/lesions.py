@@ -23,9 +23,10 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
 
 
 def columns(
-    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
     """Compute the column of a batch; components are found on the host."""
+    del engine
     if definition.lesions is None:
         return {}
     out = np.empty(len(batch.views), object)

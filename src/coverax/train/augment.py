@@ -72,7 +72,9 @@ def _draw(key, n_patches: int, config: PatchConfig) -> _Draw:
     amount, whether, flips = jnp.split(uniform, [largest.size, 2 * largest.size], 1)
     amount = largest[None, :] * (2 * amount - 1) * (whether < config.probability)
     allowed = jnp.array([axis in config.flip_axes for axis in range(3)])
-    return _Draw(amount[:, :3], *amount[:, 3:].T, (flips < 0.5) & allowed[None, :])
+    zoom, noise, blur, log_gamma = amount[:, 3:].T
+    is_flipped = (flips < 0.5) & allowed[None, :]
+    return _Draw(amount[:, :3], zoom, noise, blur, log_gamma, is_flipped)
 
 
 def _augment_one(drawn: _Draw, image, labels, added, *, config, spacing_mm):

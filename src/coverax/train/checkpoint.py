@@ -159,6 +159,14 @@ def load(folder: Path) -> Checkpoint:
     return Checkpoint(config, final_params(state), step, about["split"])
 
 
+def steps_done(folder: Path) -> int:
+    """Steps of the last checkpoint of a run's folder; 0 without one."""
+    if not (folder / FOLDER).is_dir():
+        return 0
+    with open_checkpoints(folder) as manager:
+        return manager.latest_step() or 0
+
+
 def check_same_config(where: str, asked: Any, found: Any, key: str = "") -> None:
     """Refuse a config that differs from a checkpoint's in anything that changes numbers.
 

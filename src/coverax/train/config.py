@@ -28,6 +28,7 @@ class DataConfig:
         split_seed: Seed of the split.
         split: A split file of an earlier run, used instead of `shares`.
         cache: Folder of preprocessed cases; None preprocesses in memory.
+        channels: Channels of an image: the length of its fourth axis, 1 without one.
         allow_missing: Leave out images without a reference, and the reverse, instead of
             refusing them.
     """
@@ -50,6 +51,7 @@ class DataConfig:
     split_seed: int = 0
     split: Path | None = None
     cache: Path | None = None
+    channels: int = 1
     allow_missing: bool = False
 
 
@@ -307,6 +309,7 @@ def _check(config: TrainConfig) -> None:
             and abs(sum(data.shares.values()) - 1) < 1e-9,
             "data.shares must be non-negative and sum to 1",
         ),
+        (data.channels >= 1, "data.channels must be at least 1"),
         (net.axes in (2, 3), "net.axes must be 2 or 3"),
         (
             net.compute in ("float32", "bfloat16"),

@@ -13,6 +13,7 @@ from coverax.train.config import TrainConfig
 from coverax.train.metrics import MetricsWriter, Row
 from coverax.train.model import Model, make_predict
 from coverax.train.step import (
+    Batch,
     TrainState,
     device_mesh,
     final_params,
@@ -33,7 +34,8 @@ class Pieces(NamedTuple):
     Attributes:
         model: The net.
         augment: Random changes of a batch, inside the step.
-        batches: Batch of a step by its number, the same whenever it is asked.
+        batches: From a step (from 0) to its batch and those after it, without end; the
+            same whenever they are asked.
         learning: Cases to validate on; empty for none.
         volumes: From a predictor of patches and a case to the case's probabilities.
         split_digest: Digest of the split; empty without one.
@@ -41,7 +43,7 @@ class Pieces(NamedTuple):
 
     model: Model
     augment: Callable[..., Any]
-    batches: Any
+    batches: Callable[[int], Iterator[Batch]]
     learning: Sequence[Any]
     volumes: Callable[[Callable[..., Any], Any], Any]
     split_digest: str = ""
@@ -68,7 +70,6 @@ def train(
     pieces: Pieces,
     folder: Path,
     *,
-    on_start: Callable[[int], None] = lambda _: None,
     on_step: Callable[[Row], None] = lambda _: None,
 ) -> Trained:
     """Train from the last checkpoint in `folder`, or from the start, to the end.
@@ -80,7 +81,6 @@ def train(
         config: The run.
         pieces: Net, data and how volumes are predicted.
         folder: Where checkpoints and metrics are.
-        on_start: Called with the steps that are done already.
         on_step: Called after each step's metrics are known.
 
     Raises:
@@ -97,12 +97,12 @@ def train(
             pieces.split_digest,
         )
         done = int(state.step)
-        on_start(done)
+        batches = pieces.batches(done)
         with _reports(folder, done, on_step) as report:
             is_early = _is_stale(dices, config.run.patience)
             while done < config.run.steps and not is_early:
                 with memory_errors(config):
-                    batch = shared_batch(pieces.batches[done], mesh)
+                    batch = shared_batch(next(batches), mesh)
                     state, metrics = step(state, batch)
                 done += 1
                 report.hold(done, metrics)

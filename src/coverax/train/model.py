@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from coverax.train import nets
 from coverax.train.config import TrainConfig
 
 Images = Float[Array, "batch x y z channels"]
@@ -27,17 +28,16 @@ class Model(NamedTuple):
 
 
 def build_model(config: TrainConfig) -> Model:
-    """The net of a config, for images of one channel.
+    """The net of a config.
 
     Raises:
         ValueError: The net does not exist, or does not take the patch.
     """
-    from coverax.train import nets
 
     def net(rngs: nnx.Rngs):
         return nets.build(
             config.net,
-            in_channels=1,
+            in_channels=config.data.channels,
             n_classes=len(config.data.classes),
             patch=config.patch.size,
             rngs=rngs,

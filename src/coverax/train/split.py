@@ -7,6 +7,7 @@ So a unit, with all its cases, belongs to one part, and whoever trains asks here
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,11 @@ class Split:
         return tuple(
             sorted(i for i, unit in self.units.items() if self.parts[unit] == part)
         )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything in it, as its file says."""
+        return digest_json(_content(self))
 
     def part_of(self, case_id: str) -> str | None:
         """Part of a case; None for a case the split does not know."""
@@ -122,13 +128,7 @@ def split_of(config: DataConfig, case_ids: Iterable[str]) -> Split:
 
 def write_split(path: Path, split: Split) -> None:
     """Write a split as JSON with a digest of its content."""
-    content = {
-        "schema": SCHEMA,
-        "seed": split.seed,
-        "parts": split.parts,
-        "units": split.units,
-    }
-    publish_json(path, content | {"digest": digest_json(content)})
+    publish_json(path, _content(split) | {"digest": split.digest})
 
 
 def read_split(path: Path) -> Split:
@@ -140,6 +140,15 @@ def read_split(path: Path) -> Split:
     """
     content, _ = read_sealed_json(path, "split", SCHEMA, "train")
     return Split(content["parts"], content["units"], content["seed"])
+
+
+def _content(split: Split) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "seed": split.seed,
+        "parts": split.parts,
+        "units": split.units,
+    }
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -1,19 +1,22 @@
 """New scans against the calibration cohort, without references."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import Calibration, map_features
+from coverax.calibrate import Calibration, map_features, map_histograms
 from coverax.predict import check_map_kind
 from coverax.rational import Level
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
 from coverax.stream import map_cases
+from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values, is_drift
 from coverax.volumes import read_header, read_probs
 
+_MOST = 50_000  # permutations
 _MEANING = (
     "A small p-value says that these maps differ from those that calibrated, so that the "
     "guarantee may not hold for them. A large one is no proof that it does: references "
@@ -26,18 +29,21 @@ def monitor_folder(
     maps: Mapping[str, Path],
     *,
     level: Level = "0.01",
+    seed: int = 0,
     threads: int | None = None,
     on_case: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Compare label-free features of new maps with the calibration cohort's.
 
     With exchangeable scans drift is reported with probability at most `level`:
-    two-sample Kolmogorov-Smirnov tests, Bonferroni over regions and features.
+    exact two-sample Kolmogorov-Smirnov tests of three features and a permutation test
+    of whole histograms, Bonferroni over regions and tests.
 
     Args:
         calibration: Carries the features of the maps that calibrated.
         maps: Case id to map; one a unit.
         level: Tolerated probability of a false alarm.
+        seed: Of the permutations.
         threads: Reader threads.
         on_case: Called once a case, for progress.
 
@@ -45,14 +51,15 @@ def monitor_folder(
         P-values by region and feature, and whether any is an alarm.
 
     Raises:
-        ValueError: The calibration carries no features (method `sets`), or left out
-            voxels by their reference.
+        ValueError: The calibration carries no features (method `sets`, or a table
+            without the grid), or left out voxels by their reference.
         ExceptionGroup: Maps failed; one exception each.
     """
     reference = calibration.options.get("reference")
     if reference is None:
         raise ValueError(
-            f"a calibration of method {calibration.method} carries nothing to compare with"
+            f"this calibration of method {calibration.method} carries nothing to compare "
+            "with: it needs method fnr, crc, rcps or ltt on a table with the grid"
         )
     definition = ScoreDefinition.from_json(calibration.score_definition)
     if definition.ignore_label is not None:
@@ -77,17 +84,27 @@ def monitor_folder(
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(maps)} cases failed", failures)
     counts = np.stack(rows)
+    n_tests = sum(len(known) for known in reference.values())
+    n_permutations = min(_MOST, math.ceil(10 * n_tests / float(level)))
     p_values: dict[str, float] = {}
     for k, region in enumerate(definition.regions):
-        features = map_features(counts[:, k, 0], counts[:, k, 1:])
+        n_voxels, n_predicted = counts[:, k, 0], counts[:, k, 1:]
         known = {name: np.array(v) for name, v in reference[region.name].items()}
-        for name, p in drift_p_values(known, features).items():
-            p_values[f"{region.name}.{name}"] = p
+        found = drift_p_values(known, map_features(n_voxels, n_predicted))
+        found["histogram"] = histogram_p_value(
+            known["histogram"],
+            map_histograms(n_voxels, n_predicted),
+            n_permutations=n_permutations,
+            seed=seed,
+        )
+        p_values |= {f"{region.name}.{name}": p for name, p in found.items()}
     return {
         "schema": 1,
         "calibration_digest": calibration.digest,
         "n_new": len(rows),
         "level": float(level),
+        "seed": seed,
+        "n_permutations": n_permutations,
         "p_values": p_values,
         "drift": is_drift(p_values, level),
         "meaning": _MEANING,

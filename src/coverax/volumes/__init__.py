@@ -18,6 +18,7 @@ from coverax.volumes.maps import read_valid as read_valid
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
 from coverax.volumes.nifti import ProbsStorage as ProbsStorage
+from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import file_stem as file_stem
 from coverax.volumes.nifti import probs_file as probs_file
 from coverax.volumes.nifti import read_header as read_header

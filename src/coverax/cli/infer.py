@@ -1,0 +1,284 @@
+"""`coverax infer`: a checkpoint and images to probability maps, or to their scores."""
+
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from coverax.cli.common import (
+    AllowMissing,
+    AsJson,
+    LabelsDir,
+    Resume,
+    Threads,
+    needs_train_extra,
+    note,
+    note_kept,
+    parse_tolerance,
+    print_json,
+    show_progress,
+    usage_errors,
+)
+
+if TYPE_CHECKING:
+    from coverax.train.config import TrainConfig
+    from coverax.train.infer import InferOptions
+    from coverax.train.split import Split
+
+NAME = "infer"
+
+
+class StorageOption(StrEnum):
+    """How values are stored in files."""
+
+    FLOAT32 = "float32"
+    UINT16 = "uint16"
+
+
+def command(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Folder of `coverax train`, or one of its steps.")
+    ],
+    images: Annotated[Path, typer.Option("--images", help="Folder of images.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="New folder for maps; a table with --score-only."
+        ),
+    ],
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Infer the cases of a part of the split; repeat. [default: what the "
+            "model has not seen]"
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="split.json; that of the checkpoint by default.")
+    ] = None,
+    overlap: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.95, help="Share of a window that the next one sees again."
+        ),
+    ] = 0.5,
+    flip: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0, max=2, help="Average over mirrored images too; repeat for more axes."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 1,
+    storage: Annotated[
+        StorageOption, typer.Option(help="float32, or uint16 in steps of 2^-15.")
+    ] = StorageOption.FLOAT32,
+    score_only: Annotated[
+        bool,
+        typer.Option("--score-only", help="Score against --labels; write no maps."),
+    ] = False,
+    labels: LabelsDir = None,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=parse_tolerance,
+            metavar="SHARE",
+            help="With --score-only: tolerated false-negative rate. [default: 0.1]",
+        ),
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CHANNEL:LABEL[,LABEL]",
+            help="With --score-only: a structure. [default: the classes, as a softmax]",
+        ),
+    ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIDE=NAME[:KEY=VALUE,...]",
+            help="With --score-only: keep scores for confidence sets.",
+        ),
+    ] = None,
+    threads: Threads = None,
+    resume: Resume = False,
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write one softmax a case in the geometry of its image, or score it unwritten."""
+    from coverax.volumes import nifti_files
+
+    _check_usage(score_only, labels, storage, tolerance or region or transform)
+    with needs_train_extra():
+        from coverax.train import infer
+        from coverax.train.checkpoint import load
+        from coverax.train.model import build_model, make_predict
+
+    loaded = load(checkpoint)
+    known = _known_split(checkpoint, split, loaded.split_digest)
+    files = nifti_files(images)
+    chosen = infer.choose_images(files, known, part or [], allow_missing=allow_missing)
+    _note_left_out(files, chosen, known)
+    with usage_errors():
+        options = infer.InferOptions(overlap, batch, tuple(flip or ()), storage.value)
+    run = _Run(
+        apply=make_predict(build_model(loaded.config), loaded.params),
+        config=loaded.config,
+        options=options,
+        model=infer.digest_params(loaded.params),
+        images={case_id: files[case_id] for case_id in chosen},
+        threads=threads,
+        resume=resume,
+        allow_missing=allow_missing,
+    )
+    if score_only and labels is not None:
+        units = {i: known.units.get(i, i) if known else i for i in chosen}
+        definition = _definition(run.config, tolerance, region, transform)
+        result = _score(run, output, labels, units, definition)
+    else:
+        about = {"step": loaded.step, "split": loaded.split_digest, "parts": chosen}
+        result = _write(run, output, about)
+    if as_json:
+        print_json(result | {"output": str(output)})
+        return
+    note(f"{output}: {'scores' if score_only else 'maps'} of {result['n_cases']} cases")
+    for line in result["failed"]:
+        note(line)
+
+
+class _Run(NamedTuple):
+    """What writing and scoring share."""
+
+    apply: Any
+    config: "TrainConfig"
+    options: "InferOptions"
+    model: str
+    images: dict[str, Path]
+    threads: int | None
+    resume: bool
+    allow_missing: bool
+
+
+def _check_usage(score_only: bool, labels, storage: StorageOption, scoring) -> None:
+    """Refuse options that contradict each other."""
+    if score_only != (labels is not None):
+        raise typer.BadParameter("--score-only and --labels go together")
+    if scoring and not score_only:
+        raise typer.BadParameter(
+            "--tolerance, --region and --transform go with --score-only"
+        )
+    if score_only and storage != StorageOption.FLOAT32:
+        raise typer.BadParameter("--storage is about files; --score-only writes none")
+
+
+def _known_split(checkpoint: Path, path: Path | None, digest: str) -> "Split | None":
+    """The split that the model was trained with, where it can be had."""
+    from coverax.train.split import read_split
+
+    run = checkpoint.parent.parent if checkpoint.name.isdigit() else checkpoint
+    found = path or run / "split.json"
+    if path is None and not found.is_file():
+        note("no split is known: make sure that the model has not seen these cases")
+        return None
+    split = read_split(found)
+    if digest and split.digest != digest:
+        raise ValueError(f"{found}: {checkpoint} was trained on another split")
+    return split
+
+
+def _note_left_out(files, chosen: dict[str, str], split: "Split | None") -> None:
+    """Say how many images are not inferred, and how many nobody knows."""
+    left_out = [
+        (split.part_of(i) if split else None) or "new" for i in files if i not in chosen
+    ]
+    if left_out:
+        counts = Counter(left_out).most_common()
+        parts = ", ".join(f"{count} of {part}" for part, count in counts)
+        note(f"not asked for or seen in training: {parts}")
+    new = [i for i, part in chosen.items() if part == "new"]
+    if split and new:
+        note(
+            f"{len(new)} cases are not in the split: make sure that none of them "
+            "belongs to a unit that the model has seen"
+        )
+
+
+def _definition(config: "TrainConfig", tolerance, region, transform):
+    """What is scored: by default every class but the background, as a softmax."""
+    from coverax.scores import ScoreDefinition, parse_transforms, sorted_tolerances
+    from coverax.volumes import parse_regions
+
+    classes = list(config.data.classes.items())[1:]
+    specs = [f"{name}={i}:{value}" for i, (name, value) in enumerate(classes, 1)]
+    with usage_errors():
+        definition = ScoreDefinition(
+            regions=parse_regions(region or specs),
+            tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
+            transforms=parse_transforms(transform or []),
+            softmax=not region,
+        )
+        definition.check()
+    return definition
+
+
+def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
+    from coverax.train import infer
+
+    try:
+        with show_progress("Inferring", len(run.images)) as on_case:
+            failed = infer.infer_folder(
+                run.apply,
+                run.images,
+                output,
+                run.config,
+                run.options,
+                model=run.model,
+                about=about,
+                threads=run.threads,
+                resume=run.resume,
+                allow_missing=run.allow_missing,
+                on_case=on_case,
+            )
+    finally:
+        note_kept(infer.count_finished(output))
+    lines = [f"left out: case {i}: {why}" for i, why in failed.items()]
+    return {"n_cases": len(run.images) - len(lines), "failed": lines}
+
+
+def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str, Any]:
+    from coverax.files import check_output_file
+    from coverax.scores import score_cohort
+    from coverax.stream import Journal
+    from coverax.train import infer
+    from coverax.volumes import Case, Cohort, nifti_files
+
+    check_output_file(output)
+    references = nifti_files(labels)
+    if lost := sorted(run.images.keys() - references.keys()):
+        raise ValueError(f"{labels}: no reference of case {', '.join(lost[:5])}")
+    cases = tuple(
+        Case(i, image, references[i], unit=units[i]) for i, image in run.images.items()
+    )
+    meaning = [definition.to_json(), run.model, run.options.plain()]
+    journal = Journal(output, meaning, resume=run.resume)
+    failures: list[str] = []
+    published = False
+    try:
+        with show_progress("Scoring", len(cases)) as on_case:
+            table = score_cohort(
+                Cohort(cases, {}),
+                definition,
+                threads=run.threads,
+                journal=journal,
+                allow_missing=run.allow_missing,
+                read_map=infer.map_reader(run.apply, run.config, run.options),
+                on_case=on_case,
+                on_failure=failures.append,
+            )
+        table.write(output)
+        published = True
+    finally:
+        note_kept(0 if published else len(journal.records))
+        journal.close(keep=not published)
+    return {"n_cases": len(cases) - len(failures), "failed": failures}

@@ -1,0 +1,123 @@
+"""`coverax train`: images and references to a net that is fit to be calibrated."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coverax.cli.common import (
+    AsJson,
+    needs_train_extra,
+    note,
+    print_json,
+    show_progress,
+)
+
+if TYPE_CHECKING:
+    from coverax.train.config import TrainConfig
+    from coverax.train.loop import Trained
+    from coverax.train.run import Cohort
+
+NAME = "train"
+
+
+def command(
+    config: Annotated[Path, typer.Argument(help="TOML file of the run.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="New folder of the run.")
+    ],
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the last checkpoint in the folder."),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show shapes, parameters, memory and speed of a step; write nothing.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a segmentation net by a config; the split keeps calibration units out."""
+    with needs_train_extra():
+        from coverax.train.config import load_config
+        from coverax.train.run import find_cohort
+
+    choices = load_config(config)
+    cohort = find_cohort(choices)
+    if dry_run:
+        _dry_run(choices, cohort, as_json)
+        return
+    result = _train(choices, cohort, output, resume)
+    summary = {
+        "steps": result.steps,
+        "dice": result.dices[-1] if result.dices else None,
+        "best_dice": max(result.dices, default=None),
+        "stopped_early": result.is_early,
+        "output": str(output),
+    }
+    if as_json:
+        print_json(summary)
+        return
+    dice = f", best Dice {summary['best_dice']:.4f}" if result.dices else ""
+    early = ", stopped early" if result.is_early else ""
+    note(f"{output}: {result.steps} steps{early}{dice}")
+
+
+def _train(
+    config: "TrainConfig", cohort: "Cohort", output: Path, resume: bool
+) -> "Trained":
+    from coverax.train.checkpoint import steps_done
+    from coverax.train.loop import train
+    from coverax.train.run import make_pieces, prepare, start_run
+
+    start_run(config, cohort, output, resume=resume)
+    parts = {"train": cohort.of("train"), "learning": {}}
+    if config.run.validate_every:
+        parts["learning"] = cohort.of("learning")
+    with show_progress("Reading", sum(map(len, parts.values()))) as on_case:
+        prepared = {
+            name: prepare(config, files, on_case) for name, files in parts.items()
+        }
+    if empty := [c.case_id for c in prepared["train"] if not c.has_foreground]:
+        note(
+            f"{len(empty)} cases to train on have no foreground; their patches lie "
+            f"anywhere: {', '.join(empty[:5])}"
+        )
+    pieces = make_pieces(config, cohort.split, prepared["train"], prepared["learning"])
+    left = config.run.steps - steps_done(output)
+    with show_progress("Training", left) as advance:
+        return train(config, pieces, output, on_step=lambda _: advance())
+
+
+def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
+    from coverax.train.augment import augment
+    from coverax.train.dry_run import dry_run
+    from coverax.train.model import build_model
+
+    found: dict[str, Any] = dry_run(config, build_model(config), augment)
+    parts = ("train", "learning", "calibration", "test")
+    found |= {"cases": {part: len(cohort.of(part)) for part in parts}}
+    if as_json:
+        print_json(found)
+        return
+    shapes = ", ".join(" x ".join(map(str, level)) for level in found["logits"])
+    rate = 1 / found["seconds_per_step"]
+    lines = {
+        "cases": ", ".join(f"{n} {part}" for part, n in found["cases"].items()),
+        "images": " x ".join(map(str, found["images"])),
+        "logits": shapes,
+        "parameters": f"{found['n_parameters']:,}",
+        "devices": f"{found['n_devices']}",
+        "memory": f"{_megabytes(found['state_bytes'])} state and batch, "
+        f"{_megabytes(found['temporary_bytes'])} in a step, a device",
+        "compiled in": f"{found['compile_seconds']:.1f} s",
+        "speed": f"{rate:.3g} steps/s, {found['voxels_per_second']:.3g} voxels/s",
+    }
+    for name, text in lines.items():
+        note(f"{name:<12} {text}")
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:,.1f} MiB"

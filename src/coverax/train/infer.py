@@ -1,0 +1,259 @@
+"""From images to softmaxes on the images' own grids: written, or scored unwritten."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from coverax import __version__
+from coverax.files import (
+    digest_ids,
+    digest_json,
+    finish_folder,
+    partial_folder,
+    publish_json,
+    start_folder,
+)
+from coverax.scores import MapReader
+from coverax.stream import Outcome, map_cases
+from coverax.train.cases import Prepared, prepare_case
+from coverax.train.config import TrainConfig
+from coverax.train.resample import resample_probs
+from coverax.train.split import PARTS, Split
+from coverax.train.windows import Apply, predict_volume
+from coverax.volumes import (
+    NiftiFile,
+    ProbMap,
+    ProbsStorage,
+    check_channels,
+    probs_file,
+    write_probs,
+)
+
+RECORD = "infer.json"
+NEW = "new"  # of cases that the split does not know
+_KIND = "checkpoint"  # what a folder of maps depends on
+# Parts whose maps may be calibrated or judged: the model has not seen them.
+_UNSEEN = ("calibration", "test", NEW)
+
+
+@dataclass(frozen=True, slots=True)
+class InferOptions:
+    """How a volume goes through the net.
+
+    Attributes:
+        overlap: Share of a window that the next one sees again.
+        batch: Windows at a time.
+        flips: Axes to mirror; the mean runs over all combinations.
+        storage: How values are stored in files.
+    """
+
+    overlap: float = 0.5
+    batch: int = 1
+    flips: tuple[int, ...] = ()
+    storage: ProbsStorage = "float32"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"flips": list(self.flips)}
+
+
+def digest_params(params: Any) -> str:
+    """SHA-256 of the parameters of a net: which model made a map."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def choose_images(
+    images: Mapping[str, Path],
+    split: Split | None,
+    parts: Sequence[str] = (),
+    *,
+    allow_missing: bool = False,
+) -> dict[str, str]:
+    """Which images to infer, and the part of each; sorted by name.
+
+    Without `parts` these are all but the cases of parts that the model has seen (train
+    and learning): their maps look better than those of new cases, and calibrate nothing.
+
+    Args:
+        images: Case id to file.
+        split: The split of the run; None where there is none, then all cases are `new`.
+        parts: Parts to infer: those of the split, or `new`.
+        allow_missing: Go on where cases of a part asked for have no image.
+
+    Raises:
+        ValueError: A part is unknown, asked for without a split, or lacks images; or
+            nothing is left.
+    """
+    if unknown := sorted(set(parts) - {*PARTS, NEW}):
+        raise ValueError(
+            f"no part {unknown[0]!r}; there are {', '.join((*PARTS, NEW))}"
+        )
+    if parts and split is None:
+        raise ValueError(f"the part {parts[0]} needs the split of the run (--split)")
+    of_case = {i: (split.part_of(i) if split else None) or NEW for i in sorted(images)}
+    for part in [p for p in parts if split and p != NEW]:
+        lost = sorted(set(split.cases(part)) - images.keys()) if split else []
+        if lost and not allow_missing:
+            raise ValueError(
+                f"no image for {len(lost)} cases of the part {part}: "
+                f"{', '.join(lost[:5])} (--allow-missing goes on without them)"
+            )
+    wanted = set(parts or _UNSEEN)
+    chosen = {i: part for i, part in of_case.items() if part in wanted}
+    if not chosen:
+        raise ValueError(
+            f"none of {len(images)} images belongs to {' or '.join(parts or _UNSEEN)}"
+        )
+    return chosen
+
+
+def infer_case(
+    apply: Apply, case: Prepared, config: TrainConfig, options: InferOptions
+) -> Float[np.ndarray, "x y z classes"]:
+    """The softmax of a case on the grid of its file.
+
+    Raises:
+        ValueError: The net gives what is no number.
+    """
+    probs = predict_volume(
+        apply,
+        case.image,
+        config.patch.size,
+        len(config.data.classes),
+        overlap=options.overlap,
+        batch=options.batch,
+        flips=options.flips,
+    )
+    if not np.isfinite(probs).all():
+        raise ValueError(f"{case.file.path}: the net gives values that are not finite")
+    return resample_probs(probs, (*case.file.grid.shape, 1)[:3])
+
+
+def infer_folder(
+    apply: Apply,
+    images: Mapping[str, Path],
+    output: Path,
+    config: TrainConfig,
+    options: InferOptions,
+    *,
+    model: str,
+    about: Mapping[str, Any] | None = None,
+    threads: int | None = None,
+    resume: bool = False,
+    allow_missing: bool = False,
+    on_case: Callable[[], None] = lambda: None,
+) -> dict[str, str]:
+    """Write the softmax of every image, `CASE.nii.gz`, and the record `infer.json`.
+
+    Images are read ahead and maps written behind the net, by threads; memory does not
+    grow with the number of images.
+
+    Args:
+        apply: The net, as `predict_volume` takes it.
+        images: Case id to file.
+        output: New folder, complete or not there.
+        config: What the net was trained with.
+        options: How volumes go through it.
+        model: Digest of its parameters.
+        about: What else to record.
+        threads: Readers and writers; all cores by default.
+        resume: Keep the maps of an interrupted run of this model and these options.
+        allow_missing: Publish without the cases that failed.
+        on_case: Called once a case.
+
+    Returns:
+        Why each failed case failed, by case id.
+
+    Raises:
+        FileExistsError: `output` holds something already.
+        ExceptionGroup: Cases failed; one exception each.
+        ValueError: The interrupted run was another.
+    """
+    meaning = digest_json(
+        {"model": model, "options": options.plain(), "cases": digest_ids(images)}
+    )
+    partial = start_folder(output, meaning, kind=_KIND, resume=resume)
+
+    def read(case_id: str) -> Prepared | None:
+        path = images[case_id]
+        is_done = _is_newer(partial / f"{case_id}.nii.gz", path)
+        return None if is_done else _read(path, config)
+
+    def predicted() -> Iterator[Outcome]:
+        for case_id, case, error in map_cases(read, sorted(images), threads=threads):
+            probs = None if case is None else infer_case(apply, case, config, options)
+            yield Outcome(case_id, (case, probs), error)
+
+    def write(outcome: Outcome) -> None:
+        case, probs = outcome.value
+        if outcome.error is not None:
+            raise outcome.error
+        if case is not None:
+            path = partial / f"{outcome.case}.nii.gz"
+            write_probs(path, probs, case.file, options.storage)
+
+    failures: dict[str, str] = {}
+    for (case_id, _, _), _, error in map_cases(write, predicted(), threads=threads):
+        on_case()
+        if error is not None:
+            failures[case_id] = str(error)
+    if failures and not (allow_missing and len(failures) < len(images)):
+        raise ExceptionGroup(
+            f"{len(failures)} of {len(images)} cases failed",
+            [ValueError(f"case {i}: {why}") for i, why in sorted(failures.items())],
+        )
+    record = {"coverax": __version__, "model": model, "options": options.plain()}
+    record |= {"classes": config.data.classes, "failed": failures, **(about or {})}
+    publish_json(partial / RECORD, record)
+    finish_folder(output, _KIND)
+    return failures
+
+
+def count_finished(output: Path) -> int:
+    """Maps that an unfinished run into `output` has kept for `resume`."""
+    return len(list(partial_folder(output).glob("*.nii.gz")))
+
+
+def map_reader(apply: Apply, config: TrainConfig, options: InferOptions) -> MapReader:
+    """What `score_cohort` takes as `read_map` to score without writing maps.
+
+    The path of a case's map is then that of its image. What is scored are the very
+    values that `infer_folder` would write as float32, under the header it would give
+    them, so the score table is the same to the last bit.
+    """
+    one_at_a_time = threading.Lock()  # readers run ahead; the net takes one volume
+
+    def read_map(path: Path, *, channels: Sequence[int], **_: Any) -> ProbMap:
+        case = _read(path, config)
+        with one_at_a_time:
+            probs = infer_case(apply, case, config, options)
+        file: NiftiFile = probs_file(path, case.file, probs.shape[-1])
+        check_channels(file, channels)
+        rows = [probs[..., c].reshape(-1, order="F") for c in channels]
+        return ProbMap(np.stack(rows), tuple(channels), path, file, 0.0)
+
+    return read_map
+
+
+def _is_newer(written: Path, source: Path) -> bool:
+    """Whether a file is there and its source has not changed since."""
+    if not (written.exists() and source.exists()):
+        return False
+    return written.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+def _read(path: Path, config: TrainConfig) -> Prepared:
+    """An image as the net sees it; the cache is for training."""
+    return prepare_case(path, None, replace(config.data, cache=None))

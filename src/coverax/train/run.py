@@ -1,0 +1,164 @@
+"""A run from its files: folder, split, cases, and the pieces that the loop takes.
+
+What a run may see is decided here, once: cases of the parts train and learning. A case of
+any other part, or of a unit that another part owns, is refused before a voxel is read.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from coverax import __version__
+from coverax.files import (
+    check_output_folder,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+)
+from coverax.stream import map_cases
+from coverax.train.augment import augment
+from coverax.train.cases import CaseFiles, Prepared, find_cases, prepare_case
+from coverax.train.checkpoint import check_same_config
+from coverax.train.config import TrainConfig, as_plain
+from coverax.train.data import train_batches
+from coverax.train.loop import Pieces
+from coverax.train.model import build_model
+from coverax.train.split import Split, read_split, split_of, write_split
+from coverax.train.step import Batch
+from coverax.train.windows import predict_volume
+
+CONFIG, SPLIT = "config.json", "split.json"
+_SCHEMA = 1
+
+
+class Cohort(NamedTuple):
+    """The files of a run and the part of each case."""
+
+    files: dict[str, CaseFiles]
+    split: Split
+
+    def of(self, part: str) -> dict[str, CaseFiles]:
+        """Files of the cases of a part, sorted by name."""
+        return {i: self.files[i] for i in self.split.cases(part) if i in self.files}
+
+
+def find_cohort(config: TrainConfig) -> Cohort:
+    """Match the files of a config and split them by unit.
+
+    Raises:
+        OSError: A folder or file is missing.
+        ValueError: Files do not match, or the split does not fit them.
+    """
+    files = find_cases(config.data)
+    return Cohort(files, split_of(config.data, files))
+
+
+def start_run(
+    config: TrainConfig, cohort: Cohort, folder: Path, *, resume: bool
+) -> None:
+    """Make the folder of a run, or check that it is this run's.
+
+    Writes `config.json` and `split.json`; on several hosts the first one does.
+
+    Raises:
+        FileExistsError: The folder holds something and `resume` is not set.
+        OSError: The folder cannot be written.
+        ValueError: It is the folder of another config or of another split.
+    """
+    if jax.process_index() != 0:
+        return
+    plain = as_plain(config)
+    if resume and (folder / CONFIG).exists():
+        content, _ = read_sealed_json(folder / CONFIG, "run", _SCHEMA, "train")
+        check_same_config(f"{folder}", plain, content["config"])
+        if read_split(folder / SPLIT).digest != cohort.split.digest:
+            raise ValueError(
+                f"{folder}: the cases or the split are not those of its {SPLIT}; "
+                "name a new folder"
+            )
+        return
+    check_output_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The config comes last: its presence says that the folder is complete.
+    write_split(folder / SPLIT, cohort.split)
+    content = {"schema": _SCHEMA, "coverax": __version__, "config": plain}
+    publish_json(folder / CONFIG, content | {"digest": digest_json(content)})
+
+
+def prepare(
+    config: TrainConfig,
+    files: dict[str, CaseFiles],
+    on_case: Callable[[], None] = lambda: None,
+) -> list[Prepared]:
+    """Read cases into memory, all of them tried before any failure is reported.
+
+    Raises:
+        ExceptionGroup: Files are missing or unfit; one exception each.
+    """
+
+    def one(case: CaseFiles) -> Prepared:
+        prepared = prepare_case(case.image, case.labels, config.data)
+        if prepared.image.shape[-1] != config.data.channels:
+            raise ValueError(
+                f"{case.image}: {prepared.image.shape[-1]} channels where data.channels "
+                f"is {config.data.channels}"
+            )
+        return prepared
+
+    found, errors = [], []
+    for outcome in map_cases(one, files.values()):
+        on_case()
+        if outcome.error is None:
+            found.append(outcome.value)
+        else:
+            errors.append(outcome.error)
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(files)} cases failed", errors)
+    return found
+
+
+def make_pieces(
+    config: TrainConfig,
+    split: Split,
+    train: Sequence[Prepared],
+    learning: Sequence[Prepared],
+) -> Pieces:
+    """What the loop puts together, from prepared cases.
+
+    Raises:
+        ValueError: A case belongs to a unit of another part, there is nothing to train
+            on, or the net does not take the patch.
+    """
+    split.check_disjoint((case.case_id for case in train), "train")
+    split.check_disjoint((case.case_id for case in learning), "learning")
+    dataset = train_batches(train, config.patch, config.run.seed)
+
+    def batches(step: int) -> Iterator[Batch]:
+        return iter(dataset[step:].to_iter_dataset())
+
+    def volumes(predict, case: Prepared):
+        n_classes = len(config.data.classes)
+        return predict_volume(
+            predict, case.image, config.patch.size, n_classes, batch=config.patch.batch
+        )
+
+    return Pieces(
+        model=build_model(config),
+        augment=partial(augment, spacing_mm=_spacing(config, train)),
+        batches=batches,
+        learning=learning,
+        volumes=volumes,
+        split_digest=split.digest,
+    )
+
+
+def _spacing(config: TrainConfig, cases: Sequence[Prepared]) -> tuple[float, ...]:
+    """Voxel edges that patches turn in: the net's, or the median of the files'."""
+    if config.data.spacing_mm is not None:
+        return config.data.spacing_mm
+    edges = [np.linalg.norm(c.file.grid.affine[:3, :3], axis=0) for c in cases]
+    return tuple(np.median(edges, axis=0).tolist())
