@@ -1,17 +1,15 @@
 """Convolution and its transpose, channels last, in 2-D and 3-D."""
 
-import functools
-import itertools
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal
+from coverax.train.nets.products import pads, products_are_faster, shifted_products
 
 
 class Conv(nnx.Module):
@@ -81,11 +79,14 @@ class Upconv(nnx.Module):
 
 def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side."""
-    pads = _pads(kernel.shape[:-2])
-    if _as_products(kernel.shape):
-        return _shifted_products(x, kernel, stride, pads)
+    if products_are_faster(x.shape, kernel.shape):
+        return shifted_products(x, kernel, stride)
     return lax.conv_general_dilated(
-        x, kernel, stride, [(p, p) for p in pads], dimension_numbers=_order(x, kernel)
+        x,
+        kernel,
+        stride,
+        [(p, p) for p in pads(kernel.shape[:-2])],
+        dimension_numbers=_order(x, kernel),
     )
 
 
@@ -94,7 +95,7 @@ def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     size = kernel.shape[:-2]
     if size == stride:
         return _tiles(x, kernel)
-    low = [k - 1 - p for k, p in zip(size, _pads(size), strict=True)]
+    low = [k - 1 - p for k, p in zip(size, pads(size), strict=True)]
     high = [low_ + s - 1 for low_, s in zip(low, stride, strict=True)]
     flipped = jnp.flip(kernel, tuple(range(len(size))))
     return lax.conv_general_dilated(
@@ -116,46 +117,6 @@ def _tiles(x: Maps, kernel: Array) -> NewMaps:
     order = [0, *(i for a in range(n) for i in (1 + a, 1 + n + a)), 1 + 2 * n]
     shape = [v * s for v, s in zip(x.shape[1:-1], size, strict=True)]
     return y.transpose(order).reshape(x.shape[0], *shape, n_out)
-
-
-def _shifted_products(x: Maps, kernel: Array, stride: Axes, pads: Axes) -> NewMaps:
-    """The same by matrix products of shifted copies of the map.
-
-    Copies shifted along all axes but the first are stacked as channels; the first axis
-    is a sum of products, so that the stack stays small.
-    """
-    *size, _, n_out = kernel.shape
-    x = jnp.pad(x, ((0, 0), *((p, p) for p in pads), (0, 0)))
-    counts = [
-        (v - k) // s + 1 for v, k, s in zip(x.shape[1:-1], size, stride, strict=True)
-    ]
-
-    def shifted(maps: Array, axis: int, tap: int) -> Array:
-        end = tap + (counts[axis] - 1) * stride[axis] + 1
-        return lax.slice_in_dim(maps, tap, end, stride[axis], axis + 1)
-
-    copies = []
-    for taps in itertools.product(*(range(k) for k in size[1:])):
-        copy = x
-        for axis, tap in enumerate(taps, start=1):
-            copy = shifted(copy, axis, tap)
-        copies.append(copy)
-    stack = jnp.concatenate(copies, axis=-1)
-    rows = kernel.reshape(size[0], -1, n_out)
-    terms = [shifted(stack, 0, tap) @ rows[tap] for tap in range(size[0])]
-    return functools.reduce(jnp.add, terms)
-
-
-def _as_products(shape: Axes) -> bool:
-    """Whether products beat the compiler's convolution: CPU and few input channels.
-
-    Measured by benchmarks/train.py; accelerators have tuned convolutions.
-    """
-    return jax.default_backend() == "cpu" and math.prod(shape[:-2]) > 1
-
-
-def _pads(size: Axes) -> Axes:
-    return tuple((k - 1) // 2 for k in size)
 
 
 def _plus(y: Maps, bias: nnx.Param) -> Maps:
