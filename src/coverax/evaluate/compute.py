@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from coverax.scores import (
     stream_rows,
     view_peaks,
 )
-from coverax.volumes import Cohort, read_header
+from coverax.volumes import Cohort, read_probs
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
@@ -83,10 +84,11 @@ def evaluate_cohort(
     definition = ScoreDefinition.from_json(calibration.score_definition)
     _check_regions(calibration, cohort)
     unit_column = _unit_column(calibration)
+    kind_check = partial(check_map_kind, definition=definition)
+    read_map = partial(read_probs, check_header=kind_check)
 
     def load(case, buffers):
-        check_map_kind(read_header(case.probs), definition)
-        return load_case(case, definition, buffers)
+        return load_case(case, definition, buffers, read_map=read_map)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return METHODS[calibration.method].columns(engine, batch, calibration)
