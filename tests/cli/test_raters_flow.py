@@ -84,16 +84,19 @@ def test_worst_of_raters_through_every_command(folder, scored, cli, tmp_path):
     assert cli("evaluate", out, *cases, "-o", tmp_path / "e").code == 0
     summary = json.loads((tmp_path / "e" / "evaluation.json").read_text())
     result = summary["results"][0]
-    fnr, detected, complies = [], [], []
+    fnr, detected, complies, dice = [], [], [], []
     for _, probs, masks in arrays():
         missed = [(m & (probs < cut)).sum() for m in masks]
         pairs = list(zip(missed, masks, strict=True))
+        mask = probs >= cut
+        dice.append(min(2 * (m & mask).sum() / (m.sum() + mask.sum()) for m in masks))
         fnr.append(max(n / m.sum() for n, m in pairs))
         complies.append(all(n <= int(0.1 * m.sum() + 1e-9) for n, m in pairs))
         detected.append(min(1 - missed_share(probs, m, cut, "corner") for m in masks))
     assert result["n_counted"] == N
     assert result["calibrated"]["ecr"] == pytest.approx(np.mean(complies))
     assert result["calibrated"]["fnr_mean"] == pytest.approx(np.mean(fnr))
+    assert result["calibrated"]["dice"] == pytest.approx(np.mean(dice))
     assert result["calibrated"]["lesion_detection"] == pytest.approx(np.mean(detected))
     with (tmp_path / "e" / "cases.csv").open() as stream:
         rows = list(csv.DictReader(stream))
