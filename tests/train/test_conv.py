@@ -1,4 +1,4 @@
-"""Convolution as the compiler has it and as products: one function, one gradient."""
+"""Convolution as the compiler has it and as it is faster: one value, one gradient."""
 
 import itertools
 
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from coverax.train.nets import products
-from coverax.train.nets.conv import Upconv, convolve, spread
+from coverax.train.nets.conv import Upconv, convolve, convolve_whole, spread
 from coverax.train.nets.kit import Kit
 
 # Voxels, kernel, step: odd and even sizes, uneven steps, two axes.
@@ -55,24 +54,21 @@ def test_both_ways_are_the_definition_and_have_one_gradient(spatial, size, strid
             return jnp.sum(jnp.sin(y)), y
 
         grad = jax.grad(loss, (0, 1), has_aux=True)
-        ways = convolve, products.shifted_products
-        return [grad(x, kernel, function) for function in ways]
+        return [grad(x, kernel, way) for way in (convolve, convolve_whole)]
 
-    mine, by_products = values_and_gradients(x, kernel)
+    mine, whole = values_and_gradients(x, kernel)
     want = loop(x, kernel, stride)
     # Sums of at most 2 * 27 products of size one: 54 * 2^-24 * 10 < 1e-4.
     np.testing.assert_allclose(mine[1], want, atol=1e-4)
-    np.testing.assert_allclose(by_products[1], want, atol=1e-4)
-    for one, other in zip(mine[0], by_products[0], strict=True):
+    np.testing.assert_allclose(whole[1], want, atol=1e-4)
+    for one, other in zip(mine[0], whole[0], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_large_maps_take_products_on_a_cpu_and_small_ones_do_not():
-    kernel = (3, 3, 3, 8, 8)
-    on_cpu = jax.default_backend() == "cpu"
-    assert products.products_are_faster((1, 32, 32, 32, 8), kernel) == on_cpu
-    assert not products.products_are_faster((1, 8, 8, 8, 8), kernel)
-    assert not products.products_are_faster((1, 32, 32, 32, 8), (1, 1, 1, 8, 8))
+def test_volumes_go_slice_by_slice_on_a_cpu():
+    x, kernel = drawn((4, 6, 8), (3, 3, 3))
+    jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, (1, 1, 1)))(x, kernel))
+    assert ("window_strides=(1, 1)" in jaxpr) == (jax.default_backend() == "cpu")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
-from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal
-from coverax.train.nets.products import pads, products_are_faster, shifted_products
+from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal, plus
+from coverax.train.nets.slices import convolve_slices, pads, slices_are_faster
 
 
 class Conv(nnx.Module):
@@ -42,7 +42,7 @@ class Conv(nnx.Module):
         """Convolve."""
         kernel = self.kernel[...].astype(self.dtype)
         y = convolve(x.astype(self.dtype), kernel, self.stride)
-        return y if self.bias is None else _plus(y, self.bias)
+        return y if self.bias is None else plus(y, self.bias)
 
 
 class Upconv(nnx.Module):
@@ -74,13 +74,23 @@ class Upconv(nnx.Module):
         """Spread every voxel over its taps."""
         kernel = self.kernel[...].astype(self.dtype)
         y = spread(x.astype(self.dtype), kernel, self.stride)
-        return y if self.bias is None else _plus(y, self.bias)
+        return y if self.bias is None else plus(y, self.bias)
 
 
 def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
-    """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side."""
-    if products_are_faster(x.shape, kernel.shape):
-        return shifted_products(x, kernel, stride)
+    """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side.
+
+    A kernel as long as its steps takes no padding: one product a tile.
+    """
+    if kernel.shape[:-2] == stride:
+        return _cut(x, kernel)
+    if slices_are_faster(kernel.shape):
+        return convolve_slices(x, kernel, stride)
+    return convolve_whole(x, kernel, stride)
+
+
+def convolve_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """The same by the compiler's convolution of all axes."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -108,6 +118,18 @@ def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     )
 
 
+def _cut(x: Maps, kernel: Array) -> NewMaps:
+    """Every tile becomes a voxel: a change of axes and one product."""
+    *size, n_in, n_out = kernel.shape
+    n = len(size)
+    shape = [v // s for v, s in zip(x.shape[1:-1], size, strict=True)]
+    pairs = (side for pair in zip(shape, size, strict=True) for side in pair)
+    tiles = x.reshape(x.shape[0], *pairs, n_in)
+    order = [0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1]
+    flat = tiles.transpose(order).reshape(x.shape[0], *shape, -1)
+    return flat @ kernel.reshape(-1, n_out)
+
+
 def _tiles(x: Maps, kernel: Array) -> NewMaps:
     """Every voxel becomes a tile of its own: one product and a change of axes."""
     *size, n_in, n_out = kernel.shape
@@ -117,10 +139,6 @@ def _tiles(x: Maps, kernel: Array) -> NewMaps:
     order = [0, *(i for a in range(n) for i in (1 + a, 1 + n + a)), 1 + 2 * n]
     shape = [v * s for v, s in zip(x.shape[1:-1], size, strict=True)]
     return y.transpose(order).reshape(x.shape[0], *shape, n_out)
-
-
-def _plus(y: Maps, bias: nnx.Param) -> Maps:
-    return y + jnp.broadcast_to(bias[...].astype(y.dtype), y.shape)
 
 
 def _order(x: Array, kernel: Array) -> lax.ConvDimensionNumbers:
