@@ -47,7 +47,16 @@ TINY = {
 
 
 # Parameters of the presets as they are, one channel in, two classes, six divisors a side.
-COUNTS = {}
+COUNTS = {
+    "unet3d-small": 314_644,
+    "unet3d": 102_335_272,
+    "unet3d-strided": 4_806_481,
+    "segresnet": 18_796_002,
+    "resnet3d": 41_750_146,
+    "unetr": 92_785_890,
+    "swin-unetr": 15_707_660,
+    "sam3d": 99_144_192,
+}
 # Compiled as fast as may be: these nets run once.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
