@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal, plus
-from coverax.train.nets.slices import convolve_slices
+from coverax.train.nets.slices import convolve_slices, pads, slices_are_faster
 
 
 class Conv(nnx.Module):
@@ -81,18 +80,22 @@ class Upconv(nnx.Module):
 def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side.
 
-    A kernel as long as its steps takes no padding: one product a tile. On a CPU a 3-D
-    kernel runs over slices, four to seven times as fast (benchmarks/train.py).
+    A kernel as long as its steps takes no padding: one product a tile.
     """
     if kernel.shape[:-2] == stride:
         return _cut(x, kernel)
-    if len(stride) == 3 and jax.default_backend() == "cpu":
+    if slices_are_faster(kernel.shape):
         return convolve_slices(x, kernel, stride)
+    return convolve_whole(x, kernel, stride)
+
+
+def convolve_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """The same by the compiler's convolution of all axes."""
     return lax.conv_general_dilated(
         x,
         kernel,
         stride,
-        [(p, p) for p in _pads(kernel.shape[:-2])],
+        [(p, p) for p in pads(kernel.shape[:-2])],
         dimension_numbers=_order(x, kernel),
     )
 
@@ -102,7 +105,7 @@ def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     size = kernel.shape[:-2]
     if size == stride:
         return _tiles(x, kernel)
-    low = [k - 1 - p for k, p in zip(size, _pads(size), strict=True)]
+    low = [k - 1 - p for k, p in zip(size, pads(size), strict=True)]
     high = [low_ + s - 1 for low_, s in zip(low, stride, strict=True)]
     flipped = jnp.flip(kernel, tuple(range(len(size))))
     return lax.conv_general_dilated(
@@ -136,11 +139,6 @@ def _tiles(x: Maps, kernel: Array) -> NewMaps:
     order = [0, *(i for a in range(n) for i in (1 + a, 1 + n + a)), 1 + 2 * n]
     shape = [v * s for v, s in zip(x.shape[1:-1], size, strict=True)]
     return y.transpose(order).reshape(x.shape[0], *shape, n_out)
-
-
-def _pads(size: Axes) -> Axes:
-    """Zeros on each side of each axis."""
-    return tuple((k - 1) // 2 for k in size)
 
 
 def _order(x: Array, kernel: Array) -> lax.ConvDimensionNumbers:

@@ -4,11 +4,28 @@ The compiler's 2-D convolution is tuned on a CPU, its gradients too; the 3-D one
 Accelerators have both.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Maps, NewMaps
+
+
+def slices_are_faster(kernel: Axes) -> bool:
+    """Whether slices beat the compiler's convolution: on a CPU, at every size.
+
+    Measured by benchmarks/train.py, for 1 to 64 channels and maps of 8 to 64 voxels.
+
+    Args:
+        kernel: Shape of the kernel, with its channels.
+    """
+    return jax.default_backend() == "cpu" and len(kernel) == 5
+
+
+def pads(size: Axes) -> Axes:
+    """Zeros on each side of each axis."""
+    return tuple((k - 1) // 2 for k in size)
 
 
 def convolve_slices(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
@@ -20,7 +37,7 @@ def convolve_slices(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     `[batch, x / sx, y / sy, z / sz, channels]`.
     """
     kx, ky, kz, n_in, n_out = kernel.shape
-    pad = [(k - 1) // 2 for k in (kx, ky, kz)]
+    pad = pads((kx, ky, kz))
     x = jnp.pad(x, ((0, 0), (pad[0], pad[0]), (0, 0), (0, 0), (0, 0)))
     n_batch, n_rows = x.shape[:2]
     n_slices = (n_rows - kx) // stride[0] + 1
