@@ -20,6 +20,7 @@ from coverax.calibrate import conformal_rank, learn_sets, split_threshold
 from coverax.calibrate.sets import RULES, Scores, spend
 from coverax.demo.cohort import load_nodules, one_nodule_per_patient
 from coverax.scores import (
+    ScoreDefinition,
     ScoreTable,
     View,
     lone_batch,
@@ -72,11 +73,13 @@ def nodules(n_cases):
 def sorted_maps(cases, transforms):
     """Every score map of every case, sorted: sizes at any threshold follow."""
     engine = resolve_engine("host")
+    definition = ScoreDefinition(transforms=tuple(transforms))
     out = {transform: [] for transform in transforms}
     for probs, truth, spacing in cases:
         grid = Grid(probs.shape[::-1], np.diag([*spacing[::-1], 1.0]))
         view = View(FOREGROUND, probs.ravel(), truth.ravel(), None, grid)
-        maps = score_maps(engine, lone_batch(engine, view, spatial=True), transforms)
+        batch = lone_batch(engine, view, spatial=True)
+        maps = score_maps(engine, batch, definition, transforms)
         for t in transforms:
             out[t].append(np.sort(maps[t.side, t.map_spec][0]))
     return out

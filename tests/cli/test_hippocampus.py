@@ -204,3 +204,52 @@ def test_validate_and_crc_agree_with_the_reference_numbers(cohort_folder, tmp_pa
         error = 5 * np.std(means, ddof=1) / np.sqrt(40) + 0.002
         assert abs(np.mean(means) - expected) < error
         assert np.mean(means) <= float(alpha)
+
+
+def test_reliability_of_three_classes_is_that_of_the_definition(
+    shared_data, tmp_path, engine
+):
+    """U-Net softmax and labels of 12 cases: every class, top label, NLL, in float64."""
+    import nibabel as nib
+    from tests.oracles import bins as oracle
+
+    folder, table = tmp_path / "h", tmp_path / "scores.parquet"
+    tool = shared_data.parent / "tools" / "unpack_cohort.py"
+    command = [sys.executable, tool, "hippocampus", folder, "--limit", "12"]
+    subprocess.run(command, check=True)
+    args = ["--probs", str(folder / "probs4d"), "--labels", str(folder / "labels3")]
+    args += ["--region", "anterior=1:1", "--region", "posterior=2:2", "--softmax"]
+    args += ["--band-edges", "-5,0,2", "--engine", engine]
+    assert run(["score", *args, "-o", str(table)]) == 0
+    out = tmp_path / "out"
+    assert run(["reliability", str(table), "--no-figures", "-o", str(out)]) == 0
+    summary = json.loads((out / "reliability.json").read_text())
+    files = sorted((folder / "probs4d").iterdir())
+    p = np.concatenate([np.asarray(nib.load(f).dataobj).reshape(-1, 3) for f in files])
+    y = np.concatenate(
+        [
+            np.asarray(nib.load(folder / "labels3" / f.name).dataobj).ravel()
+            for f in files
+        ]
+    )
+    names = [r["region"] for r in summary["regions"]]
+    assert names == ["background", "anterior", "posterior"]
+
+    def ece(values, hits):
+        _, sum_p, sum_y, _ = oracle.hard(values, hits, 20)
+        return np.abs(sum_p - sum_y).sum() / values.size
+
+    for c, result in enumerate(summary["regions"]):
+        assert result["pooled"]["ece"] == pytest.approx(ece(p[:, c], y == c), rel=1e-5)
+        if c:
+            exact = cx.reliability.adaptive_calibration_error(
+                p[None, :, c], y[None] == c, 20
+            )[0]
+            assert result["adaptive_ce_grid"] == pytest.approx(exact, abs=1e-3)
+            inside = [b["pooled"]["frequency"] for b in result["bands"]]
+            assert inside == [0, 0, 1, 1]
+            assert sum(b["n_voxels"] for b in result["bands"]) == y.size
+    top = summary["top_label"]["pooled"]["ece"]
+    assert top == pytest.approx(ece(p.max(1), p.argmax(1) == y), rel=1e-4)
+    own = np.maximum(p[np.arange(y.size), y], 2.0**-24).astype(float)
+    assert summary["softmax"]["nll"] == pytest.approx(-np.log(own).mean(), rel=1e-5)

@@ -37,9 +37,12 @@ def tables(cohort):
     }
 
 
-def set_of(probs, transform, threshold, engine="host", spacing=SPACING):
+def set_of(
+    probs, transform, threshold, engine="host", spacing=SPACING, definition=None
+):
     """The set of one map at a threshold, through the code of prediction."""
     from coverax.scores import (
+        ScoreDefinition,
         View,
         lone_batch,
         resolve_engine,
@@ -52,8 +55,9 @@ def set_of(probs, transform, threshold, engine="host", spacing=SPACING):
     grid = Grid(probs.shape[::-1], np.diag([*spacing[::-1], 1.0]))
     view = View(FOREGROUND, probs.ravel(), np.zeros(probs.size, bool), None, grid)
     chosen = resolve_engine(engine)
-    batch = lone_batch(chosen, view, spatial=transform.kind.spatial)
-    maps = score_maps(chosen, batch, [transform])
+    definition = definition or ScoreDefinition(transforms=(transform,))
+    batch = lone_batch(chosen, view, spatial=definition.is_spatial)
+    maps = score_maps(chosen, batch, definition, [transform])
     values = unpadded(batch, maps[transform.side, transform.map_spec], 0)
     return (values >= set_cut(transform, threshold)).reshape(probs.shape)
 
@@ -71,16 +75,18 @@ def test_a_set_keeps_its_promise_exactly_when_the_score_says_so(
 ):
     """At the score, the promise holds; at the next smaller threshold, it fails."""
     table = tables[engine]
+    definition = table.definition
     transform = table.set_transform(side, spec)
     scores = table.set_scores(transform)
     for probs, truth, score in zip(*cohort, scores, strict=True):
         others = {*scores.tolist(), 0.3, np.inf} if engine == "host" else set()
         for threshold in {score, *others}:
-            held = set_of(probs, transform, threshold, engine)
+            held = set_of(probs, transform, threshold, engine, definition=definition)
             assert (misses(transform, held, truth) <= 0) == (score <= threshold)
         if np.isfinite(score):
             below = float(np.nextafter(score, -np.inf))
-            assert misses(transform, set_of(probs, transform, below, engine), truth) > 0
+            held = set_of(probs, transform, below, engine, definition=definition)
+            assert misses(transform, held, truth) > 0
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -129,7 +135,9 @@ def test_empty_and_full_predictions_say_nothing(spec, cohort, tables, engine):
         assert (scores < np.inf).all()
         for i in (3, 4):
             assert scores[i] == -np.inf
-            held = set_of(cohort[0][i], transform, 1.0, engine)
+            held = set_of(
+                cohort[0][i], transform, 1.0, engine, definition=table.definition
+            )
             assert held.all() if side == "outer" else not held.any()
 
 
@@ -202,7 +210,13 @@ def test_void_voxels_of_the_reference_do_not_move_the_map(cohort, engine):
         transform = table.set_transform(side, "distance")
         score = table.set_scores(transform)[0]
         for threshold, kept in ((score, True), (np.nextafter(score, -np.inf), False)):
-            held = set_of(probs[0], transform, float(threshold), engine)
+            held = set_of(
+                probs[0],
+                transform,
+                float(threshold),
+                engine,
+                definition=table.definition,
+            )
             truth = labels[0]
             wrong = held & ~truth if side == "inner" else truth & ~held
             assert (not (wrong & valid[0]).any()) == kept

@@ -138,9 +138,31 @@ Softmax = Annotated[
         help="A softmax: background in channel 0, the regions all others.",
     ),
 ]
+BandEdges = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MM,MM,...",
+        help="Keep bins apart by distance to the surface of the reference (mm, positive "
+        "inside), as -10,-3,0,3.",
+    ),
+]
 UnitColumn = Annotated[
     str, typer.Option("--unit", help="Column of what is exchangeable.")
 ]
+
+
+def parse_edges(text: str | None) -> tuple[float, ...]:
+    """Numbers between commas.
+
+    Raises:
+        ValueError: Something between them is no number.
+    """
+    try:
+        return tuple(float(part) for part in (text or "").split(",") if text)
+    except ValueError:
+        raise ValueError(
+            f"expected numbers of mm as -10,-3,0,3, got {text!r}"
+        ) from None
 
 
 def load_cohort(

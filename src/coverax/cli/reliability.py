@@ -9,6 +9,7 @@ import typer
 from coverax.cli.common import (
     AllowMissing,
     AsJson,
+    BandEdges,
     CohortFile,
     EngineChoice,
     EngineOption,
@@ -19,6 +20,7 @@ from coverax.cli.common import (
     Threads,
     load_cohort,
     note,
+    parse_edges,
     print_json,
     show_progress,
     usage_errors,
@@ -47,6 +49,7 @@ def command(
     cohort: CohortFile = None,
     region: RegionSpecs = None,
     softmax: Softmax = False,
+    band_edges: BandEdges = None,
     bins: Annotated[
         int, typer.Option(min=1, max=4096, help="Bins, when volumes are read.")
     ] = 20,
@@ -93,6 +96,7 @@ def command(
                 regions=cohort_regions(cases, region or []),
                 n_bins=bins,
                 softmax=softmax,
+                band_edges_mm=parse_edges(band_edges),
             )
             definition.check()
         with show_progress("Reading", len(cases.cases)) as on_case:

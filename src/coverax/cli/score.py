@@ -9,6 +9,7 @@ import typer
 from coverax.cli.common import (
     AllowMissing,
     AsJson,
+    BandEdges,
     CohortFile,
     EngineChoice,
     EngineOption,
@@ -22,6 +23,7 @@ from coverax.cli.common import (
     load_cohort,
     note,
     note_kept,
+    parse_edges,
     parse_tolerance,
     print_json,
     show_progress,
@@ -87,6 +89,7 @@ def command(
         ),
     ] = True,
     softmax: Softmax = False,
+    band_edges: BandEdges = None,
     lesions: Annotated[
         Lesions | None,
         typer.Option(
@@ -135,6 +138,7 @@ def command(
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,
             lesions=lesions.value if lesions else None,
+            band_edges_mm=parse_edges(band_edges),
         )
         definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)

@@ -11,8 +11,10 @@ from coverax.calibrate import (
     compliance_band,
 )
 from coverax.evaluate.references import count_rows
+from coverax.evaluate.summary import BAND_LEVELS
 from coverax.scores import (
     Engine,
+    ScoreDefinition,
     Transform,
     ViewBatch,
     score_maps,
@@ -21,7 +23,6 @@ from coverax.scores import (
     set_transforms,
 )
 
-BAND_LEVELS = (0.95, 0.999)
 SIDES = ("inner", "outer")
 
 
@@ -30,7 +31,8 @@ def set_columns(
 ) -> dict[str, np.ndarray]:
     """Scores of a batch, and the sizes of its sets on and off the reference."""
     transforms = _transforms(calibration)
-    maps = score_maps(engine, batch, transforms)
+    definition = ScoreDefinition.from_json(calibration.score_definition)
+    maps = score_maps(engine, batch, definition, transforms)
     labels, valid = batch.labels, batch.valid
     sizes = engine.ops.sizes(labels, valid=valid)
     out = {

@@ -19,6 +19,8 @@ from coverax.host.overlap import Overlap as Overlap
 from coverax.host.overlap import Sizes as Sizes
 from coverax.host.overlap import overlap_counts as overlap_counts
 from coverax.host.overlap import sizes as sizes
+from coverax.host.program import BatchScores as BatchScores
+from coverax.host.program import score_batch as score_batch
 from coverax.host.proper import ProperScores as ProperScores
 from coverax.host.proper import proper_scores as proper_scores
 from coverax.host.smooth import smooth as smooth

@@ -1,14 +1,14 @@
 """Bin statistics on the host: exact tallies; soft bins by `np.bincount` in float64."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from coverax.binning import bin_edges, check_shapes, join_digits, share_intervals
+from coverax.binning import bin_edges, join_digits, share_intervals
+from coverax.host.parts import case_parts
 from coverax.host.sums import to_digits
-from coverax.host.tally import BLOCK, Tally, blocks, smaller_part, tally_outcomes
+from coverax.host.tally import BLOCK, Tally, blocks, tally_outcomes
 
 # Most voxels fall into one bin; four counters each keep additions from waiting for the
 # one before.
@@ -47,7 +47,7 @@ def bin_statistics(
     """Twin of `coverax.kernels.bin_statistics`: the same bits."""
     bin_edges(n_bins)
     return stack_bins(
-        [tally_outcomes(*case, n_bins) for case in outcomes(probs, labels, valid)],
+        [tally_outcomes(parts, n_bins) for parts in case_parts(probs, labels, valid)],
         n_bins,
     )
 
@@ -83,11 +83,10 @@ def soft_bin_statistics(
     """Twin of `coverax.kernels.soft_bin_statistics`, in float64."""
     bin_edges(n_bins)
     by_case, refused = [], []
-    for values, mask in outcomes(probs, labels, valid):
-        whole, n_bad = _interval_sums(values, n_bins)
-        is_rest, part = smaller_part(values, mask)
-        fewer, _ = _interval_sums(part, n_bins)
-        by_case.append((whole, whole - fewer if is_rest else fewer))
+    for parts in case_parts(probs, labels, valid):
+        whole, n_bad = _interval_sums(parts.values, n_bins)
+        few, _ = _interval_sums(parts.few, n_bins)
+        by_case.append((whole, few if parts.few_is else whole - few))
         refused.append(n_bad)
     shape = (len(by_case), 2, 3, n_bins + 1)
     sums = np.array(by_case, np.float64).reshape(shape).transpose(1, 2, 0, 3)
@@ -110,16 +109,3 @@ def _interval_sums(values: np.ndarray, n_bins: int) -> tuple[np.ndarray, int]:
             found = np.bincount(keys, weights, minlength=_LANES * n_keys)
             total += found.reshape(total.shape)
     return sums.sum(axis=1), n_bad
-
-
-def outcomes(
-    probs: np.ndarray, labels: np.ndarray, valid: np.ndarray | None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Values and reference of the voxels of each case that count, flat."""
-    check_shapes(probs, labels, valid)
-    for i in range(len(probs)):
-        values, mask = probs[i].reshape(-1), labels[i].reshape(-1)
-        if valid is not None:
-            counted = valid[i].reshape(-1)
-            values, mask = values.compress(counted), mask.compress(counted)
-        yield values, mask if mask.dtype == bool else mask != 0

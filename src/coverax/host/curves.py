@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax.binning import check_cuts
-from coverax.host.bins import outcomes
 from coverax.host.overlap import Overlap
+from coverax.host.parts import case_parts
 from coverax.host.tally import CELLS, Tally, tally_outcomes
 
 
@@ -19,7 +19,7 @@ def grid_counts(
     """Twin of `coverax.kernels.grid_counts`: the same integers."""
     check_cuts(n_cuts)
     return stack_grid(
-        [tally_outcomes(*case, 0) for case in outcomes(probs, labels, valid)], n_cuts
+        [tally_outcomes(parts, 0) for parts in case_parts(probs, labels, valid)], n_cuts
     )
 
 
@@ -48,9 +48,9 @@ def cut_counts(
     counts = [
         [
             part.size - np.searchsorted(np.sort(part), cuts)
-            for part in (values, values.compress(mask))
+            for part in (parts.values, parts.foreground)
         ]
-        for values, mask in outcomes(probs, labels, valid)
+        for parts in case_parts(probs, labels, valid)
     ]
     n_predicted, n_true_positive = np.swapaxes(np.array(counts), 0, 1)
     return Overlap(n_predicted, n_true_positive)

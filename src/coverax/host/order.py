@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 
+from coverax.host.parts import case_parts
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 _MANY = 1 << 14  # foreground voxels from which counting beats partitioning
@@ -21,19 +22,24 @@ def critical_probability(
 
     Lesions are a small share of the voxels, so only the foreground is looked at.
     """
-    numerators, denominators = tolerance_terms(tolerances)
+    terms = tolerance_terms(tolerances)
+    cuts = [case_cuts(p.foreground, *terms) for p in case_parts(probs, labels, valid)]
     dtype = np.float64 if probs.dtype == np.float64 else np.float32
-    out = np.full((len(probs), len(numerators)), np.inf, dtype)
-    for i, (values, mask) in enumerate(zip(probs, labels, strict=True)):
-        mask = mask if mask.dtype == bool else mask != 0
-        if valid is not None:
-            mask = mask & valid[i]
-        foreground = values.reshape(-1).compress(mask.reshape(-1))
-        foreground = foreground.astype(dtype, copy=False)
-        if foreground.size:
-            order = allowed_misses(foreground.size, numerators, denominators)
-            out[i] = _elements(foreground, order) + dtype(0)  # -0.0 counts as 0
-    return out
+    return np.array(cuts, dtype).reshape(len(probs), len(terms[0]))
+
+
+def case_cuts(
+    foreground: Float[np.ndarray, " foreground"],
+    numerators: Int[np.ndarray, " tolerances"],
+    denominators: Int[np.ndarray, " tolerances"],
+) -> Float[np.ndarray, " tolerances"]:
+    """Critical probabilities of one case; may reorder the foreground's values."""
+    dtype = np.float64 if foreground.dtype == np.float64 else np.float32
+    if not foreground.size:
+        return np.full(len(numerators), np.inf, dtype)
+    order = allowed_misses(foreground.size, numerators, denominators)
+    values = foreground.astype(dtype, copy=False)
+    return _elements(values, order) + dtype(0)  # -0.0 counts as 0
 
 
 def _elements(values: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
-from coverax.host.bins import outcomes
+from coverax.host.parts import Parts, case_parts
 from coverax.host.sums import PIECE, piece_sum, to_digits
-from coverax.host.tally import blocks, smaller_part
+from coverax.host.tally import blocks
 
 
 class ProperScores(NamedTuple):
@@ -26,14 +26,25 @@ def proper_scores(
     valid: Bool[np.ndarray, "batch *spatial"] | None = None,
 ) -> ProperScores:
     """Twin of `coverax.kernels.proper_scores`; logarithms may differ in the last bit."""
-    # In whole numbers of 2**-45, so that no order of voxels changes a bit.
-    sums = np.zeros((3, len(probs), 2), object)
-    for i, (values, mask) in enumerate(outcomes(probs, labels, valid)):
-        is_rest, part = smaller_part(values, mask)
-        few, many = (0, 1) if is_rest else (1, 0)
-        # What all voxels would lose with one outcome, less those of the other.
-        sums[:, i, many] = _losses(values, many) - _losses(part, many)
-        sums[:, i, few] = _losses(part, few)
+    return stack_proper([case_losses(p) for p in case_parts(probs, labels, valid)])
+
+
+def case_losses(parts: Parts) -> np.ndarray:
+    """Sums of squares and log losses, and clipped voxels, by outcome: `[3, 2]`.
+
+    In whole numbers of 2**-45, so that no order of voxels changes a bit.
+    """
+    sums = np.zeros((3, 2), object)
+    few, many = parts.few_is, 1 - parts.few_is
+    # What all voxels would lose with one outcome, less those of the other.
+    sums[:, many] = _losses(parts.values, many) - _losses(parts.few, many)
+    sums[:, few] = _losses(parts.few, few)
+    return sums
+
+
+def stack_proper(cases: list[np.ndarray]) -> ProperScores:
+    """Scores of a batch from the sums of its cases."""
+    sums = np.array(cases, object).reshape(-1, 3, 2).swapaxes(0, 1)
     return ProperScores(
         join_digits(to_digits(sums[0], 3)),
         join_digits(to_digits(sums[1], 3)) * LARGEST_LOSS,

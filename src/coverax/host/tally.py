@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from coverax.binning import MARGIN, SMALLEST, bin_edges, low_scale
+from coverax.host.parts import Parts
 
 CELLS = 1 << 12
 BLOCK = 1 << 16  # voxels that stay in the cache, with what is computed of them
@@ -46,7 +47,14 @@ class Tally(NamedTuple):
 
     def without(self, part: "Tally") -> "Tally":
         """What is left when some of the voxels are taken away."""
-        return Tally(*[a - b for a, b in zip(self, part, strict=True)])
+        return Tally(
+            self.cells - part.cells,
+            self.count - part.count,
+            self.sum_p - part.sum_p,
+            self.n_negative - part.n_negative,
+            self.n_zero - part.n_zero,
+            self.n_refused - part.n_refused,
+        )
 
 
 def bin_index(
@@ -60,23 +68,10 @@ def bin_index(
     return k
 
 
-def tally_outcomes(
-    values: Float[np.ndarray, " voxels"], mask: Bool[np.ndarray, " voxels"], n_bins: int
-) -> tuple[Tally, Tally]:
+def tally_outcomes(parts: Parts, n_bins: int) -> tuple[Tally, Tally]:
     """Tallies of all voxels, and of the foreground among them."""
-    whole = tally(values, n_bins)
-    is_rest, part = smaller_part(values, mask)
-    fewer = tally(part, n_bins)
-    return whole, whole.without(fewer) if is_rest else fewer
-
-
-def smaller_part(
-    values: Float[np.ndarray, " voxels"], mask: Bool[np.ndarray, " voxels"]
-) -> tuple[bool, Float[np.ndarray, " part"]]:
-    """Whether the background is the smaller part of the voxels, and that part."""
-    is_rest = bool(2 * np.count_nonzero(mask) > mask.size)
-    # compress goes by index: five times as fast as a boolean index on a ragged mask.
-    return is_rest, values.compress(~mask if is_rest else mask)
+    whole, few = tally(parts.values, n_bins), tally(parts.few, n_bins)
+    return whole, few if parts.few_is else whole.without(few)
 
 
 def tally(values: Float[np.ndarray, " voxels"], n_bins: int) -> Tally:

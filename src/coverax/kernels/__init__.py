@@ -29,9 +29,10 @@ from coverax.kernels.overlap import Sizes as Sizes
 from coverax.kernels.overlap import overlap_counts as overlap_counts
 from coverax.kernels.overlap import sizes as sizes
 from coverax.kernels.program import BatchScores as BatchScores
-from coverax.kernels.program import ScorePlan as ScorePlan
 from coverax.kernels.program import score_batch as score_batch
 from coverax.kernels.proper import ProperScores as ProperScores
 from coverax.kernels.proper import proper_scores as proper_scores
 from coverax.kernels.smooth import smooth as smooth
 from coverax.kernels.surface import surface_distance as surface_distance
+from coverax.score_plan import ScorePlan as ScorePlan
+from coverax.score_plan import SetScore as SetScore

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Float, Int
 
 from coverax.binning import (
     MARGIN,
@@ -21,6 +21,7 @@ from coverax.binning import (
     low_scale,
     share_intervals,
 )
+from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
 from coverax.kernels.sums import LEFT_OUT, keyed_sums
 
 _P_DIGITS = 4  # 60 bits: relative 1e-6 for a bin of mean 1e-12
@@ -85,16 +86,11 @@ def bin_index(
 
 @partial(jax.jit, static_argnames="n_bins")
 def bin_statistics(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     n_bins: int,
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> BinStatistics:
     """Count and sum probabilities and references in equal-width bins, per case.
 
@@ -139,16 +135,11 @@ def bin_statistics(
 
 @partial(jax.jit, static_argnames="n_bins")
 def soft_bin_statistics(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     n_bins: int,
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> SoftBinStatistics:
     """Weighted statistics of triangular bins around the centres `(k + 1/2) / n_bins`.
 
@@ -191,16 +182,8 @@ def soft_bin_statistics(
 def _prepare(probs, labels, valid):
     """Flat float32 values, the outcome of each voxel, and how many were refused."""
     check_shapes(probs, labels, valid)
-    values, mask = _flat(probs).astype(jnp.float32), _flat(labels) != 0
+    values, mask = flat(probs).astype(jnp.float32), flat(labels) != 0
     proper = (values >= -MARGIN) & (values <= 1 + MARGIN)
-    asked = jnp.ones_like(proper) if valid is None else _flat(valid)
+    asked = jnp.ones_like(proper) if valid is None else flat(valid)
     outcome = jnp.where(proper & asked, mask.astype(jnp.int8), jnp.int8(LEFT_OUT))
-    return values, outcome, _count(asked & ~proper)
-
-
-def _flat(array):
-    return jnp.reshape(array, (array.shape[0], -1))
-
-
-def _count(mask):
-    return jnp.count_nonzero(mask, axis=1).astype(jnp.int32)
+    return values, outcome, count_true(asked & ~proper)

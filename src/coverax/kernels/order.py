@@ -14,6 +14,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from coverax.binning import check_shapes
+from coverax.kernels.arrays import flat
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 # On CPU a case is compacted first when its foreground fits this share of the voxels.
@@ -57,27 +59,30 @@ def critical_probability(
         Tan et al. (2025), Conformal Lesion Segmentation for 3D Medical Images.
     """
     numerators, denominators = tolerance_terms(tolerances)
-    _check_shapes(probs, labels, valid)
-    return _critical_probability(probs, labels, valid, numerators, denominators)
+    check_shapes(probs, labels, valid)
+    return critical_by_terms(probs, labels, valid, numerators, denominators)
 
 
 @jax.jit
-def _critical_probability(
-    probs: Array,
-    labels: Array,
-    valid: Array | None,
-    numerators: Array,
-    denominators: Array,
+def critical_by_terms(
+    probs: AnyArray,
+    labels: AnyArray,
+    valid: AnyArray | None,
+    numerators: AnyArray,
+    denominators: AnyArray,
 ) -> Array:
-    values = _flat(probs)
+    """`critical_probability` at tolerances given as fractions, which are traced."""
+    if not jnp.issubdtype(probs.dtype, jnp.floating):
+        raise TypeError(f"probs must be floating point, got {probs.dtype}")
+    values = flat(jnp.asarray(probs))
     if values.dtype.itemsize < 4:
         values = values.astype(jnp.float32)
-    mask = _flat(labels) != 0
+    mask = flat(jnp.asarray(labels)) != 0
     if valid is not None:
-        mask &= _flat(valid)
+        mask &= flat(jnp.asarray(valid))
     n_foreground = jnp.count_nonzero(mask, axis=1).astype(jnp.int32)[:, None]
     ranks = allowed_misses(n_foreground, numerators[None], denominators[None]) + 1
-    return order_statistics(values, mask, ranks)
+    return order_statistics(values, mask, jnp.asarray(ranks))
 
 
 def order_statistics(
@@ -157,18 +162,3 @@ def positive_zero(values: Array) -> Array:
 def _flip_negative(bits: Array) -> Array:
     """Map negative float patterns to keys and back; its own inverse."""
     return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
-
-
-def _flat(array: Array) -> Array:
-    return jnp.reshape(array, (array.shape[0], -1))
-
-
-def _check_shapes(probs: AnyArray, labels: AnyArray, valid: AnyArray | None) -> None:
-    shapes = {"labels": labels.shape}
-    if valid is not None:
-        shapes["valid"] = valid.shape
-    for name, shape in shapes.items():
-        if shape != probs.shape:
-            raise ValueError(f"{name} has shape {shape}, probs has {probs.shape}")
-    if not jnp.issubdtype(probs.dtype, jnp.floating):
-        raise TypeError(f"probs must be floating point, got {probs.dtype}")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from coverax.kernels.arrays import count_true
 from coverax.kernels.order import sortable_bits
 
 
@@ -33,9 +34,9 @@ def sizes(
     if valid is None:
         n_voxels = jnp.full(labels.shape[0], labels.shape[1], jnp.int32)
     else:
-        n_voxels = _count(valid)
+        n_voxels = count_true(valid)
         labels = labels & valid
-    return Sizes(n_voxels, _count(labels))
+    return Sizes(n_voxels, count_true(labels))
 
 
 @jax.jit
@@ -57,10 +58,6 @@ def overlap_counts(
         mask = keys >= least[:, k : k + 1]
         if valid is not None:
             mask &= valid
-        predicted.append(_count(mask))
-        hit.append(_count(mask & labels))
+        predicted.append(count_true(mask))
+        hit.append(count_true(mask & labels))
     return Overlap(jnp.stack(predicted, axis=1), jnp.stack(hit, axis=1))
-
-
-def _count(mask):
-    return jnp.count_nonzero(mask, axis=1).astype(jnp.int32)

@@ -1,50 +1,44 @@
 """One program for everything asked of a batch: one transfer, one trace a shape.
 
-A part is a function of (probs, labels, valid, plan) that returns arrays and calls
-kernels; all parts are traced together, so that they share the reading of the volumes,
-and XLA may fuse them. A further family is one more entry of `PARTS`; what it needs to
-know stands in the plan, which is static.
+A part is a function of the volumes and the plan that returns arrays and calls kernels;
+all parts are traced together, so that they share the reading of the volumes, and XLA may
+fuse them. A further family is one more entry of `PARTS`; what it needs to know stands in
+the plan, which is static. Score maps are made in the program, of functions that the
+caller names, and are returned: whoever needs the very map that a score was taken of runs
+the same program.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
+from coverax.binning import check_shapes
+from coverax.kernels.arrays import Labels, Map, Valid, flat
 from coverax.kernels.bins import (
     BinStatistics,
     SoftBinStatistics,
     bin_statistics,
     soft_bin_statistics,
 )
-from coverax.kernels.order import critical_probability
-from coverax.kernels.overlap import Sizes, sizes
+from coverax.kernels.curves import grid_counts
+from coverax.kernels.extremes import inner_score, outer_score
+from coverax.kernels.order import critical_by_terms
+from coverax.kernels.overlap import Overlap, Sizes, overlap_counts, sizes
 from coverax.kernels.proper import ProperScores, proper_scores
-from coverax.rational import Level
+from coverax.rational import Level, tolerance_terms
+from coverax.score_plan import MapsFn, ScorePlan, SetScore
 
-
-class ScorePlan(NamedTuple):
-    """What is asked of every batch; hashable, a part of the compiled program.
-
-    Attributes:
-        tolerances: Tolerated false-negative rates; none for no order statistics.
-        n_bins: Hard bins; 0 for none.
-        n_soft_bins: Soft bins; 0 for none.
-        proper: Whether squared error and log loss are summed.
-    """
-
-    tolerances: tuple[Level, ...] = ()
-    n_bins: int = 0
-    n_soft_bins: int = 0
-    proper: bool = False
+_CUTS_AT_ONCE = 5
 
 
 class BatchScores(NamedTuple):
-    """Results of a batch; None for what was not asked.
+    """Results of a batch; None or empty for what was not asked.
 
     Attributes:
         sizes: Voxels and foreground voxels.
@@ -52,6 +46,10 @@ class BatchScores(NamedTuple):
         bins: Hard bin statistics.
         soft_bins: Soft bin statistics.
         proper: Squared error and log loss.
+        grid: Voxels at or above each cut of the grid.
+        set_scores: Scores of the sets asked for, `[batch]` each.
+        set_counts: Voxels at or above the cuts of each set, `[batch, cuts]` each.
+        maps: The score maps by name.
     """
 
     sizes: Sizes
@@ -59,70 +57,166 @@ class BatchScores(NamedTuple):
     bins: BinStatistics | None
     soft_bins: SoftBinStatistics | None
     proper: ProperScores | None
+    grid: Overlap | None
+    set_scores: tuple[Float[Array, " batch"], ...]
+    set_counts: tuple[Int[Array, "batch _"], ...]
+    maps: dict[str, Float[Array, "batch voxels"]]
 
 
-Part = Callable[[Array, Array, Array | None, ScorePlan], Any]
+class Volumes(NamedTuple):
+    """The arrays of a program, flat, with what is derived from them.
 
-# Field of `BatchScores` to the function that computes it; None where it is not asked.
+    Attributes:
+        probs: `[batch, voxels]`.
+        mask: Reference.
+        valid: Voxels that count; None for all.
+        terms: Numerators and denominators of the tolerances.
+        maps: Score maps by name, flat.
+    """
+
+    probs: Array
+    mask: Array
+    valid: Array | None
+    terms: tuple[Array, Array]
+    maps: dict[str, Array]
+
+
+def _critical(v: Volumes, _: ScorePlan) -> Float[Array, "batch tolerances"] | None:
+    if not v.terms[0].shape[0]:
+        return None
+    return critical_by_terms(v.probs, v.mask, v.valid, *v.terms)
+
+
+def _bins(v: Volumes, plan: ScorePlan) -> BinStatistics | None:
+    if not plan.n_bins:
+        return None
+    return bin_statistics(v.probs, v.mask, plan.n_bins, valid=v.valid)
+
+
+def _soft_bins(v: Volumes, plan: ScorePlan) -> SoftBinStatistics | None:
+    if not plan.n_soft_bins:
+        return None
+    return soft_bin_statistics(v.probs, v.mask, plan.n_soft_bins, valid=v.valid)
+
+
+def _proper(v: Volumes, plan: ScorePlan) -> ProperScores | None:
+    return proper_scores(v.probs, v.mask, valid=v.valid) if plan.proper else None
+
+
+def _grid(v: Volumes, plan: ScorePlan) -> Overlap | None:
+    if not plan.n_cuts:
+        return None
+    return grid_counts(v.probs, v.mask, plan.n_cuts, valid=v.valid)
+
+
+def _set_scores(v: Volumes, plan: ScorePlan) -> tuple[Float[Array, " batch"], ...]:
+    score_of = {"inner": inner_score, "outer": outer_score}
+    return tuple(
+        score_of[s.side](_map(v, s), v.mask, tolerance=s.tolerance, valid=v.valid)
+        for s in plan.sets
+    )
+
+
+def _set_counts(v: Volumes, plan: ScorePlan) -> tuple[Int[Array, "batch cuts"], ...]:
+    def counts(values: Array, cuts: tuple[float, ...]) -> Array:
+        def at(cut: Array) -> Array:
+            each = jnp.broadcast_to(cut, (values.shape[0], 1))
+            return overlap_counts(values, v.mask, each, valid=v.valid).n_predicted[:, 0]
+
+        every = jnp.asarray(np.array(cuts, np.float32))
+        return lax.map(at, every, batch_size=_CUTS_AT_ONCE).T
+
+    return tuple(counts(_map(v, s), s.cuts) for s in plan.sets if s.cuts)
+
+
+def _map(v: Volumes, asked: SetScore) -> Array:
+    return v.probs if asked.map is None else v.maps[asked.map]
+
+
+Part = Callable[[Volumes, ScorePlan], Any]
+
+# Field of `BatchScores` to the function that computes it.
 PARTS: dict[str, Part] = {
-    "sizes": lambda _, y, valid, __: sizes(y, valid=valid),
-    "critical_probability": lambda p, y, valid, plan: (
-        critical_probability(p, y, plan.tolerances, valid=valid)
-        if plan.tolerances
-        else None
-    ),
-    "bins": lambda p, y, valid, plan: (
-        bin_statistics(p, y, plan.n_bins, valid=valid) if plan.n_bins else None
-    ),
-    "soft_bins": lambda p, y, valid, plan: (
-        soft_bin_statistics(p, y, plan.n_soft_bins, valid=valid)
-        if plan.n_soft_bins
-        else None
-    ),
-    "proper": lambda p, y, valid, plan: (
-        proper_scores(p, y, valid=valid) if plan.proper else None
-    ),
+    "sizes": lambda v, _: sizes(v.mask, valid=v.valid),
+    "critical_probability": _critical,
+    "bins": _bins,
+    "soft_bins": _soft_bins,
+    "proper": _proper,
+    "grid": _grid,
+    "set_scores": _set_scores,
+    "set_counts": _set_counts,
+    "maps": lambda v, _: v.maps,
 }
 
 
 def score_batch(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     tolerances: Sequence[Level] = (0.1,),
     *,
     n_bins: int = 20,
     n_soft_bins: int = 0,
     proper: bool = True,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
+    n_cuts: int = 0,
+    sets: Sequence[SetScore] = (),
+    maps_fn: MapsFn | None = None,
+    given: Mapping[str, Array | np.ndarray] | None = None,
+    spacing_mm: Float[Array, "batch axes"]
+    | Float[np.ndarray, "batch axes"]
     | None = None,
+    shapes: Int[Array, "batch axes"] | Int[np.ndarray, "batch axes"] | None = None,
+    valid: Valid = None,
 ) -> BatchScores:
     """Everything of a batch in one jitted program; inputs may never have left a device.
 
-    The bits are those of the single kernels. Channels of a multi-class map are entries
-    of the batch. A shape and a set of options are traced once.
+    Counts, order statistics and bins have the bits of the single kernels. Channels of a
+    multi-class map are entries of the batch. A shape and a set of options are traced
+    once; other tolerances, as many, are no other options.
 
     Args:
         probs: Probability maps; no NaN.
         labels: References; foreground is what is not 0.
-        tolerances: Tolerated false-negative rates, static.
+        tolerances: Tolerated false-negative rates.
         n_bins: Hard bins; 0 for none.
         n_soft_bins: Soft bins; 0 for none.
         proper: Whether to sum squared error and log loss.
+        n_cuts: Cuts `k / n_cuts` at which voxels are counted, a power of two; 0 for none.
+        sets: Scores of inner and outer sets to take.
+        maps_fn: Pure function, hashable, of maps, spacings, the voxels inside each grid
+            and `given`, to the score maps that `sets` name.
+        given: Score maps, or what they need, computed elsewhere.
+        spacing_mm: Edge lengths of the voxels of each case, for `maps_fn`.
+        shapes: Own shape of each case where the axes are padded; its voxels come first.
         valid: Voxels that count; all by default.
+
+    Raises:
+        ValueError: The shapes differ, or an option is out of its range.
     """
-    plan = ScorePlan(tuple(tolerances), n_bins, n_soft_bins, proper)
-    return _program(probs, labels, valid, plan=plan)
+    check_shapes(probs, labels, valid)
+    plan = ScorePlan(n_bins, n_soft_bins, proper, n_cuts, tuple(sets), maps_fn)
+    terms = jax.device_put(tolerance_terms(tuple(tolerances)))
+    places = (spacing_mm, shapes, dict(given or {}))
+    return _program(probs, labels, valid, terms, places, plan=plan)
 
 
 @partial(jax.jit, static_argnames="plan")
-def _program(probs, labels, valid, *, plan: ScorePlan) -> BatchScores:
-    shape = (probs.shape[0], -1)
-    values, mask = jnp.reshape(probs, shape), jnp.reshape(labels, shape) != 0
-    counted = None if valid is None else jnp.reshape(valid, shape)
-    return BatchScores(
-        **{name: part(values, mask, counted, plan) for name, part in PARTS.items()}
-    )
+def _program(probs, labels, valid, terms, places, *, plan: ScorePlan) -> BatchScores:
+    spacing_mm, shapes, given = places
+    maps = {}
+    if plan.maps_fn is not None:
+        inside = None if shapes is None else _inside(probs.shape, shapes)
+        made = plan.maps_fn(probs, spacing_mm, inside, given)
+        maps = {name: flat(values) for name, values in made.items()}
+    counted = None if valid is None else flat(valid)
+    volumes = Volumes(flat(probs), flat(labels) != 0, counted, terms, maps)
+    return BatchScores(**{name: part(volumes, plan) for name, part in PARTS.items()})
+
+
+def _inside(shape: tuple[int, ...], shapes: Array) -> Bool[Array, "batch *spatial"]:
+    """Voxels of each case's own grid, which lies in the first corner of its slot."""
+    inside = jnp.ones(shape, bool)
+    for axis in range(1, len(shape)):
+        place = lax.broadcasted_iota(jnp.int32, shape, axis)
+        extent = jnp.reshape(shapes[:, axis - 1], (-1, *[1] * (len(shape) - 1)))
+        inside &= place < extent
+    return inside

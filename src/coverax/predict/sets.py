@@ -35,7 +35,7 @@ def set_masks(
     )
     engine = engine_of(definition, "auto" if definition.engine else "host")
     batch = lone_batch(engine, view, spatial=definition.is_spatial)
-    maps = score_maps(engine, batch, transforms)
+    maps = score_maps(engine, batch, definition, transforms)
     sets, sides = {}, {}
     for transform in transforms:
         threshold = calibration.threshold_of(view.region.name, transform.side)

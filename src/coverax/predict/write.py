@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, set_masks
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import map_cases
-from coverax.volumes import NiftiFile, Region, read_header, read_probs, write_mask
+from coverax.volumes import NiftiFile, Region, read_probs, write_mask
 
 _KIND = "calibration"  # what a folder of masks depends on
 
@@ -90,7 +91,7 @@ def predict_folder(
     def write_one(job: _Job) -> None:
         if not _is_finished(partial / f"{job.case_id}.json", job.path):
             own = calibration.of_group((groups or {}).get(job.case_id, ""))
-            _write_case(own, definition, job, partial, sides)
+            _write_case(own.of_case(job.case_id), definition, job, partial, sides)
 
     failures: dict[str, str] = {}
     jobs = [_Job(case_id, path) for case_id, path in sorted(maps.items())]
@@ -187,9 +188,9 @@ def _write_case(
     folder: Path,
     sides: bool,
 ) -> None:
-    check_map_kind(read_header(job.path), definition)
     prob_map = read_probs(
         job.path,
+        check_header=partial(check_map_kind, definition=definition),
         channels=definition.channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,

@@ -1,5 +1,9 @@
 """How far confidences are from the truth: errors, histograms, intervals, temperature."""
 
+from coverax.reliability.adaptive import (
+    adaptive_calibration_error as adaptive_calibration_error,
+)
+from coverax.reliability.adaptive import adaptive_ce_grid as adaptive_ce_grid
 from coverax.reliability.bootstrap import Interval as Interval
 from coverax.reliability.bootstrap import compare_models as compare_models
 from coverax.reliability.bootstrap import interval as interval
@@ -7,9 +11,6 @@ from coverax.reliability.bootstrap import resampled as resampled
 from coverax.reliability.bootstrap import unit_weights as unit_weights
 from coverax.reliability.compare import compare as compare
 from coverax.reliability.errors import CalibrationErrors as CalibrationErrors
-from coverax.reliability.errors import (
-    adaptive_calibration_error as adaptive_calibration_error,
-)
 from coverax.reliability.errors import bin_means as bin_means
 from coverax.reliability.errors import calibration_errors as calibration_errors
 from coverax.reliability.errors import debiased_squared_ece as debiased_squared_ece

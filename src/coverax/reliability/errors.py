@@ -7,7 +7,7 @@ and per-case errors differ only in what was added up before. NaN means: no voxel
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float
 
 from coverax.reliability.statistics import HasBins
 
@@ -121,31 +121,6 @@ def pixelwise_ece(
     gap = _ratio(sum_p - sum_y, count) + false_positive_weight * surcharge
     terms = np.where(count > 0, count * np.abs(gap), 0)
     return _ratio(terms.sum(1), n_voxels)
-
-
-def adaptive_calibration_error(
-    probs: Float[np.ndarray, "batch *spatial"],
-    labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
-    n_bins: int,
-) -> Float[np.ndarray, " batch"]:
-    """Mean gap over bins of equal mass, from the values themselves.
-
-    Voxels of equal probability share their outcomes evenly, so that their order changes
-    nothing. Bins are as even as the number of voxels allows.
-
-    References:
-        Nixon et al. (2019), Measuring Calibration in Deep Learning.
-    """
-    out = np.full(len(probs), np.nan)
-    for i, (p, y) in enumerate(zip(probs, labels, strict=True)):
-        p, y = np.ravel(p).astype(np.float64), np.ravel(y) != 0
-        if p.size:
-            _, block, size = np.unique(p, return_inverse=True, return_counts=True)
-            shared = (np.bincount(block, y) / size)[block]
-            order = np.argsort(p, kind="stable")
-            parts = np.array_split(order, min(n_bins, p.size))
-            out[i] = np.mean([abs(p[k].mean() - shared[k].mean()) for k in parts])
-    return out
 
 
 def macro_mean(

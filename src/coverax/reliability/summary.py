@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from coverax.host import BinStatistics, ProperScores
+from coverax.reliability.adaptive import adaptive_ce_grid
+from coverax.reliability.bands import band_results
 from coverax.reliability.bootstrap import interval, resampled, unit_sums, unit_weights
 from coverax.reliability.errors import (
     calibration_errors,
@@ -101,6 +103,18 @@ def summarise(
         raise ValueError("every region is left out")
     classes = [class_sums(table.rows, name, softmax) for name in names]
     results = [_region_result(c, absent, n_draws, seed) for c in classes]
+    edges = table.definition.band_edges_mm
+    for c, result in zip(classes, results, strict=True):
+        if softmax and c.name == "background":
+            continue  # no region: neither a grid nor a distance is kept of it
+        if table.definition.grid:
+            curves = ScoreTable(c.rows, table.definition, {}).grid_curves()
+            found = adaptive_ce_grid(curves, c.statistics, table.definition.n_bins)
+            result["adaptive_ce_grid"] = plain(found)
+        if edges:
+            result["bands"] = band_results(
+                c.rows, edges, level=LEVEL, n_draws=n_draws, seed=seed
+            )
     cases = [row for c in classes for row in _case_rows(c)]
     regions = [RegionBins(c.name, c.statistics, c.units) for c in classes]
     summary: dict[str, Any] = {

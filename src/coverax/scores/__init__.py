@@ -1,5 +1,6 @@
 """Volumes to records to the score table; each case is read once."""
 
+from coverax.scores.bands import band_prefix as band_prefix
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
 from coverax.scores.batch import lone_batch as lone_batch
@@ -18,8 +19,8 @@ from coverax.scores.engine import EngineName as EngineName
 from coverax.scores.engine import resolve_engine as resolve_engine
 from coverax.scores.extremes import set_cut as set_cut
 from coverax.scores.extremes import set_scores as set_scores
+from coverax.scores.families import score_maps as score_maps
 from coverax.scores.lesions import view_peaks as view_peaks
-from coverax.scores.maps import score_maps as score_maps
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
 from coverax.scores.stream import MapReader as MapReader
 from coverax.scores.stream import engine_of as engine_of

@@ -36,6 +36,7 @@ class ViewBatch(NamedTuple):
         views: The views in the first slots; the slots behind them are padding.
         axes: Axes of a padded spatial bucket, slowest first; None where `voxels` is one
             axis (flat buckets) or the view's own grid (host).
+        results: What the one program found, `BatchScores`; None before it ran.
     """
 
     probs: np.ndarray
@@ -43,6 +44,7 @@ class ViewBatch(NamedTuple):
     valid: np.ndarray | None
     views: list[View]
     axes: tuple[int, ...] | None = None
+    results: Any = None
 
 
 class Loaded(NamedTuple):

@@ -27,26 +27,28 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     """Columns this family adds to the score table; none for 0 bins."""
     if not definition.n_bins:
         return []
-    out = _bin_fields(REGION, definition.n_bins) + _proper_fields("")
+    out = bin_fields(REGION, definition.n_bins) + _proper_fields("")
     if definition.softmax:
-        out += _bin_fields(TOP_LABEL, definition.n_bins)
-        out += _bin_fields(BACKGROUND + REGION, definition.n_bins)
+        out += bin_fields(TOP_LABEL, definition.n_bins)
+        out += bin_fields(BACKGROUND + REGION, definition.n_bins)
         out += _proper_fields(BACKGROUND)
     return out
 
 
+def asks(definition: ScoreDefinition) -> dict[str, Any]:
+    """What the family asks of the one program."""
+    return {"n_bins": definition.n_bins, "proper": bool(definition.n_bins)}
+
+
 def columns(
-    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
-    """Compute the columns of a batch of flat cases."""
+    """The columns of a batch."""
     if not definition.n_bins:
         return {}
-    bins = engine.ops.bin_statistics(
-        batch.probs, batch.labels, definition.n_bins, valid=batch.valid
-    )
-    scores = engine.ops.proper_scores(batch.probs, batch.labels, valid=batch.valid)
-    out = {REGION + name: value for name, value in bins._asdict().items()}
-    out |= scores._asdict()
+    found = batch.results
+    out = {REGION + name: value for name, value in found.bins._asdict().items()}
+    out |= found.proper._asdict()
     return {name: np.asarray(value) for name, value in out.items()}
 
 
@@ -91,12 +93,14 @@ def softmax_columns(
     counted = None if valid is None else valid[None]
     one, truth = probs[:1], background[None]
     top = host.bin_statistics(confidence, correct, n_bins, valid=counted)
-    bins = host.bin_statistics(one, truth, n_bins, valid=counted)
-    scores = host.proper_scores(one, truth, valid=counted)
-    out = {TOP_LABEL + k: v for k, v in top._asdict().items()}
-    out |= {BACKGROUND + REGION + k: v for k, v in bins._asdict().items()}
-    out |= {BACKGROUND + k: v for k, v in scores._asdict().items()}
-    return {name: value[0].tolist() for name, value in out.items()}
+    found = host.score_batch(one, truth, (), n_bins=n_bins, valid=counted)
+    parts = {TOP_LABEL: top, BACKGROUND + REGION: found.bins, BACKGROUND: found.proper}
+    return {
+        prefix + name: values[0].tolist()
+        for prefix, part in parts.items()
+        if part is not None
+        for name, values in part._asdict().items()
+    }
 
 
 def read_bins(rows: pa.Table, prefix: str = REGION) -> host.BinStatistics:
@@ -104,7 +108,7 @@ def read_bins(rows: pa.Table, prefix: str = REGION) -> host.BinStatistics:
 
     Args:
         rows: Rows of a score table.
-        prefix: `REGION`, `TOP_LABEL` or `BACKGROUND`.
+        prefix: `REGION`, `TOP_LABEL`, `BACKGROUND`, or that of a band.
 
     Raises:
         ValueError: The table holds none.
@@ -126,7 +130,8 @@ def read_proper_scores(rows: pa.Table, prefix: str = REGION) -> host.ProperScore
     return host.ProperScores(*[_matrix(rows.column(start + n)) for n in names])
 
 
-def _bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
+def bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
+    """Columns of one set of bins."""
     out = []
     for name in host.BinStatistics._fields:
         kind = pa.int64() if name in _INTEGERS else pa.float64()

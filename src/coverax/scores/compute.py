@@ -128,6 +128,7 @@ def score_arrays(
     voxel_volume_ml: float | Sequence[float] = float("nan"),
     region: str = FOREGROUND.name,
     n_bins: int = DEFAULT_BINS,
+    band_edges_mm: Sequence[float] = (),
     lesions: Neighbours | None = None,
     engine: EngineName = "auto",
 ) -> ScoreTable:
@@ -150,6 +151,8 @@ def score_arrays(
         voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
         region: Name of the region.
         n_bins: Bins of the calibration statistics; 0 for none.
+        band_edges_mm: Distances to the surface of the reference, positive inside,
+            between which bins are kept apart; needs spacings.
         lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
             `corner`. Needs `spacing_mm`.
         engine: `host` and `device` give the same bits.
@@ -183,7 +186,9 @@ def score_arrays(
         transforms=parse_transforms(list(transforms)),
         set_sizes=set_sizes,
         lesions=lesions,
+        band_edges_mm=tuple(map(float, band_edges_mm)),
     )
+    definition.check()
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
 

@@ -5,7 +5,7 @@ and volume there. The grid is fixed before any data are seen, so every risk meth
 use it; the safest cut, 0, takes the whole volume.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,15 +38,18 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     return [pa.field(name, pa.list_(pa.field("element", pa.int64()))) for name in names]
 
 
+def asks(definition: ScoreDefinition) -> dict[str, Any]:
+    """What the family asks of the one program."""
+    return {"n_cuts": N_CUTS if definition.grid else 0}
+
+
 def columns(
-    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
-    """Compute the columns of a batch of flat cases."""
+    """The columns of a batch."""
     if not definition.grid:
         return {}
-    counts = engine.ops.grid_counts(
-        batch.probs, batch.labels, N_CUTS, valid=batch.valid
-    )
+    counts = batch.results.grid
     return {
         GRID_PREDICTED: np.asarray(counts.n_predicted),
         GRID_TRUE_POSITIVE: np.asarray(counts.n_true_positive),

@@ -1,6 +1,7 @@
 """What a score means: everything that must agree between score and predict."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -45,6 +46,8 @@ class ScoreDefinition:
         engine: Which engine computed what it could have rounded otherwise (distances,
             smoothing); None where every engine gives the same bits.
         lesions: How voxels of one lesion connect; None where lesions are not counted.
+        band_edges_mm: Signed distances to the surface of the reference, positive inside,
+            between which bins are kept apart; none for no bands.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -60,6 +63,7 @@ class ScoreDefinition:
     set_sizes: bool = False
     engine: str | None = None
     lesions: Neighbours | None = None
+    band_edges_mm: tuple[float, ...] = ()
 
     @property
     def is_spatial(self) -> bool:
@@ -78,9 +82,16 @@ class ScoreDefinition:
         """Raise where the parts contradict each other.
 
         Raises:
-            ValueError: The label to ignore belongs to a region, or a softmax has not one
-                region a channel.
+            ValueError: The label to ignore belongs to a region, a softmax has not one
+                region a channel, or band edges do not ascend.
         """
+        edges = self.band_edges_mm
+        if list(edges) != sorted(set(edges)) or not all(map(math.isfinite, edges)):
+            raise ValueError(
+                f"band edges must be finite and ascending, got {', '.join(map(str, edges))}"
+            )
+        if edges and not self.n_bins:
+            raise ValueError("distance bands need bins, got 0 bins")
         for region in self.regions:
             if self.ignore_label in region.labels:
                 raise ValueError(
@@ -130,6 +141,7 @@ class ScoreDefinition:
             set_sizes=content["set_sizes"],
             engine=content["engine"],
             lesions=content["lesions"],
+            band_edges_mm=tuple(content["band_edges_mm"]),
         )
 
     def with_engine(self, name: str) -> "ScoreDefinition":

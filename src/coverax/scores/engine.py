@@ -25,6 +25,11 @@ class Engine:
         """Whether cases are padded and batched for jitted kernels."""
         return self.name == "device"
 
+    @property
+    def xp(self) -> ModuleType:
+        """NumPy, or its namesake for what is traced into a program."""
+        return importlib.import_module("jax.numpy" if self.is_device else "numpy")
+
 
 def resolve_engine(name: EngineName = "auto") -> Engine:
     """Choose the engine: `auto` is the device where there is an accelerator.

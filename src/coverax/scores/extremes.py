@@ -6,18 +6,19 @@ fixed grid of thresholds: enough to choose a transform without reading a map aga
 
 import bisect
 import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from coverax.score_plan import SetScore
 from coverax.scores.batch import ViewBatch
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
-from coverax.scores.maps import score_maps
+from coverax.scores.maps import map_name
 from coverax.scores.transforms import Side, Transform
 
 N_SIZE_CUTS = 125
-_CUTS_AT_ONCE = 5
 
 
 def score_column(side: Side, spec: str) -> str:
@@ -58,33 +59,31 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     return out
 
 
+def asks(definition: ScoreDefinition) -> dict[str, Any]:
+    """What the family asks of the one program."""
+    return {"sets": tuple(_asked(t, definition) for t in definition.transforms)}
+
+
+def _asked(transform: Transform, definition: ScoreDefinition) -> SetScore:
+    cuts = tuple(size_cuts(transform).tolist()) if definition.set_sizes else ()
+    return SetScore(transform.side, map_name(transform), transform.tolerance, cuts)
+
+
 def columns(
-    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
-    """Compute the columns of a batch of views."""
-    maps = score_maps(engine, batch, definition.transforms)
+    """The columns of a batch."""
+    found = batch.results
     out: dict[str, np.ndarray] = {}
-    for transform in definition.transforms:
-        values = maps[transform.side, transform.map_spec]
-        out[score_column(transform.side, transform.spec)] = set_scores(
-            engine, batch, transform, values
-        )
-        if definition.set_sizes:
-            column = size_column(transform.side, transform.spec)
-            out[column] = _sizes(engine, batch, transform, values)
+    for transform, score in zip(definition.transforms, found.set_scores, strict=True):
+        column = score_column(transform.side, transform.spec)
+        out[column] = _on_scale(transform, score)
+    if definition.set_sizes:
+        for transform, counts in zip(
+            definition.transforms, found.set_counts, strict=True
+        ):
+            out[size_column(transform.side, transform.spec)] = np.asarray(counts)
     return out
-
-
-def _sizes(
-    engine: Engine, batch: ViewBatch, transform: Transform, values: np.ndarray
-) -> np.ndarray:
-    """Voxels at or above each cut, a few cuts at a time: one small program serves all."""
-    cuts = np.tile(np.float32(size_cuts(transform)), (len(values), 1))
-    parts = [
-        engine.ops.overlap_counts(values, batch.labels, part, valid=batch.valid)
-        for part in np.split(cuts, N_SIZE_CUTS // _CUTS_AT_ONCE, axis=1)
-    ]
-    return np.concatenate([np.asarray(part.n_predicted) for part in parts], axis=1)
 
 
 def set_scores(
@@ -94,6 +93,11 @@ def set_scores(
     score = getattr(engine.ops, f"{transform.side}_score")(
         values, batch.labels, tolerance=transform.tolerance, valid=batch.valid
     )
+    return _on_scale(transform, score)
+
+
+def _on_scale(transform: Transform, score: Any) -> np.ndarray:
+    """Scores of a map in float64, as log-odds where that is the transform."""
     score = np.asarray(score).astype(np.float64)
     if transform.name != "logit":
         return score

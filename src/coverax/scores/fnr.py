@@ -1,5 +1,7 @@
 """The false-negative-rate family: critical probabilities and voxel counts."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -21,18 +23,18 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     return [pa.field(name, pa.float32()) for name in names]
 
 
-def columns(
-    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
-) -> dict[str, np.ndarray]:
-    """Compute the columns of a batch of flat cases."""
+def asks(definition: ScoreDefinition) -> dict[str, Any]:
+    """What the family asks of the one program."""
     # Tolerance 0 is the smallest foreground probability: no foreground voxel is missed.
-    tolerances = (0.0, *definition.tolerances)
-    critical = np.asarray(
-        engine.ops.critical_probability(
-            batch.probs, batch.labels, tolerances, valid=batch.valid
-        )
-    )
-    sizes = engine.ops.sizes(batch.labels, valid=batch.valid)
+    return {"tolerances": (0.0, *definition.tolerances)}
+
+
+def columns(
+    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+) -> dict[str, np.ndarray]:
+    """The columns of a batch."""
+    critical = np.asarray(batch.results.critical_probability)
+    sizes = batch.results.sizes
     names = [MIN_FOREGROUND, *map(column_name, definition.tolerances)]
     return {
         "n_voxels": np.asarray(sizes.n_voxels),

@@ -4,6 +4,8 @@ A lesion is a connected component of the reference; how voxels connect is part o
 score definition. It is missed where the mask touches none of its voxels.
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -22,10 +24,16 @@ def fields(definition: ScoreDefinition) -> list[pa.Field]:
     return [pa.field(PEAKS, pa.list_(pa.field("element", pa.float32())))]
 
 
+def asks(definition: ScoreDefinition) -> dict[str, Any]:
+    """Nothing of the one program: components are found on the host."""
+    del definition
+    return {}
+
+
 def columns(
     engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, np.ndarray]:
-    """Compute the column of a batch; components are found on the host."""
+    """The column of a batch."""
     del engine
     if definition.lesions is None:
         return {}

@@ -2,11 +2,14 @@
 
 A transform sees the map and its grid alone, never the reference and never the voxels
 that a reference declares void: the prediction of a new case has neither. Padding of a
-bucket is left out of every neighbourhood.
+bucket is left out of every neighbourhood. The functions here are pure and written for
+NumPy and JAX alike: on the device they are traced into the one program of a batch.
 """
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,65 +20,119 @@ from coverax.scores.transforms import Transform
 
 
 class Volumes(NamedTuple):
-    """A batch with its axes, slowest first as they are stored.
+    """A batch with its axes, slowest first as they are stored; NumPy or JAX arrays.
 
     Attributes:
         probs: `[batch, *spatial]`.
         spacing_mm: `[batch, axes]`.
         inside: Voxels of the grid of each case; None without padding.
+        given: What was computed on the host, by map spec.
+        ops: `coverax.host` or `coverax.kernels`.
+        xp: `numpy` or `jax.numpy`.
     """
 
-    probs: np.ndarray
-    spacing_mm: np.ndarray
-    inside: np.ndarray | None
+    probs: Any
+    spacing_mm: Any
+    inside: Any
+    given: Mapping[str, Any]
+    ops: ModuleType
+    xp: ModuleType
 
 
-def score_maps(
-    engine: Engine, batch: ViewBatch, transforms: Iterable[Transform]
-) -> dict[tuple[str, str], np.ndarray]:
-    """The score map of each transform, by side and map spec, `[batch, voxels]`.
+def map_name(transform: Transform) -> str | None:
+    """Name of the score map of a transform; None where it is the map itself.
 
     `logit` is monotone and acts on scores and thresholds: its map is the identity's.
+    """
+    spatial = transform.kind.spatial
+    return f"{transform.side}={transform.map_spec}" if spatial else None
+
+
+@dataclass(frozen=True, slots=True)
+class MapsOf:
+    """The function that makes the score maps of some transforms; equal ones are one.
+
+    Attributes:
+        engine: Whose functions are called.
+        transforms: The spatial ones among those asked for.
+    """
+
+    engine: Engine
+    transforms: tuple[Transform, ...]
+
+    @classmethod
+    def spatial(
+        cls, engine: Engine, transforms: Iterable[Transform]
+    ) -> "MapsOf | None":
+        """Of those transforms that look at neighbours; None where none does."""
+        chosen = tuple(t for t in transforms if t.kind.spatial)
+        return cls(engine, chosen) if chosen else None
+
+    def __call__(self, probs, spacing_mm, inside, given) -> dict[str, Any]:
+        """Score maps by name, `[batch, *spatial]` float32."""
+        engine = self.engine
+        volumes = Volumes(probs, spacing_mm, inside, given, engine.ops, engine.xp)
+        shared: dict[str, Any] = {}
+        out: dict[str, Any] = {}
+        for transform in self.transforms:
+            if transform.map_spec not in shared:
+                computed = _COMPUTE[transform.name](volumes, transform)
+                shared[transform.map_spec] = computed.astype(np.float32)
+            values = shared[transform.map_spec]
+            if "cut" in transform.kind.keys:
+                values = _without_a_border(values, volumes, transform)
+            out[map_name(transform) or ""] = values
+        return out
+
+
+class Geometry(NamedTuple):
+    """What spatial transforms need of a batch beside its map.
+
+    Attributes:
+        axes: Of the volumes, slowest first.
+        spacing_mm: `[batch, axes]`.
+        shapes: Own shape of each case, `[batch, axes]`; None without padding.
+        given: What is computed on the host under either engine, by map spec.
+    """
+
+    axes: tuple[int, ...]
+    spacing_mm: np.ndarray
+    shapes: np.ndarray | None
+    given: dict[str, np.ndarray]
+
+
+def geometry(batch: ViewBatch, transforms: Iterable[Transform]) -> Geometry:
+    """Spacings and shapes of a batch, and the boxes of its components if asked for.
 
     Raises:
-        ValueError: A transform needs a grid and a view has none.
+        ValueError: A view has no grid.
     """
-    volumes: Volumes | None = None
-    shared: dict[str, np.ndarray] = {}
-    out: dict[tuple[str, str], np.ndarray] = {}
-    for transform in transforms:
-        key = (transform.side, transform.map_spec)
-        if not transform.kind.spatial:
-            out[key] = batch.probs
-            continue
-        volumes = volumes or _volumes(batch)
-        if transform.map_spec not in shared:
-            computed = _COMPUTE[transform.name](engine, volumes, transform)
-            shared[transform.map_spec] = np.asarray(computed, np.float32)
-        values = shared[transform.map_spec]
-        if "cut" in transform.kind.keys:
-            values = _without_a_border(values, volumes, transform)
-        out[key] = values.reshape(batch.probs.shape)
-    return out
-
-
-def _volumes(batch: ViewBatch) -> Volumes:
     grids = [view.grid for view in batch.views]
     if any(grid is None for grid in grids):
         raise ValueError("a spatial transform needs the spacing of the voxels in mm")
-    shapes = [grid.shape[::-1] for grid in grids if grid]
-    spacing = np.ones((len(batch.probs), len(shapes[0])), np.float32)
+    own = [grid.shape[::-1] for grid in grids if grid]
+    spacing = np.ones((len(batch.probs), len(own[0])), np.float32)
     spacing[: len(grids)] = [grid.spacing_mm[::-1] for grid in grids if grid]
-    axes = batch.axes or shapes[0]
-    inside = None
+    axes = batch.axes or own[0]
+    shapes = None
     if batch.axes:
-        inside = np.zeros((len(batch.probs), *axes), bool)
-        for slot, shape in enumerate(shapes):
-            inside[(slot, *map(slice, shape))] = True
-    return Volumes(batch.probs.reshape(-1, *axes), spacing, inside)
+        shapes = np.zeros((len(batch.probs), len(axes)), np.int32)
+        shapes[: len(own)] = own
+    given = {}
+    volumes = batch.probs.reshape(-1, *axes)
+    for t in transforms:
+        if t.name == "boxes" and t.map_spec not in given:
+            mask = volumes >= np.float32(t.cut)
+            for slot, shape in enumerate(own if batch.axes else []):
+                outside = np.ones(axes, bool)
+                outside[tuple(map(slice, shape))] = False
+                mask[slot] &= ~outside
+            mask[len(own) :] = False
+            given[t.map_spec] = host.box_distance(mask, spacing)
+    return Geometry(axes, spacing, shapes, given)
 
 
-def _without_a_border(values, volumes: Volumes, transform: Transform) -> np.ndarray:
+def _without_a_border(values, volumes: Volumes, transform: Transform):
     """An empty or full predicted mask says nothing: no inner set, everything outer."""
     mask = _predicted(volumes, transform)
     n_predicted = mask.sum(axis=_axes(mask))
@@ -83,13 +140,12 @@ def _without_a_border(values, volumes: Volumes, transform: Transform) -> np.ndar
     if volumes.inside is not None:
         n_inside = volumes.inside.sum(axis=_axes(mask))
     silent = (n_predicted == 0) | (n_predicted == n_inside)
-    if not silent.any():
-        return values
     nothing = np.float32(-np.inf if transform.side == "inner" else np.inf)
-    return np.where(silent.reshape(-1, *[1] * (values.ndim - 1)), nothing, values)
+    silent = silent.reshape(-1, *[1] * (values.ndim - 1))
+    return volumes.xp.where(silent, nothing, values)
 
 
-def _predicted(volumes: Volumes, transform: Transform) -> np.ndarray:
+def _predicted(volumes: Volumes, transform: Transform):
     mask = volumes.probs >= np.float32(transform.cut)
     return mask if volumes.inside is None else mask & volumes.inside
 
@@ -98,39 +154,39 @@ def _axes(array) -> tuple[int, ...]:
     return tuple(range(1, array.ndim))
 
 
-def _smooth(engine: Engine, volumes: Volumes, transform: Transform):
-    probs, spacing, inside = volumes
-    return engine.ops.smooth(probs, transform.fwhm_mm, spacing, valid=inside)
+def _smooth(volumes: Volumes, transform: Transform):
+    probs, spacing, inside = volumes[:3]
+    return volumes.ops.smooth(probs, transform.fwhm_mm, spacing, valid=inside)
 
 
-def _max_smooth(engine: Engine, volumes: Volumes, transform: Transform):
-    return np.maximum(volumes.probs, _smooth(engine, volumes, transform))
+def _max_smooth(volumes: Volumes, transform: Transform):
+    return volumes.xp.maximum(volumes.probs, _smooth(volumes, transform))
 
 
-def _distance(engine: Engine, volumes: Volumes, transform: Transform):
+def _distance(volumes: Volumes, transform: Transform):
     mask = _predicted(volumes, transform)
-    return engine.ops.signed_distance(mask, volumes.spacing_mm, valid=volumes.inside)
+    return volumes.ops.signed_distance(mask, volumes.spacing_mm, valid=volumes.inside)
 
 
-def _surface(engine: Engine, volumes: Volumes, transform: Transform):
-    probs, spacing, inside = volumes
-    return engine.ops.surface_distance(probs, transform.cut, spacing, valid=inside)
+def _surface(volumes: Volumes, transform: Transform):
+    probs, spacing, inside = volumes[:3]
+    return volumes.ops.surface_distance(probs, transform.cut, spacing, valid=inside)
 
 
-def _relative_distance(engine: Engine, volumes: Volumes, transform: Transform):
-    mask = _predicted(volumes, transform)
-    volume = mask.sum(axis=_axes(mask)) * np.prod(volumes.spacing_mm, axis=1)
-    size = np.maximum(volume, 1e-30) ** (1 / (mask.ndim - 1))
-    distance = np.asarray(_distance(engine, volumes, transform))
-    return distance / size.astype(np.float32).reshape(-1, *[1] * (mask.ndim - 1))
+def _relative_distance(volumes: Volumes, transform: Transform):
+    xp, mask = volumes.xp, _predicted(volumes, transform)
+    n_predicted = mask.sum(axis=_axes(mask)).astype(np.float32)
+    volume = n_predicted * xp.prod(volumes.spacing_mm, axis=1)
+    size = xp.maximum(volume, np.float32(1e-30)) ** np.float32(1 / (mask.ndim - 1))
+    return _distance(volumes, transform) / size.reshape(-1, *[1] * (mask.ndim - 1))
 
 
-def _boxes(_engine: Engine, volumes: Volumes, transform: Transform):
+def _boxes(volumes: Volumes, transform: Transform):
     # Components are found on the host under either engine.
-    return host.box_distance(_predicted(volumes, transform), volumes.spacing_mm)
+    return volumes.given[transform.map_spec]
 
 
-_COMPUTE: dict[str, Callable[[Engine, Volumes, Transform], np.ndarray]] = {
+_COMPUTE: dict[str, Callable[[Volumes, Transform], Any]] = {
     "smooth": _smooth,
     "max_smooth": _max_smooth,
     "distance": _distance,

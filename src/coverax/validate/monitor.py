@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
 from coverax.stream import map_cases
 from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values, is_drift
-from coverax.volumes import read_header, read_probs
+from coverax.volumes import read_probs
 
 _MOST = 50_000  # permutations
 _MEANING = (
@@ -113,9 +114,9 @@ def monitor_folder(
 
 def _grid_counts(path: Path, definition: ScoreDefinition) -> np.ndarray:
     """Voxels of a map, and those at or above each cut, one row a region."""
-    check_map_kind(read_header(path), definition)
     prob_map = read_probs(
         path,
+        check_header=partial(check_map_kind, definition=definition),
         channels=definition.channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,

@@ -5,7 +5,7 @@ very numbers it was calibrated on.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,7 @@ def read_probs(
     channels: Sequence[int],
     logits: bool = False,
     allow_overshoot: bool = False,
+    check_header: Callable[[NiftiFile], None] = lambda _file: None,
     buffer: Buffer | None = None,
 ) -> ProbMap:
     """Read channels of a map as float32 probabilities.
@@ -75,6 +76,7 @@ def read_probs(
         channels: Channels to keep, in this order.
         logits: The file holds logits: sigmoid for one channel, softmax over several.
         allow_overshoot: Accept values up to `MAX_OVERSHOOT` outside [0, 1].
+        check_header: Raises where the file is not of the kind wanted.
         buffer: Memory to reuse.
 
     Raises:
@@ -83,7 +85,10 @@ def read_probs(
             with `logits`, values that already look like probabilities).
     """
     file, stored = read_voxels(
-        path, channels=None if logits else channels, buffer=buffer
+        path,
+        channels=None if logits else channels,
+        check_header=check_header,
+        buffer=buffer,
     )
     check_channels(file, channels)
     values = _as_float32(stored, file)

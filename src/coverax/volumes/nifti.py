@@ -7,7 +7,7 @@ same memory; fresh pages cost a quarter of the inflate time.
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +118,7 @@ def read_voxels(
     path: Path,
     *,
     channels: Sequence[int] | None = None,
+    check_header: Callable[[NiftiFile], None] = lambda _file: None,
     buffer: Buffer | None = None,
 ) -> tuple[NiftiFile, np.ndarray]:
     """Read stored voxel values as `[channels, voxels]` in storage order.
@@ -126,6 +127,8 @@ def read_voxels(
         path: A `.nii` or `.nii.gz` file, 2-D, 3-D, or x, y, z, class.
         channels: Which entries of the class axis, all by default. The others are
             inflated (there is no way round) but never held.
+        check_header: Raises where the header is not what is wanted, before voxels are
+            read.
         buffer: Memory to reuse; the result is then valid until the next call with it.
 
     Raises:
@@ -135,6 +138,7 @@ def read_voxels(
     """
     with _opened(path) as stream:
         file = _parse_header(stream, path)
+        check_header(file)
         wanted = list(range(file.n_channels) if channels is None else channels)
         check_channels(file, wanted)
         n_bytes = file.grid.n_voxels * file.dtype.itemsize

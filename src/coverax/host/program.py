@@ -1,0 +1,121 @@
+"""Everything of a batch on the host; twin of `coverax.kernels.program`.
+
+A case is divided once into foreground and background, and tallied once: order
+statistics, bins, curves and proper scores are all taken of these.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from coverax.binning import bin_edges, check_cuts
+from coverax.host.bins import (
+    BinStatistics,
+    SoftBinStatistics,
+    soft_bin_statistics,
+    stack_bins,
+)
+from coverax.host.curves import stack_grid
+from coverax.host.extremes import inner_score, outer_score
+from coverax.host.order import case_cuts
+from coverax.host.overlap import Overlap, Sizes, overlap_counts
+from coverax.host.parts import Parts, case_parts
+from coverax.host.proper import ProperScores, case_losses, stack_proper
+from coverax.host.tally import tally_outcomes
+from coverax.rational import Level, tolerance_terms
+from coverax.score_plan import MapsFn, SetScore
+
+
+class BatchScores(NamedTuple):
+    """Results of a batch; fields as in `coverax.kernels.BatchScores`."""
+
+    sizes: Sizes
+    critical_probability: Float[np.ndarray, "batch tolerances"] | None
+    bins: BinStatistics | None
+    soft_bins: SoftBinStatistics | None
+    proper: ProperScores | None
+    grid: Overlap | None
+    set_scores: tuple[Float[np.ndarray, " batch"], ...]
+    set_counts: tuple[Int[np.ndarray, "batch _"], ...]
+    maps: dict[str, Float[np.ndarray, "batch voxels"]]
+
+
+def score_batch(
+    probs: Float[np.ndarray, "batch *spatial"],
+    labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
+    tolerances: Sequence[Level] = (0.1,),
+    *,
+    n_bins: int = 20,
+    n_soft_bins: int = 0,
+    proper: bool = True,
+    n_cuts: int = 0,
+    sets: Sequence[SetScore] = (),
+    maps_fn: MapsFn | None = None,
+    given: Mapping[str, np.ndarray] | None = None,
+    spacing_mm: Float[np.ndarray, "batch axes"] | None = None,
+    valid: Bool[np.ndarray, "batch *spatial"] | None = None,
+) -> BatchScores:
+    """Twin of `coverax.kernels.score_batch`; nothing is padded here."""
+    if n_bins:
+        bin_edges(n_bins)
+    if n_cuts:
+        check_cuts(n_cuts)
+    terms = tolerance_terms(tuple(tolerances))
+    found = [
+        _score_case(parts, terms, n_bins, n_cuts, proper)
+        for parts in case_parts(probs, labels, valid)
+    ]
+    cuts, tallies, losses, n_voxels, n_foreground = zip(*found, strict=True)
+    maps = {}
+    if maps_fn is not None:
+        made = maps_fn(probs, spacing_mm, None, given or {})
+        maps = {name: values.reshape(len(probs), -1) for name, values in made.items()}
+    set_scores, set_counts = _set_scores(probs, labels, valid, sets, maps)
+    soft = None
+    if n_soft_bins:
+        soft = soft_bin_statistics(probs, labels, n_soft_bins, valid=valid)
+    return BatchScores(
+        Sizes(np.array(n_voxels, np.int64), np.array(n_foreground, np.int64)),
+        np.stack(cuts) if len(terms[0]) else None,
+        stack_bins(list(tallies), n_bins) if n_bins else None,
+        soft,
+        stack_proper(list(losses)) if proper else None,
+        stack_grid(list(tallies), n_cuts) if n_cuts else None,
+        set_scores,
+        set_counts,
+        maps,
+    )
+
+
+def _score_case(parts: Parts, terms, n_bins: int, n_cuts: int, proper: bool):
+    """Critical probabilities, tallies, losses and sizes of one case."""
+    few = parts.few.size
+    n_foreground = few if parts.few_is else parts.values.size - few
+    return (
+        case_cuts(parts.foreground, *terms) if len(terms[0]) else None,
+        tally_outcomes(parts, n_bins) if n_bins or n_cuts else None,
+        case_losses(parts) if proper else None,
+        parts.values.size,
+        n_foreground,
+    )
+
+
+def _set_scores(
+    probs, labels, valid, sets: Sequence[SetScore], maps: dict[str, np.ndarray]
+):
+    score_of = {"inner": inner_score, "outer": outer_score}
+    shape = (len(probs), -1)
+    flat, mask = probs.reshape(shape), labels.reshape(shape)
+    counted = None if valid is None else valid.reshape(shape)
+    scores, counts = [], []
+    for asked in sets:
+        values = flat if asked.map is None else maps[asked.map]
+        options = {"tolerance": asked.tolerance, "valid": counted}
+        scores.append(score_of[asked.side](values, mask, **options))
+        if asked.cuts:
+            cuts = np.tile(np.array(asked.cuts, np.float32), (len(flat), 1))
+            overlap = overlap_counts(values, mask != 0, cuts, valid=counted)
+            counts.append(overlap.n_predicted)
+    return tuple(scores), tuple(counts)

@@ -1,0 +1,46 @@
+"""What is asked of the one program of a batch; kernels and host twins share it."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from coverax.rational import Level
+
+# Of volumes `[batch, *spatial]`, spacings, the voxels inside each case's own grid (None
+# for all) and maps given from outside, to score maps by name. Hashable.
+MapsFn = Callable[[Any, Any, Any, Any], dict[str, Any]]
+
+
+class SetScore(NamedTuple):
+    """The score of one side of a confidence set.
+
+    Attributes:
+        side: `inner` or `outer`.
+        map: Name of the score map; None for the probabilities.
+        tolerance: Share of the reference that may be wrong on this side.
+        cuts: Cuts of the map at which voxels are counted.
+    """
+
+    side: Literal["inner", "outer"]
+    map: str | None = None
+    tolerance: Level = 0
+    cuts: tuple[float, ...] = ()
+
+
+class ScorePlan(NamedTuple):
+    """What is asked of every batch; hashable, a part of the compiled program.
+
+    Attributes:
+        n_bins: Hard bins; 0 for none.
+        n_soft_bins: Soft bins; 0 for none.
+        proper: Whether squared error and log loss are summed.
+        n_cuts: Cuts of the curves' grid; 0 for none.
+        sets: Scores of inner and outer sets.
+        maps_fn: Makes the score maps that `sets` name; None where they name none.
+    """
+
+    n_bins: int = 0
+    n_soft_bins: int = 0
+    proper: bool = False
+    n_cuts: int = 0
+    sets: tuple[SetScore, ...] = ()
+    maps_fn: MapsFn | None = None
