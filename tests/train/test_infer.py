@@ -271,6 +271,17 @@ def test_a_net_that_diverged_is_one_line(tmp_path):
         )
 
 
+def test_running_out_of_memory_names_windows_and_batch(tmp_path):
+    images = write_images(tmp_path, ["a"])
+
+    def too_large(patches):
+        raise MemoryError
+
+    options = InferOptions(batch=64)
+    with pytest.raises(ValueError, match=r"64 windows of 8 x 8 x 8 .* lower --batch"):
+        infer_folder(too_large, images, tmp_path / "m", CONFIG, options, model=MODEL)
+
+
 IMAGES = {f"c{i}": Path(f"c{i}.nii.gz") for i in range(10)}
 SPLIT = split_units(
     {f"c{i}": f"c{i}" for i in range(9)},

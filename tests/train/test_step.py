@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from tests.train import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
