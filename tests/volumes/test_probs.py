@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tests.nifti_files import save
 
-from coverax.volumes import probs_file, read_header, read_probs, write_probs
+from coverax.volumes import Region, probs_file, read_header, read_probs, write_probs
 
 SHAPE = (5, 4, 3)
 PROBS = np.random.default_rng(0).dirichlet((1, 1, 1), SHAPE).astype(np.float32)
@@ -24,7 +24,7 @@ def test_a_map_comes_back_in_every_kind_of_header(
     write_probs(path, PROBS, like, storage)
     got = read_probs(path, channels=(0, 1, 2))
     wanted = np.moveaxis(PROBS, -1, 0).reshape(3, -1, order="F")
-    error = 2.0**-16 if storage == "uint16" else 0
+    error = 2.0**-15 if storage == "uint16" else 0
     assert np.abs(got.probs - wanted).max() <= error
     np.testing.assert_array_equal(got.file.grid.affine, like.grid.affine)
     # Another reader sees the same, and the header said so before.
@@ -45,6 +45,23 @@ def test_0_and_1_are_exact_in_steps(tmp_path):
     got = read_probs(tmp_path / "map.nii", channels=(0, 1)).probs
     assert (got[0] == 0).all()
     assert (got[1] == 1).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_steps_sum_to_exactly_1_so_that_classes_can_be_joined(tmp_path, n_classes):
+    rng = np.random.default_rng(n_classes)
+    probs = rng.dirichlet([0.3] * n_classes, (20, 20, 5)).astype(np.float32)
+    # Two classes that both lie half a step up, and no background to make room.
+    probs[0, 0, 0] = 0
+    probs[0, 0, 0, -2:] = 0.5 - 2.0**-16, 0.5 + 2.0**-16
+    like = read_header(save(tmp_path / "scan.nii", np.zeros((20, 20, 5), np.uint8)))
+    write_probs(tmp_path / "map.nii", probs, like, "uint16")
+    got = read_probs(tmp_path / "map.nii", channels=range(n_classes))
+    np.testing.assert_array_equal(got.probs.sum(axis=0, dtype=np.float64), 1)
+    wanted = np.moveaxis(probs, -1, 0).reshape(n_classes, -1, order="F")
+    assert np.abs(got.probs - wanted).max() < 2.0**-15
+    joined = Region("joined", tuple(range(1, n_classes)), (1,))
+    assert got.of(joined).max() <= 1
 
 
 def test_time_and_scale_of_the_image_do_not_leak_into_the_map(tmp_path):
