@@ -100,7 +100,7 @@ def test_every_rater_of_real_nodules_is_served(shared_data):
     )
     assert one.n_units == len({unit for _, unit, _ in nodules})
     assert one.options["raters"] == "worst"
-    assert "against all raters" in one.statement
+    assert "at once against all raters" in one.statement
 
 
 def test_worst_takes_the_largest_loss_at_every_cut():

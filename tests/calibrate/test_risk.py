@@ -87,6 +87,15 @@ def test_crc_decides_exact_sums_at_the_boundary():
     assert crc_threshold(three, np.array([0, 1]), "0.4").lam == 0
 
 
+def test_crc_reads_losses_as_shares_of_voxels():
+    """Thirds add up to 1; the decimals that they print to 0.9999999999999999."""
+    thirds = np.array([[1 / 3, 0], [1 / 3, 0], [1 / 3, 0], [0, 0]])
+    assert crc_threshold(thirds, np.array([0, 1]), "0.4").lam == 0
+    sixths = np.array([[5 / 6, 0]] * 6 + [[0, 0]] * 3)  # decimals: 5.0000000000000002
+    assert crc_threshold(sixths, np.array([0, 1]), "0.6").lam == 0
+    assert crc_threshold(sixths, np.array([0, 1]), "0.5999").lam == 1
+
+
 def test_an_alpha_below_the_correction_is_infeasible():
     losses = np.zeros((8, 3))
     found = crc_threshold(losses, np.arange(3), 0.1)

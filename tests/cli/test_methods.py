@@ -144,6 +144,8 @@ def test_validate_writes_exact_numbers_and_says_which_evidence_is_which(
     assert result["n_units"] == 59
     for row in result["splits"]:
         assert row["coverage_mean"] == pytest.approx(row["expected"], abs=1e-9)
+        # One unit owns two cases: the hierarchical threshold over every split of units.
+        assert row["whole_units"]["coverage_mean"] >= row["whole_units"]["least"]
         spread = 6 * row["coverage_sd"] / np.sqrt(200) + 0.03
         assert abs(row["random"]["coverage_mean"] - row["coverage_mean"]) < spread
         assert set(row["metrics"]) == {"fnr", "p_fnr", "fpr", "pc", "dice", "volume_ml"}

@@ -58,18 +58,20 @@ def flow(blob_files, tmp_path, cli):
     return tmp_path
 
 
+def calibrated(flow, cli, *words):
+    """Sets calibrated on the scores of the flow; returns calibration.json."""
+    path = flow / "calibration.json"
+    common = (flow / "scores.parquet", "--method", "sets", *words)
+    result = cli("calibrate", *common, "-o", path)
+    assert result.code == 0, result.err
+    return path
+
+
 @pytest.mark.parametrize("joint", ["each", "bonferroni", "max", "ranked"])
 def test_what_is_predicted_is_what_is_evaluated(joint, flow, blob_files, cli):
     """Volumes of the written sets are the counts that evaluation counted."""
-    calibration = flow / "calibration.json"
-    common = ("--method", "sets", "--alpha", "0.3", "--joint", joint)
-    result = cli(
-        "calibrate",
-        flow / "scores.parquet",
-        *common,
-        *("--transforms", flow / "transforms.json", "-o", calibration),
-    )
-    assert result.code == 0, result.err
+    learned = ("--transforms", flow / "transforms.json")
+    calibration = calibrated(flow, cli, "--alpha", "0.3", "--joint", joint, *learned)
     done = cli(
         "predict",
         calibration,
@@ -118,20 +120,8 @@ def test_what_is_predicted_is_what_is_evaluated(joint, flow, blob_files, cli):
 
 
 def test_a_margin_in_mm_is_in_the_sidecar(flow, blob_files, cli):
-    calibration = flow / "calibration.json"
     chosen = ("--inner", "distance", "--outer", "distance", "--joint", "max")
-    result = cli(
-        "calibrate",
-        flow / "scores.parquet",
-        "--method",
-        "sets",
-        "--alpha",
-        "0.2",
-        *chosen,
-        "-o",
-        calibration,
-    )
-    assert result.code == 0, result.err
+    calibration = calibrated(flow, cli, "--alpha", "0.2", *chosen)
     assert (
         cli(
             "predict",
@@ -152,19 +142,8 @@ def test_a_margin_in_mm_is_in_the_sidecar(flow, blob_files, cli):
 
 def test_overlays_are_drawn(flow, blob_files, cli):
     pytest.importorskip("matplotlib")
-    calibration = flow / "calibration.json"
-    common = (
-        "--method",
-        "sets",
-        "--alpha",
-        "0.3",
-        "--inner",
-        "identity",
-        "--outer",
-        "surface",
-    )
-    assert (
-        cli("calibrate", flow / "scores.parquet", *common, "-o", calibration).code == 0
+    calibration = calibrated(
+        flow, cli, "--alpha", "0.3", "--inner", "identity", "--outer", "surface"
     )
     maps = ("--probs", blob_files / "new" / "probs")
     result = cli(
@@ -190,6 +169,25 @@ def test_units_that_were_learned_from_are_refused(flow, cli):
     assert result.code == 1
     assert "20 of 20 calibration units were used" in result.errors[0]
     assert not (flow / "c.json").exists()
+
+
+def test_an_output_does_not_replace_the_learned_transforms(flow, cli):
+    learned = flow / "transforms.json"
+    before = learned.read_text()
+    words = ("--method", "sets", "--alpha", "0.3", "--transforms", learned)
+    result = cli("calibrate", flow / "scores.parquet", *words, "-o", learned)
+    assert result.code == 2
+    assert "is an input" in " ".join(result.err.split())
+    assert learned.read_text() == before
+
+
+def test_a_table_without_set_scores_says_how_to_get_them(blob_files, tmp_path, cli):
+    table = tmp_path / "plain.parquet"
+    assert cli("score", *options(blob_files, "cal"), "-o", table).code == 0
+    words = ("--method", "sets", "--alpha", "0.3", "-o", tmp_path / "c.json")
+    result = cli("calibrate", table, *words)
+    assert result.code == 1
+    assert "--transform inner=NAME" in result.errors[0]
 
 
 @pytest.mark.parametrize(
@@ -250,19 +248,8 @@ def test_an_unknown_transform_is_a_usage_error(files, cli):
 
 
 def test_another_engine_than_the_scores_is_refused(flow, blob_files, cli):
-    calibration = flow / "calibration.json"
-    common = (
-        "--method",
-        "sets",
-        "--alpha",
-        "0.3",
-        "--inner",
-        "identity",
-        "--outer",
-        "surface",
-    )
-    assert (
-        cli("calibrate", flow / "scores.parquet", *common, "-o", calibration).code == 0
+    calibration = calibrated(
+        flow, cli, "--alpha", "0.3", "--inner", "identity", "--outer", "surface"
     )
     result = cli(
         "evaluate",

@@ -28,7 +28,9 @@ def changed(config, seed=0, **options):
     return augment(jax.random.key(seed), *patches(**options), config=config)
 
 
-@pytest.mark.parametrize("config", [OFF, replace(ALL, probability=0.0, flip_axes=())])
+@pytest.mark.parametrize(
+    "config", [OFF, replace(ALL, probability=0.0, flip_axes=(), noise=0.0)]
+)
 def test_what_does_not_happen_changes_no_bit(config):
     images, labels = patches()
     got_images, got_labels = changed(config)
@@ -36,26 +38,31 @@ def test_what_does_not_happen_changes_no_bit(config):
     np.testing.assert_array_equal(got_labels, labels)
 
 
-@pytest.mark.parametrize("shape", [(6, 7, 8), (8, 8, 1)])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_shapes_types_and_labels_stay(shape, channels):
-    images, labels = changed(ALL, shape=shape, channels=channels)
-    assert images.shape == (3, *shape, channels)
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [(ALL, {}), (replace(ALL, noise=0.0), {"shape": (8, 8, 1), "channels": 2})],
+)
+def test_shapes_types_and_labels_stay(config, options):
+    before = patches(**options)
+    images, labels = changed(config, **options)
+    assert images.shape == before[0].shape
     assert images.dtype == jnp.float32
-    assert labels.dtype == patches()[1].dtype
+    assert labels.dtype == before[1].dtype
     assert set(np.unique(labels)) <= {0, 1, 2}
     assert bool(jnp.isfinite(images).all())
 
 
-def test_the_same_key_gives_the_same_patches_and_each_patch_its_own_draw():
+def test_the_same_key_gives_the_same_patches():
     one, two = changed(ALL, seed=4)[0], changed(ALL, seed=4)[0]
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, changed(ALL, seed=5)[0])
-    image, label = patches(batch=1)
-    twice = augment(
-        jax.random.key(0), jnp.repeat(image, 2, 0), jnp.repeat(label, 2, 0), config=ALL
-    )
-    assert not np.array_equal(twice[0][0], twice[0][1])
+
+
+def test_each_patch_has_its_own_draw():
+    images, labels = (jnp.repeat(values[:1], 3, axis=0) for values in patches())
+    got = augment(jax.random.key(0), images, labels, config=ALL)[0]
+    assert not np.array_equal(got[0], got[1])
+    assert not np.array_equal(got[1], got[2])
 
 
 def ball(shape, spacing_mm, radius_mm, centre_mm=(0.0, 0.0, 0.0)):

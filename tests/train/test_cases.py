@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.nifti_files import AFFINE, save, with_scale
 
-from coverax.train.cases import find_cases, prepare_case, prepare_cases
+from coverax.train.cases import find_cases, prepare_case
 from coverax.train.config import DataConfig
 from coverax.volumes import GridMismatchError
 
@@ -78,7 +78,8 @@ def test_stored_integers_are_scaled_before_the_window(config):
 def test_each_channel_is_scaled_on_its_own(config):
     rng = np.random.default_rng(1)
     image = rng.normal([[[[0, 90]]]], [[[[1, 30]]]], (*SHAPE, 2)).astype(np.float32)
-    case = prepare_case(save(config.images / "a.nii.gz", image), None, config)
+    path = save(config.images / "a.nii.gz", image)
+    case = prepare_case(path, None, replace(config, channels=2))
     assert case.image.shape == (*SHAPE, 2)
     np.testing.assert_allclose(case.image.mean(axis=(0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(case.image.std(axis=(0, 1, 2)), 1, atol=1e-6)
@@ -109,7 +110,7 @@ def test_files_without_partner_are_one_line_with_a_way_to_go_on(config):
     assert "data.allow_missing = true" in str(error.value)
     found = find_cases(replace(config, allow_missing=True))
     assert list(found) == ["a"]
-    assert [case.case_id for case in prepare_cases(found, config)] == ["a"]
+    assert prepare_case(*found["a"], config).case_id == "a"
 
 
 def test_folders_that_share_no_name_are_refused(config):
@@ -154,6 +155,10 @@ def constant(config):
     return write(config, "a", image=np.full(SHAPE, 4, np.float32))
 
 
+def two_channels(config):
+    return write(config, "a", image=np.zeros((*SHAPE, 2), np.float32))
+
+
 def fractions(config):
     return write(config, "a", labels=np.full(SHAPE, 0.5, np.float32))
 
@@ -165,6 +170,7 @@ def fractions(config):
         (other_value, "labels", "label value 2 is not in data.classes"),
         (not_finite, "images", "not finite"),
         (constant, "images", "is constant"),
+        (two_channels, "images", "2 channels where data.channels is 1"),
         (fractions, "labels", "labels must be whole numbers"),
     ],
 )
@@ -180,3 +186,44 @@ def test_another_shape_is_a_grid_mismatch(config):
     labels = save(config.labels / "a.nii.gz", np.zeros(SHAPE, np.uint8))
     with pytest.raises(GridMismatchError, match=r"shape \(6, 5, 5\)"):
         prepare_case(image, labels, config)
+
+
+def arrays_of(case):
+    return case.image.tobytes(), case.labels.tobytes(), case.labels.dtype
+
+
+def test_a_cached_case_is_the_case_and_is_not_read_again(config, tmp_path):
+    files = write(config, "a")
+    spaced = replace(config, spacing_mm=(1.0, 1.0, 2.0))
+    kept = replace(spaced, cache=tmp_path / "cache")
+    fresh, first = prepare_case(*files, spaced), prepare_case(*files, kept)
+    assert arrays_of(fresh) == arrays_of(first)
+    entries = sorted((tmp_path / "cache").iterdir())
+    assert len(entries) == 2
+    before = [entry.stat().st_mtime_ns for entry in entries]
+    again = prepare_case(*files, kept)
+    assert arrays_of(again) == arrays_of(fresh)
+    assert isinstance(again.image, np.memmap)
+    assert [entry.stat().st_mtime_ns for entry in entries] == before
+
+
+def test_a_cache_entry_of_other_choices_or_files_is_not_used(config, tmp_path):
+    kept = replace(config, cache=tmp_path / "cache")
+    files = write(config, "a")
+    first = prepare_case(*files, kept)
+    window = replace(kept, intensity="window", window=(0.0, 90.0))
+    assert arrays_of(prepare_case(*files, window)) != arrays_of(first)
+    order = replace(kept, classes=dict(reversed(CLASSES.items())))
+    assert prepare_case(*files, order).labels.sum() != first.labels.sum()
+    changed = write(config, "a", image=np.arange(120, dtype=np.float32).reshape(SHAPE))
+    assert arrays_of(prepare_case(*changed, kept)) != arrays_of(first)
+
+
+def test_a_damaged_cache_entry_is_named(config, tmp_path):
+    kept = replace(config, cache=tmp_path / "cache")
+    files = write(config, "a")
+    prepare_case(*files, kept)
+    entry = next((tmp_path / "cache").glob("*.image.npy"))
+    entry.write_bytes(entry.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"image\.npy: a damaged cache file"):
+        prepare_case(*files, kept)

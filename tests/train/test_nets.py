@@ -1,5 +1,7 @@
 """Nets: every preset builds, has the right shapes and can be trained."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from coverax.train.config import NetConfig
 
 # Sizes that build in little time, and a patch for each preset.
 TINY = {
-    "unet3d-small": ({"channels": [4, 6, 8]}, (8, 12, 8)),
+    "unet3d-small": ({"channels": [4, 6, 8]}, (8, 4, 8)),
     "unet3d": (
         {
             "channels": [4, 6, 8],
@@ -22,7 +24,30 @@ TINY = {
         },
         (8, 12, 8),
     ),
+    "unet3d-strided": ({"channels": [4, 6, 8], "strides": [2, 2]}, (8, 4, 8)),
+    "segresnet": (
+        {"channels": 4, "groups": 2, "blocks_down": [1, 2], "blocks_up": [1]},
+        (6, 4, 8),
+    ),
+    "resnet3d": ({"channels": 4, "blocks": [1, 2], "stem": 3}, (8, 4, 8)),
+    "unetr": (
+        {"channels": 2, "hidden": 8, "perceptron": 12, "heads": 2, "layers": 4},
+        (32, 16, 16),
+    ),
+    "swin-unetr": (
+        {"channels": 4, "blocks": [2, 1], "heads": [2, 2], "window": 3, "ratio": 2},
+        (16, 8, 8),
+    ),
+    "sam3d": (
+        {"token": 4, "hidden": 8, "perceptron": 12, "heads": 2, "layers": 1}
+        | {"decoder": 16, "decoder_heads": 2, "decoder_layers": 1},
+        (8, 4, 8),
+    ),
 }
+
+
+# Compiled as fast as may be: these nets run once.
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def tiny(preset, axes=3, **changes):
@@ -45,7 +70,7 @@ def logits_and_gradients(config, patch):
     """Logits, and gradients of the sum of all levels' mean cross-entropy."""
     graph, params = nnx.split(built(config, patch), nnx.Param)
 
-    @jax.jit
+    @quick
     def run(params, x):
         def loss(params):
             levels = nnx.merge(graph, params)(x)

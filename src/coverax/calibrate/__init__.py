@@ -49,6 +49,9 @@ from coverax.calibrate.sets import calibrate_sets as calibrate_sets
 from coverax.calibrate.shift import likelihood_ratios as likelihood_ratios
 from coverax.calibrate.split import rank_threshold as rank_threshold
 from coverax.calibrate.split import split_threshold as split_threshold
+from coverax.calibrate.ties import broken_rank_threshold as broken_rank_threshold
+from coverax.calibrate.ties import just_below as just_below
+from coverax.calibrate.ties import tie_numbers as tie_numbers
 from coverax.calibrate.units import EmptyPolicy as EmptyPolicy
 from coverax.calibrate.units import draw_one_per_unit as draw_one_per_unit
 from coverax.calibrate.units import keep_rows as keep_rows

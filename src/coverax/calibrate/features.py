@@ -48,5 +48,5 @@ def map_histograms(
         n_predicted: Voxels at or above each cut of an even grid, ascending from 0.
     """
     n_cuts = n_predicted.shape[1]
-    places = np.round(HISTOGRAM_CUTS * n_cuts).astype(np.intp)
+    places = [round(cut * n_cuts) for cut in HISTOGRAM_CUTS.tolist()]
     return np.round(n_predicted[:, places] / n_voxels[:, None], _DIGITS)

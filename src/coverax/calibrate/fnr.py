@@ -1,6 +1,8 @@
 """Conformal Lesion Segmentation: false-negative-rate control of a new case."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from coverax.calibrate.regions import (
 from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
+from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
 from coverax.calibrate.units import CurveTable, EmptyPolicy, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.rational import Level, as_fraction, check_level
@@ -38,6 +41,7 @@ def calibrate_fnr(
     weights: str | None = None,
     largest_weight: Level | None = None,
     raters: RaterRule | None = None,
+    break_ties: bool = False,
 ) -> Calibration:
     """Threshold that keeps the false-negative rate of a new case below a tolerance.
 
@@ -64,6 +68,8 @@ def calibrate_fnr(
             largest of the column.
         raters: Where cases have several references, `worst` promises against all of
             them and `draw` against one drawn at random.
+        break_ties: Break ties at random, by names and seed, so that cases tied with the
+            threshold are served as often as promised and no more.
 
     Returns:
         One threshold a region and group; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
@@ -80,10 +86,17 @@ def calibrate_fnr(
     chosen = choose_tolerance(table, tolerance)
     policy = Policy(empty, unit_column, per_unit, seed, group_by, group_floor, raters)
     check_combination(delta, per_unit, weights)
+    if break_ties and (weights is not None or per_unit == "all"):
+        raise ValueError("ties are broken among units of one case and equal weight")
     if weights is not None and largest_weight is None:
         largest_weight = max(check_weights(table.column(weights)))
     scores = 0.0 - table.critical_probability(chosen)
     units = table.column(unit_column)
+
+    options: dict[str, Any] = {"tie_seed": seed} if break_ties else {}
+    if weights is not None and largest_weight is not None:
+        largest = float(as_fraction(largest_weight))
+        options |= {"weights": weights, "largest_weight": largest}
 
     def threshold_of(part: Part) -> Threshold:
         own = part.cases.worst(scores)
@@ -95,19 +108,23 @@ def calibrate_fnr(
             mine = units[part.rows]
             value = hierarchical_threshold(own, mine, alpha)
             return _by_mass(part, chosen, own, value, len(set(mine)))
-        return _by_rank(part, chosen, own, alpha, delta)
+        numbers = None
+        if break_ties:
+            numbers = tie_numbers(table.column("case_id")[part.rows], seed)
+        return _by_rank(part, chosen, own, alpha, delta, numbers)
 
     return calibrate_parts(
         table,
         threshold_of,
-        lambda found: _statement(found, alpha, delta, policy, largest_weight),
+        lambda found: (
+            _statement(found, alpha, delta, policy, largest_weight)
+            + (_BROKEN if break_ties else "")
+        ),
         policy,
         method="fnr",
         alpha=alpha,
         delta=delta,
-        options={}
-        if weights is None or largest_weight is None
-        else {"weights": weights, "largest_weight": float(as_fraction(largest_weight))},
+        options=options,
     )
 
 
@@ -152,14 +169,19 @@ def _by_rank(
     scores: np.ndarray,
     alpha: Level,
     delta: Level | None,
+    numbers: np.ndarray | None,
 ) -> Threshold:
     n = scores.size
     rank = conformal_rank(n, alpha) if delta is None else pac_rank(n, alpha, delta)
     status = Status.OK
     if rank > n:
         status = Status.TOO_FEW_CASES if delta is None else Status.INFEASIBLE
-    value = rank_threshold(scores, rank)
-    return _threshold(part, tolerance, scores, value, n, rank, status)
+    if numbers is None:
+        value = rank_threshold(scores, rank)
+        return _threshold(part, tolerance, scores, value, n, rank, status)
+    value, tie = broken_rank_threshold(scores, numbers, rank)
+    found = _threshold(part, tolerance, scores, value, n, rank, status)
+    return replace(found, tie=tie)
 
 
 def _by_mass(
@@ -237,6 +259,14 @@ def _statement(
         "method, alpha and tolerance were fixed before looking. "
     )
     return (text + scope(thresholds, policy) + _exceptions(thresholds)).strip()
+
+
+_BROKEN = (
+    " Ties are broken at random, by a number from the name of each case and the recorded "
+    "seed: a new case that would tie with the threshold is cut just above it where its "
+    "number is too large. The probability is over these numbers too, and is then the "
+    "rank over n + 1 exactly."
+)
 
 
 def _exceptions(thresholds: list[Threshold]) -> str:

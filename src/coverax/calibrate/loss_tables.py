@@ -125,7 +125,7 @@ class LossTables:
     def _at_peaks(self, rows: np.ndarray, sizes: tuple[np.ndarray, np.ndarray]):
         """Lesion counts at every jump they have; voxels are not counted there."""
         peaks = self.peaks or []
-        own = [peaks[row] for row in rows] if peaks else []
+        own: list[np.ndarray] = [peaks[row] for row in rows] if peaks else []
         cuts = np.unique(np.concatenate([np.zeros(1, np.float32), *own]))
         nothing = np.zeros((rows.size, 0), np.int64)
         return self._with_lesions(Counts(cuts, *sizes, nothing, nothing), rows)

@@ -115,8 +115,8 @@ def rater_words(rule: RaterRule | None) -> str:
     if rule == "worst":
         return (
             "Cases have several references: each counted by the one it does worst on, so "
-            "the promise holds against all raters of the new case at once, who must be "
-            "exchangeable with these. "
+            "the promise holds at once against all raters of the new case whose "
+            "reference counts; they must be exchangeable with these. "
         )
     if rule == "draw":
         return (

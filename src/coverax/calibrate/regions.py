@@ -160,7 +160,7 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
             f"It holds within each {policy.group_by} on its own, not for all of them at "
             "once; it must be known without the reference. "
         )
-    if policy.group_by and any(t.group == MERGED for t in thresholds):
+    if policy.group_floor and any(t.group == MERGED for t in thresholds):
         text += (
             f"Those of fewer than {policy.group_floor} units count as one, {MERGED}: it "
             "holds for them together, not within each. "

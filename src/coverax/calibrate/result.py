@@ -8,6 +8,7 @@ from typing import Any
 
 from coverax import __version__
 from coverax.calibrate.groups import MERGED
+from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.files import digest_json, publish_json, read_sealed_json
 
 SCHEMA = 1
@@ -51,6 +52,8 @@ class Threshold:
         status: Whether the promise can be given.
         value: The threshold; a new case is served iff its score is at most this.
         n_tied: Units whose score equals the threshold.
+        tie: Where ties are broken at random, the largest number of a new case that is
+            served at the threshold itself (see `calibrate.ties`); None otherwise.
     """
 
     region: str
@@ -62,6 +65,7 @@ class Threshold:
     status: Status
     value: float
     n_tied: int = 0
+    tie: float | None = None
 
     @property
     def name(self) -> str:
@@ -189,6 +193,19 @@ class Calibration:
             )
         options = {k: v for k, v in self.options.items() if k != "group_by"}
         return replace(self, thresholds=own, options=options | {"group": group})
+
+    def of_case(self, case_id: str) -> "Calibration":
+        """What a case of this name is served by: ties are broken by its number."""
+        if "tie_seed" not in self.options:
+            return self
+        (number,) = tie_numbers([case_id], self.options["tie_seed"])
+        own = tuple(
+            replace(t, value=just_below(t.value))
+            if t.tie is not None and number > t.tie
+            else t
+            for t in self.thresholds
+        )
+        return replace(self, thresholds=own)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `calibration.json`."""

@@ -13,6 +13,9 @@ from jaxtyping import Num, Shaped
 from coverax.calibrate.result import Status
 from coverax.rational import Level, as_fraction, exact_sum
 
+# Voxels of a reference up to which losses are read as shares of it.
+_LARGEST_DENOMINATOR = 1_000_000
+
 LossTable = Shaped[np.ndarray, "cases lams"]
 Lams = Num[np.ndarray, " lams"]
 
@@ -41,7 +44,8 @@ def crc_threshold(
     and at most `alpha` at the safest lam, the expected loss of a new unit at this lam is
     at most `alpha`, marginally over calibration sets: the smallest lam with
     `(sum of losses + bound) / (n + 1) <= alpha`. The sum is exact over losses read as
-    the decimals they print.
+    the simplest shares (of up to a million voxels) that they stand for, else as the
+    decimals they print.
 
     Args:
         loss_table: Losses of the calibration units at each lam.
@@ -128,5 +132,14 @@ def check_table(
 
 def _exact_sum(losses: np.ndarray) -> Fraction:
     values, counts = np.unique(losses, return_counts=True)
-    pairs = zip(values, counts.tolist(), strict=True)
-    return exact_sum(as_fraction(value) * n for value, n in pairs)
+    pairs = zip(values.tolist(), counts.tolist(), strict=True)
+    return exact_sum(_simplest(value) * n for value, n in pairs)
+
+
+def _simplest(loss: float) -> Fraction:
+    """The share of voxels a float64 stands for: 1/3, not the decimal it prints.
+
+    Sums of such decimals miss an alpha that sums of the shares meet exactly.
+    """
+    share = Fraction(loss).limit_denominator(_LARGEST_DENOMINATOR)
+    return share if float(share) == loss else as_fraction(loss)

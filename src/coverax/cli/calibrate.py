@@ -183,6 +183,12 @@ def command(
     correction: Annotated[
         Correction | None, typer.Option(help="ltt: of multiple tests.")
     ] = None,
+    break_ties: Annotated[
+        bool,
+        typer.Option(
+            "--break-ties", help="fnr: break ties at random, by names and --seed."
+        ),
+    ] = False,
     allow_vacuous: AllowVacuous = False,
     as_json: AsJson = False,
 ) -> None:
@@ -215,6 +221,7 @@ def command(
         bound=bound.value if bound else None,
         also=also or None,
         correction=correction.value if correction else None,
+        break_ties=break_ties or None,
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)
@@ -226,7 +233,7 @@ def command(
         return
     for t in calibration.thresholds:
         note(f"{t.name}: {METHODS[method].describe(t)} ({t.place}, {t.status.name})")
-        if t.n_tied > 1:
+        if t.n_tied > 1 and t.tie is None:
             note(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
     for why, ids in calibration.excluded.items():
         note(f"left out ({why}): {len(ids)} cases")

@@ -52,6 +52,7 @@ class Request:
     bound: Any
     also: list[str] | None
     correction: Any
+    break_ties: bool | None
 
 
 class _Calibrator(NamedTuple):
@@ -87,6 +88,7 @@ def _calibrate_fnr(table: Any, request: Request) -> "Calibration":
         weights=request.weights,
         largest_weight=request.largest_weight,
         raters=request.raters,
+        break_ties=bool(request.break_ties),
     )
 
 
@@ -222,7 +224,7 @@ METHODS = {
     Method.FNR: _Calibrator(
         _calibrate_fnr,
         _lesion,
-        ("tolerance", "delta", "weights", "largest_weight", *_GROUPS),
+        ("tolerance", "delta", "weights", "largest_weight", "break_ties", *_GROUPS),
     ),
     Method.CRC: _Calibrator(_calibrate_crc, _lesion, (*_LOSS, *_GROUPS)),
     Method.RCPS: _Calibrator(

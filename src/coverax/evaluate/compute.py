@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax.calibrate import (
-    MERGED,
     Calibration,
     Threshold,
-    compliance_band,
+    just_below,
+    tie_numbers,
     unit_digests,
 )
-from coverax.evaluate.metrics import CaseMetrics, case_metrics, worst_metrics
+from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
+from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
@@ -32,9 +33,7 @@ from coverax.scores import (
 from coverax.volumes import Cohort, read_probs
 
 FIXED_CUT = 0.5
-BAND_LEVELS = (0.95, 0.999)
 ABOUT = ("case_id", "region", "unit", "group", "rater")
-_HISTOGRAM_EDGES = np.arange(11) / 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +204,11 @@ def _columns(
 ) -> dict[str, np.ndarray]:
     """Counts and critical probability of a batch, at each region's own cut."""
     probs, labels, valid, views = batch[:4]
-    cuts = np.full((len(probs), 2), FIXED_CUT, np.float32)
-    cuts[: len(views), 0] = [
-        calibration.threshold_of(view.region.name).probability for view in views
-    ]
+    # At the calibrated cut, the fixed one, and the one of cases whose tie is broken.
+    own = [calibration.threshold_of(view.region.name) for view in views]
+    cuts = np.full((len(probs), 3), FIXED_CUT, np.float32)
+    cuts[: len(views), 0] = [t.probability for t in own]
+    cuts[: len(views), 2] = [-just_below(t.value) for t in own]
     tolerance = calibration.thresholds[0].tolerance
     if tolerance is None:  # a mean is controlled: critical probabilities are for show
         tolerance = calibration.score_definition["tolerances"][0]
@@ -247,6 +247,7 @@ def _evaluate_region(
     scores = 0.0 - column["critical_probability"]
     n_foreground = column["n_foreground"]
     counted = count_rows(calibration, region, column, seed)
+    is_cut_above = _is_cut_above(calibration, threshold, column["case_id"])
     allowed = None
     if threshold.tolerance is not None:
         terms = tolerance_terms([threshold.tolerance])
@@ -260,7 +261,7 @@ def _evaluate_region(
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
         "raters": calibration.options.get("raters"),
-        **_law(threshold, n_counted),
+        **law_of(threshold, n_counted),
     }
     table = [
         {
@@ -276,102 +277,32 @@ def _evaluate_region(
     for k, (name, cut) in enumerate(
         [("calibrated", threshold.probability), ("fixed", FIXED_CUT)]
     ):
-        metrics = _metrics_at(column, k)
+        metrics = metrics_at(column, np.where(is_cut_above & (k == 0), 2, k))
         complies = None
         if allowed is not None and name == "calibrated":
-            complies = counted.worst(scores) <= threshold.value
+            limit = threshold.value
+            worst_score = counted.worst(scores)
+            complies = np.where(is_cut_above, worst_score < limit, worst_score <= limit)
         elif allowed is not None:
             missed = n_foreground - column["n_true_positive"][:, k]
             complies = counted.worst(missed > allowed) == 0
         worst = worst_metrics(metrics, counted.worst)
-        result[name] = _summary_at(cut, complies, worst, counted.rows)
+        result[name] = summary_at(cut, complies, worst, counted.rows)
         if name == "calibrated" and "loss" in calibration.options:
-            result["risks"] = _risks(calibration, worst, counted.rows)
+            result["risks"] = risks_of(calibration, worst, counted.rows)
         for i, row in enumerate(table):
             row[f"{name}_complies"] = None if complies is None else bool(complies[i])
             row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
     return result, table
 
 
-def _metrics_at(column: dict[str, np.ndarray], k: int) -> CaseMetrics:
-    lesions = (None, None)
-    if "n_lesions" in column:
-        lesions = (column["n_lesions"], column["n_lesions_hit"][:, k])
-    return case_metrics(
-        column["n_voxels"],
-        column["n_foreground"],
-        column["n_predicted"][:, k],
-        column["n_true_positive"][:, k],
-        column["voxel_volume_ml"].astype(float),
-        *lesions,
-    )
-
-
-def _summary_at(cut, complies, metrics, counted) -> dict[str, Any]:
-    fnr = metrics.fnr[counted]
-    means = {
-        name: _mean(getattr(metrics, name)[counted])
-        for name in ("fpr", "pc", "dice", "volume_ml", "lesion_detection")
-    }
-    return {
-        "probability_threshold": float(cut) if np.isfinite(cut) else None,
-        "ecr": None if complies is None else float(complies[counted].mean()),
-        "n_compliant": None if complies is None else int(complies[counted].sum()),
-        "fnr_mean": float(fnr.mean()),
-        "fnr_sd": float(fnr.std(ddof=1)) if fnr.size > 1 else None,
-        "p_fnr": float((fnr == 1).mean()),
-        **means,
-        "fnr_histogram": {
-            "edges": _HISTOGRAM_EDGES.tolist(),
-            "counts": np.histogram(fnr, _HISTOGRAM_EDGES)[0].tolist(),
-        },
-    }
-
-
-def _mean(values: np.ndarray) -> float | None:
-    """Mean over the cases a metric applies to; None where it applies to none."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else None
-
-
-def _law(threshold: Threshold, n_new: int) -> dict[str, Any]:
-    """What compliance should be, where the threshold is a plain order statistic.
-
-    Small groups that count as one have no law of their own.
-    """
-    n, rank = threshold.n_units, threshold.rank
-    if rank is None or threshold.group == MERGED:
-        return {"expected_ecr": None, "ecr_band": []}
-    bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
-    return {
-        "expected_ecr": min(1.0, rank / (n + 1)),
-        "ecr_band": [
-            {"level": level, "low": low, "high": high} for level, (low, high) in bands
-        ],
-    }
-
-
-def _risks(
-    calibration: Calibration, metrics: CaseMetrics, counted: np.ndarray
-) -> list[dict[str, Any]]:
-    """Mean losses beside their levels; None for a loss of the user's own."""
-    options = calibration.options
-    levels = {options["loss"]: calibration.alpha, **options.get("also", {})}
-    # A loss of a case that a metric does not apply to is 0.
-    losses = {
-        "fnr": metrics.fnr,
-        "fpr": np.nan_to_num(metrics.fpr),
-        "dice": 1 - metrics.dice,
-        "missed_lesions": np.nan_to_num(1 - metrics.lesion_detection),
-    }
-    return [
-        {
-            "loss": loss,
-            "level": level,
-            "mean": _mean(losses[loss][counted]) if loss in losses else None,
-        }
-        for loss, level in levels.items()
-    ]
+def _is_cut_above(
+    calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
+) -> np.ndarray:
+    """Whether the number of a case is too large for the threshold itself."""
+    if threshold.tie is None:
+        return np.zeros(len(case_ids), bool)
+    return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
 
 
 class Method(NamedTuple):

@@ -11,6 +11,7 @@ from coverax.calibrate import (
     compliance_band,
 )
 from coverax.evaluate.references import count_rows
+from coverax.evaluate.summary import BAND_LEVELS
 from coverax.scores import (
     Engine,
     ScoreDefinition,
@@ -22,7 +23,6 @@ from coverax.scores import (
     set_transforms,
 )
 
-BAND_LEVELS = (0.95, 0.999)
 SIDES = ("inner", "outer")
 
 

@@ -1,7 +1,13 @@
-"""What kernels do to their inputs and masks alike."""
+"""What kernels take, and what they do to it alike."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Shaped
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num, Shaped
+
+Map = Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"]
+Mask = Bool[Array, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"]
+Labels = Num[Array, "batch *spatial"] | Num[np.ndarray, "batch *spatial"] | Mask
+Valid = Mask | None
 
 
 def flat(array: Shaped[Array, "batch *spatial"]) -> Shaped[Array, "batch voxels"]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Float, Int
 
 from coverax.binning import (
     MARGIN,
@@ -21,7 +21,7 @@ from coverax.binning import (
     low_scale,
     share_intervals,
 )
-from coverax.kernels.arrays import count_true, flat
+from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
 from coverax.kernels.sums import LEFT_OUT, keyed_sums
 
 _P_DIGITS = 4  # 60 bits: relative 1e-6 for a bin of mean 1e-12
@@ -86,16 +86,11 @@ def bin_index(
 
 @partial(jax.jit, static_argnames="n_bins")
 def bin_statistics(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     n_bins: int,
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> BinStatistics:
     """Count and sum probabilities and references in equal-width bins, per case.
 
@@ -140,16 +135,11 @@ def bin_statistics(
 
 @partial(jax.jit, static_argnames="n_bins")
 def soft_bin_statistics(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     n_bins: int,
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> SoftBinStatistics:
     """Weighted statistics of triangular bins around the centres `(k + 1/2) / n_bins`.
 

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from coverax.kernels.arrays import Mask, Valid
 from coverax.spacing import Spacing, batched_spacing
 
 # Source positions folded into one pass over the volume.
@@ -27,12 +28,10 @@ _SHORT_AXIS = 1 << 14
 
 
 def signed_distance(
-    mask: Bool[Array, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
+    mask: Mask,
     spacing_mm: Spacing | Float[Array, "..."],
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> Float[Array, "batch *spatial"]:
     """Signed Euclidean distance of every voxel to the other side of its mask.
 

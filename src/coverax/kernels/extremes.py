@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Float
 
+from coverax.kernels.arrays import Labels, Map, Valid
 from coverax.kernels.order import (
     from_sortable_bits,
     order_statistics,
@@ -13,18 +13,9 @@ from coverax.kernels.order import (
 )
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
-_Map = Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"]
-_Labels = (
-    Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-)
-_Valid = Bool[Array, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"] | None
-
 
 def extreme_scores(
-    inner_map: _Map, outer_map: _Map, labels: _Labels, *, valid: _Valid = None
+    inner_map: Map, outer_map: Map, labels: Labels, *, valid: Valid = None
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
     """Scores of the inner and the outer confidence set of each case.
 
@@ -51,7 +42,7 @@ def extreme_scores(
 
 
 def inner_score(
-    score_map: _Map, labels: _Labels, *, tolerance: Level = 0, valid: _Valid = None
+    score_map: Map, labels: Labels, *, tolerance: Level = 0, valid: Valid = None
 ) -> Float[Array, " batch"]:
     """Least `t` at which `{score_map > t}` leaves the reference by a tolerated share.
 
@@ -61,7 +52,7 @@ def inner_score(
 
 
 def outer_score(
-    score_map: _Map, labels: _Labels, *, tolerance: Level = 0, valid: _Valid = None
+    score_map: Map, labels: Labels, *, tolerance: Level = 0, valid: Valid = None
 ) -> Float[Array, " batch"]:
     """Least `t` at which `{score_map >= -t}` misses a tolerated share of the reference.
 

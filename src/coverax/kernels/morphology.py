@@ -96,10 +96,11 @@ def window_mean(
     for axis in window_axes(values.ndim - 1, slice_axis):
         n = values.shape[axis]
         wide = _extended(values, axis, len(weights) // 2, border, valid)
-        values = sum(
+        parts = [
             weight * jax.lax.slice_in_dim(wide, k, k + n, axis=axis)
             for k, weight in enumerate(weights)
-        )
+        ]
+        values = sum(parts[1:], start=parts[0])
     return values
 
 

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int
 
 from coverax.binning import check_shapes
-from coverax.kernels.arrays import flat
+from coverax.kernels.arrays import Labels, Map, Valid, flat
 from coverax.kernels.bins import (
     BinStatistics,
     SoftBinStatistics,
@@ -150,11 +150,8 @@ PARTS: dict[str, Part] = {
 
 
 def score_batch(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     tolerances: Sequence[Level] = (0.1,),
     *,
     n_bins: int = 20,
@@ -168,9 +165,7 @@ def score_batch(
     | Float[np.ndarray, "batch axes"]
     | None = None,
     shapes: Int[Array, "batch axes"] | Int[np.ndarray, "batch axes"] | None = None,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> BatchScores:
     """Everything of a batch in one jitted program; inputs may never have left a device.
 

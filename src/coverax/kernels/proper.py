@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Float, Int
 
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, check_shapes
+from coverax.kernels.arrays import Labels, Map, Valid
 from coverax.kernels.sums import LEFT_OUT, keyed_sums
 
 _DIGITS = 3  # 45 bits
@@ -31,15 +31,10 @@ class ProperScores(NamedTuple):
 
 @jax.jit
 def proper_scores(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
-    labels: Num[Array, "batch *spatial"]
-    | Bool[Array, "batch *spatial"]
-    | Num[np.ndarray, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> ProperScores:
     """Sum squared error and log loss over each case; sums add up across cases.
 

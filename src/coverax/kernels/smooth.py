@@ -9,10 +9,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from coverax.kernels.arrays import Map, Valid
 from coverax.kernels.distance import traced_spacing
 from coverax.spacing import Spacing
 
@@ -20,13 +20,11 @@ FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 def smooth(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
+    probs: Map,
     fwhm_mm: float,
     spacing_mm: Spacing | Float[Array, "..."],
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> Float[Array, "batch *spatial"]:
     """Smooth maps with a normalised Gaussian.
 

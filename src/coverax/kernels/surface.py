@@ -9,22 +9,20 @@ values and tie from case to case; these do not.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from coverax.kernels.arrays import Map, Valid
 from coverax.kernels.distance import lower_envelope, traced_spacing
 from coverax.spacing import Spacing
 
 
 def surface_distance(
-    probs: Float[Array, "batch *spatial"] | Float[np.ndarray, "batch *spatial"],
+    probs: Map,
     cut: float,
     spacing_mm: Spacing | Float[Array, "..."],
     *,
-    valid: Bool[Array, "batch *spatial"]
-    | Bool[np.ndarray, "batch *spatial"]
-    | None = None,
+    valid: Valid = None,
 ) -> Float[Array, "batch *spatial"]:
     """Signed distance of every voxel centre to the surface `{probs = cut}`.
 

@@ -1,7 +1,5 @@
 """Cross-entropy with a penalty that keeps logits from running away."""
 
-import math
-from itertools import pairwise
 from typing import Literal, get_args
 
 import jax
@@ -10,14 +8,11 @@ from jaxtyping import Array, Float
 
 from coverax.kernels import morphology, window_mean
 from coverax.losses._voxels import Border, Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses._windows import THIRDS, WIDE
 from coverax.losses.entropy import surprise
 from coverax.losses.smoothing import svls_targets
 
 Neighbours = Literal["mean", "gaussian", "wide", "max", "min", "median", "mode"]
-_THIRDS = (1 / 3, 1 / 3, 1 / 3)
-# A Gaussian of one voxel's width over nine voxels, its mass in each of them.
-_ENDS = [math.erf((k - 4.5) / math.sqrt(2)) for k in range(10)]
-_WIDE = tuple((b - a) / (_ENDS[-1] - _ENDS[0]) for a, b in pairwise(_ENDS))
 
 
 def mbls(
@@ -144,7 +139,7 @@ def neighbour_targets(
     _, targets = prepare(targets.astype(jnp.float32), targets, valid)
 
     def proportion(values):
-        weights = _WIDE if neighbours == "wide" else _THIRDS
+        weights = WIDE if neighbours == "wide" else THIRDS
         return window_mean(values, weights, border=border, valid=valid)
 
     if neighbours in ("mean", "wide"):

@@ -1,6 +1,5 @@
 """Signed-distance calibration loss, and the adaptation of targets by morphology."""
 
-import math
 from typing import Literal, get_args
 
 import jax
@@ -16,15 +15,12 @@ from coverax.losses._voxels import (
     prepare,
     voxel_mean,
 )
+from coverax.losses._windows import THIRDS, gaussian_weights
 from coverax.losses.boundary import SpacingMm, signed_distance_target
 from coverax.losses.entropy import surprise
 
 Aggregation = Literal["mean", "max", "min", "mode", "gaussian"]
 Norm = Literal["l1", "l2"]
-
-_THIRDS = (1 / 3, 1 / 3, 1 / 3)
-_SIDE = math.exp(-0.5) / (1 + 2 * math.exp(-0.5))
-_GAUSSIAN = (_SIDE, 1 - 2 * _SIDE, _SIDE)
 
 
 def sdc(
@@ -160,7 +156,7 @@ def _aggregated(mask, aggregation, slice_axis, valid):
         return morphology(mask, operation, **window).astype(jnp.float32)
     values = mask.astype(jnp.float32)
     if aggregation == "mode":
-        share = window_mean(values, _THIRDS, border="replicate", **window)
+        share = window_mean(values, THIRDS, border="replicate", **window)
         return (share > 0.5).astype(jnp.float32)
-    weights = _THIRDS if aggregation == "mean" else _GAUSSIAN
+    weights = THIRDS if aggregation == "mean" else gaussian_weights(1.0)
     return window_mean(values, weights, border="mirror", **window)

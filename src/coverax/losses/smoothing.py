@@ -1,13 +1,12 @@
 """Cross-entropy against softened references: uniform and spatially varying."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels import window_mean
 from coverax.losses._voxels import Border, Map, Targets, Valid, prepare
+from coverax.losses._windows import gaussian_weights
 from coverax.losses.entropy import cross_entropy
 
 
@@ -96,13 +95,11 @@ def svls_targets(
     if sigma <= 0:
         raise ValueError(f"sigma must be positive, got {sigma}")
     _, targets = prepare(targets.astype(jnp.float32), targets, valid)
-    side = math.exp(-0.5 / sigma**2)
-    centre = 1 / (1 + 2 * side)
-    weights = (side * centre, centre, side * centre)
+    weights = gaussian_weights(sigma)
 
     def smooth(values):
         return window_mean(values, weights, border=border, valid=valid)
 
     whole = jax.vmap(smooth, in_axes=-1, out_axes=-1)(targets)
-    own = centre ** (targets.ndim - 2)
+    own = weights[1] ** (targets.ndim - 2)
     return targets / 2 + (whole - own * targets) / (2 * (1 - own))

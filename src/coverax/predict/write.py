@@ -91,7 +91,7 @@ def predict_folder(
     def write_one(job: _Job) -> None:
         if not _is_finished(partial / f"{job.case_id}.json", job.path):
             own = calibration.of_group((groups or {}).get(job.case_id, ""))
-            _write_case(own, definition, job, partial, sides)
+            _write_case(own.of_case(job.case_id), definition, job, partial, sides)
 
     failures: dict[str, str] = {}
     jobs = [_Job(case_id, path) for case_id, path in sorted(maps.items())]

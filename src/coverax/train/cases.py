@@ -1,7 +1,7 @@
 """From files to what the net sees: one grid, one scale of intensities, class indices."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +9,14 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from coverax.train import resample
+from coverax.train.cache import cache_key, cached
 from coverax.train.config import DataConfig
 from coverax.volumes import (
     NiftiFile,
     check_same_grid,
     file_stem,
     nifti_files,
+    read_header,
     read_labels,
     read_voxels,
 )
@@ -75,28 +77,37 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
     return {i: CaseFiles(images[i], labels[i]) for i in both}
 
 
-def prepare_cases(
-    files: dict[str, CaseFiles], config: DataConfig
-) -> Iterator[Prepared]:
-    """Prepare cases one after the other, in the order given."""
-    for image, labels in files.values():
-        yield prepare_case(image, labels, config)
-
-
 def prepare_case(
     image_path: Path, label_path: Path | None, config: DataConfig
 ) -> Prepared:
     """Read a case, bring it to the net's spacing, scale its intensities.
 
-    A case without foreground is allowed: patches of it are drawn anywhere.
+    A case without foreground is allowed: patches of it are drawn anywhere. With
+    `config.cache` the arrays of a case with reference are kept there and memory-mapped.
 
     Raises:
         FileNotFoundError: A file is missing.
         GridMismatchError: Image and reference lie on different grids.
-        ValueError: A file is damaged, the image is not finite or constant, or the
-            reference holds a value that the config does not name.
+        ValueError: A file is damaged; the image is not finite, constant or has another
+            number of channels; or the reference holds a value that the config does not
+            name.
     """
-    file, image = _read_image(image_path)
+    case_id = file_stem(image_path) or image_path.name
+    file = read_header(image_path)
+    if config.cache is None or label_path is None:
+        image, labels = _compute(image_path, label_path, config)
+    else:
+        key = cache_key(config, image_path, label_path)
+        compute = partial(_compute, image_path, label_path, config)
+        image, labels = cached(config.cache, case_id, key, compute)
+    return Prepared(case_id, image, labels, file)
+
+
+def _compute(
+    image_path: Path, label_path: Path | None, config: DataConfig
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Image and labels on the net's grid."""
+    file, image = _read_image(image_path, config.channels)
     labels = None
     if label_path is not None:
         labels = _read_classes(label_path, config.classes, file)
@@ -106,13 +117,16 @@ def prepare_case(
         image = resample.resample_image(image, shape)
         if labels is not None:
             labels = resample.resample_labels(labels, shape, len(config.classes))
-    case_id = file_stem(image_path) or image_path.name
-    return Prepared(case_id, _scaled(image, config, image_path), labels, file)
+    return _scaled(image, config, image_path), labels
 
 
-def _read_image(path: Path) -> tuple[NiftiFile, np.ndarray]:
+def _read_image(path: Path, channels: int) -> tuple[NiftiFile, np.ndarray]:
     """Intensities `[x, y, z, channels]`, float32; a slice has one voxel along z."""
     file, stored = read_voxels(path)
+    if file.n_channels != channels:
+        raise ValueError(
+            f"{path}: {file.n_channels} channels where data.channels is {channels}"
+        )
     slope, intercept = file.scale
     values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     if not np.isfinite(values).all():

@@ -51,8 +51,7 @@ class MetricsWriter:
 def drop_rows(file: Path, step: int) -> None:
     """Keep the complete rows of a CSV up to a step; the first column is the step."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    header, rows = lines[:1], lines[1:]
-    kept = [
-        row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step
-    ]
+    whole = [line for line in lines if line.endswith("\n")]
+    header, rows = whole[:1], whole[1:]
+    kept = [row for row in rows if int(row.split(",")[0]) <= step]
     publish_text(file, "".join(header + kept))

@@ -33,13 +33,14 @@ def build_model(config: TrainConfig) -> Model:
     Raises:
         ValueError: The net does not exist, or does not take the patch.
     """
+    x, y, z = config.patch.size
 
     def net(rngs: nnx.Rngs):
         return nets.build(
             config.net,
             in_channels=config.data.channels,
             n_classes=len(config.data.classes),
-            patch=config.patch.size,
+            patch=(x, y, z),
             rngs=rngs,
         )
 

@@ -1,6 +1,7 @@
 """The optimiser of a run: one optax chain, and the learning rate as a formula."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +13,13 @@ from coverax.train.config import OptimiserConfig
 _MOMENTUM = 0.99  # of SGD, with Nesterov's correction
 
 
-def learning_rate(
-    config: OptimiserConfig, n_steps: int, step: Int[Array, ""] | int
-) -> Float[Array, ""]:
+def learning_rate(config: OptimiserConfig, n_steps: int, step: Any) -> Float[Array, ""]:
     """Rate of a step (from 0): linear to the highest, then half a cosine to zero.
 
     Args:
         config: The highest rate and the steps of the warm-up.
         n_steps: Steps of the whole run.
-        step: Which step.
+        step: Which step; a number or an array.
     """
     warmup = config.warmup_steps
     rising = (step + 1) / max(warmup, 1)

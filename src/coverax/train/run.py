@@ -101,13 +101,7 @@ def prepare(
     """
 
     def one(case: CaseFiles) -> Prepared:
-        prepared = prepare_case(case.image, case.labels, config.data)
-        if prepared.image.shape[-1] != config.data.channels:
-            raise ValueError(
-                f"{case.image}: {prepared.image.shape[-1]} channels where data.channels "
-                f"is {config.data.channels}"
-            )
-        return prepared
+        return prepare_case(case.image, case.labels, config.data)
 
     found, errors = [], []
     for outcome in map_cases(one, files.values()):

@@ -174,12 +174,12 @@ def make_loss(model: Model, config: TrainConfig) -> Callable[..., tuple[Array, d
     def loss(params, images, labels):
         levels = [at_level(logits, labels) for logits in model.apply(params, images)]
         weights = deep_supervision_weights(len(levels)).tolist()
-        total = sum(
+        terms = [
             share * weight * level[name]
             for share, level in zip(weights, levels, strict=True)
             for name, weight in config.losses.items()
-        )
-        return total, levels[0]
+        ]
+        return jnp.sum(jnp.stack(terms)), levels[0]
 
     return loss
 

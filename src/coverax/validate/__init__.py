@@ -11,3 +11,4 @@ from coverax.validate.monitor import monitor_folder as monitor_folder
 from coverax.validate.report import Plan as Plan
 from coverax.validate.report import validate_table as validate_table
 from coverax.validate.splits import random_splits as random_splits
+from coverax.validate.units import all_unit_splits as all_unit_splits

@@ -20,6 +20,7 @@ from coverax.validate.exact import AllSplits, make_pool, splits_of
 from coverax.validate.exchangeability import conformal_p_value, order_test
 from coverax.validate.metrics import critical_metrics
 from coverax.validate.splits import random_splits
+from coverax.validate.units import all_unit_splits
 
 BAND = 0.95
 _PERMUTATIONS = (
@@ -66,8 +67,9 @@ class Plan:
 def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
     """Validate the false-negative-rate method on every region and tolerance.
 
-    Where units own several cases one of each is drawn, by the plan's seed, so that all
-    splits are exact; random splits take all cases, unit by unit.
+    Where units own several cases one of each is drawn, by the plan's seed, so that the
+    law of all splits is in closed form; beside it stand the mean over all splits of whole
+    units with all their cases, and random splits of them.
 
     Returns:
         The content of `validation.json`.
@@ -139,6 +141,10 @@ def _validate_scores(
         for k, alpha in enumerate(plan.alphas):
             exact = splits_of(pool, n, alpha)
             entry = _entry(exact, alpha, fraction)
+            if every.rows.size > rows.size:
+                entry["whole_units"] = _whole_units(
+                    every.worst(all_scores), units[every.rows], n, alpha
+                )
             if drawn_splits is not None:
                 entry["random"] = _random(drawn_splits[:, k], plan)
             splits.append(entry)
@@ -194,6 +200,17 @@ def _entry(exact: AllSplits, alpha: Level, fraction: Level) -> dict[str, Any]:
             for name, mean in exact.metric_means.items()
         },
     }
+
+
+def _whole_units(
+    scores: np.ndarray, units: np.ndarray, n: int, alpha: Level
+) -> dict[str, Any]:
+    """All cases of all units over every split of units, where that can be counted."""
+    try:
+        mean = all_unit_splits(scores, units, n, alpha)
+    except ValueError as too_many:
+        return {"coverage_mean": None, "why": str(too_many)}
+    return {"coverage_mean": mean, "least": float(1 - as_fraction(alpha))}
 
 
 def _random(coverage: np.ndarray, plan: Plan) -> dict[str, Any]:

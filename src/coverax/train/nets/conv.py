@@ -1,17 +1,15 @@
 """Convolution and its transpose, channels last, in 2-D and 3-D."""
 
-import functools
-import itertools
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
-from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal
+from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal, plus
+from coverax.train.nets.slices import convolve_slices, pads, slices_are_faster
 
 
 class Conv(nnx.Module):
@@ -44,7 +42,7 @@ class Conv(nnx.Module):
         """Convolve."""
         kernel = self.kernel[...].astype(self.dtype)
         y = convolve(x.astype(self.dtype), kernel, self.stride)
-        return y if self.bias is None else _plus(y, self.bias)
+        return y if self.bias is None else plus(y, self.bias)
 
 
 class Upconv(nnx.Module):
@@ -76,16 +74,29 @@ class Upconv(nnx.Module):
         """Spread every voxel over its taps."""
         kernel = self.kernel[...].astype(self.dtype)
         y = spread(x.astype(self.dtype), kernel, self.stride)
-        return y if self.bias is None else _plus(y, self.bias)
+        return y if self.bias is None else plus(y, self.bias)
 
 
 def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
-    """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side."""
-    pads = _pads(kernel.shape[:-2])
-    if _as_products(kernel.shape):
-        return _shifted_products(x, kernel, stride, pads)
+    """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side.
+
+    A kernel as long as its steps takes no padding: one product a tile.
+    """
+    if kernel.shape[:-2] == stride:
+        return _cut(x, kernel)
+    if slices_are_faster(kernel.shape):
+        return convolve_slices(x, kernel, stride)
+    return convolve_whole(x, kernel, stride)
+
+
+def convolve_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """The same by the compiler's convolution of all axes."""
     return lax.conv_general_dilated(
-        x, kernel, stride, [(p, p) for p in pads], dimension_numbers=_order(x, kernel)
+        x,
+        kernel,
+        stride,
+        [(p, p) for p in pads(kernel.shape[:-2])],
+        dimension_numbers=_order(x, kernel),
     )
 
 
@@ -94,7 +105,7 @@ def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     size = kernel.shape[:-2]
     if size == stride:
         return _tiles(x, kernel)
-    low = [k - 1 - p for k, p in zip(size, _pads(size), strict=True)]
+    low = [k - 1 - p for k, p in zip(size, pads(size), strict=True)]
     high = [low_ + s - 1 for low_, s in zip(low, stride, strict=True)]
     flipped = jnp.flip(kernel, tuple(range(len(size))))
     return lax.conv_general_dilated(
@@ -107,6 +118,18 @@ def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     )
 
 
+def _cut(x: Maps, kernel: Array) -> NewMaps:
+    """Every tile becomes a voxel: a change of axes and one product."""
+    *size, n_in, n_out = kernel.shape
+    n = len(size)
+    shape = [v // s for v, s in zip(x.shape[1:-1], size, strict=True)]
+    pairs = (side for pair in zip(shape, size, strict=True) for side in pair)
+    tiles = x.reshape(x.shape[0], *pairs, n_in)
+    order = [0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1]
+    flat = tiles.transpose(order).reshape(x.shape[0], *shape, -1)
+    return flat @ kernel.reshape(-1, n_out)
+
+
 def _tiles(x: Maps, kernel: Array) -> NewMaps:
     """Every voxel becomes a tile of its own: one product and a change of axes."""
     *size, n_in, n_out = kernel.shape
@@ -116,50 +139,6 @@ def _tiles(x: Maps, kernel: Array) -> NewMaps:
     order = [0, *(i for a in range(n) for i in (1 + a, 1 + n + a)), 1 + 2 * n]
     shape = [v * s for v, s in zip(x.shape[1:-1], size, strict=True)]
     return y.transpose(order).reshape(x.shape[0], *shape, n_out)
-
-
-def _shifted_products(x: Maps, kernel: Array, stride: Axes, pads: Axes) -> NewMaps:
-    """The same by matrix products of shifted copies of the map.
-
-    Copies shifted along all axes but the first are stacked as channels; the first axis
-    is a sum of products, so that the stack stays small.
-    """
-    *size, _, n_out = kernel.shape
-    x = jnp.pad(x, ((0, 0), *((p, p) for p in pads), (0, 0)))
-    counts = [
-        (v - k) // s + 1 for v, k, s in zip(x.shape[1:-1], size, stride, strict=True)
-    ]
-
-    def shifted(maps: Array, axis: int, tap: int) -> Array:
-        end = tap + (counts[axis] - 1) * stride[axis] + 1
-        return lax.slice_in_dim(maps, tap, end, stride[axis], axis + 1)
-
-    copies = []
-    for taps in itertools.product(*(range(k) for k in size[1:])):
-        copy = x
-        for axis, tap in enumerate(taps, start=1):
-            copy = shifted(copy, axis, tap)
-        copies.append(copy)
-    stack = jnp.concatenate(copies, axis=-1)
-    rows = kernel.reshape(size[0], -1, n_out)
-    terms = [shifted(stack, 0, tap) @ rows[tap] for tap in range(size[0])]
-    return functools.reduce(jnp.add, terms)
-
-
-def _as_products(shape: Axes) -> bool:
-    """Whether products beat the compiler's convolution: CPU and few input channels.
-
-    Measured by benchmarks/train.py; accelerators have tuned convolutions.
-    """
-    return jax.default_backend() == "cpu" and math.prod(shape[:-2]) > 1
-
-
-def _pads(size: Axes) -> Axes:
-    return tuple((k - 1) // 2 for k in size)
-
-
-def _plus(y: Maps, bias: nnx.Param) -> Maps:
-    return y + jnp.broadcast_to(bias[...].astype(y.dtype), y.shape)
 
 
 def _order(x: Array, kernel: Array) -> lax.ConvDimensionNumbers:

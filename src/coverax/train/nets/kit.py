@@ -51,6 +51,16 @@ class Kit:
         return tuple(value[: self.axes])
 
 
+def require(holds: bool, message: str) -> None:
+    """Refuse sizes that no net can have.
+
+    Raises:
+        ValueError: With the message, if the condition does not hold.
+    """
+    if not holds:
+        raise ValueError(message)
+
+
 def he_normal(rngs: nnx.Rngs, shape: Axes, fan_in: int) -> nnx.Param:
     """Weights of variance `2 / fan_in`, which keeps the size of rectified activations.
 
@@ -82,6 +92,11 @@ def normal(key: jax.Array, shape: Axes, deviation: float) -> jax.Array:
 @jax.jit
 def _block(key: jax.Array, index: int | jax.Array) -> jax.Array:
     return jax.random.normal(jax.random.fold_in(key, index), (BLOCK,), jnp.float32)
+
+
+def plus(y: jax.Array, bias: nnx.Param) -> jax.Array:
+    """Add a number a channel."""
+    return y + jnp.broadcast_to(bias[...].astype(y.dtype), y.shape)
 
 
 def apply(block: Callable, *maps: jax.Array, rematerialise: bool) -> jax.Array:

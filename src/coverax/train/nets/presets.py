@@ -11,7 +11,15 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from coverax.train.config import NetConfig
-from coverax.train.nets import unet
+from coverax.train.nets import (
+    resnet3d,
+    sam3d,
+    segresnet,
+    strided_unet,
+    swin_unetr,
+    unet,
+    unetr,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,12 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "unet3d": Preset(unet.Net, unet.Sizes()),
+    "unet3d-strided": Preset(strided_unet.Net, strided_unet.Sizes()),
+    "segresnet": Preset(segresnet.Net, segresnet.Sizes()),
+    "resnet3d": Preset(resnet3d.Net, resnet3d.Sizes()),
+    "unetr": Preset(unetr.Net, unetr.Sizes()),
+    "swin-unetr": Preset(swin_unetr.Net, swin_unetr.Sizes()),
+    "sam3d": Preset(sam3d.Net, sam3d.Sizes()),
 }
 
 

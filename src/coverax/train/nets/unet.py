@@ -8,13 +8,21 @@ References:
 """
 
 from dataclasses import dataclass
+from functools import partial
 
-import jax.numpy as jnp
 from flax import nnx
 
-from coverax.train.nets.blocks import ConvNorm, Residual
-from coverax.train.nets.conv import Conv, Upconv
-from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, apply, steps_product
+from coverax.train.nets.blocks import ConvNorm, Rise, Stage
+from coverax.train.nets.conv import Conv
+from coverax.train.nets.kit import (
+    Axes,
+    Kit,
+    Maps,
+    NewMaps,
+    apply,
+    require,
+    steps_product,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +45,16 @@ class Sizes:
 
     def __post_init__(self):
         depth = len(self.channels)
-        rules = [
-            (depth >= 2, "channels needs at least two stages"),
-            (len(self.blocks) == depth, "blocks needs one number a stage"),
-            (len(self.strides) == depth - 1, "strides needs one a stage but the first"),
-            (
-                len(self.decoder_blocks) == depth - 1,
-                "decoder_blocks needs one number a stage but the last",
-            ),
-            (1 <= self.supervised < depth, f"supervised must lie in 1..{depth - 1}"),
-        ]
-        for holds, message in rules:
-            if not holds:
-                raise ValueError(message)
+        require(depth >= 2, "channels needs at least two stages")
+        require(len(self.blocks) == depth, "blocks needs one number a stage")
+        require(
+            len(self.strides) == depth - 1, "strides needs one a stage but the first"
+        )
+        require(
+            len(self.decoder_blocks) == depth - 1,
+            "decoder_blocks needs one number a stage but the last",
+        )
+        require(self.supervised < depth, f"supervised must lie in 1..{depth - 1}")
 
     @property
     def divisor(self) -> Axes:
@@ -89,7 +94,13 @@ class Net(nnx.Module):
         )
         self.decoder = nnx.List(
             [
-                Rise(kit, widths[i + 1], widths[i], n_blocks, sizes.strides[i])
+                Rise(
+                    kit,
+                    widths[i + 1],
+                    widths[i],
+                    make=partial(Convs, n_blocks=n_blocks),
+                    stride=sizes.strides[i],
+                )
                 for i, n_blocks in enumerate(sizes.decoder_blocks)
             ]
         )
@@ -116,51 +127,15 @@ class Net(nnx.Module):
         return tuple(reversed(logits))
 
 
-class Stage(nnx.Module):
-    """Residual blocks, of which the first makes the step into the stage."""
+class Convs(nnx.Module):
+    """Convolutions in a row."""
 
-    def __init__(
-        self,
-        kit: Kit,
-        in_channels: int,
-        channels: int,
-        n_blocks: int,
-        stride: int | tuple[int, ...],
-    ):
-        steps = [kit.each(stride), *[kit.each(1)] * (n_blocks - 1)]
+    def __init__(self, kit: Kit, in_channels: int, channels: int, *, n_blocks: int):
         widths = [in_channels, *[channels] * (n_blocks - 1)]
-        self.blocks = nnx.List(
-            [
-                Residual(kit, width, channels, step)
-                for width, step in zip(widths, steps, strict=True)
-            ]
-        )
+        self.blocks = nnx.List([ConvNorm(kit, width, channels) for width in widths])
 
     def __call__(self, x: Maps) -> NewMaps:
-        """Apply the blocks in turn."""
+        """Apply them in turn."""
         for block in self.blocks:
             x = block(x)
         return x
-
-
-class Rise(nnx.Module):
-    """Stage of the decoder: up-sample, join the encoder's map, convolve."""
-
-    def __init__(
-        self,
-        kit: Kit,
-        in_channels: int,
-        channels: int,
-        n_blocks: int,
-        stride: int | tuple[int, ...],
-    ):
-        self.up = Upconv(kit, in_channels, channels, stride=stride)
-        widths = [2 * channels, *[channels] * (n_blocks - 1)]
-        self.blocks = nnx.List([ConvNorm(kit, width, channels) for width in widths])
-
-    def __call__(self, x: Maps, skip: NewMaps) -> NewMaps:
-        """Rise to the size of `skip`."""
-        y = jnp.concatenate([self.up(x), skip], axis=-1)
-        for block in self.blocks:
-            y = block(y)
-        return y

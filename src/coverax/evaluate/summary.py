@@ -1,0 +1,103 @@
+"""What a region's cases add up to at one cut."""
+
+from typing import Any
+
+import numpy as np
+
+from coverax.calibrate import MERGED, Calibration, Threshold, compliance_band
+from coverax.evaluate.metrics import CaseMetrics, case_metrics
+
+BAND_LEVELS = (0.95, 0.999)
+_HISTOGRAM_EDGES = np.arange(11) / 10
+
+
+def metrics_at(column: dict[str, np.ndarray], place: np.ndarray) -> CaseMetrics:
+    """Metrics of each row at the cut of its place."""
+
+    def at(name: str) -> np.ndarray:
+        return np.take_along_axis(column[name], place[:, None], axis=1)[:, 0]
+
+    lesions = (None, None)
+    if "n_lesions" in column:
+        lesions = (column["n_lesions"], at("n_lesions_hit"))
+    return case_metrics(
+        column["n_voxels"],
+        column["n_foreground"],
+        at("n_predicted"),
+        at("n_true_positive"),
+        column["voxel_volume_ml"].astype(float),
+        *lesions,
+    )
+
+
+def summary_at(
+    cut: float,
+    complies: np.ndarray | None,
+    metrics: CaseMetrics,
+    counted: np.ndarray,
+) -> dict[str, Any]:
+    """Compliance and metrics of the cases that count; None where none applies."""
+    fnr = metrics.fnr[counted]
+    means = {
+        name: _mean(getattr(metrics, name)[counted])
+        for name in ("fpr", "pc", "dice", "volume_ml", "lesion_detection")
+    }
+    return {
+        "probability_threshold": float(cut) if np.isfinite(cut) else None,
+        "ecr": None if complies is None else float(complies[counted].mean()),
+        "n_compliant": None if complies is None else int(complies[counted].sum()),
+        "fnr_mean": float(fnr.mean()),
+        "fnr_sd": float(fnr.std(ddof=1)) if fnr.size > 1 else None,
+        "p_fnr": float((fnr == 1).mean()),
+        **means,
+        "fnr_histogram": {
+            "edges": _HISTOGRAM_EDGES.tolist(),
+            "counts": np.histogram(fnr, _HISTOGRAM_EDGES)[0].tolist(),
+        },
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Mean over the cases a metric applies to; None where it applies to none."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else None
+
+
+def law_of(threshold: Threshold, n_new: int) -> dict[str, Any]:
+    """What compliance should be, where the threshold is a plain order statistic.
+
+    Small groups that count as one have no law of their own.
+    """
+    n, rank = threshold.n_units, threshold.rank
+    if rank is None or threshold.group == MERGED:
+        return {"expected_ecr": None, "ecr_band": []}
+    bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
+    return {
+        "expected_ecr": min(1.0, rank / (n + 1)),
+        "ecr_band": [
+            {"level": level, "low": low, "high": high} for level, (low, high) in bands
+        ],
+    }
+
+
+def risks_of(
+    calibration: Calibration, metrics: CaseMetrics, counted: np.ndarray
+) -> list[dict[str, Any]]:
+    """Mean losses beside their levels; None for a loss of the user's own."""
+    options = calibration.options
+    levels = {options["loss"]: calibration.alpha, **options.get("also", {})}
+    # A loss of a case that a metric does not apply to is 0.
+    losses = {
+        "fnr": metrics.fnr,
+        "fpr": np.nan_to_num(metrics.fpr),
+        "dice": 1 - metrics.dice,
+        "missed_lesions": np.nan_to_num(1 - metrics.lesion_detection),
+    }
+    return [
+        {
+            "loss": loss,
+            "level": level,
+            "mean": _mean(losses[loss][counted]) if loss in losses else None,
+        }
+        for loss, level in levels.items()
+    ]

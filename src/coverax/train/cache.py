@@ -1,0 +1,69 @@
+"""Preprocessed arrays on disk, read by memory map: cohorts larger than memory.
+
+A file's name carries a digest of everything its content depends on, so a stale entry is
+never read; it only lies there. Files appear whole or not at all, so runs may share a
+folder.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coverax.files import digest_json, publishing
+from coverax.train.config import DataConfig
+
+_VERSION = 1  # of what preprocessing does; another number leaves all entries behind
+
+
+def cached(
+    folder: Path, case_id: str, key: str, compute: Callable[[], tuple[Any, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and labels of a case from the cache; computed and kept where they are not.
+
+    Args:
+        folder: Where entries lie.
+        case_id: Name of the case.
+        key: Digest of what the arrays depend on.
+        compute: Makes them where they are not there.
+
+    Raises:
+        ValueError: An entry is damaged.
+        OSError: The folder cannot be written.
+    """
+    paths = [
+        folder / f"{case_id}.{key[:16]}.{what}.npy" for what in ("image", "labels")
+    ]
+    if not all(path.is_file() for path in paths):
+        for path, array in zip(paths, compute(), strict=True):
+            with publishing(path) as temporary, temporary.open("wb") as stream:
+                np.save(stream, array)
+    image, labels = (_opened(path) for path in paths)
+    return image, labels
+
+
+def cache_key(config: DataConfig, *paths: Path) -> str:
+    """Digest of the choices of preprocessing, and of names, sizes and times of files.
+
+    Raises:
+        OSError: A file is missing.
+    """
+    choices: dict[str, Any] = {
+        name: value
+        for name, value in asdict(config).items()
+        if name in ("classes", "spacing_mm", "intensity", "window")
+    }
+    # The order of classes gives the indices, which a sorted digest would not see.
+    choices["classes"] = list(config.classes.items())
+    stats = [(str(path.resolve()), path.stat()) for path in paths]
+    files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    return digest_json([_VERSION, choices, files])
+
+
+def _opened(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: a damaged cache file; delete it ({error})") from None

@@ -1,0 +1,142 @@
+"""Checkpoints: of this config and split, the last and the best, or refused."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.train import stand_in
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder with checkpoints of the steps 1 to 4, of which 2 is the best."""
+    from coverax.train import checkpoint
+    from coverax.train.step import device_mesh, start_state
+
+    folder = tmp_path_factory.mktemp("saved")
+    config = stand_in.config_of(folder)
+    start = start_state(stand_in.model(), config, device_mesh(2))
+    dices = [0.1, 0.9, 0.5]
+    with checkpoint.open_checkpoints(folder, keep_best=1) as manager:
+        for step in range(1, 5):
+            state = start._replace(step=np.asarray(step, np.int32))
+            dice = dices[step - 1] if step <= 3 else None
+            checkpoint.save(manager, state, config, "split", dices[:step], dice)
+    return folder, config, start
+
+
+def resumed(saved, config=None, split="split"):
+    from coverax.train import checkpoint
+
+    folder, own, start = saved
+    with checkpoint.open_checkpoints(folder, keep_best=1) as manager:
+        return checkpoint.resume(manager, start, config or own, split)
+
+
+def test_the_last_and_the_best_are_kept(saved):
+    kept = sorted(int(p.name) for p in (saved[0] / "checkpoints").iterdir())
+    assert kept == [2, 4]
+
+
+def test_a_run_goes_on_from_the_last(saved):
+    state, dices = resumed(saved)
+    assert int(state.step) == 4
+    assert dices == [0.1, 0.9, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"net": {"preset": "segresnet"}}, "net.preset"),
+        ({"optimiser": {"learning_rate": 0.5}}, "optimiser.learning_rate"),
+        ({"losses": {"sdc": 1.0}}, "losses.cross_entropy"),
+        ({"run": {"seed": 3}}, "run.seed"),
+        ({"data": {"channels": 2}}, "data.channels"),
+    ],
+)
+def test_a_checkpoint_of_another_config_is_refused_by_its_key(saved, changed, key):
+    config = stand_in.config_of(saved[0], **changed)
+    with pytest.raises(ValueError, match=rf"of another config: {key} is .* here and"):
+        resumed(saved, config)
+
+
+def test_where_files_lie_and_what_is_kept_may_change(saved, tmp_path):
+    config = stand_in.config_of(
+        tmp_path,
+        data={"images": "elsewhere", "cache": "c"},
+        run={"keep_best": 3, "checkpoint_every": 5},
+    )
+    assert int(resumed(saved, config)[0].step) == 4
+
+
+def test_a_checkpoint_of_another_split_is_refused(saved):
+    with pytest.raises(ValueError, match="trained on another split"):
+        resumed(saved, split="other")
+
+
+def test_a_state_of_other_shapes_is_refused(saved):
+    folder, config, start = saved
+    params = dict(start.params) | {"fine": np.zeros((1, 1, 1, 6, 4), np.float32)}
+    with pytest.raises(
+        ValueError, match=r"params\.fine is \(1, 1, 1, 6, 3\), expected"
+    ):
+        resumed((folder, config, start._replace(params=params)))
+
+
+def real_run(folder):
+    """Checkpoints of a real net, two steps; what was saved last."""
+    from coverax.train import checkpoint
+    from coverax.train.model import build_model
+    from coverax.train.step import device_mesh, start_state
+
+    config = stand_in.config_of(
+        folder,
+        net={"sizes": {"channels": [4, 8, 8], "supervised": 1}},
+        optimiser={"ema": 0.9},
+    )
+    state = start_state(build_model(config), config, device_mesh(2))
+    with checkpoint.open_checkpoints(folder) as manager:
+        for step in (3, 7):
+            state = state._replace(step=np.asarray(step, np.int32))
+            checkpoint.save(manager, state, config, "split", [], None)
+    return config, state
+
+
+def test_load_gives_what_inference_needs(tmp_path):
+    from coverax.train.checkpoint import load
+    from coverax.train.model import build_model, make_predict
+
+    config, state = real_run(tmp_path)
+    found = load(tmp_path)
+    assert (found.config, found.step, found.split_digest) == (config, 7, "split")
+    assert load(tmp_path / "checkpoints" / "7").step == 7
+    images = stand_in.Case.image[None, :8, :8, :8]
+    model = build_model(config)
+    np.testing.assert_array_equal(
+        make_predict(model, found.params)(images),
+        make_predict(model, state.average)(images),
+    )
+    with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
+        load(tmp_path / "checkpoints" / "5")
+
+
+def test_a_folder_without_checkpoint_is_one_line(tmp_path):
+    from coverax.train.checkpoint import load
+
+    with pytest.raises(FileNotFoundError, match="no checkpoint of coverax train"):
+        load(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
+    from coverax.train import checkpoint
+
+    monkeypatch.setattr(checkpoint, "SCHEMA", 0)
+    real_run(tmp_path)
+    monkeypatch.undo()
+    about = next((tmp_path / "checkpoints" / "7" / "about").iterdir())
+    assert json.loads(about.read_text())["schema"] == 0
+    with pytest.raises(
+        ValueError, match="checkpoint of schema 0, this version reads 1"
+    ):
+        checkpoint.load(tmp_path)
