@@ -107,7 +107,22 @@ def test_worst_of_raters_through_every_command(folder, scored, cli, tmp_path):
     found = json.loads((tmp_path / "v" / "validation.json").read_text())
     row = found["results"][0]["splits"][0]
     assert row["coverage_mean"] == pytest.approx(row["expected"], abs=1e-9)
-    assert 0.5 < row["metrics"]["lesion_detection"]["mean"] <= 1
+    cuts = [min(critical(p, m) for m in masks) for _, p, masks in arrays()]
+    for name, worst in (
+        ("fnr", lambda p, m, cut: (m & (p < cut)).sum() / m.sum()),
+        ("lesion_detection", lambda p, m, cut: missed_share(p, m, cut, "corner")),
+    ):
+        losses = np.array(
+            [[max(worst(p, m, c) for m in ms) for c in cuts] for _, p, ms in arrays()]
+        )
+        metrics = {name: losses if name == "fnr" else 1 - losses}
+        exact = cx.validate.all_splits(-np.array(cuts), N // 2, "0.2", metrics)
+        assert row["metrics"][name]["mean"] == pytest.approx(exact.metric_means[name])
+
+
+def critical(probs, mask):
+    """The largest cut at which at most a tenth of the mask is missed."""
+    return float(np.sort(probs[mask])[mask.sum() // 10])
 
 
 @pytest.mark.parametrize("rule", ["worst", "draw"])
