@@ -48,8 +48,9 @@ allow_missing = true
 shares = {{ {shares} }}
 [net]
 preset = "{preset}"
+sizes = {{ channels = {channels} }}
 [patch]
-size = [32, 48, 32]
+size = [40, 56, 40]
 batch = {batch}
 [losses]
 {losses}
@@ -79,6 +80,7 @@ def write_config(path, data, losses, seed, args):
         labels=(data / "labels").resolve(),
         shares=shares,
         preset=args.preset,
+        channels=args.channels,
         batch=args.batch,
         losses="\n".join(f"{name} = {weight}" for name, weight in losses.items()),
         steps=args.steps,
@@ -184,9 +186,10 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--preset", default="unet3d-small")
+    parser.add_argument("--channels", type=int, nargs="+", default=[8, 16, 32])
     args = parser.parse_args()
     rows = {name: [] for name in LOSSES}
     for seed in range(args.seeds):
