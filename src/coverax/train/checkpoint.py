@@ -180,7 +180,7 @@ def check_same_config(where: str, asked: Any, found: Any, key: str = "") -> None
             check_same_config(where, asked.get(name), found.get(name), f"{key}{name}.")
     elif asked != found:
         raise ValueError(
-            f"{where}: a checkpoint of another config: {key.removesuffix('.')} is "
+            f"{where}: another config: {key.removesuffix('.')} is "
             f"{asked!r} here and {found!r} there; name a new folder"
         )
 

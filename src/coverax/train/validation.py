@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from coverax.kernels import bucket_size
 from coverax.reliability import calibration_errors
@@ -43,7 +43,7 @@ def validate(
 
 
 def case_metrics(
-    probs: Float[np.ndarray, "x y z classes"], labels: Int[np.ndarray, "x y z"]
+    probs: Float[np.ndarray, "x y z classes"], labels: Integer[np.ndarray, "x y z"]
 ) -> dict[str, Float[np.ndarray, " foreground"]]:
     """Dice of the likeliest class, ECE and ACE of each foreground class of a case.
 
