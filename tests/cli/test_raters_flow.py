@@ -84,16 +84,19 @@ def test_worst_of_raters_through_every_command(folder, scored, cli, tmp_path):
     assert cli("evaluate", out, *cases, "-o", tmp_path / "e").code == 0
     summary = json.loads((tmp_path / "e" / "evaluation.json").read_text())
     result = summary["results"][0]
-    fnr, detected, complies = [], [], []
+    fnr, detected, complies, dice = [], [], [], []
     for _, probs, masks in arrays():
         missed = [(m & (probs < cut)).sum() for m in masks]
         pairs = list(zip(missed, masks, strict=True))
+        mask = probs >= cut
+        dice.append(min(2 * (m & mask).sum() / (m.sum() + mask.sum()) for m in masks))
         fnr.append(max(n / m.sum() for n, m in pairs))
         complies.append(all(n <= int(0.1 * m.sum() + 1e-9) for n, m in pairs))
         detected.append(min(1 - missed_share(probs, m, cut, "corner") for m in masks))
     assert result["n_counted"] == N
     assert result["calibrated"]["ecr"] == pytest.approx(np.mean(complies))
     assert result["calibrated"]["fnr_mean"] == pytest.approx(np.mean(fnr))
+    assert result["calibrated"]["dice"] == pytest.approx(np.mean(dice))
     assert result["calibrated"]["lesion_detection"] == pytest.approx(np.mean(detected))
     with (tmp_path / "e" / "cases.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -104,7 +107,22 @@ def test_worst_of_raters_through_every_command(folder, scored, cli, tmp_path):
     found = json.loads((tmp_path / "v" / "validation.json").read_text())
     row = found["results"][0]["splits"][0]
     assert row["coverage_mean"] == pytest.approx(row["expected"], abs=1e-9)
-    assert 0.5 < row["metrics"]["lesion_detection"]["mean"] <= 1
+    cuts = [min(critical(p, m) for m in masks) for _, p, masks in arrays()]
+    for name, worst in (
+        ("fnr", lambda p, m, cut: (m & (p < cut)).sum() / m.sum()),
+        ("lesion_detection", lambda p, m, cut: missed_share(p, m, cut, "corner")),
+    ):
+        losses = np.array(
+            [[max(worst(p, m, c) for m in ms) for c in cuts] for _, p, ms in arrays()]
+        )
+        metrics = {name: losses if name == "fnr" else 1 - losses}
+        exact = cx.validate.all_splits(-np.array(cuts), N // 2, "0.2", metrics)
+        assert row["metrics"][name]["mean"] == pytest.approx(exact.metric_means[name])
+
+
+def critical(probs, mask):
+    """The largest cut at which at most a tenth of the mask is missed."""
+    return float(np.sort(probs[mask])[mask.sum() // 10])
 
 
 @pytest.mark.parametrize("rule", ["worst", "draw"])
