@@ -10,6 +10,7 @@ from flax import nnx
 
 from coverax.train import nets
 from coverax.train.config import NetConfig
+from coverax.train.nets.kit import BLOCK, normal
 
 # Sizes that build in little time, and a patch for each preset.
 TINY = {
@@ -155,12 +156,12 @@ def test_a_preset_of_slices_has_the_shape_of_its_patch(preset):
 
 
 def test_bfloat16_is_near_and_rematerialising_changes_nothing():
-    assert_bfloat16_is_near("unet3d-small")
-    assert_rematerialising_changes_nothing("unet3d-small")
+    assert_bfloat16_is_near("segresnet")
+    assert_rematerialising_changes_nothing("segresnet")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", sorted(set(nets.PRESETS) - {"unet3d-small"}))
+@pytest.mark.parametrize("preset", sorted(set(nets.PRESETS) - {"segresnet"}))
 def test_bfloat16_and_rematerialising_of_the_others(preset):
     assert_bfloat16_is_near(preset)
     assert_rematerialising_changes_nothing(preset)
@@ -201,6 +202,16 @@ def test_a_net_is_its_parameters(preset):
     _, params, rest = nnx.split(built(config, patch), nnx.Param, ...)
     assert not jax.tree.leaves(rest)
     assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(params))
+
+
+def test_the_first_parameters_are_one_draw_compiled_or_not():
+    key, shape = jax.random.key(2), (3, BLOCK // 2)
+    plain = normal(key, shape, 0.5)
+    compiled = jax.jit(normal, static_argnums=(1, 2))(key, shape, 0.5)
+    np.testing.assert_array_equal(plain, compiled)
+    # Deviation of 24576 draws: within 5 standard errors, 5 * 0.5 / sqrt(2 n) < 0.012.
+    assert abs(float(np.std(plain)) - 0.5) < 0.012
+    assert not np.array_equal(plain[0], plain[1])
 
 
 def test_unknown_names_are_refused_in_one_line():

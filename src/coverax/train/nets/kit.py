@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -83,10 +84,12 @@ def constant(value: float, shape: Axes) -> nnx.Param:
 def normal(key: jax.Array, shape: Axes, deviation: float) -> jax.Array:
     """Normal numbers in blocks of one size: one compilation for all shapes of a net."""
     n = math.prod(shape)
-    blocks = [_block(key, i) for i in range(-(-n // BLOCK))]
-    xp = jnp if isinstance(key, jax.core.Tracer) else np
-    flat = xp.concatenate(blocks)[:n]
-    return jnp.asarray(flat.reshape(shape) * np.float32(deviation))
+    count = -(-n // BLOCK)
+    if isinstance(key, jax.core.Tracer):
+        flat = jax.lax.map(partial(_block, key), jnp.arange(count)).reshape(-1)
+    else:
+        flat = np.concatenate([_block(key, i) for i in range(count)])
+    return jnp.asarray(flat[:n].reshape(shape) * np.float32(deviation))
 
 
 @jax.jit

@@ -24,6 +24,7 @@ from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, small_normal
 from coverax.train.nets.norm import LayerNorm
 
 Windows = Float[Array, "windows tokens channels"]
+Apart = Float[Array, "windows tokens tokens"]
 # Added where two tokens of a window were not neighbours before the shift.
 APART = -100.0
 
@@ -83,11 +84,13 @@ class WindowBlock(nnx.Module):
     def bias(self, sides: Axes, window: Axes, shift: Axes) -> Bias:
         """What is added to the scores: by offset, and apart where a border lies between."""
         count = math.prod(window)
+        # A window that the map cuts short takes the first rows of the whole one's
+        # index, as the published code does: its weights were trained so.
         index = offset_index(self.window)[:count, :count]
         by_offset = jnp.moveaxis(self.offsets[...][index], -1, 0)[None]
         if not any(shift):
             return by_offset
-        apart = jnp.asarray(apart_after_shift(sides, window, shift))[:, None]
+        apart = apart_after_shift(sides, window, shift)[:, None]
         shape = (len(apart), *by_offset.shape[1:])
         return jnp.broadcast_to(by_offset, shape) + jnp.broadcast_to(apart, shape)
 
@@ -136,24 +139,12 @@ def offset_index(window: Axes) -> np.ndarray:
     return np.asarray(np.ravel_multi_index(tuple(offsets + lowest), sides))
 
 
-def apart_after_shift(sides: Axes, window: Axes, shift: Axes) -> np.ndarray:
-    """`APART` for tokens of a window with a border between, `[windows, tokens, tokens]`."""
-    region = np.zeros(sides, np.int32)
+def apart_after_shift(sides: Axes, window: Axes, shift: Axes) -> Apart:
+    """`APART` for two tokens of a window with a border of the volume between."""
+    region = np.zeros(sides, np.float32)
     for axis, (side, w, s) in enumerate(zip(sides, window, shift, strict=True)):
         part = np.searchsorted([side - w, side - s], np.arange(side), side="right")
         shape = [-1 if a == axis else 1 for a in range(len(sides))]
-        region = region * 3 + part.reshape(shape)
-    tokens = np.asarray(cut_array(region, window))
-    return np.where(tokens[:, :, None] == tokens[:, None, :], 0.0, APART).astype(
-        np.float32
-    )
-
-
-def cut_array(region: np.ndarray, window: Axes) -> np.ndarray:
-    """`cut` for one array without channels."""
-    n = len(window)
-    pairs = [(side // w, w) for side, w in zip(region.shape, window, strict=True)]
-    y = region.reshape(list(itertools.chain(*pairs)))
-    return y.transpose([*range(0, 2 * n, 2), *range(1, 2 * n, 2)]).reshape(
-        -1, math.prod(window)
-    )
+        region = region * 3 + part.reshape(shape).astype(np.float32)
+    tokens = cut(jnp.asarray(region)[None, ..., None], window)
+    return jnp.where(tokens == tokens.swapaxes(1, 2), 0.0, APART)
