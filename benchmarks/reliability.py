@@ -104,18 +104,23 @@ def in_memory(shape, rounds):
         runs["torchmetrics"] = torchmetrics_run(probs, masks)
         np.testing.assert_allclose(runs["torchmetrics"](), ece, rtol=1e-3, atol=1e-5)
     seconds = interleaved(runs, rounds)
+    cpu = {name: cpu_seconds(run) for name, run in runs.items()}
     table = [
         [
             name,
             f"{statistics.median(taken) * 1e3:.1f}",
             f"{ratio(taken, seconds['coverax host']):.2f}",
+            f"{cpu[name] * 1e3:.1f}",
+            f"{cpu[name] / cpu['coverax host']:.2f}",
         ]
         for name, taken in seconds.items()
     ]
     program = kernels.bin_statistics.lower(*on_device, N_BINS).compile()
     temporary = program.memory_analysis().temp_size_in_bytes / flat[0].nbytes
     return (
-        markdown(["bins of 3 classes", "ms", "times the host's"], table)
+        markdown(
+            ["bins of 3 classes", "ms", "times the host's", "CPU ms", "times"], table
+        )
         + f"\n\nTemporary memory of the device program: {temporary:.1f} times the map; "
         "of the host: blocks of 65,536 voxels and a copy of the rarer outcome."
     )

@@ -1,6 +1,7 @@
 """Losses of one's own: functions of counts, and tables from a file."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,23 @@ def test_a_table_of_losses_gives_what_the_function_gives(cases, table, tmp_path)
 def test_a_file_of_losses_that_is_wrong_is_refused(tmp_path, header, losses, message):
     with pytest.raises(ValueError, match=message):
         read_loss_curves(write_losses(tmp_path / "l.csv", losses, header), safe="small")
+
+
+def test_a_loss_of_ones_own_is_not_evaluated_and_that_is_said(
+    cases, table, tmp_path, capsys
+):
+    for i, (p, y) in enumerate(zip(*cases, strict=True)):
+        synthetic.write_nifti(tmp_path / "p" / f"case_{i}.nii.gz", p)
+        synthetic.write_nifti(tmp_path / "y" / f"case_{i}.nii.gz", y)
+    kind = cx.scores.MapKind(0, ("float",))
+    known = replace(table, definition=table.definition.with_kind(kind))
+    cx.calibrate.calibrate_crc(known, "0.1", loss=OWN).write(tmp_path / "c.json")
+    files = ("--probs", tmp_path / "p", "--labels", tmp_path / "y")
+    args = ("evaluate", tmp_path / "c.json", *files, "-o", tmp_path / "e")
+    assert run([str(a) for a in args]) == 0
+    assert "its mean was not measured here" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert summary["results"][0]["risks"][0]["mean"] is None
 
 
 def test_a_file_of_losses_on_the_command_line(cases, table, tmp_path, capsys):

@@ -211,3 +211,19 @@ def test_units_with_several_cases_and_raters_are_drawn_once():
     units = table.column("unit")[::3]
     expected = cx.calibrate.hierarchical_threshold(scores, units, "0.3")
     assert every.thresholds[0].value == expected
+
+
+def test_learning_takes_the_worst_of_raters_too():
+    rows = several(20, 3)
+    transforms = ["inner=identity", "inner=logit", "outer=identity"]
+    table = table_of(rows, transforms=transforms, set_sizes=True)
+    with pytest.raises(ValueError, match="20 cases have several references"):
+        cx.calibrate.learn_sets(table, "0.3")
+    learned = cx.calibrate.learn_sets(table, "0.3", raters="worst")
+    assert len(learned.unit_digests) == 20
+    cases = cx.calibrate.cases_of(
+        table.column("case_id"), np.arange(0, 60, 3), np.ones(60, bool)
+    )
+    own = table.set_transform("outer", learned.outer)
+    expected = np.sort(cases.worst(table.set_scores(own)))
+    assert learned.scores["foreground", "outer"] == tuple(expected)

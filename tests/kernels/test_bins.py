@@ -176,6 +176,38 @@ def test_engines_agree_to_the_bit(seed, kind):
         np.testing.assert_array_equal(a, np.asarray(b))
 
 
+@pytest.mark.parametrize("kind", ["skew", "tiny", "edges", "overshoot"])
+def test_host_blocks_and_the_rarer_outcome_are_the_definition(kind):
+    """Several blocks; a crowd near 0; few and many foreground voxels; any order."""
+    from coverax import host
+
+    p, y = draw(11, (2, 150_000), kind)
+    if kind == "tiny":
+        p = p ** np.float32(4)  # 90 % below 1/4096, some below 2**-14
+    if kind == "overshoot":
+        p = (p * np.float32(1.0015) - np.float32(5e-4)).astype(np.float32)
+    y[1] = ~y[1]
+    got = host.bin_statistics(p, y, 20)
+    order = np.random.default_rng(1).permutation(p.shape[1])
+    for a, b in zip(
+        got, host.bin_statistics(p[:, order], y[:, order], 20), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    for i in range(2):
+        want = oracle.hard(p[i], y[i], 20)
+        np.testing.assert_array_equal(got.count[i], want[0])
+        np.testing.assert_array_equal(got.sum_y[i], want[2])
+        for sums, exact in ((got.sum_p, want[1]), (got.sum_py, want[3])):
+            np.testing.assert_allclose(sums[i], exact, rtol=4e-7, atol=1e-12)
+    cuts = np.arange(64) / 64
+    grid = host.grid_counts(p, y, 64)
+    for i in range(2):
+        above = (p[i] >= cuts[:, None]).sum(1)
+        hits = ((p[i] >= cuts[:, None]) & y[i]).sum(1)
+        np.testing.assert_array_equal(grid.n_predicted[i], above)
+        np.testing.assert_array_equal(grid.n_true_positive[i], hits)
+
+
 def test_batch_equals_its_cases_to_the_bit():
     from coverax import kernels
 

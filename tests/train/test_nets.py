@@ -1,6 +1,6 @@
 """Nets: every preset builds, has the right shapes and can be trained."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,17 @@ TINY = {
 }
 
 
+# Parameters of the presets as they are, one channel in, two classes, six divisors a side.
+COUNTS = {
+    "unet3d-small": 314_644,
+    "unet3d": 102_335_272,
+    "unet3d-strided": 4_806_481,
+    "segresnet": 18_796_002,
+    "resnet3d": 41_750_146,
+    "unetr": 92_785_890,
+    "swin-unetr": 15_707_660,
+    "sam3d": 99_144_192,
+}
 # Compiled as fast as may be: these nets run once.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -62,12 +73,10 @@ def built(config, patch, seed=0):
     )
 
 
-def images(patch, seed=1):
-    return jax.random.normal(jax.random.key(seed), (2, *patch, 2))
-
-
-def logits_and_gradients(config, patch):
+@cache
+def logits_and_gradients(preset, axes=3, compute="float32", rematerialise=False):
     """Logits, and gradients of the sum of all levels' mean cross-entropy."""
+    config, patch = tiny(preset, axes, compute=compute, rematerialise=rematerialise)
     graph, params = nnx.split(built(config, patch), nnx.Param)
 
     @quick
@@ -78,27 +87,112 @@ def logits_and_gradients(config, patch):
 
         return jax.grad(loss, has_aux=True)(params)
 
-    gradients, levels = run(params, images(patch))
-    return levels, nnx.to_pure_dict(gradients)
+    x = jnp.asarray(
+        np.random.default_rng(1).standard_normal((2, *patch, 2), np.float32)
+    )
+    gradients, levels = run(params, x)
+    return levels, jax.tree.leaves(nnx.to_pure_dict(gradients))
+
+
+def assert_trainable(preset, axes):
+    levels, gradients = logits_and_gradients(preset, axes)
+    assert levels[0].shape == (2, *tiny(preset, axes)[1], 3)
+    assert all(v.dtype == jnp.float32 and np.isfinite(v).all() for v in levels)
+    sides = [v.shape[1] for v in levels]
+    assert sides == sorted(sides, reverse=True)
+    assert all(np.isfinite(g).all() for g in gradients)
+    # A norm over one voxel or two channels cancels some; most must get a gradient.
+    assert sum(float(np.abs(g).max()) > 0 for g in gradients) > 0.8 * len(gradients)
+
+
+def relative_error(got, want):
+    got, want = np.asarray(got), np.asarray(want)
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+def assert_bfloat16_is_near(preset):
+    levels, gradients = logits_and_gradients(preset, compute="bfloat16")
+    want = logits_and_gradients(preset)[0]
+    # Each of some tens of layers rounds by at most 2^-8; norms keep sizes near one.
+    assert 0 < relative_error(levels[0], want[0]) < 0.1
+    assert all(g.dtype == jnp.float32 and np.isfinite(g).all() for g in gradients)
+
+
+def assert_rematerialising_changes_nothing(preset):
+    again, plain = (
+        logits_and_gradients(preset, rematerialise=True),
+        logits_and_gradients(preset),
+    )
+    for got, want in zip(jax.tree.leaves(again), jax.tree.leaves(plain), strict=True):
+        # The compiler may fuse otherwise: rounding alone.
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
 
 
 def test_every_preset_is_tried_here():
     assert set(TINY) == set(nets.PRESETS)
 
 
-@pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("preset", nets.PRESETS)
-def test_a_preset_gives_finite_logits_and_gradients(preset, axes):
-    config, patch = tiny(preset, axes)
-    levels, gradients = logits_and_gradients(config, patch)
-    assert levels[0].shape == (2, *patch, 3)
-    assert all(v.dtype == jnp.float32 and np.isfinite(v).all() for v in levels)
-    sides = [v.shape[1] for v in levels]
-    assert sides == sorted(sides, reverse=True)
-    leaves = jax.tree.leaves(gradients)
-    assert all(np.isfinite(g).all() for g in leaves)
-    # Only what the softmax or a norm cancels may have no gradient.
-    assert sum(float(jnp.abs(g).max()) > 0 for g in leaves) > 0.5 * len(leaves)
+def test_a_preset_gives_finite_logits_and_gradients(preset):
+    assert_trainable(preset, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", nets.PRESETS)
+def test_a_preset_of_slices_gives_finite_logits_and_gradients(preset):
+    assert_trainable(preset, 2)
+
+
+@pytest.mark.parametrize("preset", nets.PRESETS)
+def test_a_preset_of_slices_has_the_shape_of_its_patch(preset):
+    config, patch = tiny(preset, 2)
+
+    def logits(x):
+        return built(config, patch)(x)[0]
+
+    x = jax.ShapeDtypeStruct((2, *patch, 2), jnp.float32)
+    assert jax.eval_shape(logits, x).shape == (2, *patch, 3)
+
+
+def test_bfloat16_is_near_and_rematerialising_changes_nothing():
+    assert_bfloat16_is_near("unet3d-small")
+    assert_rematerialising_changes_nothing("unet3d-small")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", sorted(set(nets.PRESETS) - {"unet3d-small"}))
+def test_bfloat16_and_rematerialising_of_the_others(preset):
+    assert_bfloat16_is_near(preset)
+    assert_rematerialising_changes_nothing(preset)
+
+
+@pytest.mark.parametrize("preset", nets.PRESETS)
+def test_rematerialising_is_written_into_the_gradient(preset):
+    """Power of the equality: the blocks are marked, not the same program twice."""
+    found = []
+    for again in (False, True):
+        config, patch = tiny(preset, rematerialise=again)
+        net = nnx.eval_shape(partial(built, config, patch))
+        graph, params = nnx.split(net, nnx.Param)
+        x = jax.ShapeDtypeStruct((2, *patch, 2), jnp.float32)
+        run = partial(lambda graph, p, x: nnx.merge(graph, p)(x), graph)
+        found.append("remat" in str(jax.make_jaxpr(run)(params, x)))
+    assert found == [False, True]
+
+
+@pytest.mark.parametrize(("preset", "count"), COUNTS.items())
+def test_parameters_of_the_defaults_are_those_of_the_docs(preset, count):
+    def net():
+        patch = nets.divisor(NetConfig(preset=preset))
+        return nets.build(
+            NetConfig(preset=preset),
+            in_channels=1,
+            n_classes=2,
+            patch=tuple(6 * side for side in patch),
+            rngs=nnx.Rngs(0),
+        )
+
+    assert nets.count_parameters(nnx.eval_shape(net)) == count
 
 
 @pytest.mark.parametrize("preset", nets.PRESETS)

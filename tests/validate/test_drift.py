@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from coverax.calibrate import map_features, map_histograms
+from coverax.calibrate import map_features, map_histograms, unpack_histograms
+from coverax.calibrate.features import pack_histograms
 from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values
 
@@ -65,3 +66,12 @@ def test_a_drift_of_the_tails_is_seen_by_histograms_alone():
         map_histograms(*even[0]), same, n_permutations=999, seed=0
     )
     assert quiet > 0.01
+
+
+def test_histograms_survive_their_text_to_the_bit():
+    n_voxels, n_predicted = counts(9, 3)
+    histograms = map_histograms(n_voxels, np.repeat(n_predicted, 16, axis=1))
+    lines = pack_histograms(histograms)
+    assert lines == sorted(lines)
+    found = unpack_histograms(lines)
+    assert sorted(map(tuple, found)) == sorted(map(tuple, histograms))

@@ -6,6 +6,7 @@ from coverax.calibrate.controlled import calibrate_ltt as calibrate_ltt
 from coverax.calibrate.controlled import calibrate_rcps as calibrate_rcps
 from coverax.calibrate.features import map_features as map_features
 from coverax.calibrate.features import map_histograms as map_histograms
+from coverax.calibrate.features import unpack_histograms as unpack_histograms
 from coverax.calibrate.fnr import calibrate_fnr as calibrate_fnr
 from coverax.calibrate.groups import MERGED as MERGED
 from coverax.calibrate.groups import group_parts as group_parts

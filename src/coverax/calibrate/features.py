@@ -50,3 +50,13 @@ def map_histograms(
     n_cuts = n_predicted.shape[1]
     places = [round(cut * n_cuts) for cut in HISTOGRAM_CUTS.tolist()]
     return np.round(n_predicted[:, places] / n_voxels[:, None], _DIGITS)
+
+
+def pack_histograms(histograms: Float[np.ndarray, "rows histogram"]) -> list[str]:
+    """One line of text a map, sorted: short in a file, and no case to be found."""
+    return sorted(" ".join(map(repr, row)) for row in histograms.tolist())
+
+
+def unpack_histograms(lines: list[str]) -> Float[np.ndarray, "rows histogram"]:
+    """Inverse of `pack_histograms`, to the bit."""
+    return np.array([[float(share) for share in line.split()] for line in lines])

@@ -10,7 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate.features import map_features, map_histograms
+from coverax.calibrate.features import (
+    map_features,
+    map_histograms,
+    pack_histograms,
+)
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Threshold, with_digest
@@ -209,7 +213,7 @@ def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list
     features = map_features(n_voxels, n_predicted)
     histograms = map_histograms(n_voxels, n_predicted)
     return {name: sorted(values.tolist()) for name, values in features.items()} | {
-        "histogram": sorted(histograms.tolist())
+        "histogram": pack_histograms(histograms)
     }
 
 

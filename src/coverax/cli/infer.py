@@ -12,7 +12,6 @@ from coverax.cli.common import (
     AsJson,
     LabelsDir,
     Resume,
-    Threads,
     needs_train_extra,
     note,
     note_kept,
@@ -101,7 +100,9 @@ def command(
             help="With --score-only: keep scores for confidence sets.",
         ),
     ] = None,
-    threads: Threads = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Readers, and writers, beside the net.")
+    ] = 2,
     resume: Resume = False,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
@@ -155,7 +156,7 @@ class _Run(NamedTuple):
     options: "InferOptions"
     model: str
     images: dict[str, Path]
-    threads: int | None
+    threads: int
     resume: bool
     allow_missing: bool
 

@@ -50,6 +50,8 @@ def _risks(result: dict[str, Any], *, held_out: bool) -> str:
         for risk in result["risks"]
         if risk["mean"] is not None
     ]
+    if not risks:
+        return "The loss is the user's own: its mean was not measured here."
     text = f"{'; '.join(risks)}."
     return text if held_out else f"{text} The level is not for cases already seen."
 
@@ -112,6 +114,8 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
         ("Dice, mean", "dice", "{:.3f}"),
         ("volume, mean mL", "volume_ml", "{:.3g}"),
     ]
+    if result["calibrated"]["lesion_detection"] is not None:
+        rows.append(("lesions detected, mean share", "lesion_detection", "{:.1%}"))
     for label, key, form in rows:
         values = [result[name][key] for name in ("calibrated", "fixed")]
         table.add_row(label, *["-" if v is None else form.format(v) for v in values])

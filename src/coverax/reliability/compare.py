@@ -31,10 +31,12 @@ def compare(
     Raises:
         ValueError: The tables hold other cases, classes or bins.
     """
-    keys = ["case_id", "region", "unit"]
+    keys = ["case_id", "region", "unit", "rater"]
     a, b = (t.rows.sort_by([(k, "ascending") for k in keys]) for t in (first, second))
     if not a.select(keys).equals(b.select(keys)):
-        raise ValueError("the two tables hold different cases, regions or units")
+        raise ValueError(
+            "the two tables hold different cases, regions, units or raters"
+        )
     if first.definition.softmax != second.definition.softmax:
         raise ValueError("one table is of a softmax, the other is not")
     softmax = first.definition.softmax

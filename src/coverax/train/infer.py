@@ -24,6 +24,7 @@ from coverax.scores import MapReader
 from coverax.stream import Outcome, map_cases
 from coverax.train.cases import Prepared, prepare_case
 from coverax.train.config import TrainConfig
+from coverax.train.memory import out_of_memory
 from coverax.train.resample import resample_probs
 from coverax.train.split import PARTS, Split
 from coverax.train.windows import Apply, predict_volume
@@ -125,17 +126,22 @@ def infer_case(
     """The softmax of a case on the grid of its file.
 
     Raises:
-        ValueError: The net gives what is no number.
+        ValueError: The net gives what is no number, or its windows do not fit the
+            memory.
     """
-    probs = predict_volume(
-        apply,
-        case.image,
-        config.patch.size,
-        len(config.data.classes),
-        overlap=options.overlap,
-        batch=options.batch,
-        flips=options.flips,
-    )
+    with out_of_memory(
+        f"out of memory with {options.batch} windows of "
+        f"{' x '.join(map(str, config.patch.size))} voxels at a time: lower --batch"
+    ):
+        probs = predict_volume(
+            apply,
+            case.image,
+            config.patch.size,
+            len(config.data.classes),
+            overlap=options.overlap,
+            batch=options.batch,
+            flips=options.flips,
+        )
     if not np.isfinite(probs).all():
         raise ValueError(f"{case.file.path}: the net gives values that are not finite")
     return resample_probs(probs, (*case.file.grid.shape, 1)[:3])
@@ -150,7 +156,7 @@ def infer_folder(
     *,
     model: str,
     about: Mapping[str, Any] | None = None,
-    threads: int | None = None,
+    threads: int = 2,
     resume: bool = False,
     allow_missing: bool = False,
     on_case: Callable[[], None] = lambda: None,
@@ -168,7 +174,7 @@ def infer_folder(
         options: How volumes go through it.
         model: Digest of its parameters.
         about: What else to record.
-        threads: Readers and writers; all cores by default.
+        threads: Readers, and as many writers; each holds up to two maps.
         resume: Keep the maps of an interrupted run of this model and these options.
         allow_missing: Publish without the cases that failed.
         on_case: Called once a case.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import jax
 
 from coverax.train import checkpoint
 from coverax.train.config import TrainConfig
+from coverax.train.memory import out_of_memory
 from coverax.train.metrics import MetricsWriter, Row
 from coverax.train.model import Model, make_predict
 from coverax.train.step import (
@@ -114,25 +115,14 @@ def train(
     return Trained(state, done, dices, is_early)
 
 
-@contextmanager
-def memory_errors(config: TrainConfig) -> Iterator[None]:
-    """Say what to change when a step does not fit the memory.
-
-    Raises:
-        ValueError: It did not; the line names batch and patch size.
-    """
-    try:
-        yield
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        text = str(error)
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
-            raise
-        size = " x ".join(map(str, config.patch.size))
-        raise ValueError(
-            f"out of memory in a step with patch.batch = {config.patch.batch} and "
-            f"patch.size = {size}: lower one, or set net.rematerialise = true or "
-            'net.compute = "bfloat16"'
-        ) from error
+def memory_errors(config: TrainConfig) -> AbstractContextManager[None]:
+    """Say what to change when a step does not fit the memory: a `ValueError`."""
+    size = " x ".join(map(str, config.patch.size))
+    return out_of_memory(
+        f"out of memory in a step with patch.batch = {config.patch.batch} and "
+        f"patch.size = {size}: lower one, or set net.rematerialise = true or "
+        'net.compute = "bfloat16"'
+    )
 
 
 def _validated(config, pieces, state, done, report):

@@ -61,7 +61,8 @@ def predict_volume(
             total[_box(corner, patch)] += weight * np.flip(one, axes)
     x, y, z, _ = image.shape
     total = total[:x, :y, :z]
-    return total / total.sum(axis=-1, keepdims=True)
+    total /= total.sum(axis=-1, keepdims=True)
+    return total
 
 
 def window_corners(

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import Calibration, map_features, map_histograms
+from coverax.calibrate import (
+    Calibration,
+    map_features,
+    map_histograms,
+    unpack_histograms,
+)
 from coverax.predict import check_map_kind
 from coverax.rational import Level
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
@@ -93,7 +98,7 @@ def monitor_folder(
         known = {name: np.array(v) for name, v in reference[region.name].items()}
         found = drift_p_values(known, map_features(n_voxels, n_predicted))
         found["histogram"] = histogram_p_value(
-            known["histogram"],
+            unpack_histograms(reference[region.name]["histogram"]),
             map_histograms(n_voxels, n_predicted),
             n_permutations=n_permutations,
             seed=seed,

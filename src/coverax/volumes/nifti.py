@@ -213,16 +213,33 @@ def write_probs(
 ) -> None:
     """Write a softmax on the grid of `like`, keeping its header and affine.
 
-    NIfTI has no type for 16-bit floats. `uint16` stores multiples of 2^-15, so that 0 and
-    1 are exact and what is read back is a float32 without further rounding.
+    NIfTI has no type for 16-bit floats. `uint16` stores multiples of 2^-15, each within
+    one of them, so that 0 and 1 are exact, classes still sum to exactly 1, and what is
+    read back is a float32 without further rounding.
 
     The file appears complete or not at all.
     """
     header = probs_file(path, like, probs.shape[-1], storage).header
-    stored = probs if storage == "float32" else np.rint(probs / PROBS_STEP)
+    stored = probs if storage == "float32" else _in_steps(probs)
     voxels = stored.astype(header.get_data_dtype()).tobytes(order="F")
     no_extensions = bytes(4)
     _publish(path, header.binaryblock + no_extensions + voxels)
+
+
+def _in_steps(probs: Float[np.ndarray, "x y z classes"]) -> np.ndarray:
+    """A softmax in whole steps that sum to exactly 1.
+
+    Rounded down; the steps that are missing go to the classes that lost most. Rounding
+    each to the nearest would let a sum of classes exceed 1.
+    """
+    out = np.empty(probs.shape, np.uint16)
+    for z in range(probs.shape[2]):  # slice by slice: ranks take eight bytes a value
+        exact = probs[:, :, z] / np.float32(PROBS_STEP)
+        down = np.floor(exact)
+        missing = 1 / PROBS_STEP - down.sum(axis=-1, keepdims=True)
+        rank = np.argsort(np.argsort(down - exact, axis=-1), axis=-1)
+        out[:, :, z] = down + (rank < missing)
+    return out
 
 
 def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
