@@ -118,6 +118,10 @@ def test_load_gives_what_inference_needs(tmp_path):
     found = load(tmp_path)
     assert (found.config, found.step, found.split_digest) == (config, 7, "split")
     assert load(tmp_path / "checkpoints" / "7").step == 7
+    # A reader leaves what a running job is writing.
+    (unfinished := tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp-1").mkdir()
+    assert load(tmp_path).step == 7
+    assert unfinished.exists()
     images = stand_in.Case.image[None, :8, :8, :8]
     model = build_model(config)
     np.testing.assert_array_equal(

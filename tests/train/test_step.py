@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -156,4 +157,48 @@ def test_two_devices_equal_one(compiled_steps):
     found = json.loads(done.stdout)
     assert found["devices"] == 2
     for both, one in zip(*found["ends"], strict=True):
+        np.testing.assert_allclose(both, one, atol=1e-5)
+
+
+HOST = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import jax, numpy as np
+jax.distributed.initialize(f"localhost:{sys.argv[3]}", 2, int(sys.argv[4]))
+from coverax.train.loop import train
+from tests.train import stand_in
+folder = Path(sys.argv[2])
+done = train(stand_in.config_of(folder, run={"steps": 4}), stand_in.pieces(), folder)
+params = jax.tree.leaves(done.state.params)
+found = [np.asarray(p.addressable_data(0)).tolist() for p in params]
+print(json.dumps({"devices": jax.device_count(), "dices": done.dices, "params": found}))
+"""
+
+
+@pytest.mark.slow
+def test_two_hosts_equal_one(tmp_path):
+    from coverax.train.loop import train
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    together = tmp_path / "two"
+    together.mkdir()
+    words = [sys.executable, "-c", HOST, str(ROOT), str(together), str(port)]
+    hosts = [
+        subprocess.Popen(
+            [*words, str(k)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        for k in range(2)
+    ]
+    found = [json.loads(h.communicate()[0].splitlines()[-1]) for h in hosts]
+    assert found[0] == found[1]
+    assert found[0]["devices"] == 2
+    config = stand_in.config_of(tmp_path, run={"steps": 4})
+    alone = train(config, stand_in.pieces(), tmp_path)
+    for both, one in zip(
+        found[0]["params"], jax.tree.leaves(alone.state.params), strict=True
+    ):
         np.testing.assert_allclose(both, one, atol=1e-5)

@@ -1,5 +1,6 @@
 """`coverax train`: images and references to a net that is fit to be calibrated."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,17 +51,17 @@ def command(
         _dry_run(choices, cohort, as_json)
         return
     result = _train(choices, cohort, output, resume)
+    best = max((d for d in result.dices if not math.isnan(d)), default=None)
     summary = {
         "steps": result.steps,
-        "dice": result.dices[-1] if result.dices else None,
-        "best_dice": max(result.dices, default=None),
+        "best_dice": best,
         "stopped_early": result.is_early,
         "output": str(output),
     }
     if as_json:
         print_json(summary)
         return
-    dice = f", best Dice {summary['best_dice']:.4f}" if result.dices else ""
+    dice = "" if best is None else f", best Dice {best:.4f}"
     early = ", stopped early" if result.is_early else ""
     note(f"{output}: {result.steps} steps{early}{dice}")
 

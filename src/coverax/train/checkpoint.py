@@ -52,9 +52,12 @@ class Checkpoint(NamedTuple):
 
 @contextmanager
 def open_checkpoints(
-    folder: Path, keep_best: int = 0
+    folder: Path, keep_best: int = 0, *, is_reader: bool = False
 ) -> Iterator[ocp.CheckpointManager]:
-    """The checkpoints of a run's folder: the last is kept, and the best by Dice."""
+    """The checkpoints of a run's folder: the last is kept, and the best by Dice.
+
+    A reader changes nothing, so it may look into the folder of a run that goes on.
+    """
     policies: list[keeping.PreservationPolicy] = [keeping.LatestN(1)]
     if keep_best:
         best = keeping.BestN(
@@ -65,7 +68,8 @@ def open_checkpoints(
     options = ocp.CheckpointManagerOptions(
         preservation_policy=keeping.AnyPreservationPolicy(policies),
         best_fn=lambda metrics: metrics["dice"],
-        cleanup_tmp_directories=True,
+        cleanup_tmp_directories=not is_reader,
+        read_only=is_reader,
         # The next step overwrites the state's memory, so it is written out before.
         enable_async_checkpointing=False,
     )
@@ -146,7 +150,7 @@ def load(folder: Path) -> Checkpoint:
         root, asked = folder.parent.parent, int(folder.name)
     if not (root / FOLDER).is_dir():
         raise FileNotFoundError(f"{folder}: no checkpoint of coverax train")
-    with open_checkpoints(root) as manager:
+    with open_checkpoints(root, is_reader=True) as manager:
         step = _best_step(manager) if asked is None else asked
         if step is None or step not in manager.all_steps():
             raise FileNotFoundError(f"{folder}: no finished checkpoint")
@@ -163,7 +167,7 @@ def steps_done(folder: Path) -> int:
     """Steps of the last checkpoint of a run's folder; 0 without one."""
     if not (folder / FOLDER).is_dir():
         return 0
-    with open_checkpoints(folder) as manager:
+    with open_checkpoints(folder, is_reader=True) as manager:
         return manager.latest_step() or 0
 
 

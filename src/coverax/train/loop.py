@@ -90,41 +90,28 @@ def train(
     """
     mesh = device_mesh(config.patch.batch)
     step = make_step(pieces.model, config, mesh, pieces.augment)
-    with checkpoint.open_checkpoints(folder, config.run.keep_best) as manager:
-        state, dices = checkpoint.resume(
-            manager,
-            start_state(pieces.model, config, mesh),
-            config,
-            pieces.split_digest,
-        )
-        done = int(state.step)
+    digest = pieces.split_digest
+    with (
+        memory_errors(config),  # a step may fail only when its result is read
+        checkpoint.open_checkpoints(folder, config.run.keep_best) as manager,
+    ):
+        start = start_state(pieces.model, config, mesh)
+        state, dices = checkpoint.resume(manager, start, config, digest)
+        done, is_early = int(state.step), _is_stale(dices, config.run.patience)
         batches = pieces.batches(done)
         with _reports(folder, done, on_step) as report:
-            is_early = _is_stale(dices, config.run.patience)
             while done < config.run.steps and not is_early:
-                with memory_errors(config):
-                    batch = shared_batch(next(batches), mesh)
-                    state, metrics = step(state, batch)
+                state, metrics = step(state, shared_batch(next(batches), mesh))
                 done += 1
                 report.hold(done, metrics)
-                dice = None
-                if _is_due(done, config.run.validate_every) and pieces.learning:
-                    found = _validated(config, pieces, state)
-                    report.flush()
-                    report.write("validation", [{"step": done} | found])
-                    dice = found["dice"]
+                dice = _validated(config, pieces, state, done, report)
+                if dice is not None:
                     dices = [*dices, dice]
                     is_early = _is_stale(dices, config.run.patience)
-                is_end = done == config.run.steps or is_early
-                if (
-                    dice is not None
-                    or is_end
-                    or _is_due(done, config.run.checkpoint_every)
-                ):
+                is_last = done == config.run.steps or dice is not None
+                if is_last or _is_due(done, config.run.checkpoint_every):
                     report.flush()
-                    checkpoint.save(
-                        manager, state, config, pieces.split_digest, dices, dice
-                    )
+                    checkpoint.save(manager, state, config, digest, dices, dice)
     return Trained(state, done, dices, is_early)
 
 
@@ -138,15 +125,21 @@ def memory_errors(config: TrainConfig) -> AbstractContextManager[None]:
     )
 
 
-def _validated(config, pieces, state):
+def _validated(config, pieces, state, done, report):
+    """Mean Dice of the learning cases where a validation is due; else None."""
+    if not pieces.learning or not _is_due(done, config.run.validate_every):
+        return None
     # One device's copy: every host validates alike, so that all stop at the same step.
     params = jax.tree.map(lambda a: a.addressable_data(0), final_params(state))
     predict = make_predict(pieces.model, params)
-    return validate(
+    found = validate(
         lambda case: pieces.volumes(predict, case),
         pieces.learning,
         list(config.data.classes),
     )
+    report.flush()
+    report.write("validation", [{"step": done} | found])
+    return found["dice"]
 
 
 def _is_due(step, every):

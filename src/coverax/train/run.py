@@ -81,12 +81,18 @@ def start_run(
                 "name a new folder"
             )
         return
-    check_output_folder(folder)
+    if not (resume and _is_barely_started(folder)):
+        check_output_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # The config comes last: its presence says that the folder is complete.
     write_split(folder / SPLIT, cohort.split)
     content = {"schema": _SCHEMA, "coverax": __version__, "config": plain}
     publish_json(folder / CONFIG, content | {"digest": digest_json(content)})
+
+
+def _is_barely_started(folder: Path) -> bool:
+    """Whether a run was killed between its split and its config."""
+    return folder.is_dir() and all(SPLIT in path.name for path in folder.iterdir())
 
 
 def prepare(

@@ -107,31 +107,12 @@ def make_step(
         ValueError: A loss is unknown.
     """
     optimiser = make_optimiser(config.optimiser, config.run.steps)
-    loss = make_loss(model, config)
-
-    def changed(key, image, label):
-        image, label = augment(key, image[None], label[None], config.patch)
-        return image[0], label[0]
-
-    def gradients(params, keys, images, labels):
-        """On each device for its own patches; then their mean over all."""
-        images, labels = jax.vmap(changed)(keys, images, labels)
-        found = jax.value_and_grad(loss, has_aux=True)(params, images, labels)
-        return jax.lax.pmean(found, _PATCHES)
-
-    share = P(_PATCHES)
-    everywhere_gradients = jax.shard_map(
-        gradients,
-        mesh=mesh,
-        in_specs=(P(), share, share, share),
-        out_specs=P(),
-        check_vma=False,  # the losses' scans start from constants; pmean ends them alike
-    )
+    gradients = _make_gradients(model, config, mesh, augment)
 
     def step(state: TrainState, batch: Batch):
         key = jax.random.fold_in(jax.random.key(config.run.seed), state.step)
         keys = jax.random.split(key, config.patch.batch)
-        (value, parts), slope = everywhere_gradients(
+        (value, parts), slope = gradients(
             state.params, keys, batch["image"], batch["label"]
         )
         changes, moments = optimiser.update(slope, state.moments, state.params)
@@ -150,6 +131,29 @@ def make_step(
         return TrainState(state.step + 1, params, moments, average), metrics
 
     return jax.jit(step, donate_argnums=0)
+
+
+def _make_gradients(model, config, mesh, augment):
+    """Loss and gradients of a batch: each device takes its patches, then the mean."""
+    loss = make_loss(model, config)
+
+    def changed(key, image, label):
+        image, label = augment(key, image[None], label[None], config.patch)
+        return image[0], label[0]
+
+    def own(params, keys, images, labels):
+        images, labels = jax.vmap(changed)(keys, images, labels)
+        found = jax.value_and_grad(loss, has_aux=True)(params, images, labels)
+        return jax.lax.pmean(found, _PATCHES)
+
+    share = P(_PATCHES)
+    return jax.shard_map(
+        own,
+        mesh=mesh,
+        in_specs=(P(), share, share, share),
+        out_specs=P(),
+        check_vma=False,  # the losses' scans start from constants; pmean ends them alike
+    )
 
 
 def make_loss(model: Model, config: TrainConfig) -> Callable[..., tuple[Array, dict]]:
