@@ -135,6 +135,7 @@ def test_a_run_that_cannot_start_is_one_line(cli, cohort, tmp_path, old, new, me
     done = cli("train", config, "-o", tmp_path / "model")
     assert done.code == 1
     assert message in done.errors[0]
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(cli, cohort, tmp_path):

@@ -16,7 +16,7 @@ from coverax.cli.common import (
 
 if TYPE_CHECKING:
     from coverax.train.config import TrainConfig
-    from coverax.train.loop import Trained
+    from coverax.train.loop import Pieces, Trained
     from coverax.train.run import Cohort
 
 NAME = "train"
@@ -71,9 +71,19 @@ def _train(
 ) -> "Trained":
     from coverax.train.checkpoint import steps_done
     from coverax.train.loop import train
-    from coverax.train.run import make_pieces, prepare, start_run
+    from coverax.train.run import starting_run
 
-    start_run(config, cohort, output, resume=resume)
+    with starting_run(config, cohort, output, resume=resume):
+        pieces = _read(config, cohort)
+    left = config.run.steps - steps_done(output)
+    with show_progress("Training", left) as advance:
+        return train(config, pieces, output, on_step=lambda _: advance())
+
+
+def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
+    """Cases in memory, and the pieces of the loop."""
+    from coverax.train.run import make_pieces, prepare
+
     parts = {"train": cohort.of("train"), "learning": {}}
     if config.run.validate_every:
         parts["learning"] = cohort.of("learning")
@@ -86,10 +96,7 @@ def _train(
             f"{len(empty)} cases to train on have no foreground; their patches lie "
             f"anywhere: {', '.join(empty[:5])}"
         )
-    pieces = make_pieces(config, cohort.split, prepared["train"], prepared["learning"])
-    left = config.run.steps - steps_done(output)
-    with show_progress("Training", left) as advance:
-        return train(config, pieces, output, on_step=lambda _: advance())
+    return make_pieces(config, cohort.split, prepared["train"], prepared["learning"])
 
 
 def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:

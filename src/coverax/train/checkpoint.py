@@ -4,6 +4,7 @@ A checkpoint is the flat table of a state's arrays by name, so it does not depen
 library nests them, and one JSON object: version, config, split, validations so far.
 """
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,15 @@ def open_checkpoints(
             n=keep_best,
         )
         policies.append(best)
+    with _quiet():
+        manager = _manager(folder, policies, is_reader=is_reader)
+    with manager:
+        yield manager
+
+
+def _manager(
+    folder: Path, policies: list[Any], *, is_reader: bool
+) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         preservation_policy=keeping.AnyPreservationPolicy(policies),
         best_fn=lambda metrics: metrics["dice"],
@@ -77,10 +87,21 @@ def open_checkpoints(
         "state": ocp.StandardCheckpointHandler(),
         "about": ocp.JsonCheckpointHandler(),
     }
-    with ocp.CheckpointManager(
+    return ocp.CheckpointManager(
         (folder / FOLDER).absolute(), options=options, item_handlers=handlers
-    ) as manager:
-        yield manager
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings that a reader only reads: the library logs them at every opening."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def save(

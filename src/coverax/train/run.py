@@ -5,6 +5,7 @@ any other part, or of a unit that another part owns, is refused before a voxel i
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from coverax.files import (
     publish_json,
     read_sealed_json,
 )
+from coverax.losses import combine
 from coverax.stream import map_cases
 from coverax.train.augment import augment
 from coverax.train.cases import CaseFiles, Prepared, find_cases, prepare_case
@@ -90,6 +92,27 @@ def start_run(
     publish_json(folder / CONFIG, content | {"digest": digest_json(content)})
 
 
+@contextmanager
+def starting_run(
+    config: TrainConfig, cohort: Cohort, folder: Path, *, resume: bool
+) -> Iterator[None]:
+    """`start_run`, undone if what is read next cannot be trained on.
+
+    Raises:
+        As `start_run`.
+    """
+    is_new = not (folder / CONFIG).exists()
+    start_run(config, cohort, folder, resume=resume)
+    try:
+        yield
+    except BaseException:
+        if is_new and jax.process_index() == 0:
+            for name in (CONFIG, SPLIT):
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
+        raise
+
+
 def _is_barely_started(folder: Path) -> bool:
     """Whether a run was killed between its split and its config."""
     return folder.is_dir() and all(SPLIT in path.name for path in folder.iterdir())
@@ -130,9 +153,10 @@ def make_pieces(
     """What the loop puts together, from prepared cases.
 
     Raises:
-        ValueError: A case belongs to a unit of another part, there is nothing to train
-            on, or the net does not take the patch.
+        ValueError: A loss is unknown, a case belongs to a unit of another part, there is
+            nothing to train on, or the net does not take the patch.
     """
+    combine(config.losses, options=config.loss_options)  # knows every name, or raises
     split.check_disjoint((case.case_id for case in train), "train")
     split.check_disjoint((case.case_id for case in learning), "learning")
     dataset = train_batches(train, config.patch, config.run.seed)
