@@ -121,7 +121,14 @@ def one_run(folder, data, losses, seed, args):
         cohort[part] = ["--cohort", write_cohort(folder, data, maps)]
     classes, any_part = folder / "classes.parquet", folder / "any.parquet"
     coverax("score", *cohort["test"], *REGIONS, "-o", classes)
-    coverax("reliability", classes, "-o", folder / "reliability")
+    coverax(
+        "reliability",
+        classes,
+        "--leave-out",
+        "background",
+        "-o",
+        folder / "reliability",
+    )
     tolerance = ["--tolerance", TOLERANCE]
     coverax("score", *cohort["calibration"], *ANY, *SETS, *tolerance, "-o", any_part)
     for method in ("fnr", "sets"):
