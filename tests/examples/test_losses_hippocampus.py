@@ -11,6 +11,7 @@ pytest.importorskip("flax")
 pytest.importorskip("optax")
 
 
+@pytest.mark.slow
 def test_every_row_has_four_numbers_and_the_first_is_its_own_base(
     tmp_path, monkeypatch, capsys
 ):

@@ -32,6 +32,7 @@ def options():
     }
 
 
+@pytest.mark.slow
 def test_the_program_has_the_bits_of_its_parts():
     from coverax import kernels
 

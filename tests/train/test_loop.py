@@ -121,6 +121,7 @@ def test_a_finished_run_does_nothing_more(unbroken, tmp_path):
     assert_same_bits(unbroken[1].state, again.state)
 
 
+@pytest.mark.slow
 def test_a_moving_average_is_kept_over_a_kill(tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
     configs = [stand_in.config_of(f, optimiser={"ema": 0.9}) for f in folders]

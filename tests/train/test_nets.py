@@ -155,6 +155,7 @@ def test_a_preset_of_slices_has_the_shape_of_its_patch(preset):
     assert jax.eval_shape(logits, x).shape == (2, *patch, 3)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_and_rematerialising_changes_nothing():
     assert_bfloat16_is_near("segresnet")
     assert_rematerialising_changes_nothing("segresnet")

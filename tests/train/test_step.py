@@ -141,6 +141,7 @@ print(json.dumps({"devices": jax.device_count(), "ends": ends}))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one(compiled_steps):
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "src"),
