@@ -1,35 +1,25 @@
 """What the reference implementations of the papers give, on inputs in closed form."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from coverax import losses
-from tests.conftest import SHARED
+from tests.golden import ABSENT, FILE, golden, logits_volume
 
-FILE = SHARED / "golden" / "losses.json"
-pytestmark = pytest.mark.skipif(
-    not FILE.is_file(), reason="../shared/golden is not there"
-)
-GOLDEN = json.loads(FILE.read_text()) if FILE.is_file() else {}
+pytestmark = pytest.mark.skipif(not FILE.is_file(), reason=ABSENT)
+GOLDEN = golden() if FILE.is_file() else {}
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 ACE = {"hard": losses.hard_l1_ace, "soft": losses.soft_l1_ace}
 OURS = {"external_boundary": "external", "internal_boundary": "internal"}
 
 
 def volume():
-    i = np.arange(64)[None, :, None]
-    b, c = np.arange(2)[:, None, None], np.arange(3)[None, None]
-    logits = 2.5 * np.sin(0.7 * i + 1.9 * c + 0.4 * b)
-    logits = logits + 0.8 * np.cos(0.31 * i * (c + 1))
-    labels = (3 * i[..., 0] + 5 * b[..., 0] + i[..., 0] * i[..., 0] // 7) % 3
-    labels[1][labels[1] == 2] = 0
+    logits, labels = logits_volume()
     targets = labels[..., None] == np.arange(3)
     shape = (2, 4, 4, 4, 3)
-    logits = logits.astype(np.float32).reshape(shape)
+    logits = logits.swapaxes(1, 2).reshape(shape)
     return jnp.asarray(logits), jnp.asarray(targets.reshape(shape))
 
 

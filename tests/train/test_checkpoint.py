@@ -112,7 +112,7 @@ def real_run(folder):
 
 def test_load_gives_what_inference_needs(tmp_path):
     from coverax.train.checkpoint import load
-    from coverax.train.model import build_model, make_predict
+    from coverax.train.model import make_predict
 
     config, state = real_run(tmp_path)
     found = load(tmp_path)
@@ -123,10 +123,10 @@ def test_load_gives_what_inference_needs(tmp_path):
     assert load(tmp_path).step == 7
     assert unfinished.exists()
     images = stand_in.Case.image[None, :8, :8, :8]
-    model = build_model(config)
+    predict = make_predict(found.model)
     np.testing.assert_array_equal(
-        make_predict(model, found.params)(images),
-        make_predict(model, state.average)(images),
+        predict(found.params, images),
+        predict(state.average, images),
     )
     with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
         load(tmp_path / "checkpoints" / "5")

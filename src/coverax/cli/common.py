@@ -122,11 +122,13 @@ Delta = Annotated[
         help="Hold for all but this share of calibration sets (PAC).",
     ),
 ]
+REGION_FORM = "NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]"
+TRANSFORM_FORM = "SIDE=NAME[:KEY=VALUE,...]"
 RegionSpecs = Annotated[
     list[str] | None,
     typer.Option(
         "--region",
-        metavar="NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]",
+        metavar=REGION_FORM,
         help="A structure: channel of the map (or channels that add up) and its "
         "reference labels; repeat.",
     ),

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from coverax.cli.common import (
+    REGION_FORM,
+    TRANSFORM_FORM,
     AllowMissing,
     AsJson,
     LabelsDir,
@@ -89,14 +92,14 @@ def command(
     region: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=CHANNEL:LABEL[,LABEL]",
+            metavar=REGION_FORM,
             help="With --score-only: a structure. [default: the classes, as a softmax]",
         ),
     ] = None,
     transform: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SIDE=NAME[:KEY=VALUE,...]",
+            metavar=TRANSFORM_FORM,
             help="With --score-only: keep scores for confidence sets.",
         ),
     ] = None,
@@ -114,7 +117,7 @@ def command(
     with needs_train_extra():
         from coverax.train import infer
         from coverax.train.checkpoint import load
-        from coverax.train.model import build_model, make_predict
+        from coverax.train.model import make_predict
 
     loaded = load(checkpoint)
     known = _known_split(checkpoint, split, loaded.split_digest)
@@ -124,7 +127,7 @@ def command(
     with usage_errors():
         options = infer.InferOptions(overlap, batch, tuple(flip or ()), storage.value)
     run = _Run(
-        apply=make_predict(build_model(loaded.config), loaded.params),
+        apply=partial(make_predict(loaded.model), loaded.params),
         config=loaded.config,
         options=options,
         model=infer.digest_params(loaded.params),
@@ -190,14 +193,14 @@ def _known_split(checkpoint: Path, path: Path | None, digest: str) -> "Split | N
 
 def _note_left_out(files, chosen: dict[str, str], split: "Split | None") -> None:
     """Say how many images are not inferred, and how many nobody knows."""
-    left_out = [
-        (split.part_of(i) if split else None) or "new" for i in files if i not in chosen
-    ]
+    from coverax.train.infer import NEW, part_of
+
+    left_out = [part_of(i, split) for i in files if i not in chosen]
     if left_out:
         counts = Counter(left_out).most_common()
         parts = ", ".join(f"{count} of {part}" for part, count in counts)
         note(f"not asked for or seen in training: {parts}")
-    new = [i for i, part in chosen.items() if part == "new"]
+    new = [i for i, part in chosen.items() if part == NEW]
     if split and new:
         note(
             f"{len(new)} cases are not in the split: make sure that none of them "

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    TRANSFORM_FORM,
     AllowMissing,
     AsJson,
     BandEdges,
@@ -60,7 +61,7 @@ def command(
     transform: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SIDE=NAME[:KEY=VALUE,...]",
+            metavar=TRANSFORM_FORM,
             help="Keep scores for confidence sets, as inner=identity or "
             "outer=distance:cut=0.5; repeat.",
         ),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from coverax.binning import MARGIN, check_cuts
+from coverax.kernels.arrays import count_true
 from coverax.kernels.order import sortable_bits
 from coverax.kernels.overlap import Overlap
 
@@ -46,7 +47,7 @@ def grid_counts(
         empty = jnp.zeros((probs.shape[0], n_cuts), jnp.int32)
         rows = jnp.arange(probs.shape[0])[:, None]
         counts = empty.at[rows, where].add(1, mode="drop")
-        total = jnp.count_nonzero(mask & counted, axis=1).astype(jnp.int32)
+        total = count_true(mask & counted)
         above = jnp.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
         return above.at[:, 0].set(total)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coverax.kernels.arrays import Labels, Map, Valid
+from coverax.kernels.arrays import Labels, Map, Valid, count_true
 from coverax.kernels.order import (
     from_sortable_bits,
     order_statistics,
@@ -96,5 +96,5 @@ def _masked(score_map, labels, valid):
 
 
 def _allowed(foreground, numerators, denominators):
-    n_foreground = jnp.count_nonzero(foreground, axis=1).astype(jnp.int32)[:, None]
+    n_foreground = count_true(foreground)[:, None]
     return allowed_misses(n_foreground, numerators[None], denominators[None])

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int
 
 from coverax.binning import check_shapes
-from coverax.kernels.arrays import flat
+from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 # On CPU a case is compacted first when its foreground fits this share of the voxels.
@@ -27,11 +27,11 @@ AnyArray = Array | np.ndarray
 
 
 def critical_probability(
-    probs: Float[AnyArray, "batch *spatial"],
-    labels: Num[AnyArray, "batch *spatial"] | Bool[AnyArray, "batch *spatial"],
+    probs: Map,
+    labels: Labels,
     tolerances: Sequence[Level] | np.ndarray,
     *,
-    valid: Bool[AnyArray, "batch *spatial"] | None = None,
+    valid: Valid = None,
 ) -> Float[Array, "batch tolerances"]:
     """Largest cut at which each case misses at most a tolerated share of its foreground.
 
@@ -80,7 +80,7 @@ def critical_by_terms(
     mask = flat(jnp.asarray(labels)) != 0
     if valid is not None:
         mask &= flat(jnp.asarray(valid))
-    n_foreground = jnp.count_nonzero(mask, axis=1).astype(jnp.int32)[:, None]
+    n_foreground = count_true(mask)[:, None]
     ranks = allowed_misses(n_foreground, numerators[None], denominators[None]) + 1
     return order_statistics(values, mask, jnp.asarray(ranks))
 
@@ -94,7 +94,7 @@ def order_statistics(
     found = lax.platform_dependent(
         values, mask, ranks, cpu=_one_case_at_a_time, default=jax.vmap(_select)
     )
-    n_masked = jnp.count_nonzero(mask, axis=1)[:, None]
+    n_masked = count_true(mask)[:, None]
     return jnp.where(ranks <= n_masked, found, jnp.inf)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, check_shapes
-from coverax.kernels.arrays import Labels, Map, Valid
+from coverax.kernels.arrays import Labels, Map, Valid, count_true
 from coverax.kernels.sums import LEFT_OUT, keyed_sums
 
 _DIGITS = 3  # 45 bits
@@ -62,8 +62,5 @@ def proper_scores(
 
     _, (squares, losses) = keyed_sums(values, outcome, terms, 2, (_DIGITS, _DIGITS))
     small = {0: 1 - values < LEAST_PROBABILITY, 1: values < LEAST_PROBABILITY}
-    n_clipped = [
-        jnp.count_nonzero(small[k] & (outcome == k), axis=1).astype(jnp.int32)
-        for k in (0, 1)
-    ]
+    n_clipped = [count_true(small[k] & (outcome == k)) for k in (0, 1)]
     return ProperScores(squares, losses * LARGEST_LOSS, jnp.stack(n_clipped, axis=1))

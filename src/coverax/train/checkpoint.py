@@ -17,7 +17,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as keeping
 
 from coverax import __version__
 from coverax.train.config import TrainConfig, as_plain, parse_config
-from coverax.train.model import build_model
+from coverax.train.model import Model, build_model
 from coverax.train.step import TrainState, device_mesh, final_params, start_state
 
 SCHEMA = 1
@@ -40,12 +40,14 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         config: The config it was trained with.
-        params: Parameters of `build_model(config)`; their moving average if it has one.
+        model: The net of the config.
+        params: Its parameters; their moving average if it has one.
         step: Steps done.
         split_digest: Digest of the split that it was trained on; empty without one.
     """
 
     config: TrainConfig
+    model: Model
     params: Any
     step: int
     split_digest: str
@@ -181,7 +183,7 @@ def load(folder: Path) -> Checkpoint:
         mesh = device_mesh(1, jax.local_devices()[:1])
         like = jax.eval_shape(lambda: start_state(model, config, mesh))
         state = _state(manager, step, like)
-    return Checkpoint(config, final_params(state), step, about["split"])
+    return Checkpoint(config, model, final_params(state), step, about["split"])
 
 
 def steps_done(folder: Path) -> int:

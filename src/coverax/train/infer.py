@@ -103,7 +103,7 @@ def choose_images(
         )
     if parts and split is None:
         raise ValueError(f"the part {parts[0]} needs the split of the run (--split)")
-    of_case = {i: (split.part_of(i) if split else None) or NEW for i in sorted(images)}
+    of_case = {i: part_of(i, split) for i in sorted(images)}
     for part in [p for p in parts if split and p != NEW]:
         lost = sorted(set(split.cases(part)) - images.keys()) if split else []
         if lost and not allow_missing:
@@ -118,6 +118,11 @@ def choose_images(
             f"none of {len(images)} images belongs to {' or '.join(parts or _UNSEEN)}"
         )
     return chosen
+
+
+def part_of(case_id: str, split: Split | None) -> str:
+    """Part of a case; `new` where the split does not know it, or there is none."""
+    return (split.part_of(case_id) if split else None) or NEW
 
 
 def infer_case(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,7 @@ def train(
     """
     mesh = device_mesh(config.patch.batch)
     step = make_step(pieces.model, config, mesh, pieces.augment)
+    predict = make_predict(pieces.model)
     digest = pieces.split_digest
     with (
         memory_errors(config),  # a step may fail only when its result is read
@@ -104,7 +106,7 @@ def train(
                 state, metrics = step(state, shared_batch(next(batches), mesh))
                 done += 1
                 report.hold(done, metrics)
-                dice = _validated(config, pieces, state, done, report)
+                dice = _validated(config, pieces, predict, state, done, report)
                 if dice is not None:
                     dices = [*dices, dice]
                     is_early = _is_stale(dices, config.run.patience)
@@ -125,15 +127,15 @@ def memory_errors(config: TrainConfig) -> AbstractContextManager[None]:
     )
 
 
-def _validated(config, pieces, state, done, report):
+def _validated(config, pieces, predict, state, done, report):
     """Mean Dice of the learning cases where a validation is due; else None."""
     if not pieces.learning or not _is_due(done, config.run.validate_every):
         return None
     # One device's copy: every host validates alike, so that all stop at the same step.
     params = jax.tree.map(lambda a: a.addressable_data(0), final_params(state))
-    predict = make_predict(pieces.model, params)
+    apply = partial(predict, params)
     found = validate(
-        lambda case: pieces.volumes(predict, case),
+        lambda case: pieces.volumes(apply, case),
         pieces.learning,
         list(config.data.classes),
     )

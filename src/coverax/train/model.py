@@ -59,11 +59,14 @@ def build_model(config: TrainConfig) -> Model:
     return Model(start, apply)
 
 
-def make_predict(model: Model, params: Any) -> Callable[[Images], Map]:
-    """From patches to probabilities of the finest level, compiled once a shape."""
+def make_predict(model: Model) -> Callable[[Any, Images], Map]:
+    """From parameters and patches to probabilities of the finest level.
+
+    Compiled once a shape for each call of this function: make it once, use it often.
+    """
 
     @jax.jit
     def predict(params, images):
         return jax.nn.softmax(model.apply(params, images)[0])
 
-    return lambda images: predict(params, images)
+    return predict
