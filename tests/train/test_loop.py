@@ -70,6 +70,19 @@ def unbroken(tmp_path_factory):
     return folder, run(folder)
 
 
+def test_validations_share_one_compiled_net(tmp_path):
+    traced = []
+    model = stand_in.pieces().model
+
+    def apply(params, images):
+        traced.append(images.shape)
+        return model.apply(params, images)
+
+    result = run(tmp_path / "run", model=model._replace(apply=apply))
+    assert len(result.dices) == 3
+    assert len(traced) == 2  # the step, and the predictor of all validations
+
+
 def test_it_overfits_one_volume(tmp_path):
     config = stand_in.config_of(
         tmp_path,
