@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels import bin_index
-from coverax.losses._binned import binned_sums, looked_up
+from coverax.losses._binned import behind_tables, binned_sums, looked_up
 from coverax.losses._voxels import (
     Absent,
     Map,
@@ -144,8 +144,11 @@ def _hard_forward(n_bins, probs, targets, factor, valid):
 def _hard_backward(n_bins, residuals, cotangent):
     probs, slope, valid = residuals
     table = slope * cotangent[..., None]
-    grad = looked_up(table, bin_index(probs, n_bins))
-    return _cotangents(grad, probs, valid)
+
+    def by_voxel(table):
+        return looked_up(table, bin_index(probs, n_bins))
+
+    return _cotangents(behind_tables(by_voxel, (table,)), probs, valid)
 
 
 _hard.defvjp(_hard_forward, _hard_backward)
@@ -202,11 +205,14 @@ def _soft_backward(n_bins, residuals, cotangent):
     inner = slope[..., :-1] + n_bins * (pull[..., :-1] - pull[..., 1:])
     base = jnp.concatenate([slope[..., :1], inner, slope[..., -1:]], axis=-1)
     rise = jnp.pad(jnp.diff(slope, axis=-1), ((0, 0), (0, 0), (1, 1)))
-    p, y = probs.astype(slope.dtype), targets.astype(slope.dtype)
-    interval, t = _between_centres(p, n_bins)
-    grad = looked_up(base, interval)
-    grad = grad + looked_up(rise, interval) * (t + n_bins * (p - y))
-    return _cotangents(grad, probs, valid)
+
+    def by_voxel(base, rise):
+        p, y = probs.astype(slope.dtype), targets.astype(slope.dtype)
+        interval, t = _between_centres(p, n_bins)
+        steps = t + n_bins * (p - y)
+        return looked_up(base, interval) + looked_up(rise, interval) * steps
+
+    return _cotangents(behind_tables(by_voxel, (base, rise)), probs, valid)
 
 
 _soft.defvjp(_soft_forward, _soft_backward)
