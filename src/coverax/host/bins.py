@@ -1,4 +1,4 @@
-"""Bin statistics on the host: exact tallies; soft bins by `np.bincount` in float64."""
+"""Bin statistics on the host: exact tallies; soft bins by sorted blocks in float64."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,14 @@ from jaxtyping import Bool, Float, Int, Num
 from coverax.binning import bin_edges, join_digits, share_intervals
 from coverax.host.parts import case_parts
 from coverax.host.sums import to_digits
-from coverax.host.tally import BLOCK, Tally, blocks, tally_outcomes
-
-# Most voxels fall into one bin; four counters each keep additions from waiting for the
-# one before.
-_LANES = 4
-_LANE_OF_VOXEL = np.arange(BLOCK) % _LANES
+from coverax.host.tally import (
+    LEAST,
+    MOST,
+    Tally,
+    sorted_blocks,
+    sums_of_runs,
+    tally_outcomes,
+)
 
 
 class BinStatistics(NamedTuple):
@@ -47,7 +49,7 @@ def bin_statistics(
     """Twin of `coverax.kernels.bin_statistics`: the same bits."""
     bin_edges(n_bins)
     return stack_bins(
-        [tally_outcomes(parts, n_bins) for parts in case_parts(probs, labels, valid)],
+        [tally_outcomes(p, n_bins, 0) for p in case_parts(probs, labels, valid)],
         n_bins,
     )
 
@@ -97,15 +99,14 @@ def soft_bin_statistics(
 
 def _interval_sums(values: np.ndarray, n_bins: int) -> tuple[np.ndarray, int]:
     """Sums of 1, t and t**2 between bin centres, and how many values were refused."""
-    n_keys, n_bad = n_bins + 1, 0
-    sums = np.zeros((3, _LANES, n_keys))
-    for block, n_more in blocks(values):
-        n_bad += n_more
-        position = np.clip(block, 0, 1).astype(np.float64) * n_bins + 0.5
-        keys = position.astype(np.intp)
-        t = position - keys
-        keys += _LANE_OF_VOXEL[: keys.size] * n_keys
-        for total, weights in zip(sums, (None, t, t * t), strict=True):
-            found = np.bincount(keys, weights, minlength=_LANES * n_keys)
-            total += found.reshape(total.shape)
-    return sums.sum(axis=1), n_bad
+    sums, n_bad = np.zeros((3, n_bins + 1)), 0
+    inner = np.arange(1, n_bins + 1)
+    for block in sorted_blocks(values):
+        proper = block[(block >= LEAST) & (block <= MOST)]
+        n_bad += block.size - proper.size
+        position = np.clip(proper, 0, 1).astype(np.float64) * n_bins + 0.5
+        ends = np.append(position.searchsorted(inner), proper.size)
+        starts = np.concatenate(([0], ends[:-1]))
+        t = position - np.floor(position)
+        sums += ends - starts, *[sums_of_runs(x, starts, ends) for x in (t, t * t)]
+    return sums, n_bad

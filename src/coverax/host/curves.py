@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from coverax.binning import check_cuts
 from coverax.host.overlap import Overlap
 from coverax.host.parts import case_parts
-from coverax.host.tally import CELLS, Tally, tally_outcomes
+from coverax.host.tally import Tally, tally_outcomes
 
 
 def grid_counts(
@@ -19,22 +19,15 @@ def grid_counts(
     """Twin of `coverax.kernels.grid_counts`: the same integers."""
     check_cuts(n_cuts)
     return stack_grid(
-        [tally_outcomes(parts, 0) for parts in case_parts(probs, labels, valid)], n_cuts
+        [tally_outcomes(p, 0, n_cuts) for p in case_parts(probs, labels, valid)], n_cuts
     )
 
 
 def stack_grid(tallies: list[tuple[Tally, Tally]], n_cuts: int) -> Overlap:
     """Counts of cases from their tallies: of all voxels and of the foreground."""
-    counts = [[_above(t, n_cuts) for t in pair] for pair in tallies]
-    whole, foreground = np.array(counts, np.int64).reshape(-1, 2, n_cuts).swapaxes(0, 1)
+    counts = np.array([[t.above for t in pair] for pair in tallies], np.int64)
+    whole, foreground = counts.reshape(-1, 2, n_cuts).swapaxes(0, 1)
     return Overlap(whole, foreground)
-
-
-def _above(tally: Tally, n_cuts: int) -> np.ndarray:
-    """Voxels at or above each cut; a cell ends where the next cut begins."""
-    above = np.cumsum(tally.cells[::-1])[::-1][: CELLS : CELLS // n_cuts]
-    above[0] -= tally.n_negative
-    return above
 
 
 def cut_counts(

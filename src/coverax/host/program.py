@@ -95,7 +95,7 @@ def _score_case(parts: Parts, terms, n_bins: int, n_cuts: int, proper: bool):
     n_foreground = few if parts.few_is else parts.values.size - few
     return (
         case_cuts(parts.foreground, *terms) if len(terms[0]) else None,
-        tally_outcomes(parts, n_bins) if n_bins or n_cuts else None,
+        tally_outcomes(parts, n_bins, n_cuts) if n_bins or n_cuts else None,
         case_losses(parts) if proper else None,
         parts.values.size,
         n_foreground,

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Num
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
 from coverax.host.parts import Parts, case_parts
 from coverax.host.sums import PIECE, piece_sum, to_digits
-from coverax.host.tally import blocks
+from coverax.host.tally import LEAST, MOST
 
 
 class ProperScores(NamedTuple):
@@ -55,16 +55,21 @@ def stack_proper(cases: list[np.ndarray]) -> ProperScores:
 def _losses(values: np.ndarray, outcome: int) -> np.ndarray:
     """Sums of squares and log losses, and clipped voxels, were this the outcome of all."""
     total = np.zeros(3, object)
-    for block, _ in blocks(values):
-        for start in range(0, block.size, PIECE):
-            p = block[start : start + PIECE]
-            if p.min() < 0 or p.max() > 1:
-                p = np.clip(p, 0, 1)
-            of_truth, miss = (p, 1 - p) if outcome else (1 - p, p)
+    if not values.size:
+        return total
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 1):  # NaN neither
+        values = np.clip(values[(values >= LEAST) & (values <= MOST)], 0, 1)
+        low, high = values.min(initial=1), values.max(initial=0)
+    may_clip = (low if outcome else 1 - high) < LEAST_PROBABILITY
+    for start in range(0, values.size, PIECE):
+        p = values[start : start + PIECE].astype(np.float32, copy=False)
+        of_truth, miss = (p, 1 - p) if outcome else (1 - p, p)
+        n_clipped = 0
+        if may_clip:
             n_clipped = int(np.count_nonzero(of_truth < LEAST_PROBABILITY))
-            loss = np.maximum(of_truth, LEAST_PROBABILITY)
-            np.log(loss, out=loss)
-            np.negative(loss, out=loss)
-            np.divide(loss, LARGEST_LOSS, out=loss)
-            total += (piece_sum(miss * miss), piece_sum(loss), n_clipped)
+            of_truth = np.maximum(of_truth, LEAST_PROBABILITY)
+        loss = np.log(of_truth)
+        np.divide(loss, -LARGEST_LOSS, out=loss)
+        total += (piece_sum(miss * miss), piece_sum(loss), n_clipped)
     return total

@@ -1,21 +1,27 @@
 """Exact sums on the host: the same whole numbers as `coverax.kernels.sums`.
 
-float64 holds whole numbers up to 2**53. A piece of at most 2**15 values, cut into parts
-of few enough bits, is therefore summed exactly by any NumPy reduction, in any order.
+float64 holds whole numbers up to 2**53. At most 2**15 values of at most 38 bits are
+therefore summed exactly by any NumPy reduction, in any order.
 """
 
 import numpy as np
 
 from coverax.binning import DIGIT_BITS
 
-PIECE = 1 << 15
+_EXACT = 1 << 15  # values in one sum
+PIECE = 2 * _EXACT
 _UNITS = np.float32(2.0**38)
 
 
 def piece_sum(values: np.ndarray) -> int:
-    """Sum of a piece of values in [0, 1], each rounded down to 2**-38, in 2**-45."""
+    """Sum of at most `PIECE` values in [0, 1], each rounded down to 2**-38, in 2**-45."""
     np.multiply(values, _UNITS, out=values)  # a power of two: exact
-    return int(np.floor(values, out=values).sum(dtype=np.float64)) << 7
+    np.floor(values, out=values)
+    if values.size == PIECE:
+        halves = values.reshape(2, -1).sum(axis=1, dtype=np.float64)
+    else:
+        halves = [part.sum(dtype=np.float64) for part in np.split(values, [_EXACT])]
+    return sum(map(int, halves)) << 7
 
 
 def to_digits(totals: np.ndarray, n_digits: int) -> list[np.ndarray]:

@@ -91,7 +91,8 @@ def _scatter(flat, values_of, n_keys, dtype):
         return jnp.reshape(sums, (batch, n_chunks, *sums.shape[1:])).sum(axis=1)
 
     pieces = ((0, whole, width), (whole, n_voxels, n_voxels - whole))
-    return sum(scan(*piece) for piece in pieces if piece[1] > piece[0])
+    found = [scan(*piece) for piece in pieces if piece[1] > piece[0]]
+    return jnp.stack(found).sum(axis=0)
 
 
 def _piece(array, case, start, width):

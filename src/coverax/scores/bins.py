@@ -73,12 +73,11 @@ def softmax_columns(
         ValueError: The probabilities of the classes do not sum to 1.
     """
     totals = probs.sum(axis=0)
-    far = np.abs(totals - 1)
-    if far.max() > _SUM_TOLERANCE:
+    farthest = max(totals.min(), totals.max(), key=lambda total: abs(total - 1))
+    if abs(farthest - 1) > _SUM_TOLERANCE:
         raise ValueError(
-            "the classes of a softmax must sum to 1, got "
-            f"{totals[far.argmax()]:.6g} at a voxel; leave out --softmax for "
-            "independent (sigmoid) channels"
+            f"the classes of a softmax must sum to 1, got {farthest:.6g} at a voxel; "
+            "leave out --softmax for independent (sigmoid) channels"
         )
     if not n_bins:
         return {}
@@ -88,7 +87,8 @@ def softmax_columns(
     # Class by class: many times faster than argmax over the short axis.
     confidence, correct = probs[:1], background[None]
     for p, mask in zip(probs[1:, None], masks, strict=True):
-        correct = np.where(p > confidence, mask, correct)
+        better = p > confidence
+        correct = (mask & better) | (correct & ~better)
         confidence = np.maximum(p, confidence)
     counted = None if valid is None else valid[None]
     one, truth = probs[:1], background[None]
