@@ -1,5 +1,8 @@
 """Hard and soft bin statistics, kernel and host twin, against the definition."""
 
+import math
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,15 +166,24 @@ def test_permuting_voxels_and_padding_changes_no_bit():
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 10_000), kind=st.sampled_from(["edges", "skew", "tiny"]))
-def test_engines_agree_to_the_bit(seed, kind):
+@given(
+    seed=st.integers(0, 10_000),
+    kind=st.sampled_from(["edges", "skew", "tiny", "overshoot"]),
+    n_bins=st.sampled_from([1, 20, 4096]),
+)
+def test_engines_agree_to_the_bit(seed, kind, n_bins):
+    """With 4,096 bins the first one ends where the host's coarse units begin."""
     from coverax import host, kernels
 
     p, y = draw(seed, (2, 40_000), kind)
     if kind == "tiny":
         p = p ** np.float32(7)
+    if kind == "overshoot":
+        p = (p * np.float32(1.0015) - np.float32(5e-4)).astype(np.float32)
     for a, b in zip(
-        host.bin_statistics(p, y, 20), kernels.bin_statistics(p, y, 20), strict=True
+        host.bin_statistics(p, y, n_bins),
+        kernels.bin_statistics(p, y, n_bins),
+        strict=True,
     ):
         np.testing.assert_array_equal(a, np.asarray(b))
 
@@ -208,6 +220,30 @@ def test_host_blocks_and_the_rarer_outcome_are_the_definition(kind):
         np.testing.assert_array_equal(grid.n_true_positive[i], hits)
 
 
+def test_host_sums_are_exact_whole_numbers():
+    """Each voxel rounded down to 2**-60 and added by Python, against sorted blocks."""
+    from coverax.host.tally import tally
+
+    rng = np.random.default_rng(4)
+    p = rng.uniform(0.9, 1.0009, 200_000).astype(np.float32)
+    p[::3] = (rng.random(p[::3].size) ** 9 - 1e-4).astype(np.float32)
+    units = [math.floor(Fraction(v) * 2**60) for v in p.tolist()]
+    assert tally(p, 1, 0).sum_p[0] == sum(units)
+
+
+@pytest.mark.parametrize("value", [2.4e-4, -9e-4, -1e-40, 1.0009])
+def test_a_block_full_of_one_value_overflows_nothing(ops, value):
+    """The largest sums of a block: near 2**-12, the lowest, the highest; and a zero."""
+    p = np.full((1, 70_000), value, np.float32)
+    got = ops.bin_statistics(p, np.ones(p.shape, bool), 20)
+    of = 0 if value < 0.5 else 19
+    exact = p.size * float(p[0, 0]) if abs(value) > 1e-30 else 0
+    assert float(got.sum_p[0][of]) == pytest.approx(exact, rel=1e-6)
+    assert float(got.sum_py[0][of]) == pytest.approx(exact, rel=1e-6)
+    assert got.count[0][of] == p.size
+    assert got.zero_count[0] == (p.size if exact == 0 else 0)
+
+
 def test_batch_equals_its_cases_to_the_bit():
     from coverax import kernels
 
@@ -227,8 +263,9 @@ def test_both_branches_of_the_keyed_sums_give_the_same_integers():
     chunks = jnp.asarray(p), jnp.asarray(y, jnp.int32)
 
     def columns(p, y):
-        keys = (p * 9).astype(jnp.int32) + y  # a key of 8 or more is left out
-        return keys, [jnp.floor(p * 1024).astype(jnp.int32)]
+        keys = (p * 9).astype(jnp.int32) + y
+        # The key 8 is that of a voxel that is left out.
+        return jnp.minimum(keys, 8), [jnp.floor(p * 1024).astype(jnp.int32)]
 
     reduced = sums.reduce_sums(columns, *chunks, 8)
     for i in range(2):
@@ -249,6 +286,8 @@ def test_not_a_number_is_refused_and_counted(ops):
     assert np.isfinite(np.asarray(got.sum_p)).all()
     assert ops.bin_statistics(p, y, 4, valid=valid).n_refused[0] == 4
     assert ops.soft_bin_statistics(p, y, 4).n_refused[0] == 5
+    grid = ops.grid_counts(p, y, 4)
+    np.testing.assert_array_equal(np.asarray(grid.n_predicted)[0], [2, 1, 1, 1])
 
 
 def test_tiny_probabilities_keep_their_digits(ops):

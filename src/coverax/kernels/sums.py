@@ -98,7 +98,10 @@ def _digits(values, n_digits):
 
 
 def scatter_sums(columns_fn, probs, outcome, n_keys):
-    """CPU, one case: a scan over chunks, each scattered into a few integers."""
+    """CPU, one case: a scan over chunks, each scattered into a few integers.
+
+    The key `n_keys` is that of a voxel that does not count; none is larger.
+    """
 
     def one_chunk(_, chunk):
         keys, columns = columns_fn(*chunk)
