@@ -73,28 +73,30 @@ def tally_outcomes(parts: Parts, n_bins: int, n_cuts: int) -> tuple[Tally, Tally
 def tally(values: Float[np.ndarray, " voxels"], n_bins: int, n_cuts: int) -> Tally:
     """Tally voxels; no bins or no cuts for 0."""
     borders, cuts = _borders(n_bins, n_cuts)
-    above, count = np.zeros(n_cuts, np.int64), np.zeros(n_bins, np.int64)
+    total, below = np.zeros(len(borders), np.int64), np.zeros(n_cuts, np.int64)
     coarse, finest = [np.zeros(n_bins)], 0
-    n_zero = n_refused = 0
     for block in sorted_blocks(values):
         places = block.searchsorted(borders)
-        first, tiny, zero, normal, crowd, last = places[[0, 1, 2, 3, 4, -1]].tolist()
-        n_zero += normal - tiny
-        n_refused += block.size - (last - first)
+        total += places
         if n_cuts:
-            above += last - block.searchsorted(cuts)
+            below += block.searchsorted(cuts)
         if n_bins:
-            ends = places[5:]
-            starts = np.concatenate(([first], ends[:-1]))
-            count += ends - starts
+            first, _, zero, _, crowd, *_, last = places.tolist()
             finest += _finest_sum(block[first:zero], block[zero:crowd])
-            rest = block[crowd:last]
-            coarse.append(sums_of_runs(rest, starts - crowd, ends - crowd))
+            # The first bin goes on behind its crowd.
+            starts, ends = np.maximum(places[4:-1], crowd), places[5:]
+            coarse.append(sums_of_runs(block[:last], starts, ends))
     units = (np.array(coarse) * 2.0**_COARSE).astype(np.int64)
-    sum_p = units.astype(object).sum(axis=0)
-    sum_p <<= _FINEST - _COARSE
+    sum_p = units.astype(object).sum(axis=0) << (_FINEST - _COARSE)
     sum_p[:1] += finest
-    return Tally(above, count, sum_p, n_zero, n_refused)
+    first, tiny, _, normal, _, *ends = total.tolist()
+    return Tally(
+        above=ends[-1] - below,
+        count=np.diff([first, *ends])[:n_bins],
+        sum_p=sum_p,
+        n_zero=normal - tiny,
+        n_refused=values.size - (ends[-1] - first),
+    )
 
 
 def sorted_blocks(
@@ -118,12 +120,8 @@ def sums_of_runs(
     starts: Int[np.ndarray, " runs"],
     ends: Int[np.ndarray, " runs"],
 ) -> Float[np.ndarray, " runs"]:
-    """Sums in float64 of runs, one after the other up to the end.
-
-    What of a run lies before 0 is not there and counts nothing.
-    """
-    sums, starts = np.zeros(len(ends)), np.maximum(starts, 0)
-    taken = ends > starts
+    """Sums in float64 of runs, some empty, one after the other up to the last value."""
+    sums, taken = np.zeros(len(ends)), ends > starts
     if taken.any():
         sums[taken] = np.add.reduceat(values, starts[taken], dtype=np.float64)
     return sums
