@@ -1,6 +1,5 @@
 """Thresholds to mask files, in the geometry of the maps."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,17 +9,11 @@ import numpy as np
 
 from coverax import __version__
 from coverax.calibrate import Calibration, Status
-from coverax.files import (
-    finish_folder,
-    folder_marker,
-    partial_folder,
-    publish_json,
-    start_folder,
-)
+from coverax.files import partial_folder, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, set_masks
 from coverax.scores import ScoreDefinition, View
-from coverax.stream import map_cases
+from coverax.stream import fill_folder
 from coverax.volumes import NiftiFile, Region, read_probs, write_mask
 
 _KIND = "calibration"  # what a folder of masks depends on
@@ -82,32 +75,26 @@ def predict_folder(
     if not allow_vacuous:
         calibration.raise_if_bad()
     definition = ScoreDefinition.from_json(calibration.score_definition)
-    names = _output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",))
-    # What the files are depends on the calibration and on which are wanted.
-    meaning = f"{calibration.digest}{' sides' * sides}"
-    partial = start_folder(output, meaning, kind=_KIND, resume=resume)
-    _remove_others(partial, names)
 
-    def write_one(job: _Job) -> None:
-        if not _is_finished(partial / f"{job.case_id}.json", job.path):
-            own = calibration.of_group((groups or {}).get(job.case_id, ""))
-            _write_case(own.of_case(job.case_id), definition, job, partial, sides)
+    def write_one(case_id: str, path: Path, folder: Path) -> None:
+        own = calibration.of_group((groups or {}).get(case_id, ""))
+        job = _Job(case_id, path)
+        _write_case(own.of_case(case_id), definition, job, folder, sides)
 
-    failures: dict[str, str] = {}
-    jobs = [_Job(case_id, path) for case_id, path in sorted(maps.items())]
-    for job, _, error in map_cases(write_one, jobs, threads=threads):
-        on_case()
-        if error is not None:
-            failures[job.case_id] = str(error)
-    if failures and not (allow_missing and len(failures) < len(jobs)):
-        if len(failures) == len(jobs):
-            shutil.rmtree(partial)
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(jobs)} cases failed",
-            [ValueError(f"case {case_id}: {why}") for case_id, why in failures.items()],
-        )
-    finish_folder(output, _KIND)
-    return {"n_cases": len(jobs) - len(failures), "failed": failures}
+    failures = fill_folder(
+        output,
+        maps,
+        write_one,
+        files=_output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",)),
+        kind=_KIND,
+        # What the files are depends on the calibration and on which are wanted.
+        meaning=f"{calibration.digest}{' sides' * sides}",
+        threads=threads,
+        resume=resume,
+        allow_missing=allow_missing,
+        on_case=on_case,
+    )
+    return {"n_cases": len(maps) - len(failures), "failed": failures}
 
 
 def count_finished(output: Path) -> int:
@@ -148,37 +135,24 @@ def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str
 
 def _output_names(
     maps: Mapping[str, Path], definition: ScoreDefinition, suffixes: tuple[str, ...]
-) -> frozenset[str]:
-    """Every file the folder will hold; refuses masks that would overwrite each other."""
+) -> dict[str, list[str]]:
+    """The files of each case, its sidecar last; no two masks may share a name."""
     owners: dict[str, str] = {}
+    files: dict[str, list[str]] = {}
     for case_id in maps:
         stems = [
             _mask_stem(case_id, region, definition) for region in definition.regions
         ]
-        for name in (f"{stem}{s}.nii.gz" for stem in stems for s in suffixes):
+        masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
+        files[case_id] = [*masks, f"{case_id}.json"]
+        for name in masks:
             if name in owners:
                 raise ValueError(
                     f"case {owners[name]} and case {case_id} would both write {name}; "
                     "rename a case or a region"
                 )
             owners[name] = case_id
-    return frozenset(owners) | {f"{case_id}.json" for case_id in maps}
-
-
-def _remove_others(partial: Path, names: frozenset[str]) -> None:
-    """Drop what an interrupted run left of cases that are no longer asked for."""
-    for path in partial.iterdir():
-        if path.name not in names and path.name != folder_marker(_KIND):
-            path.unlink()
-
-
-def _is_finished(sidecar: Path, map_path: Path) -> bool:
-    """Whether a mask is younger than its map: a map replaced since is read again."""
-    if not (sidecar.exists() and map_path.exists()):
-        return False
-    source = map_path.stat()
-    changed = max(source.st_mtime_ns, source.st_ctime_ns)  # a copy may keep its mtime
-    return sidecar.stat().st_mtime_ns >= changed
+    return files
 
 
 def _write_case(

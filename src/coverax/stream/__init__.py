@@ -1,5 +1,6 @@
 """Cases in, outcomes out; knows no statistics."""
 
+from coverax.stream.folder import fill_folder as fill_folder
 from coverax.stream.journal import Journal as Journal
 from coverax.stream.threads import CASE_ERRORS as CASE_ERRORS
 from coverax.stream.threads import Outcome as Outcome
