@@ -5,6 +5,7 @@ from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
 from coverax.scores.batch import lone_batch as lone_batch
 from coverax.scores.batch import unpadded as unpadded
+from coverax.scores.bins import check_softmax as check_softmax
 from coverax.scores.bins import read_bins as read_bins
 from coverax.scores.bins import read_proper_scores as read_proper_scores
 from coverax.scores.compute import score_arrays as score_arrays

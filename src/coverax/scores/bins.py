@@ -7,6 +7,7 @@ top label, which need all classes of a voxel at once, stand in every row of the 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,25 @@ def columns(
     return {name: np.asarray(value) for name, value in out.items()}
 
 
+def check_softmax(probs: np.ndarray, path: Path) -> None:
+    """Refuse a map whose classes are no softmax.
+
+    Args:
+        probs: `[classes, voxels]`.
+        path: Its file, for the message.
+
+    Raises:
+        ValueError: The probabilities of the classes do not sum to 1.
+    """
+    totals = probs.sum(axis=0)
+    farthest = max(totals.min(), totals.max(), key=lambda total: abs(total - 1))
+    if abs(farthest - 1) > _SUM_TOLERANCE:
+        raise ValueError(
+            f"{path}: the classes of a softmax must sum to 1, got {farthest:.6g} at a "
+            "voxel; independent (sigmoid) channels go without --softmax"
+        )
+
+
 def softmax_columns(
     probs: np.ndarray,
     masks: Sequence[np.ndarray],
@@ -67,18 +87,8 @@ def softmax_columns(
         probs: `[classes, voxels]`, the background first.
         masks: References of the other classes.
         valid: Voxels that count; None means all.
-        n_bins: Number of bins; 0 to check the map only.
-
-    Raises:
-        ValueError: The probabilities of the classes do not sum to 1.
+        n_bins: Number of bins; none without bins.
     """
-    totals = probs.sum(axis=0)
-    farthest = max(totals.min(), totals.max(), key=lambda total: abs(total - 1))
-    if abs(farthest - 1) > _SUM_TOLERANCE:
-        raise ValueError(
-            f"the classes of a softmax must sum to 1, got {farthest:.6g} at a voxel; "
-            "leave out --softmax for independent (sigmoid) channels"
-        )
     if not n_bins:
         return {}
     background = ~masks[0]

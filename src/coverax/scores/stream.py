@@ -20,7 +20,7 @@ from coverax.scores.batch import (
     bucket_of,
     lone_batch,
 )
-from coverax.scores.bins import softmax_columns
+from coverax.scores.bins import check_softmax, softmax_columns
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.stream import Outcome, map_cases
@@ -126,6 +126,7 @@ def load_case(
         "overshoot": prob_map.overshoot,
     }
     if definition.softmax:
+        check_softmax(prob_map.probs, case.probs)
         facts["softmax"] = softmax_columns(
             prob_map.probs, [v.labels for v in views], valid, definition.n_bins
         )
