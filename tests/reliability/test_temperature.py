@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp, softmax
 
 
 def draw(seed, n=4000, classes=3, sharpness=2.0):
@@ -13,21 +14,58 @@ def draw(seed, n=4000, classes=3, sharpness=2.0):
     return sharpness * z, np.minimum(y, classes - 1)
 
 
-@pytest.mark.parametrize(("seed", "sharpness"), [(0, 2.0), (1, 0.5), (2, 5.0)])
-def test_solver_equals_a_dense_grid(seed, sharpness):
-    from coverax.reliability import fit_temperature
-    from coverax.reliability.temperature import mean_nll
+def mean_nll(z, y, temperature):
+    """The log loss by its definition."""
+    s = z / temperature
+    return (logsumexp(s, axis=1) - s[np.arange(len(y)), y]).mean()
 
-    z, y = draw(seed, sharpness=sharpness)
-    halves = ([z[:1000], z[1000:]], [y[:1000], y[1000:]])
-    fit = fit_temperature(*halves)
-    grid = fit.temperature * np.exp(np.linspace(-0.5, 0.5, 2001))
-    losses = [mean_nll(*halves, [1.0, 1.0], t) for t in grid]
+
+def derivatives(z, y, temperature):
+    """Derivatives of the log loss by log T, by their definition."""
+    gap = (z - z[np.arange(len(y)), y][:, None]) / temperature
+    p = softmax(z / temperature, axis=1)
+    mean = (p * gap).sum(1)
+    return -mean.mean(), ((p * gap**2).sum(1) - mean**2).mean()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize(("seed", "sharpness"), [(0, 2.0), (1, 0.5), (2, 5.0)])
+def test_solver_equals_a_dense_grid(seed, sharpness, classes):
+    from coverax.reliability import fit_temperature
+
+    z, y = draw(seed, classes=classes, sharpness=sharpness)
+    fit = fit_temperature([z[:1000], z[1000:]], [y[:1000], y[1000:]])
+    grid = fit.temperature * np.exp(np.linspace(-0.5, 0.5, 401))
+    losses = [mean_nll(z, y, t) for t in grid]
     assert fit.status == "OK"
-    assert abs(np.log(grid[np.argmin(losses)] / fit.temperature)) <= 0.5 / 1000
+    assert abs(np.log(grid[np.argmin(losses)] / fit.temperature)) <= 0.5 / 200
     assert fit.nll_after <= min(losses) + 1e-12
-    assert fit.nll_before >= fit.nll_after
+    assert fit.nll_before == pytest.approx(mean_nll(z, y, 1), rel=1e-12)
+    assert fit.nll_after == pytest.approx(mean_nll(z, y, fit.temperature), rel=1e-12)
+    slope, curvature = derivatives(z, y, fit.temperature)
+    assert abs(slope) <= 1e-8 * curvature + 1e-13  # the solver's last step; rounding
     assert fit.temperature == pytest.approx(sharpness, rel=0.15)
+
+
+@pytest.mark.parametrize("share_wrong", [1e-4, 1e-3, 0.1, 0.3])
+def test_solver_reaches_roots_far_from_one(share_wrong):
+    # All gaps are 40: T solves sigmoid(-40 / T) = share_wrong.
+    from coverax.reliability import fit_temperature
+
+    wrong = np.arange(10_000) < 10_000 * share_wrong
+    z = np.stack([np.zeros(wrong.size), np.full(wrong.size, 40.0)], axis=1)
+    fit = fit_temperature([z], [np.where(wrong, 0, 1)])
+    expected = 40 / np.log(1 / share_wrong - 1)
+    assert fit.status == "OK"
+    assert fit.temperature == pytest.approx(expected, rel=1e-7)
+
+
+def test_the_fit_is_the_same_to_the_bit_on_any_number_of_threads():
+    from coverax.reliability.temperature import fit_samples, sample_of
+
+    cases = [draw(seed, 40_000 + seed) for seed in range(5)]
+    samples = [sample_of(z.T, y, 1.0 + i) for i, (z, y) in enumerate(cases)]
+    assert fit_samples(samples, threads=1) == fit_samples(samples, threads=4)
 
 
 def test_weights_count_like_repeats():
@@ -48,8 +86,23 @@ def test_separated_classes_have_no_best_temperature_and_say_so():
     inverted = fit_temperature([z], [np.array([0, 1])])
     assert inverted.status == "AT_BOUND"
     assert inverted.temperature > 1 > fit.temperature
+    assert "still falls" in fit.sentence
+    # So far apart that the loss and its slope vanish.
+    far = fit_temperature([1000 * z], [np.array([1, 0])])
+    assert (far.status, far.temperature) == ("AT_BOUND", fit.temperature)
     with pytest.raises(ValueError, match="no voxel"):
         fit_temperature([], [])
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_equal_probabilities_have_no_temperature_and_say_so(classes):
+    from coverax.reliability import fit_temperature
+
+    z = np.log(np.full((50, classes), 1 / classes))
+    fit = fit_temperature([z], [np.arange(50) % classes])
+    assert (fit.status, fit.temperature) == ("UNDETERMINED", 1)
+    assert fit.nll_after == fit.nll_before == pytest.approx(np.log(classes))
+    assert "same at every temperature" in fit.sentence
 
 
 def test_temperature_keeps_the_order_of_classes_and_temperature_one_the_map():

@@ -1,20 +1,35 @@
 """Temperature scaling: one positive number that divides all logits.
 
 It changes confidences and never the order of the classes of a voxel. The mean log loss
-is convex in 1 / T, so its derivative has one root, found by a bracketing solver in
-log T. Fit it on units that are used neither for calibration nor for evaluation.
+is convex in 1 / T, so its derivative has one root, found by Newton steps in log T inside
+a bracket. Fit it on units that are used neither for calibration nor for evaluation.
 """
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy.optimize import brentq, isotonic_regression, minimize
+from scipy.optimize import isotonic_regression, minimize
+
+from coverax.stream import default_threads
 
 # Beyond these the classes are separated (T -> 0) or the map is worthless (T -> inf).
 SHARPEST, FLATTEST = 0.02, 50.0
 _LEAST = 2.0**-24  # a probability of 0 would need an infinite logit
+_STEP = 1e-8  # of log T, below which the solver has arrived
+_BLOCK = 1 << 15  # voxels at a time: their exponentials stay in the cache
+
+FitStatus = Literal["OK", "AT_BOUND", "UNDETERMINED"]
+_SENTENCES: dict[str, str] = {
+    "OK": "The log loss is least at this temperature.",
+    "AT_BOUND": "The log loss still falls at the end of the temperatures tried "
+    f"({SHARPEST:g} to {FLATTEST:g}): the map is always right, or no better than chance.",
+    "UNDETERMINED": "The log loss is the same at every temperature: all classes of every "
+    "voxel are equally probable.",
+}
 
 
 class TemperatureFit(NamedTuple):
@@ -24,18 +39,59 @@ class TemperatureFit(NamedTuple):
         temperature: Above 1 where the map is over-confident.
         nll_before: Mean log loss of the fitted voxels at temperature 1.
         nll_after: The same at the fitted temperature.
-        status: `OK`, or `AT_BOUND` where the loss falls up to the end of the bracket.
+        status: `OK`; `AT_BOUND` where the loss falls up to the end of the bracket, whose
+            temperature is then given; `UNDETERMINED` where it is the same at every
+            temperature, and 1 is given.
     """
 
     temperature: float
     nll_before: float
     nll_after: float
-    status: Literal["OK", "AT_BOUND"]
+    status: FitStatus
+
+    @property
+    def sentence(self) -> str:
+        """What the status means, for people."""
+        return _SENTENCES[self.status]
 
 
-def logits_of(
-    probs: Float[np.ndarray, "voxels classes"],
-) -> Float[np.ndarray, "voxels classes"]:
+class Sample(NamedTuple):
+    """Voxels of a case, as far as their log loss depends on the temperature.
+
+    Attributes:
+        gaps: Logits less that of the most probable class, which is left out: one row
+            each other class, none above 0.
+        sum_truth: Sum over voxels of the logit of the true class, likewise.
+        weight: Of each voxel.
+    """
+
+    gaps: Float[np.ndarray, "others voxels"]
+    sum_truth: float
+    weight: float
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels."""
+        return self.gaps.shape[1]
+
+
+def sample_of(
+    logits: Float[np.ndarray, "classes voxels"],
+    labels: Integer[np.ndarray, " voxels"],
+    weight: float = 1.0,
+) -> Sample:
+    """The voxels of a case, ready to be fitted."""
+    gaps = np.empty((len(logits) - 1, logits.shape[1]))
+    top = logits[0]
+    for gap, z in zip(gaps, logits[1:], strict=True):  # the larger one is carried on
+        np.minimum(top, z, out=gap)
+        top = np.maximum(top, z)
+    gaps -= top
+    of_truth = np.take_along_axis(logits, labels[None].astype(np.intp), axis=0)[0]
+    return Sample(gaps, float((of_truth - top).sum()), weight)
+
+
+def logits_of(probs: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Logits of a softmax, up to a constant a voxel; 0 counts as `2**-24`."""
     return np.log(np.maximum(probs, _LEAST), dtype=np.float64)
 
@@ -46,20 +102,6 @@ def binary_logits_of(
     """Logits of background and foreground of a sigmoid channel."""
     p = np.clip(probs.astype(np.float64), _LEAST, 1 - _LEAST)
     return np.stack([np.zeros_like(p), np.log(p) - np.log1p(-p)], axis=1)
-
-
-def mean_nll(
-    logits: Sequence[Float[np.ndarray, "_ classes"]],
-    labels: Sequence[Integer[np.ndarray, " _"]],
-    weights: Sequence[float],
-    temperature: float,
-) -> float:
-    """Weighted mean log loss of the cases at a temperature; a weight a voxel of a case."""
-    total = 0.0
-    for z, y, w in zip(logits, labels, weights, strict=True):
-        loss, _ = _loss_and_slope(z, y, 1 / temperature)
-        total += w * loss
-    return total / _total_weight(labels, weights)
 
 
 def fit_temperature(
@@ -80,31 +122,34 @@ def fit_temperature(
     References:
         Guo et al. (2017), On Calibration of Modern Neural Networks.
     """
-    weights = [1.0] * len(logits) if weights is None else list(weights)
-    _total_weight(labels, weights)
+    each = [1.0] * len(logits) if weights is None else weights
+    cases = zip(logits, labels, each, strict=True)
+    return fit_samples([sample_of(z.T, y, w) for z, y, w in cases])
 
-    def slope(log_temperature: float) -> float:
-        inverse = np.exp(-log_temperature)
-        cases = zip(logits, labels, weights, strict=True)
-        return sum(w * _loss_and_slope(z, y, inverse)[1] for z, y, w in cases)
 
-    low, high = np.log(SHARPEST), np.log(FLATTEST)
-    at_low, at_high = slope(low), slope(high)
-    status: Literal["OK", "AT_BOUND"] = "OK"
-    if at_low > 0 > at_high:  # the slope is in 1 / T: falling along log T
-        root = float(brentq(slope, low, high, xtol=1e-8))  # pyright: ignore[reportArgumentType]
-        temperature = float(np.exp(root))
-    elif at_low == at_high == 0:  # one class only, or logits that are all equal
-        temperature, status = 1.0, "AT_BOUND"
-    else:
-        temperature = FLATTEST if at_high >= 0 else SHARPEST
-        status = "AT_BOUND"
-    return TemperatureFit(
-        temperature,
-        mean_nll(logits, labels, weights, 1.0),
-        mean_nll(logits, labels, weights, temperature),
-        status,
-    )
+def fit_samples(
+    samples: Sequence[Sample], *, threads: int | None = None
+) -> TemperatureFit:
+    """Temperature of least mean log loss, from prepared voxels.
+
+    Args:
+        samples: One a case.
+        threads: Cases at a time; the result is the same to the bit.
+
+    Raises:
+        ValueError: There is no voxel.
+    """
+    with ThreadPoolExecutor(threads or default_threads()) as pool:
+        before = _mean_loss(samples, 1.0, pool)
+        if not any(sample.gaps.any() for sample in samples):
+            return TemperatureFit(1.0, before.loss, before.loss, "UNDETERMINED")
+        bound = FLATTEST if before.slope > 0 else SHARPEST
+        at_bound = _mean_loss(samples, 1 / bound, pool)
+        # A slope of exactly 0 there is that of a loss that has vanished.
+        if at_bound.slope == 0 or (at_bound.slope > 0) == (before.slope > 0):
+            return TemperatureFit(bound, before.loss, at_bound.loss, "AT_BOUND")
+        temperature, found = _solve(samples, bound, before, pool)
+    return TemperatureFit(temperature, before.loss, found.loss, "OK")
 
 
 def apply_temperature(
@@ -178,20 +223,60 @@ def fit_isotonic(
     return IsotonicFit(values.astype(np.float64), fitted)
 
 
-def _loss_and_slope(z, y, inverse) -> tuple[float, float]:
-    """Sum of log losses at 1 / T, and its derivative by 1 / T."""
-    scaled = z * inverse
-    top = scaled.max(axis=1, keepdims=True)
-    e = np.exp(scaled - top)
-    norm = e.sum(axis=1)
-    of_truth = np.take_along_axis(z, y[:, None].astype(np.intp), axis=1)[:, 0]
-    loss = np.log(norm) + top[:, 0] - of_truth * inverse
-    slope = (e * z).sum(axis=1) / norm - of_truth
-    return float(loss.sum()), float(slope.sum())
+class _Loss(NamedTuple):
+    """A mean log loss, and its two derivatives by 1 / T."""
+
+    loss: float
+    slope: float
+    curvature: float
 
 
-def _total_weight(labels, weights) -> float:
-    total = float(sum(w * len(y) for y, w in zip(labels, weights, strict=True)))
+def _solve(
+    samples: Sequence[Sample], bound: float, start: _Loss, pool: ThreadPoolExecutor
+) -> tuple[float, _Loss]:
+    """The root of the slope between temperature 1 and the bound, and the loss there.
+
+    Newton's step in x = -log T; halving where it leaves the bracket or stalls.
+    """
+    low, high = sorted([0.0, -math.log(bound)])  # slope < 0 at low, > 0 at high
+    x, found, last = 0.0, start, high - low
+    while True:
+        scale = math.exp(x) * found.curvature
+        step = -found.slope / scale if scale > 0 else math.inf
+        if abs(step) <= _STEP or high - low <= _STEP:
+            return math.exp(-x), found
+        if not low < x + step < high or abs(step) > last / 2:
+            step = (low + high) / 2 - x
+        x, last = x + step, abs(step)
+        found = _mean_loss(samples, math.exp(x), pool)
+        low, high = (low, x) if found.slope > 0 else (x, high)
+
+
+def _mean_loss(
+    samples: Sequence[Sample], inverse: float, pool: ThreadPoolExecutor
+) -> _Loss:
+    """Weighted mean over all voxels at 1 / T; the same bits on any number of threads."""
+    total = math.fsum(sample.weight * sample.n_voxels for sample in samples)
     if not total > 0:
         raise ValueError("there is no voxel to fit on")
-    return total
+    sums = pool.map(lambda sample: _loss_of(sample, inverse), samples)
+    weighted = zip(samples, sums, strict=True)
+    parts = [[sample.weight * part for part in loss] for sample, loss in weighted]
+    return _Loss(*(math.fsum(column) / total for column in zip(*parts, strict=True)))
+
+
+def _loss_of(sample: Sample, inverse: float) -> _Loss:
+    """Sums over the voxels of a sample at 1 / T."""
+    blocks = range(0, sample.n_voxels, _BLOCK)
+    sums = np.zeros(3)
+    for gaps in (sample.gaps[:, start : start + _BLOCK] for start in blocks):
+        e = np.exp(gaps * inverse)
+        norm = 1 + e.sum(axis=0)  # the 1 is the most probable class
+        e *= gaps
+        mean = e.sum(axis=0) / norm
+        e *= gaps
+        variance = e.sum(axis=0) / norm - mean * mean
+        sums += np.log(norm).sum(), mean.sum(), variance.sum()
+    loss, slope, curvature = sums.tolist()
+    truth = sample.sum_truth
+    return _Loss(loss - inverse * truth, slope - truth, curvature)
