@@ -219,7 +219,7 @@ def many_cases(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", ["score", "predict"])
+@pytest.mark.parametrize("command", ["score", "predict", "temperature"])
 def test_ctrl_c_in_the_middle_ends_with_130_and_resumes(
     many_cases, cli, tmp_path, command
 ):
@@ -232,11 +232,16 @@ def test_ctrl_c_in_the_middle_ends_with_130_and_resumes(
     if command == "predict":
         assert cli("calibrate", whole, "--alpha", "0.1", "-o", calibration).code == 0
         args = ["predict", calibration, "--probs", probs, "-o", output]
+    elif command == "temperature":
+        fit = ["temperature", "fit", "--probs", probs, "--labels", labels]
+        assert cli(*fit, "--voxels", 10_000, "-o", calibration).code == 0
+        args = ["temperature", "apply", calibration, "--probs", probs, "-o", output]
 
     def finished():
         """Cases done so far; a command has nothing half done when it is asked."""
-        if command == "predict":
-            return len(list((tmp_path / "output.partial").glob("*.json")))
+        if command != "score":
+            mark = "*.json" if command == "predict" else "case*.nii.gz"
+            return len(list((tmp_path / "output.partial").glob(mark)))
         journal = tmp_path / "output.partial.jsonl"
         return journal.read_text().count("\n") - 1 if journal.exists() else 0
 
@@ -260,6 +265,6 @@ def test_ctrl_c_in_the_middle_ends_with_130_and_resumes(
     if command == "score":
         assert pq.read_table(output).equals(pq.read_table(whole), check_metadata=True)
     else:
-        assert len(list(output.iterdir())) == 48
+        assert len(list(output.iterdir())) == (48 if command == "predict" else 24)
     left = {p.name for p in tmp_path.iterdir()} - {"whole.parquet", "c.json"}
     assert left == {"output"}

@@ -140,6 +140,15 @@ Softmax = Annotated[
         help="A softmax: background in channel 0, the regions all others.",
     ),
 ]
+Logits = Annotated[bool, typer.Option("--logits", help="Maps hold logits.")]
+AllowOvershoot = Annotated[
+    bool,
+    typer.Option("--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."),
+]
+IgnoreLabel = Annotated[
+    int | None,
+    typer.Option("--ignore-label", help="Reference label whose voxels do not count."),
+]
 BandEdges = Annotated[
     str | None,
     typer.Option(

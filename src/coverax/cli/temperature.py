@@ -1,20 +1,26 @@
 """`coverax temperature fit|apply`: recalibrate maps with one number."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from coverax.cli.common import (
+    AllowOvershoot,
     AsJson,
     CohortFile,
+    IgnoreLabel,
     LabelsDir,
+    Logits,
     ProbsDir,
     RegionSpecs,
+    Resume,
     Softmax,
+    Threads,
+    check_not_input,
     load_cohort,
     note,
+    note_kept,
     print_json,
     show_progress,
     usage_errors,
@@ -37,31 +43,45 @@ def fit(
     cohort: CohortFile = None,
     region: RegionSpecs = None,
     softmax: Softmax = False,
+    ignore_label: IgnoreLabel = None,
+    logits: Logits = False,
+    allow_overshoot: AllowOvershoot = False,
     voxels: Annotated[
         int, typer.Option(min=1, help="Voxels of a case at most; more are sampled.")
     ] = 200_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the temperature of least log loss: of a softmax, or of each region."""
-    from coverax.files import publish_json
-    from coverax.reliability import fit_cohort
+    from coverax.files import check_output_file, publish_json
+    from coverax.reliability import check_fits, fit_cohort
     from coverax.scores import ScoreDefinition
     from coverax.volumes import cohort_regions
 
+    check_not_input(output, cohort)
+    check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing=False)
     with usage_errors():
-        regions = cohort_regions(cases, region or [])
-        ScoreDefinition(regions=regions, softmax=softmax).check()
+        definition = ScoreDefinition(
+            regions=cohort_regions(cases, region or []),
+            softmax=softmax,
+            ignore_label=ignore_label,
+            logits=logits,
+            allow_overshoot=allow_overshoot,
+        )
+        definition.check()
     with show_progress("Reading", len(cases.cases)) as on_case:
         content = fit_cohort(
             cases,
-            regions,
-            softmax=softmax,
+            definition,
             voxels_per_case=voxels,
             seed=seed,
+            threads=threads,
             on_case=on_case,
+            on_fit=lambda name, n_voxels: note(f"{name}: fitting {n_voxels:,} voxels"),
         )
+    check_fits(content)
     publish_json(output, content)
     if as_json:
         print_json(content)
@@ -76,20 +96,56 @@ def fit(
 @app.command("apply")
 def apply(
     temperature: Annotated[Path, typer.Argument(help="temperature.json.")],
-    probs: Annotated[Path, typer.Option("--probs", help="Folder of maps.")],
+    probs: Annotated[
+        Path, typer.Option("--probs", help="Folder of maps, of the kind fitted on.")
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="New folder for the maps.")
     ],
+    units: Annotated[
+        Path | None,
+        typer.Option(help="CSV of case_id,unit, to notice units of the fit."),
+    ] = None,
+    threads: Threads = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write every map of a folder at the fitted temperature, under its name."""
-    from coverax.reliability import apply_folder
-    from coverax.volumes import nifti_files
+    from coverax.reliability import apply_folder, count_finished, read_temperature
+    from coverax.volumes import nifti_files, read_groups
 
-    if not temperature.is_file():
-        raise FileNotFoundError(f"{temperature}: no such file")
-    content = json.loads(temperature.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or content.get("schema") != 1:
-        raise ValueError(f"{temperature}: not a temperature of schema 1")
-    with show_progress("Writing", len(nifti_files(probs))) as on_case:
-        n_maps = apply_folder(content, probs, output, on_case=on_case)
-    note(f"{output}: {n_maps} maps")
+    content = read_temperature(temperature)
+    maps = nifti_files(probs)
+    try:
+        with show_progress("Writing", len(maps)) as on_case:
+            result = apply_folder(
+                content,
+                maps,
+                output,
+                units=None if units is None else read_groups(units, "unit"),
+                threads=threads,
+                resume=resume,
+                on_case=on_case,
+            )
+    finally:
+        note_kept(count_finished(output))
+    _warn(result)
+    if as_json:
+        print_json(result | {"output": str(output)})
+        return
+    note(f"{output}: {result['n_cases']} maps")
+
+
+def _warn(result: dict[str, Any]) -> None:
+    """Lines on what a reader of the maps must know."""
+    if result["fitted_on"]:
+        note(
+            f"warning: {len(result['fitted_on'])} of {result['n_cases']} maps are of "
+            "cases or units the temperature was fitted on; calibrate and evaluate on others"
+        )
+    if result["unchanged_channels"]:
+        channels = ", ".join(map(str, result["unchanged_channels"]))
+        note(
+            f"channel {channels} belongs to no fitted region and is unchanged: sums over "
+            "channels are others now (fit a softmax with --softmax)"
+        )

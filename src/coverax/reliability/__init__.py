@@ -20,7 +20,10 @@ from coverax.reliability.errors import pixelwise_ece as pixelwise_ece
 from coverax.reliability.histogram import DatasetHistogram as DatasetHistogram
 from coverax.reliability.histogram import dataset_histogram as dataset_histogram
 from coverax.reliability.recalibrate import apply_folder as apply_folder
+from coverax.reliability.recalibrate import check_fits as check_fits
+from coverax.reliability.recalibrate import count_finished as count_finished
 from coverax.reliability.recalibrate import fit_cohort as fit_cohort
+from coverax.reliability.recalibrate import read_temperature as read_temperature
 from coverax.reliability.statistics import add as add
 from coverax.reliability.statistics import pooled as pooled
 from coverax.reliability.statistics import select as select

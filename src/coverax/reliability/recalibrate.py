@@ -1,161 +1,307 @@
 """Temperatures of a cohort: fitted from its files, applied to files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coverax.files import check_output_folder, digest_ids
+from coverax import __version__
+from coverax.files import digest_ids, digest_json, partial_folder, read_sealed_json
 from coverax.reliability.temperature import (
+    Sample,
     TemperatureFit,
     apply_binary_temperature,
     apply_temperature,
     binary_logits_of,
-    fit_temperature,
+    fit_samples,
     logits_of,
+    sample_of,
 )
-from coverax.scores import ScoreDefinition, load_case
+from coverax.scores import ScoreDefinition, View, check_softmax, load_case
+from coverax.stream import fill_folder, map_cases
 from coverax.volumes import (
+    Case,
     Cohort,
     Region,
-    nifti_files,
+    check_channels,
+    file_stem,
+    parse_regions,
     read_header,
     read_probs,
     write_volume,
 )
 
-SCHEMA = 1
+SCHEMA = 2
+_KIND = "temperature"  # what a folder of scaled maps depends on
+_SOFTMAX = "softmax"  # the name of the fit of all classes
 _BACKGROUND = Region("background", (0,), (0,))
 
 
 def fit_cohort(
     cohort: Cohort,
-    regions: tuple[Region, ...],
+    definition: ScoreDefinition,
     *,
-    softmax: bool,
     voxels_per_case: int = 200_000,
     seed: int = 0,
+    threads: int | None = None,
     on_case: Callable[[], None] = lambda: None,
+    on_fit: Callable[[str, int], None] = lambda _name, _n_voxels: None,
 ) -> dict[str, Any]:
     """Fit one temperature to a softmax, or one to each sigmoid region.
 
     Args:
         cohort: Cases with references, apart from those to be calibrated or evaluated.
-        regions: The structures; of a softmax all classes but the background.
-        softmax: Channels are the classes of a softmax, background first.
+        definition: The regions, whether the maps are a softmax, and how they are read.
         voxels_per_case: Larger cases are sampled, and weighted so that the mean is
             still that over all voxels.
         seed: Of the sampling.
+        threads: Cases at a time.
         on_case: Called once a case, for progress.
+        on_fit: Called with the name and the number of voxels of each fit, as it begins.
 
     Returns:
         The content of `temperature.json`.
 
     Raises:
-        ValueError: A case is unsound, or has no voxel of a declared class.
+        ExceptionGroup: Cases are unsound; one exception each, naming case and file.
+        ValueError: A region joins channels, or no voxel counts.
     """
-    for region in regions:
+    definition.check()
+    for region in definition.regions:
         if len(region.channels) > 1:
             raise ValueError(
                 f"region {region} joins channels: it has no temperature of its own; fit "
                 "the channels"
             )
-    wanted = (_BACKGROUND, *regions) if softmax else regions
-    asked = ScoreDefinition(regions=regions, softmax=softmax, n_bins=0)
-    asked.check()
-    samples: dict[str, list[tuple[np.ndarray, np.ndarray, float]]] = {}
-    for number, case in enumerate(cohort.cases):
-        try:
-            load_case(case, asked) if softmax else None  # the checks of a softmax
-            definition = ScoreDefinition(regions=wanted, n_bins=0)
-            views = load_case(case, definition).views
-        except (ValueError, OSError) as error:
-            raise ValueError(f"case {case.case_id}: {error}") from None
-        valid = views[0].valid
-        kept = np.flatnonzero(
-            np.ones(views[0].probs.size, bool) if valid is None else valid
-        )
-        n_voxels = kept.size
-        if n_voxels > voxels_per_case:
-            rng = np.random.default_rng([seed, number])
-            kept = rng.choice(kept, voxels_per_case, replace=False)
-        weight = n_voxels / max(kept.size, 1)
-        if softmax:
-            z = logits_of(np.stack([view.probs[kept] for view in views], axis=1))
-            y = np.argmax([view.labels[kept] for view in views], axis=0)
-            samples.setdefault("softmax", []).append((z, y, weight))
-        else:
-            for view in views:
-                y = view.labels[kept].astype(np.int64)
-                sample = (binary_logits_of(view.probs[kept]), y, weight)
-                samples.setdefault(view.region.name, []).append(sample)
+
+    def read(numbered: tuple[int, Case]) -> dict[str, Sample]:
+        number, case = numbered
+        rng = np.random.default_rng([seed, number])
+        return _samples(case, definition, voxels_per_case, rng)
+
+    samples: dict[str, list[Sample]] = {}
+    failures: list[ValueError] = []
+    cases = enumerate(cohort.cases)
+    for (_, case), found, error in map_cases(read, cases, threads=threads):
         on_case()
-    fits = {
-        name: fit_temperature(*map(list, zip(*s, strict=True)))
-        for name, s in samples.items()
-    }
-    return {
+        if error is not None:
+            failures.append(ValueError(f"case {case.case_id}: {error}"))
+            continue
+        for name, sample in found.items():
+            samples.setdefault(name, []).append(sample)
+    if failures:
+        raise ExceptionGroup(
+            f"{len(failures)} of {len(cohort.cases)} cases failed", failures
+        )
+    fits = {}
+    for name, own in samples.items():
+        on_fit(name, sum(sample.n_voxels for sample in own))
+        fits[name] = fit_samples(own, threads=threads)
+    case_ids = list(dict.fromkeys(case.case_id for case in cohort.cases))
+    content = {
         "schema": SCHEMA,
-        "softmax": softmax,
-        "regions": [str(region) for region in regions],
+        "coverax": __version__,
+        "softmax": definition.softmax,
+        "regions": [str(region) for region in definition.regions],
+        "logits": definition.logits,
+        "allow_overshoot": definition.allow_overshoot,
+        "ignore_label": definition.ignore_label,
         "fits": {name: fit._asdict() for name, fit in fits.items()},
-        "n_cases": len(cohort.cases),
-        "case_ids": [case.case_id for case in cohort.cases],
-        "cases_digest": digest_ids(case.case_id for case in cohort.cases),
+        "n_cases": len(case_ids),
+        "case_ids": case_ids,
+        "cases_digest": digest_ids(case_ids),
+        "units": sorted({case.unit for case in cohort.cases}),
         "voxels_per_case": voxels_per_case,
         "seed": seed,
     }
+    return content | {"digest": digest_json(content)}
+
+
+def read_temperature(path: Path) -> dict[str, Any]:
+    """The content of `temperature.json`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is something else, of another schema, or was altered.
+    """
+    content, digest = read_sealed_json(path, _KIND, SCHEMA, "temperature fit")
+    if "fits" not in content:  # another of our files
+        raise ValueError(f"{path}: not a coverax temperature")
+    return content | {"digest": digest}
+
+
+def check_fits(content: dict[str, Any]) -> None:
+    """Raise where a temperature could not be found.
+
+    Raises:
+        ValueError: Any fit has another status than OK.
+    """
+    fits = _fits(content)
+    bad = {name: fit for name, fit in fits.items() if fit.status != "OK"}
+    if bad:
+        which = "; ".join(f"{name}: {fit.status}" for name, fit in bad.items())
+        sentences = dict.fromkeys(fit.sentence for fit in bad.values())
+        raise ValueError(f"no temperature for {which}. {' '.join(sentences)}")
 
 
 def apply_folder(
     content: dict[str, Any],
-    probs: Path,
+    maps: Mapping[str, Path],
     output: Path,
     *,
+    units: Mapping[str, str] | None = None,
+    threads: int | None = None,
+    resume: bool = False,
     on_case: Callable[[], None] = lambda: None,
-) -> int:
-    """Write the maps of a folder at the fitted temperatures, under their names.
+) -> dict[str, Any]:
+    """Write maps at the fitted temperatures, as probabilities, under their names.
 
-    Channels that belong to no fitted region stay as they are.
+    Channels that belong to no fitted region stay as they are. The folder appears when
+    it is complete, as `coverax.stream.fill_folder` says.
+
+    Args:
+        content: What `fit_cohort` returned, or `read_temperature`.
+        maps: Case id to map.
+        output: A new folder, or an empty one.
+        units: Unit of each case, to notice units of the fit; known by their case ids
+            alone where None.
+        threads: Cases at a time.
+        resume: Keep the finished maps of an interrupted run of the same temperatures.
+        on_case: Called once a case, for progress.
 
     Returns:
-        Number of maps written.
+        Number of cases written, those of them (or of their units) that the temperature
+        was fitted on, and the channels left as they are.
 
     Raises:
-        ValueError: A map is unsound or has other channels than the fitted ones.
+        FileExistsError: `output` holds something already.
+        ExceptionGroup: Maps failed; one exception each, naming case and file.
+        ValueError: A temperature could not be found, or a case has no unit.
     """
-    from coverax.volumes import parse_regions
+    check_fits(content)
+    fitted_on = _fitted_on(content, maps, units)
+    fill_folder(
+        output,
+        maps,
+        partial(_write_case, content),
+        files={case_id: [path.name] for case_id, path in maps.items()},
+        kind=_KIND,
+        meaning=digest_json(content),
+        threads=threads,
+        resume=resume,
+        on_case=on_case,
+    )
+    n_channels = max(read_header(path).n_channels for path in maps.values())
+    return {
+        "n_cases": len(maps),
+        "fitted_on": fitted_on,
+        "unchanged_channels": sorted(set(range(n_channels)) - _channels(content)),
+    }
 
-    check_output_folder(output)
+
+def count_finished(output: Path) -> int:
+    """Maps that an unfinished run into `output` has kept for `resume`."""
+    folder = partial_folder(output)
+    return sum(file_stem(p) is not None for p in folder.glob("*"))
+
+
+def _samples(
+    case: Case,
+    definition: ScoreDefinition,
+    voxels_per_case: int,
+    rng: np.random.Generator,
+) -> dict[str, Sample]:
+    """Voxels of a case for each fit, by its name."""
+    if definition.softmax:
+        regions = (_BACKGROUND, *definition.regions)
+        definition = replace(definition, regions=regions)
+    views = load_case(case, replace(definition, n_bins=0)).views
+    valid = views[0].valid
+    n_voxels = views[0].probs.size
+    kept = np.arange(n_voxels) if valid is None else np.flatnonzero(valid)
+    n_valid = kept.size
+    if n_valid > voxels_per_case:
+        kept = rng.choice(kept, voxels_per_case, replace=False)
+    weight = n_valid / max(kept.size, 1)
+    if not definition.softmax:
+        return {view.region.name: _binary_sample(view, kept, weight) for view in views}
+    z = logits_of(np.stack([view.probs[kept] for view in views]))
+    y = np.argmax([view.labels[kept] for view in views], axis=0)
+    return {_SOFTMAX: sample_of(z, y, weight)}
+
+
+def _binary_sample(view: View, kept: np.ndarray, weight: float) -> Sample:
+    z = binary_logits_of(view.probs[kept]).T
+    return sample_of(z, view.labels[kept].astype(np.int64), weight)
+
+
+def _fits(content: dict[str, Any]) -> dict[str, TemperatureFit]:
+    return {name: TemperatureFit(**fit) for name, fit in content["fits"].items()}
+
+
+def _channels(content: dict[str, Any]) -> set[int]:
+    """Channels that a temperature changes; all of a softmax."""
+    background = {0} if content["softmax"] else set()
     regions = parse_regions(content["regions"])
-    files = nifti_files(probs)
-    for path in files.values():
-        header = read_header(path)
-        n_channels = max(header.n_channels, 1)
-        values = read_probs(path, channels=range(n_channels)).probs
-        if content["softmax"]:
-            if n_channels != len(regions) + 1:
-                raise ValueError(
-                    f"{path} has {n_channels} channels, the fit {len(regions) + 1}"
-                )
-            fit = TemperatureFit(**content["fits"]["softmax"])
-            out = apply_temperature(values.T, fit.temperature).T
-        else:
-            out = values.copy()
-            for region in regions:
-                fit = TemperatureFit(**content["fits"][region.name])
-                (channel,) = region.channels
-                if channel >= n_channels:
-                    raise ValueError(f"{path} has no channel {channel}")
-                out[channel] = apply_binary_temperature(
-                    values[channel], fit.temperature
-                )
-        shape = tuple(header.grid.shape)
-        if header.has_channel_axis:
-            volume = out.reshape(n_channels, *shape[::-1]).T
-        else:
-            volume = out[0].reshape(shape[::-1]).T
-        write_volume(output / path.name, volume, header.grid.affine)
-        on_case()
-    return len(files)
+    return background.union(*(region.channels for region in regions))
+
+
+def _fitted_on(
+    content: dict[str, Any],
+    case_ids: Mapping[str, Any],
+    units: Mapping[str, str] | None,
+) -> list[str]:
+    """Cases that the temperature was fitted on, or whose units were."""
+    lacking = [] if units is None else sorted(case_ids.keys() - units.keys())
+    if lacking:
+        raise ValueError(
+            f"no unit is given for case {', '.join(lacking[:5])}"
+            + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+        )
+    own_cases, own_units = set(content["case_ids"]), set(content["units"])
+    return [
+        case_id
+        for case_id in sorted(case_ids)
+        if case_id in own_cases or (units and units[case_id] in own_units)
+    ]
+
+
+def _write_case(
+    content: dict[str, Any], _case_id: str, path: Path, folder: Path
+) -> None:
+    file = read_header(path)
+    wanted = sorted(_channels(content))
+    if content["softmax"] and file.n_channels != len(wanted):
+        raise ValueError(
+            f"{path} has {file.n_channels} channels, the fit {len(wanted)} classes"
+        )
+    check_channels(file, wanted)
+    prob_map = read_probs(
+        path,
+        channels=range(file.n_channels),
+        logits=content["logits"],
+        allow_overshoot=content["allow_overshoot"],
+    )
+    scaled = _scaled(content, prob_map.probs, path)
+    channels = (file.n_channels,) if file.has_channel_axis else ()
+    volume = scaled.reshape(*channels, *file.grid.shape[::-1]).T
+    write_volume(folder / path.name, volume, file.grid.affine)
+
+
+def _scaled(content: dict[str, Any], probs: np.ndarray, path: Path) -> np.ndarray:
+    """All channels of a map at the fitted temperatures, `[channels, voxels]`."""
+    fits = _fits(content)
+    # An overshoot that was accepted has no logit; it counts as 0 or 1.
+    proper = np.clip(probs, 0, 1) if content["allow_overshoot"] else probs
+    if content["softmax"]:
+        check_softmax(probs, path)
+        return apply_temperature(proper, fits[_SOFTMAX].temperature, axis=0)
+    out = probs.copy()
+    for region in parse_regions(content["regions"]):
+        (channel,) = region.channels
+        temperature = fits[region.name].temperature
+        out[channel] = apply_binary_temperature(proper[channel], temperature)
+    return out

@@ -153,21 +153,21 @@ def fit_samples(
 
 
 def apply_temperature(
-    probs: Float[np.ndarray, "voxels classes"], temperature: float
-) -> Float[np.ndarray, "voxels classes"]:
-    """Softmax probabilities at a temperature; exact zeros stay 0."""
+    probs: Float[np.ndarray, "*shape"], temperature: float, *, axis: int = -1
+) -> Float[np.ndarray, "*shape"]:
+    """Softmax probabilities at a temperature, classes along an axis; zeros stay 0."""
     with np.errstate(divide="ignore"):
         z = np.log(probs, dtype=np.float64) / temperature
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return (e / e.sum(axis=1, keepdims=True)).astype(np.float32)
+    e = np.exp(z - z.max(axis=axis, keepdims=True))
+    return (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)
 
 
 def apply_binary_temperature(
     probs: Float[np.ndarray, " voxels"], temperature: float
 ) -> Float[np.ndarray, " voxels"]:
     """Probabilities of a sigmoid channel at a temperature; 0 and 1 stay as they are."""
-    both = np.stack([1 - probs.astype(np.float64), probs], axis=1)
-    return apply_temperature(both, temperature)[:, 1]
+    both = np.stack([1 - probs.astype(np.float64), probs])
+    return apply_temperature(both, temperature, axis=0)[1]
 
 
 class PlattFit(NamedTuple):
