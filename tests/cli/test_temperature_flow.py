@@ -221,7 +221,7 @@ def test_apply_notices_cases_and_units_of_the_fit(root, cli, applied):
         (root / "out" / name(i)).unlink()
     result = applied(fit, "--units", units)
     assert (result.code, len(result.errors)) == (1, 1)
-    assert "no unit is given for case c3, c4" in result.errors[0]
+    assert "no unit is given (--units) for case c3, c4" in result.errors[0]
 
 
 def test_new_cases_are_applied_without_a_warning(root, fitted, applied):

@@ -258,7 +258,7 @@ def _fitted_on(
     lacking = [] if units is None else sorted(case_ids.keys() - units.keys())
     if lacking:
         raise ValueError(
-            f"no unit is given for case {', '.join(lacking[:5])}"
+            f"no unit is given (--units) for case {', '.join(lacking[:5])}"
             + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
         )
     own_cases, own_units = set(content["case_ids"]), set(content["units"])

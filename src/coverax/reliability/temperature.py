@@ -19,6 +19,7 @@ from coverax.stream import default_threads
 # Beyond these the classes are separated (T -> 0) or the map is worthless (T -> inf).
 SHARPEST, FLATTEST = 0.02, 50.0
 _LEAST = 2.0**-24  # a probability of 0 would need an infinite logit
+_ROUNDING = 2.0**-20  # logits of float32 probabilities this close are equal
 _STEP = 1e-8  # of log T, below which the solver has arrived
 _BLOCK = 1 << 15  # voxels at a time: their exponentials stay in the cache
 
@@ -141,12 +142,11 @@ def fit_samples(
     """
     with ThreadPoolExecutor(threads or default_threads()) as pool:
         before = _mean_loss(samples, 1.0, pool)
-        if not any(sample.gaps.any() for sample in samples):
+        if all(sample.gaps.min(initial=0) > -_ROUNDING for sample in samples):
             return TemperatureFit(1.0, before.loss, before.loss, "UNDETERMINED")
         bound = FLATTEST if before.slope > 0 else SHARPEST
         at_bound = _mean_loss(samples, 1 / bound, pool)
-        # A slope of exactly 0 there is that of a loss that has vanished.
-        if at_bound.slope == 0 or (at_bound.slope > 0) == (before.slope > 0):
+        if (at_bound.slope > 0) == (before.slope > 0):
             return TemperatureFit(bound, before.loss, at_bound.loss, "AT_BOUND")
         temperature, found = _solve(samples, bound, before, pool)
     return TemperatureFit(temperature, before.loss, found.loss, "OK")
