@@ -1,5 +1,7 @@
 """`coverax reliability` and `coverax temperature` end to end, on files."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pyarrow.parquet as pq
@@ -177,3 +179,9 @@ def test_what_a_table_cannot_answer_is_said(volumes, cli):
     assert result.code == 1
     assert "holds no such bins" in result.errors[0]
     assert cli("reliability", "-o", volumes / "x").code == 2
+    wrong = volumes / "t.json"
+    wrong.write_text(json.dumps({"schema": 7}))
+    args = ("temperature", "apply", wrong, "--probs", volumes / "probs")
+    result = cli(*args, "-o", volumes / "y")
+    assert result.code == 1
+    assert "not a coverax temperature" in result.errors[0]
