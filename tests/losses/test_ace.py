@@ -227,6 +227,8 @@ def test_static_misuse_is_named(no_type_hook):
         losses.hard_l1_ace(logits, targets[:, :3])
     with pytest.raises(ValueError, match="valid has shape"):
         losses.hard_l1_ace(logits, targets, valid=jnp.ones((2, 3), bool))
+    with pytest.raises(ValueError, match="valid must be boolean, got float32"):
+        losses.cross_entropy(logits, targets, valid=jnp.ones((2, 4)))
     for loss in (losses.hard_l1_ace, losses.soft_l1_ace):
         with pytest.raises(ValueError, match="absent must be one of"):
             loss(logits, targets, absent="ignore")
