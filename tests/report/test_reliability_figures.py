@@ -80,3 +80,12 @@ def test_the_average_counts_cases_not_pairs_of_case_and_class():
     assert len(bars) == 4
     assert max(map(max, bars)) == 5
     np.testing.assert_allclose(bars[3], np.mean(bars[:3], axis=0))
+
+
+def test_figures_drawn_again_are_the_same_bytes(tmp_path):
+    from coverax.report.reliability import draw_figures
+
+    first, second = (draw_figures(regions(2), tmp_path / n) for n in ("a", "b"))
+    assert len(first) == 4
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()

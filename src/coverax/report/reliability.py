@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ _LINE_LETTERS, _MOST_LETTERS = 30, 59
 
 
 def draw_figures(regions: Sequence[RegionBins], folder: Path) -> list[Path]:
-    """Draw both figures of a cohort as PNG and SVG; returns the files."""
+    """Draw both figures of a cohort as PNG and SVG, the same bytes again; the files."""
     figures = {
         "reliability_diagram": reliability_figure(regions),
         "dataset_histogram": histogram_figure(regions),
@@ -46,7 +46,8 @@ def draw_figures(regions: Sequence[RegionBins], folder: Path) -> list[Path]:
         for kind in ("png", "svg"):
             path = folder / f"{name}.{kind}"
             metadata = {"Date": None} if kind == "svg" else None
-            figure.savefig(path, dpi=150, metadata=metadata)
+            with rc_context({"svg.hashsalt": name}):  # else its names are random
+                figure.savefig(path, dpi=150, metadata=metadata)
             files.append(path)
     return files
 
