@@ -261,7 +261,8 @@ def _show(summary: dict[str, Any]) -> None:
 
     console = Console()
     level = f"{100 * summary['level']:g} %"
-    shown = _table(f"Calibration, pooled over voxels (from, to: {level} interval)")
+    title = f"Calibration, pooled over voxels (from, to: {level} interval)"
+    shown = _table(title, "region")
     results = summary["regions"]
     for result in results:
         _add_rows(shown, result["region"], result["n_cases"], result)
@@ -274,7 +275,7 @@ def _show(summary: dict[str, Any]) -> None:
         _add_rows(shown, "softmax", None, every)
     console.print(shown)
     if any("groups" in result for result in results):
-        shown = _table("By group")
+        shown = _table("By group", "region, group")
         for result in results:
             for name, group in result.get("groups", {}).items():
                 label = f"{result['region']}, {name}"
@@ -293,7 +294,7 @@ def _show(summary: dict[str, Any]) -> None:
         _print_differences(console.print, name, measures)
 
 
-def _table(title: str) -> "Table":
+def _table(title: str, names: str) -> "Table":
     """An empty table; narrow, so that 60 columns hold every number."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -302,7 +303,7 @@ def _table(title: str) -> "Table":
     shown = Table(
         title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False
     )
-    shown.add_column("region", overflow="fold", min_width=6)
+    shown.add_column(names, overflow="fold", min_width=6)
     for column in ("cases", *[name for name, _, _ in _COLUMNS]):
         shown.add_column(column, justify="right", no_wrap=True)
     return shown

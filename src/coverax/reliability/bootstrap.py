@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from coverax.host import BinStatistics
-from coverax.reliability.statistics import HasBins, plain
+from coverax.reliability.statistics import HasBins
 
 
 class Interval(NamedTuple):
@@ -93,11 +93,15 @@ def interval(draws: Float[np.ndarray, " draws"], level: float = 0.95) -> Interva
 
 def intervals(
     draws: Mapping[str, Float[np.ndarray, " draws"]] | None, level: float
-) -> dict[str, list[float | None]] | None:
-    """Ends of the percentile interval of each measure; None without draws."""
+) -> dict[str, list[float] | None] | None:
+    """Ends of the percentile interval of each measure; None without draws.
+
+    A measure that no draw has is None as well.
+    """
     if draws is None:
         return None
-    return {k: [plain(end) for end in interval(v, level)] for k, v in draws.items()}
+    ends = {name: interval(values, level) for name, values in draws.items()}
+    return {k: None if np.isnan(v.low) else list(v) for k, v in ends.items()}
 
 
 def compare_models(

@@ -67,6 +67,6 @@ def _with_ends(result: dict[str, Any], how: str, start: str = "") -> dict[str, A
     row = {}
     for name, value in result[how].items():
         row[start + name] = value
-        low, high = ends.get(name, (None, None))
+        low, high = ends.get(name) or (None, None)
         row[f"{start}{name}_low"], row[f"{start}{name}_high"] = low, high
     return row
