@@ -140,6 +140,14 @@ Softmax = Annotated[
         help="A softmax: background in channel 0, the regions all others.",
     ),
 ]
+IgnoreLabel = Annotated[
+    int | None, typer.Option(help="Reference label whose voxels do not count.")
+]
+Logits = Annotated[bool, typer.Option("--logits", help="Maps hold logits.")]
+AllowOvershoot = Annotated[
+    bool,
+    typer.Option("--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."),
+]
 BandEdges = Annotated[
     str | None,
     typer.Option(

@@ -9,12 +9,15 @@ import typer
 from coverax.cli.common import (
     TRANSFORM_FORM,
     AllowMissing,
+    AllowOvershoot,
     AsJson,
     BandEdges,
     CohortFile,
     EngineChoice,
     EngineOption,
+    IgnoreLabel,
     LabelsDir,
+    Logits,
     ProbsDir,
     RegionSpecs,
     Resume,
@@ -70,16 +73,9 @@ def command(
         bool,
         typer.Option("--set-sizes", help="Keep the sizes of sets too, for learn-sets."),
     ] = False,
-    ignore_label: Annotated[
-        int | None, typer.Option(help="Reference label whose voxels do not count.")
-    ] = None,
-    logits: Annotated[bool, typer.Option("--logits", help="Maps hold logits.")] = False,
-    allow_overshoot: Annotated[
-        bool,
-        typer.Option(
-            "--allow-overshoot", help="Accept values up to 1e-3 outside [0, 1]."
-        ),
-    ] = False,
+    ignore_label: IgnoreLabel = None,
+    logits: Logits = False,
+    allow_overshoot: AllowOvershoot = False,
     bins: Annotated[
         int, typer.Option(min=0, max=4096, help="Calibration bins; 0 for none.")
     ] = 20,

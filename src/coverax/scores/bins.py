@@ -57,6 +57,7 @@ def softmax_columns(
     masks: Sequence[np.ndarray],
     valid: np.ndarray | None,
     n_bins: int,
+    name: str,
 ) -> dict[str, Any]:
     """Columns of a softmax: its background, and the most probable class of each voxel.
 
@@ -68,6 +69,7 @@ def softmax_columns(
         masks: References of the other classes.
         valid: Voxels that count; None means all.
         n_bins: Number of bins; 0 to check the map only.
+        name: Of the map, for messages.
 
     Raises:
         ValueError: The probabilities of the classes do not sum to 1.
@@ -76,7 +78,7 @@ def softmax_columns(
     farthest = max(totals.min(), totals.max(), key=lambda total: abs(total - 1))
     if abs(farthest - 1) > _SUM_TOLERANCE:
         raise ValueError(
-            f"the classes of a softmax must sum to 1, got {farthest:.6g} at a voxel; "
+            f"{name}: the classes of a softmax must sum to 1, got {farthest:.6g} at a voxel; "
             "leave out --softmax for independent (sigmoid) channels"
         )
     if not n_bins:

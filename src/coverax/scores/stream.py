@@ -99,11 +99,8 @@ def load_case(
             "classes, the background included"
         )
     ignore = definition.ignore_label
-    # Where nobody declared labels a reference is a mask: another label is an accident.
     own = [r for r in definition.regions if case.region in (None, r.name)]
-    alone = definition.regions == (FOREGROUND,) or case.region is not None
-    expected = (1,) if alone and all(r.labels == (1,) for r in own) else None
-    check_labels(labels, case.labels, expected, ignore)
+    check_labels(labels, case.labels, _expected_labels(case, definition, own), ignore)
     valid = None if ignore is None else labels != ignore
     if case.valid is not None:
         mask, mask_file = read_valid(case.valid)
@@ -127,9 +124,24 @@ def load_case(
     }
     if definition.softmax:
         facts["softmax"] = softmax_columns(
-            prob_map.probs, [v.labels for v in views], valid, definition.n_bins
+            prob_map.probs,
+            [v.labels for v in views],
+            valid,
+            definition.n_bins,
+            str(case.probs),
         )
     return Loaded(facts, views)
+
+
+def _expected_labels(
+    case: Case, definition: ScoreDefinition, own: list[Region]
+) -> tuple[int, ...] | None:
+    """Labels that a reference may hold beside 0; None where any other is background."""
+    if definition.softmax:  # its classes are all there is
+        return tuple(label for r in definition.regions for label in r.labels)
+    # Where nobody declared labels a reference is a mask: another label is an accident.
+    alone = definition.regions == (FOREGROUND,) or case.region is not None
+    return (1,) if alone and all(r.labels == (1,) for r in own) else None
 
 
 def engine_of(definition: ScoreDefinition, asked: EngineName = "auto") -> Engine:

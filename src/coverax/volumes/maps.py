@@ -173,10 +173,12 @@ def check_labels(
         if low < 0:
             raise ValueError(f"{path}: labels must not be negative, got {low}")
         return
-    # Fast path: a mask of zeros and ones needs no table of its values.
-    if int(labels.min()) >= 0 and int(labels.max()) <= 1 and 1 in expected:
-        return
     allowed = {0, *expected} | ({ignore_label} if ignore_label is not None else set())
+    # Fast path: where no label up to the largest is missing, no table of values is made.
+    if int(labels.min()) >= 0 and all(
+        k in allowed for k in range(int(labels.max()) + 1)
+    ):
+        return
     found = sorted(set(np.unique(labels).tolist()) - allowed)
     if found:
         raise ValueError(
