@@ -86,7 +86,11 @@ def command(
     ] = AbsentPolicy.SKIP,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option("--leave-out", metavar="REGION", help="Background; repeat."),
+        typer.Option(
+            "--leave-out",
+            metavar="REGION",
+            help="Class not to report, such as background; once for each.",
+        ),
     ] = None,
     against: Annotated[
         Path | None,
