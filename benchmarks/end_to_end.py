@@ -244,6 +244,7 @@ def main():
                     "lesion",
                     *SIDES,
                     "published / host",
+                    "published* / host",
                     "host / inflate",
                     "host / inflate*",
                     "host+ / inflate",

@@ -103,17 +103,9 @@ def in_memory(shape, rounds):
     if has("torch", "torchmetrics"):
         runs["torchmetrics"] = torchmetrics_run(probs, masks)
         np.testing.assert_allclose(runs["torchmetrics"](), ece, rtol=1e-3, atol=1e-5)
-    seconds = interleaved(runs, rounds)
-    cpu = {name: cpu_seconds(run) for name, run in runs.items()}
     table = [
-        [
-            name,
-            f"{statistics.median(taken) * 1e3:.1f}",
-            f"{ratio(taken, seconds['coverax host']):.2f}",
-            f"{cpu[name] * 1e3:.1f}",
-            f"{cpu[name] / cpu['coverax host']:.2f}",
-        ]
-        for name, taken in seconds.items()
+        [name, f"{wall * 1e3:.1f}", times, f"{cpu * 1e3:.1f}", cpu_times]
+        for name, wall, times, cpu, cpu_times in timed(runs, rounds, "coverax host")
     ]
     program = kernels.bin_statistics.lower(*on_device, N_BINS).compile()
     temporary = program.memory_analysis().temp_size_in_bytes / flat[0].nbytes
@@ -200,28 +192,26 @@ def cohort_run(shape, n_cases, rounds):
             "read the files only": read,
             "reliability": reliability,
         }
-        seconds = interleaved(runs, rounds)
-        cpu = {name: cpu_seconds(run) for name, run in runs.items()}
-    first = "read the files only"
-    rows = [
-        [
-            name,
-            f"{statistics.median(taken):.2f}",
-            f"{ratio(taken, seconds[first]):.2f}",
-            f"{cpu[name]:.2f}",
-            f"{cpu[name] / cpu[first]:.2f}",
+        rows = [
+            [name, f"{wall:.2f}", times, f"{cpu:.2f}", cpu_times]
+            for name, wall, times, cpu, cpu_times in timed(runs, rounds, "inflate only")
         ]
-        for name, taken in seconds.items()
-    ]
-    header = [f"{n_cases} cases, 3 classes", "s", "times reading", "CPU s", "times"]
+    header = [f"{n_cases} cases, 3 classes", "s", "times inflating", "CPU s", "times"]
     return markdown(header, rows)
 
 
-def cpu_seconds(run):
-    """Processor time of all threads: other work on the machine counts less in it."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
+def timed(runs, rounds, base):
+    """Of each run seconds and processor seconds of all threads, and their ratios."""
+    wall = interleaved(runs, rounds)
+    cpu = interleaved(runs, rounds, time.process_time)
+    for name in runs:
+        yield (
+            name,
+            statistics.median(wall[name]),
+            f"{ratio(wall[name], wall[base]):.2f}",
+            statistics.median(cpu[name]),
+            f"{ratio(cpu[name], cpu[base]):.2f}",
+        )
 
 
 def main():

@@ -157,7 +157,8 @@ def test_a_softmax_that_does_not_sum_to_one_is_refused(volumes, cli):
     args = options(volumes, *REGIONS, "--softmax")
     result = cli("score", *args, "-o", volumes / "s.parquet")
     assert result.code == 1
-    assert "c2" in result.errors[0]
+    assert "case c2: " in result.errors[0]
+    assert f"{volumes / 'probs' / 'c2.nii.gz'}: the classes" in result.errors[0]
     assert "must sum to 1, got 0.9" in result.errors[0]
     assert cli("score", *args[:-1], "-o", volumes / "s.parquet").code == 0
 
@@ -177,7 +178,7 @@ def test_what_a_table_cannot_answer_is_said(volumes, cli):
     assert cli("score", *args, "-o", table).code == 0
     result = cli("reliability", table, "-o", volumes / "x")
     assert result.code == 1
-    assert "holds no such bins" in result.errors[0]
+    assert f"{table}: the score table holds no such bins" in result.errors[0]
     assert cli("reliability", "-o", volumes / "x").code == 2
     wrong = volumes / "t.json"
     wrong.write_text(json.dumps({"schema": 7}))
@@ -185,3 +186,132 @@ def test_what_a_table_cannot_answer_is_said(volumes, cli):
     result = cli(*args, "-o", volumes / "y")
     assert result.code == 1
     assert "not a coverax temperature" in result.errors[0]
+
+
+def test_labels_that_no_class_of_a_softmax_claims_are_refused(volumes, cli):
+    _, y = stored(volumes, 3)
+    y = y.copy()
+    y[0, 0, 0] = 3
+    path = write_nifti(volumes / "labels" / "c3.nii.gz", y)
+    args = options(volumes, *REGIONS, "--softmax")
+    for command in (("score",), ("reliability",), ("temperature", "fit")):
+        result = cli(*command, *args, "-o", volumes / "out")
+        assert result.code == 1
+        assert "c3" in result.errors[0]
+        assert f"{path}: unexpected label 3; expected 0, 1, 2" in result.errors[0]
+    # The label can be left out, or belong to a class of several.
+    out = ("-o", volumes / "s.parquet")
+    assert cli("score", *args, "--ignore-label", "3", *out).code == 0
+    joined = ("--region", "a=1:1,3", "--region", "b=2:2", "--softmax")
+    assert cli("score", *options(volumes, *joined), *out).code == 0
+    # Independent channels may leave labels to the background.
+    assert cli("score", *args[:-1], *out).code == 0
+
+
+def test_volumes_are_read_under_the_options_of_score(volumes, cli):
+    for i in range(6):
+        p, y = stored(volumes, i)
+        z = np.log(p + 1e-6).astype(np.float32)
+        write_nifti(volumes / "logits" / f"c{i}.nii.gz", z)
+        y = y.copy()
+        y[0] = 9
+        write_nifti(volumes / "labels" / f"c{i}.nii.gz", y)
+    args = ("--probs", volumes / "logits", "--labels", volumes / "labels", *REGIONS)
+    more = ("--softmax", "--logits", "--ignore-label", "9")
+    table = volumes / "s.parquet"
+    assert cli("score", *args, *more, "-o", table).code == 0
+    plain = ("--no-figures", "--json", "-o")
+    want = cli("reliability", table, *plain, volumes / "x").json
+    assert cli("reliability", *args, *more, *plain, volumes / "y").json == want
+    over, _ = stored(volumes, 0)
+    over = over * np.float32(1.0005)
+    write_nifti(volumes / "probs" / "c0.nii.gz", over)
+    args = options(volumes, *REGIONS, "--ignore-label", "9", "--no-figures")
+    refused = cli("reliability", *args, "-o", volumes / "z")
+    assert "--allow-overshoot" in refused.errors[0]
+    assert cli("reliability", *args, "--allow-overshoot", "-o", volumes / "z").code == 0
+
+
+def test_options_of_scoring_are_refused_beside_a_table(volumes, cli):
+    table = volumes / "s.parquet"
+    assert cli("score", *options(volumes, *REGIONS), "-o", table).code == 0
+    for given in (("--bins", "10"), ("--band-edges=-5,0",), ("--ignore-label", "0")):
+        result = cli("reliability", table, *given, "-o", volumes / "x")
+        assert result.code == 2
+        assert given[0].split("=")[0] in result.err
+        assert "cannot change a score table" in result.err
+
+
+def test_comparisons_without_draws_print_no_interval(volumes, cli):
+    table = volumes / "s.parquet"
+    args = options(volumes, *REGIONS, "--softmax")
+    assert cli("score", *args, "-o", table).code == 0
+    base = ("reliability", table, "--against", table, "--no-figures", "-o")
+    with_draws = cli(*base, volumes / "x")
+    assert "difference +0.00000 (+0.00000 to +0.00000)" in with_draws.out
+    without = cli(*base, volumes / "y", "--draws", "0")
+    assert "difference +0.00000\n" in without.out
+    assert "\n  from" in with_draws.out
+    assert "\n  from" not in without.out
+    found = json.loads((volumes / "y" / "reliability.json").read_text())
+    assert found["against"]["regions"]["softmax"]["nll"]["interval"] is None
+
+
+def test_tables_of_other_bins_are_not_compared(volumes, cli):
+    one, two = volumes / "a.parquet", volumes / "b.parquet"
+    args = options(volumes, *REGIONS)
+    assert cli("score", *args, "-o", one).code == 0
+    assert cli("score", *args, "--bins", "10", "-o", two).code == 0
+    result = cli("reliability", one, "--against", two, "-o", volumes / "x")
+    assert result.code == 1
+    assert (
+        f"{one} and {two} cannot be compared, their bins differ: 20 and 10"
+        in result.errors[0]
+    )
+
+
+@pytest.fixture
+def sites(volumes, cli):
+    """The table of the six cases at two sites, one of them with one patient."""
+    lines = ["case_id,probs,labels,unit,group"]
+    for i in range(6):
+        site, unit = ("north", f"p{i}") if i < 4 else ("south", "p9")
+        files = f"probs/c{i}.nii.gz,labels/c{i}.nii.gz"
+        lines.append(f"c{i},{files},{unit},{site}")
+    (volumes / "cohort.csv").write_text("\n".join(lines) + "\n")
+    table = volumes / "s.parquet"
+    args = ("--cohort", volumes / "cohort.csv", *REGIONS, "--softmax")
+    assert cli("score", *args, "-o", table).code == 0
+    return table
+
+
+def test_the_table_shows_intervals_sites_and_absent_classes(sites, cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    out = sites.parent / "out"
+    shown = cli("reliability", sites, "--no-figures", "-o", out)
+    summary = json.loads((out / "reliability.json").read_text())
+    assert max(map(len, shown.out.splitlines())) <= 60
+    parts = [*summary["regions"], summary["top_label"], summary["mean_over_regions"]]
+    parts += [r["groups"]["north"] for r in summary["regions"]]
+    for part in parts:
+        for how in ("pooled", "macro"):
+            for end in part[f"{how}_interval"]["ece"]:
+                assert f"{end:.4f}" in shown.out
+    for low, high in summary["softmax"]["interval"].values():
+        assert f"{low:.4f}" in shown.out
+        assert f"{high:.4f}" in shown.out
+    for name in ("a", "b"):
+        assert f"{name}, north" in shown.out
+        south = next(r for r in summary["regions"] if r["region"] == name)["groups"]
+        assert f"{south['south']['pooled']['ece']:.4f}" in shown.out
+    assert "b: absent from 1 of 6 references" in shown.out
+    assert "a: absent" not in shown.out
+
+
+def test_few_units_are_said_in_one_line(sites, cli):
+    result = cli("reliability", sites, "--no-figures", "-o", sites.parent / "out")
+    said = [line for line in result.err.splitlines() if "fewer than 10 units" in line]
+    assert said == [
+        "intervals over fewer than 10 units are rough and too short, and there is none "
+        "of one unit: background (5), a (5), b (5)"
+    ]

@@ -168,7 +168,7 @@ def test_permuting_voxels_and_padding_changes_no_bit():
 @settings(max_examples=25)
 @given(
     seed=st.integers(0, 10_000),
-    kind=st.sampled_from(["edges", "skew", "tiny", "overshoot"]),
+    kind=st.sampled_from(["edges", "skew", "tiny", "overshoot", "below"]),
     n_bins=st.sampled_from([1, 20, 4096]),
 )
 def test_engines_agree_to_the_bit(seed, kind, n_bins):
@@ -180,6 +180,9 @@ def test_engines_agree_to_the_bit(seed, kind, n_bins):
         p = p ** np.float32(7)
     if kind == "overshoot":
         p = (p * np.float32(1.0015) - np.float32(5e-4)).astype(np.float32)
+    if kind == "below":  # sums that nearly cancel, and zeros of either sign
+        p = (p ** np.float32(6) * np.sign(p - 0.4) / 2000).astype(np.float32)
+        p[:, ::5] = np.float32(-1e-40)
     for a, b in zip(
         host.bin_statistics(p, y, n_bins),
         kernels.bin_statistics(p, y, n_bins),
@@ -221,13 +224,14 @@ def test_host_blocks_and_the_rarer_outcome_are_the_definition(kind):
 
 
 def test_host_sums_are_exact_whole_numbers():
-    """Each voxel rounded down to 2**-60 and added by Python, against sorted blocks."""
+    """Each voxel cut to 2**-60 and added by Python, against sorted blocks."""
     from coverax.host.tally import tally
 
     rng = np.random.default_rng(4)
     p = rng.uniform(0.9, 1.0009, 200_000).astype(np.float32)
     p[::3] = (rng.random(p[::3].size) ** 9 - 1e-4).astype(np.float32)
-    units = [math.floor(Fraction(v) * 2**60) for v in p.tolist()]
+    p[1::9] *= -1e-4
+    units = [math.trunc(Fraction(v) * 2**60) for v in p.tolist()]
     assert tally(p, 1, 0).sum_p[0] == sum(units)
 
 
@@ -238,8 +242,11 @@ def test_a_block_full_of_one_value_overflows_nothing(ops, value):
     got = ops.bin_statistics(p, np.ones(p.shape, bool), 20)
     of = 0 if value < 0.5 else 19
     exact = p.size * float(p[0, 0]) if abs(value) > 1e-30 else 0
-    assert float(got.sum_p[0][of]) == pytest.approx(exact, rel=1e-6)
-    assert float(got.sum_py[0][of]) == pytest.approx(exact, rel=1e-6)
+    assert float(got.sum_p[0][of]) == pytest.approx(exact, rel=1e-6, abs=0)
+    assert float(got.sum_py[0][of]) == pytest.approx(exact, rel=1e-6, abs=0)
+    assert ops.grid_counts(p, p > 2, 4).n_predicted[0][0] == (
+        0 if value < -1e-30 else p.size
+    )
     assert got.count[0][of] == p.size
     assert got.zero_count[0] == (p.size if exact == 0 else 0)
 
@@ -294,6 +301,17 @@ def test_tiny_probabilities_keep_their_digits(ops):
     p = np.full((1, 10_000), 3e-10, np.float32)
     got = ops.bin_statistics(p, np.zeros(p.shape, bool), 20)
     assert float(got.sum_p[0][0]) == pytest.approx(1e4 * float(p[0, 0]), rel=1e-6)
+
+
+def test_a_batch_of_no_case_has_no_rows(ops):
+    p = np.zeros((0, 5), np.float32)
+    for got in (
+        ops.bin_statistics(p, p > 0, 4),
+        ops.soft_bin_statistics(p, p > 0, 4),
+        ops.proper_scores(p, p > 0),
+        ops.grid_counts(p, p > 0, 4),
+    ):
+        assert all(len(field) == 0 for field in got)
 
 
 def test_wrong_calls_are_refused(ops):

@@ -176,8 +176,48 @@ def test_chunks_and_their_rest_change_nothing(kind, classes, monkeypatch):
     valid = jnp.asarray(np.random.default_rng(0).random((2, 5, 11)) < 0.7)
     whole = [LOSSES[kind][0](probs, targets, valid=v) for v in (None, valid)]
     monkeypatch.setattr(_binned, "_CHUNK", 7)
-    parts = [LOSSES[kind][0](probs, targets, valid=v) for v in (None, valid)]
-    np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
+    for longest in (
+        _binned._LONGEST,
+        1,
+    ):  # runs longer than int32 are cut by their axes
+        monkeypatch.setattr(_binned, "_LONGEST", longest)
+        parts = [LOSSES[kind][0](probs, targets, valid=v) for v in (None, valid)]
+        np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
+
+
+@KINDS
+def test_the_gradient_is_linear_in_the_cotangent_also_at_zero(kind):
+    """A weight ramped from 0 has the derivative that it has at any other value."""
+    logits, targets = example((6, 5), 3)
+    probs, direction = jax.nn.softmax(logits), jnp.sin(logits)
+
+    def mean(p):
+        return LOSSES[kind][0](p, targets).mean()
+
+    gradient, pull = jax.grad(mean)(probs), jax.vjp(mean, probs)[1]
+    by_weight = jax.jacrev(lambda w: jax.grad(lambda p: w * mean(p))(probs))(0.0)
+    np.testing.assert_allclose(by_weight, gradient, rtol=1e-4, atol=1e-6)
+    assert jnp.any(gradient != 0)
+    _, pull_back = jax.vjp(lambda c: pull(c)[0], 0.0)
+    expected = jnp.vdot(gradient, direction)
+    np.testing.assert_allclose(pull_back(direction)[0], expected, rtol=1e-4)
+    (turned,) = jax.linear_transpose(lambda c: pull(c)[0], 0.0)(direction)
+    np.testing.assert_allclose(turned, expected, rtol=1e-4)
+
+
+@KINDS
+def test_the_gradient_goes_through_shard_map(kind):
+    logits, targets = example((6, 5), 3)
+    probs = jax.nn.softmax(logits)
+    gradient = jax.grad(lambda p, y: LOSSES[kind][0](p, y).sum())
+    batch = jax.sharding.PartitionSpec("cases")
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("cases",))
+    sharded = jax.shard_map(
+        gradient, mesh=mesh, in_specs=(batch, batch), out_specs=batch
+    )
+    np.testing.assert_allclose(
+        jax.jit(sharded)(probs, targets), gradient(probs, targets), rtol=1e-5, atol=1e-9
+    )
 
 
 @KINDS
@@ -227,6 +267,8 @@ def test_static_misuse_is_named(no_type_hook):
         losses.hard_l1_ace(logits, targets[:, :3])
     with pytest.raises(ValueError, match="valid has shape"):
         losses.hard_l1_ace(logits, targets, valid=jnp.ones((2, 3), bool))
+    with pytest.raises(ValueError, match="valid must be boolean, got float32"):
+        losses.cross_entropy(logits, targets, valid=jnp.ones((2, 4)))
     for loss in (losses.hard_l1_ace, losses.soft_l1_ace):
         with pytest.raises(ValueError, match="absent must be one of"):
             loss(logits, targets, absent="ignore")

@@ -53,7 +53,19 @@ def test_one_unit_has_no_spread():
     found = compare_models(
         cohort(3, 2), cohort(3, 2, 0.1), ["u", "u"], lambda s: calibration_errors(s).ece
     )
-    assert found.low == found.high
+    assert np.isnan(found).all()
+
+
+def test_one_unit_or_no_draw_has_no_weights():
+    from coverax.reliability.bootstrap import drawn_weights, intervals, unit_weights
+
+    assert drawn_weights(["u", "u"], 10, 0) is None
+    assert drawn_weights(["u", "v"], 0, 0) is None
+    assert intervals(None, 0.95) is None
+    draws = {"a": np.array([1.0, np.nan]), "b": np.array([np.nan, np.nan])}
+    assert intervals(draws, 0.95) == {"a": [1.0, 1.0], "b": None}
+    got = drawn_weights(["u", "v", "u"], 10, 3)
+    np.testing.assert_array_equal(got, unit_weights(2, 10, 3))
 
 
 def test_interval_ends_are_order_statistics():

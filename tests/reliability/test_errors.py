@@ -1,5 +1,8 @@
 """Calibration errors: golden values, identities, exact laws of calibrated draws."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -256,3 +259,27 @@ def test_squared_errors_agree_to_the_bit_and_logs_to_1e_6():
     again = host.proper_scores(p[:, order], y[:, order])
     for x, z in zip(a, again, strict=True):
         np.testing.assert_array_equal(x, z)
+
+
+def test_proper_scores_leave_out_what_is_no_probability(ops):
+    p = np.array([[np.nan, 2, -1, 1.0005, -0.0005, 0.25]], np.float32)
+    got = ops.proper_scores(p, np.ones(p.shape, bool))
+    assert np.asarray(got.sum_squares)[0].tolist() == [0, 0 + 1 + 0.75**2]
+    assert np.asarray(got.n_clipped)[0].tolist() == [0, 1]
+    none = ops.proper_scores(p[:, :3], np.ones((1, 3), bool))
+    assert not np.any(none.sum_squares)
+    assert not np.any(none.sum_log_loss)
+
+
+def test_squares_are_exact_whole_numbers_in_pieces_of_any_length():
+    """Each square cut to 2**-38 and added by Python; large ones beside fine digits."""
+    from coverax.host.parts import case_parts
+    from coverax.host.proper import case_losses
+
+    p = np.random.default_rng(6).random((1, 300_000), dtype=np.float32) / 20
+    p[:, ::2] = 0.999
+    p[:, ::3] += np.float32(1e-5)
+    parts = next(case_parts(p.astype(np.float64), np.ones(p.shape, bool), None))
+    miss = 1 - p[0]
+    units = [math.floor(Fraction(v) * 2**38) for v in (miss * miss).tolist()]
+    assert case_losses(parts)[0, 1] == sum(units) << 7

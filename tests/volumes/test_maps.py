@@ -1,5 +1,7 @@
 """Stored values to probabilities and labels, checked once."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -240,3 +242,14 @@ def test_channels_that_do_not_exclude_each_other_are_not_joined(tmp_path):
     read = read_probs(path, channels=(0, 1))
     with pytest.raises(ValueError, match=r"p\.nii\.gz: .* sum to 1\.2"):
         read.of(parse_region("any=0+1:1"))
+
+
+def test_a_label_between_declared_ones_is_refused():
+    from coverax.volumes import check_labels
+
+    path = Path("ref.nii.gz")
+    check_labels(np.array([0, 3, 1]), path, (1, 3))
+    check_labels(np.array([0, 2, 1]), path, (1, 3), ignore_label=2)
+    for wrong in ([0, 1, 2, 3], [0, 4], [-1, 1], [2**31 - 1]):
+        with pytest.raises(ValueError, match=r"ref.nii.gz: unexpected label"):
+            check_labels(np.array(wrong), path, (1, 3))

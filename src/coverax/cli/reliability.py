@@ -1,19 +1,24 @@
 """`coverax reliability`: how far are the confidences of a model from the truth?"""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coverax.cli.common import (
     AllowMissing,
+    AllowOvershoot,
     AsJson,
     BandEdges,
     CohortFile,
     EngineChoice,
     EngineOption,
+    IgnoreLabel,
     LabelsDir,
+    Logits,
     ProbsDir,
     RegionSpecs,
     Softmax,
@@ -26,7 +31,24 @@ from coverax.cli.common import (
     usage_errors,
 )
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from coverax.scores import ScoreTable
+    from coverax.volumes import Cohort
+
 NAME = "reliability"
+# Columns of the tables that are printed: title, of which kind of mean, measure.
+_COLUMNS = (
+    ("ECE", "pooled", "ece"),
+    ("ACE", "pooled", "ace"),
+    ("MCE", "pooled", "mce"),
+    ("Brier", "pooled", "brier"),
+    ("NLL", "pooled", "nll"),
+    ("macro\nECE", "macro", "ece"),
+)
+# Percentile intervals over fewer units than this are rough.
+_FEW_UNITS = 10
 
 
 class AbsentPolicy(StrEnum):
@@ -50,15 +72,25 @@ def command(
     region: RegionSpecs = None,
     softmax: Softmax = False,
     band_edges: BandEdges = None,
+    ignore_label: IgnoreLabel = None,
+    logits: Logits = False,
+    allow_overshoot: AllowOvershoot = False,
     bins: Annotated[
-        int, typer.Option(min=1, max=4096, help="Bins, when volumes are read.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=1, max=4096, help="Bins, when volumes are read. [default: 20]"
+        ),
+    ] = None,
     absent: Annotated[
         AbsentPolicy, typer.Option(help="Cases that lack a class, in macro means.")
     ] = AbsentPolicy.SKIP,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option("--leave-out", metavar="REGION", help="Background; repeat."),
+        typer.Option(
+            "--leave-out",
+            metavar="REGION",
+            help="Class not to report, such as background; once for each.",
+        ),
     ] = None,
     against: Annotated[
         Path | None,
@@ -79,49 +111,113 @@ def command(
     """Calibration errors of cases, classes and sites, with intervals and figures."""
     from coverax.files import check_output_folder
     from coverax.reliability import compare, summarise, write_reliability
-    from coverax.scores import ScoreDefinition, read_table, score_cohort
-    from coverax.volumes import cohort_regions
+    from coverax.scores import read_table
 
     check_output_folder(output)
     if (table is None) == (probs is None and labels is None and cohort is None):
         raise typer.BadParameter(
             "give either scores.parquet or volumes with references"
         )
+    defined = {
+        "region": region,
+        "softmax": softmax,
+        "band_edges": band_edges,
+        "ignore_label": ignore_label,
+        "logits": logits,
+        "allow_overshoot": allow_overshoot,
+        "bins": bins,
+    }
     if table is not None:
+        _refuse_scoring(defined | {"allow_missing": allow_missing})
         scores = read_table(table)
     else:
         cases = load_cohort(probs, labels, cohort, allow_missing)
-        with usage_errors():
-            definition = ScoreDefinition(
-                regions=cohort_regions(cases, region or []),
-                n_bins=bins,
-                softmax=softmax,
-                band_edges_mm=parse_edges(band_edges),
-            )
-            definition.check()
-        with show_progress("Reading", len(cases.cases)) as on_case:
-            scores = score_cohort(
-                cases,
-                definition,
-                engine=engine.value,
-                threads=threads,
-                allow_missing=allow_missing,
-                on_case=on_case,
-                on_failure=note,
-            )
-    result = summarise(
-        scores, absent=absent.value, leave_out=leave_out or [], n_draws=draws, seed=seed
-    )
+        scores = _score(cases, defined, engine, threads, allow_missing)
+    with _naming(table):
+        result = summarise(
+            scores,
+            absent=absent.value,
+            leave_out=leave_out or [],
+            n_draws=draws,
+            seed=seed,
+        )
     if against is not None:
-        other = compare(scores, read_table(against), n_draws=max(draws, 1), seed=seed)
-        result.summary["against"] = {"table": str(against), "regions": other}
+        result.summary["against"] = {"table": str(against)} | compare(
+            scores,
+            read_table(against),
+            absent=absent.value,
+            n_draws=draws,
+            seed=seed,
+            names=(str(table or "the maps"), str(against)),
+        )
     write_reliability(result, output)
     if figures:
         _draw(result, output)
+    _note_units(result.summary)
     if as_json:
         print_json(result.summary)
     else:
         _show(result.summary)
+
+
+def _refuse_scoring(options: dict[str, Any]) -> None:
+    """Refuse options that a table, which is scored already, cannot follow."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, value in options.items()
+        if value is not None and value is not False and value != []
+    ]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)} cannot change a score table: leave out, or give to "
+            "`coverax score`"
+        )
+
+
+def _score(
+    cases: "Cohort",
+    options: dict[str, Any],
+    engine: EngineOption,
+    threads: int | None,
+    allow_missing: bool,
+) -> "ScoreTable":
+    """Read the volumes under the options of scoring."""
+    from coverax.scores import ScoreDefinition, score_cohort
+    from coverax.scores.definition import DEFAULT_BINS
+    from coverax.volumes import cohort_regions
+
+    with usage_errors():
+        definition = ScoreDefinition(
+            regions=cohort_regions(cases, options["region"] or []),
+            n_bins=options["bins"] or DEFAULT_BINS,
+            softmax=options["softmax"],
+            logits=options["logits"],
+            ignore_label=options["ignore_label"],
+            allow_overshoot=options["allow_overshoot"],
+            band_edges_mm=parse_edges(options["band_edges"]),
+        )
+        definition.check()
+    with show_progress("Reading", len(cases.cases)) as on_case:
+        return score_cohort(
+            cases,
+            definition,
+            engine=engine.value,
+            threads=threads,
+            allow_missing=allow_missing,
+            on_case=on_case,
+            on_failure=note,
+        )
+
+
+@contextmanager
+def _naming(table: Path | None) -> Iterator[None]:
+    """Name the table in what it cannot answer."""
+    try:
+        yield
+    except ValueError as error:
+        if table is None:
+            raise
+        raise ValueError(f"{table}: {error}") from None
 
 
 def _draw(result: Any, output: Path) -> None:
@@ -135,46 +231,119 @@ def _draw(result: Any, output: Path) -> None:
     draw_figures(result.regions, output)
 
 
-def _show(summary: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    # Narrow, so that 60 columns hold every number: only names of regions are folded.
-    shown = Table(
-        title="Calibration, pooled over voxels",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
-    )
-    shown.add_column("region", overflow="fold", min_width=6)
-    for title in ("cases", "ECE", "ACE", "MCE", "Brier", "NLL", "macro\nECE"):
-        shown.add_column(title, justify="right", no_wrap=True)
-    for result in summary["regions"]:
-        pooled = [result["pooled"][k] for k in ("ece", "ace", "mce", "brier", "nll")]
-        cells = [*pooled, result["macro"]["ece"]]
-        shown.add_row(
-            result["region"], str(result["n_cases"]), *[_number(c) for c in cells]
+def _note_units(summary: dict[str, Any]) -> None:
+    """Say in one line where intervals rest on few units, or are not given for one."""
+    if not summary["n_draws"]:
+        return
+    results = summary["regions"]
+    few = _few_units({result["region"]: result for result in results})
+    if not few:
+        few = _few_units(
+            {
+                f"{result['region']} of {group}": found
+                for result in results
+                for group, found in result.get("groups", {}).items()
+            }
         )
+    if few:
+        note(
+            f"intervals over fewer than {_FEW_UNITS} units are rough and too short, "
+            f"and there is none of one unit: {', '.join(few)}"
+        )
+
+
+def _few_units(results: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        f"{name} ({found['n_units']})"
+        for name, found in results.items()
+        if found["n_units"] < _FEW_UNITS
+    ]
+
+
+def _show(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    level = f"{100 * summary['level']:g} %"
+    title = f"Calibration, pooled over voxels (from, to: {level} interval)"
+    shown = _table(title, "region")
+    results = summary["regions"]
+    for result in results:
+        _add_rows(shown, result["region"], result["n_cases"], result)
+    if len(results) > 1:
+        _add_rows(shown, "mean of regions", None, summary["mean_over_regions"])
     if "top_label" in summary:
-        top = summary["top_label"]
-        cells = [top["pooled"][k] for k in ("ece", "ace", "mce")]
-        cells += [None, None, top["macro"]["ece"]]
-        shown.add_row("top label", "", *[_number(c) for c in cells])
-    Console().print(shown)
-    for name, measures in summary.get("against", {}).get("regions", {}).items():
-        for measure in ("nll", "brier", "ece", "ace"):
-            if measure not in measures:
-                continue
-            found = measures[measure]
-            low, high = (_number(end, signed=True) for end in found["interval"])
-            Console().print(
-                f"{name}, {measure}: {_number(found['first'])} -> "
-                f"{_number(found['second'])}, difference "
-                f"{_number(found['difference'], signed=True)} ({low} to {high})",
+        _add_rows(shown, "top label", None, summary["top_label"])
+        scores = summary["softmax"]
+        every = {"pooled": scores, "pooled_interval": scores["interval"]}
+        _add_rows(shown, "softmax", None, every)
+    console.print(shown)
+    if any("groups" in result for result in results):
+        shown = _table("By group", "region, group")
+        for result in results:
+            for name, group in result.get("groups", {}).items():
+                label = f"{result['region']}, {name}"
+                _add_rows(shown, label, group["n_cases"], group)
+        console.print(shown)
+    macro = "left out of" if summary["absent"] == "skip" else "kept in"
+    for result in results:
+        if result["n_absent"]:
+            console.print(
+                f"{result['region']}: absent from {result['n_absent']} of "
+                f"{result['n_cases']} references; these cases are {macro} macro means "
+                "and kept in pooled measures",
                 highlight=False,
             )
+    for name, measures in summary.get("against", {}).get("regions", {}).items():
+        _print_differences(console.print, name, measures)
+
+
+def _table(title: str, names: str) -> "Table":
+    """An empty table; narrow, so that 60 columns hold every number."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    # Only names of regions are folded.
+    shown = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False
+    )
+    shown.add_column(names, overflow="fold", min_width=6)
+    for column in ("cases", *[name for name, _, _ in _COLUMNS]):
+        shown.add_column(column, justify="right", no_wrap=True)
+    return shown
+
+
+def _add_rows(
+    shown: "Table", label: str, n_cases: int | None, result: dict[str, Any]
+) -> None:
+    """A row of values, and below it two of the ends of their intervals."""
+    values = [result.get(how, {}).get(k) for _, how, k in _COLUMNS]
+    count = "" if n_cases is None else str(n_cases)
+    shown.add_row(label, count, *[_number(value) for value in values])
+    ends = [(result.get(f"{how}_interval") or {}).get(k) for _, how, k in _COLUMNS]
+    if any(ends):
+        for side, name in enumerate((" from", " to")):
+            cells = [_number(pair[side]) if pair else "" for pair in ends]
+            shown.add_row(name, "", *cells, style="dim")
+
+
+def _print_differences(
+    print_line: Callable[..., None], name: str, measures: dict[str, Any]
+) -> None:
+    for measure in ("nll", "brier", "ece", "ace"):
+        if measure not in measures:
+            continue
+        found = measures[measure]
+        ends = ""
+        if found["interval"]:
+            low, high = (_number(end, signed=True) for end in found["interval"])
+            ends = f" ({low} to {high})"
+        print_line(
+            f"{name}, {measure}: {_number(found['first'])} -> "
+            f"{_number(found['second'])}, difference "
+            f"{_number(found['difference'], signed=True)}{ends}",
+            highlight=False,
+        )
 
 
 def _number(value: float | None, *, signed: bool = False) -> str:

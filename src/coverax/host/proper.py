@@ -55,18 +55,15 @@ def stack_proper(cases: list[np.ndarray]) -> ProperScores:
 def _losses(values: np.ndarray, outcome: int) -> np.ndarray:
     """Sums of squares and log losses, and clipped voxels, were this the outcome of all."""
     total = np.zeros(3, object)
-    if not values.size:
-        return total
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= 1):  # NaN neither
-        values = np.clip(values[(values >= LEAST) & (values <= MOST)], 0, 1)
-        low, high = values.min(initial=1), values.max(initial=0)
-    may_clip = (low if outcome else 1 - high) < LEAST_PROBABILITY
     for start in range(0, values.size, PIECE):
         p = values[start : start + PIECE].astype(np.float32, copy=False)
-        of_truth, miss = (p, 1 - p) if outcome else (1 - p, p)
+        low, high = p.min(), p.max()
+        if not (low >= 0 and high <= 1):  # NaN neither
+            p = np.clip(p[(p >= LEAST) & (p <= MOST)], 0, 1)
+            low, high = p.min(initial=1), p.max(initial=0)
+        of_truth, miss, least = (p, 1 - p, low) if outcome else (1 - p, p, 1 - high)
         n_clipped = 0
-        if may_clip:
+        if least < LEAST_PROBABILITY:
             n_clipped = int(np.count_nonzero(of_truth < LEAST_PROBABILITY))
             of_truth = np.maximum(of_truth, LEAST_PROBABILITY)
         loss = np.log(of_truth)

@@ -2,8 +2,8 @@
 
 A sorted block answers everything at once: how many voxels lie below a cut or in a bin is
 the place of a border among them, and a sum over a bin is a sum of neighbours. NumPy sorts
-a block that stays in the cache at two nanoseconds a voxel, less than it takes to count
-it by keys, and threads do so side by side. Everything is a whole number: what two sets of
+a block that stays in the cache at two nanoseconds a voxel, and threads do so side by side,
+while counts by keys hold the interpreter. Everything is a whole number: what two sets of
 voxels have adds up, and what one of them has is the difference, to the bit.
 """
 
@@ -19,9 +19,9 @@ from coverax.host.parts import Parts
 
 LEAST, MOST = np.float32(-MARGIN), np.float32(1 + MARGIN)
 BLOCK = 1 << 16  # voxels that stay in the cache, with what is computed of them
-# A float32 of at least 2**-12 has no digit below 2**-36: a whole number of these, and a
-# block of them sums exactly in float64. No bin ends below 2**-12.
-_COARSE, _FINEST = 36, 60
+# A float32 of at least 2**-12 is a whole number of 2**-35, and a block of them sums
+# exactly in float64. No bin ends below 2**-12.
+_COARSE, _FINEST = 35, 60
 _CROWD = np.float32(2.0**-12)
 
 
@@ -74,27 +74,29 @@ def tally(values: Float[np.ndarray, " voxels"], n_bins: int, n_cuts: int) -> Tal
     """Tally voxels; no bins or no cuts for 0."""
     borders, cuts = _borders(n_bins, n_cuts)
     total, below = np.zeros(len(borders), np.int64), np.zeros(n_cuts, np.int64)
-    coarse, finest = [np.zeros(n_bins)], 0
+    high, low, finest = np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64), 0
     for block in sorted_blocks(values):
         places = block.searchsorted(borders)
         total += places
         if n_cuts:
             below += block.searchsorted(cuts)
         if n_bins:
-            first, _, zero, _, crowd, *_, last = places.tolist()
-            finest += _finest_sum(block[first:zero], block[zero:crowd])
+            first, zero, normal, crowd, *_, last = places.tolist()
+            finest += _finest_sum(block[first:zero], block[normal:crowd])
             # The first bin goes on behind its crowd.
-            starts, ends = np.maximum(places[4:-1], crowd), places[5:]
-            coarse.append(sums_of_runs(block[:last], starts, ends))
-    units = (np.array(coarse) * 2.0**_COARSE).astype(np.int64)
-    sum_p = units.astype(object).sum(axis=0) << (_FINEST - _COARSE)
+            starts, ends = np.maximum(places[3:-1], crowd), places[4:]
+            sums = sums_of_runs(block[:last], starts, ends)
+            units = (sums * 2.0**_COARSE).astype(np.int64)
+            high += units >> 32
+            low += units & 2**32 - 1
+    sum_p = ((high.astype(object) << 32) + low) << (_FINEST - _COARSE)
     sum_p[:1] += finest
-    first, tiny, _, normal, _, *ends = total.tolist()
+    first, zero, normal, _, *ends = total.tolist()
     return Tally(
         above=ends[-1] - below,
         count=np.diff([first, *ends])[:n_bins],
         sum_p=sum_p,
-        n_zero=normal - tiny,
+        n_zero=normal - zero,
         n_refused=values.size - (ends[-1] - first),
     )
 
@@ -128,11 +130,11 @@ def sums_of_runs(
 
 
 def _finest_sum(negative: np.ndarray, crowd: np.ndarray) -> int:
-    """Sum of values below 0 and of some in [0, 2**-12), each rounded down to 2**-60."""
+    """Sum of values below 0 and of some in [0, 2**-12), each rounded to 2**-60 towards 0."""
     units = (crowd * np.float32(2.0**_FINEST)).astype(np.int64)
     total = int(units.sum()) % 2**64  # less than 2**(48 + 16); int64 wraps at that
     if negative.size:
-        units = np.floor(negative * np.float32(2.0**_FINEST)).astype(np.int64)
+        units = (negative * np.float32(2.0**_FINEST)).astype(np.int64)
         total += (int((units >> 26).sum()) << 26) + int((units & 2**26 - 1).sum())
     return total
 
@@ -148,6 +150,7 @@ def _borders(n_bins: int, n_cuts: int) -> tuple[np.ndarray, np.ndarray]:
     inside = np.nextafter(
         np.array([-SMALLEST, *edges, MOST], np.float32), np.float32(2)
     )
-    borders = np.concatenate(([LEAST, inside[0], 0, SMALLEST, _CROWD], inside[1:]))
+    borders = np.concatenate(([LEAST, inside[0], SMALLEST, _CROWD], inside[1:]))
     cuts = np.arange(n_cuts, dtype=np.float32) / np.float32(max(n_cuts, 1))
+    cuts[:1] = inside[0]  # the cut 0 takes every zero
     return borders.astype(np.float32), cuts

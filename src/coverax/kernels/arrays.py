@@ -1,5 +1,7 @@
 """What kernels take, and what they do to it alike."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num, Shaped
@@ -10,9 +12,11 @@ Labels = Num[Array, "batch *spatial"] | Num[np.ndarray, "batch *spatial"] | Mask
 Valid = Mask | None
 
 
-def flat(array: Shaped[Array, "batch *spatial"]) -> Shaped[Array, "batch voxels"]:
+def flat(
+    array: Shaped[Array, "batch *spatial"] | Shaped[np.ndarray, "batch *spatial"],
+) -> Shaped[Array, "batch voxels"]:
     """One axis of voxels a case."""
-    return jnp.reshape(array, (array.shape[0], -1))
+    return jnp.reshape(array, (array.shape[0], math.prod(array.shape[1:])))
 
 
 def count_true(mask: Bool[Array, "batch voxels"]) -> Int[Array, " batch"]:

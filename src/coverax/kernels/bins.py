@@ -13,16 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from coverax.binning import (
-    MARGIN,
-    SMALLEST,
-    bin_edges,
-    check_shapes,
-    low_scale,
-    share_intervals,
-)
-from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
-from coverax.kernels.sums import LEFT_OUT, keyed_sums
+from coverax.binning import SMALLEST, bin_edges, low_scale, share_intervals
+from coverax.kernels.arrays import Labels, Map, Valid
+from coverax.kernels.sums import keyed_sums, outcomes
 
 _P_DIGITS = 4  # 60 bits: relative 1e-6 for a bin of mean 1e-12
 _T_DIGITS = 2  # 30 bits of a position between two centres
@@ -110,7 +103,7 @@ def bin_statistics(
     Raises:
         ValueError: The shapes differ, or `n_bins` is not at least 1.
     """
-    values, outcome, refused = _prepare(probs, labels, valid)
+    values, outcome, refused = outcomes(probs, labels, valid)
 
     def terms(p, y):
         # Key 0 is the probability 0, by itself; then the bins.
@@ -158,7 +151,7 @@ def soft_bin_statistics(
         ValueError: The shapes differ, or `n_bins` is not at least 1.
     """
     bin_edges(n_bins)
-    values, outcome, refused = _prepare(probs, labels, valid)
+    values, outcome, refused = outcomes(probs, labels, valid)
 
     def terms(p, y):
         position = jnp.clip(p, 0, 1) * np.float32(n_bins) + np.float32(0.5)
@@ -177,13 +170,3 @@ def soft_bin_statistics(
     weight, sum_p = share_intervals(*both, n_bins=n_bins)
     sum_y, _ = share_intervals(*[x[:, 1] for x in by_outcome], n_bins=n_bins)
     return SoftBinStatistics(weight, sum_p, sum_y, refused)
-
-
-def _prepare(probs, labels, valid):
-    """Flat float32 values, the outcome of each voxel, and how many were refused."""
-    check_shapes(probs, labels, valid)
-    values, mask = flat(probs).astype(jnp.float32), flat(labels) != 0
-    proper = (values >= -MARGIN) & (values <= 1 + MARGIN)
-    asked = jnp.ones_like(proper) if valid is None else flat(valid)
-    outcome = jnp.where(proper & asked, mask.astype(jnp.int8), jnp.int8(LEFT_OUT))
-    return values, outcome, count_true(asked & ~proper)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, check_shapes
+from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY
 from coverax.kernels.arrays import Labels, Map, Valid, count_true
-from coverax.kernels.sums import LEFT_OUT, keyed_sums
+from coverax.kernels.sums import keyed_sums, outcomes
 
 _DIGITS = 3  # 45 bits
 
@@ -42,16 +42,12 @@ def proper_scores(
     impossible voxel does not make a cohort's mean infinite; such voxels are counted.
 
     Args:
-        probs: Probability maps; no NaN.
+        probs: Probability maps; NaN and what lies further than 1e-3 outside [0, 1] is
+            left out, as in `bin_statistics`.
         labels: References; foreground is what is not 0.
         valid: Voxels that count; all by default.
     """
-    check_shapes(probs, labels, valid)
-    shape = (probs.shape[0], -1)
-    values = jnp.reshape(probs, shape).astype(jnp.float32)
-    outcome = (jnp.reshape(labels, shape) != 0).astype(jnp.int8)
-    if valid is not None:
-        outcome = jnp.where(jnp.reshape(valid, shape), outcome, jnp.int8(LEFT_OUT))
+    values, outcome, _ = outcomes(probs, labels, valid)
 
     def terms(values, y):
         p = jnp.clip(values, 0, 1)

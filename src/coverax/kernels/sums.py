@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from coverax.binning import DIGIT_BITS, join_digits
+from coverax.binning import DIGIT_BITS, MARGIN, check_shapes, join_digits
+from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
 
 _CHUNK = 1 << 15  # voxels; digits of 15 bits times 2**15 voxels stay below 2**31
 LEFT_OUT = 2  # an outcome that is none
@@ -21,6 +22,27 @@ MAX_VOXELS = 1 << 29  # of one case; carried digits stay below 2**31
 
 
 Terms = Callable[[Array, Array], tuple[Array, tuple[Array, ...]]]
+
+
+def outcomes(
+    probs: Map, labels: Labels, valid: Valid
+) -> tuple[
+    Float[Array, "batch voxels"], Int[Array, "batch voxels"], Int[Array, " batch"]
+]:
+    """Flat float32 values, the outcome of each voxel, and how many were refused.
+
+    A voxel is left out where `valid` says so, and refused where its value is NaN or
+    further than `MARGIN` outside [0, 1].
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    check_shapes(probs, labels, valid)
+    values, mask = flat(probs).astype(jnp.float32), flat(labels) != 0
+    proper = (values >= -MARGIN) & (values <= 1 + MARGIN)
+    asked = jnp.ones_like(proper) if valid is None else flat(valid)
+    outcome = jnp.where(proper & asked, mask.astype(jnp.int8), jnp.int8(LEFT_OUT))
+    return values, outcome, count_true(asked & ~proper)
 
 
 def keyed_sums(
@@ -55,9 +77,10 @@ def keyed_sums(
     chunk = min(_CHUNK, max(n_voxels, 1))
     n_chunks = max(1, -(-n_voxels // chunk))
     tail = ((0, 0), (0, n_chunks * chunk - n_voxels))
+    shape = (probs.shape[0], n_chunks, chunk)
     chunks = (
-        _chunked(jnp.pad(probs, tail), chunk),
-        _chunked(jnp.pad(outcome, tail, constant_values=LEFT_OUT), chunk),
+        jnp.reshape(jnp.pad(probs, tail), shape),
+        jnp.reshape(jnp.pad(outcome, tail, constant_values=LEFT_OUT), shape),
     )
 
     def columns(probs, outcome):
@@ -80,18 +103,18 @@ def keyed_sums(
     return jnp.sum(counts, axis=1, dtype=jnp.int32), totals
 
 
-def _chunked(array, chunk):
-    return jnp.reshape(array, (array.shape[0], -1, chunk))
-
-
 def _digits(values, n_digits):
-    """Digits of 15 bits, most significant first; every step is exact in float32."""
+    """Digits of 15 bits, most significant first; every step is exact in float32.
+
+    Those of a negative value are negative: what is left below a digit is then no larger
+    than the value, and needs no more bits.
+    """
     out = []
     for value, n in zip(values, n_digits, strict=True):
         rest = value
         for _ in range(n):
             rest = rest * (1 << DIGIT_BITS)
-            digit = jnp.floor(rest)
+            digit = jnp.trunc(rest)
             rest = rest - digit
             out.append(digit.astype(jnp.int32))
     return out

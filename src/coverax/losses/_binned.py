@@ -7,9 +7,7 @@ volume is stored.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -18,6 +16,7 @@ from coverax.losses._voxels import Map, Valid
 
 _CHUNK = 1 << 16  # values in one chunk; more leave the cache
 _RUN = 256  # voxels in one running float32 sum
+_LONGEST = 2**31 - 1  # values in a run
 Rows = Callable[[Array, Array], tuple[Int[Array, "..."], list[Float[Array, "..."]]]]
 
 
@@ -96,8 +95,14 @@ def _scatter(flat, values_of, n_keys, dtype):
 
 
 def _piece(array, case, start, width):
-    """Voxels of one case; cut as one run of numbers, which is read twice as fast."""
-    batch, _, classes = array.shape
+    """Voxels of one case; cut as one run of numbers, which is read twice as fast.
+
+    Places in a run are int32 numbers, so that one of more values is cut by its axes.
+    """
+    batch, n_voxels, classes = array.shape
+    if n_voxels * classes > _LONGEST:
+        zero = jnp.zeros_like(start)
+        return lax.dynamic_slice(array, (case, start, zero), (1, width, classes))[0]
     runs = jnp.reshape(array, (batch, -1))
     run = lax.dynamic_slice(runs, (case, start * classes), (1, width * classes))
     return jnp.reshape(run, (width, classes))
@@ -126,19 +131,24 @@ def looked_up(
 
 
 def behind_tables(
-    by_voxel: Callable[..., Array], tables: Sequence[Float[Array, "batch classes keys"]]
-) -> Array:
+    by_voxel: Callable[..., Map],
+    tables: Sequence[Float[Array, "batch classes keys"]],
+    n_used: Float[Array, "batch classes _"],
+    probs: Map,
+) -> Map:
     """`by_voxel(*tables)`; on the CPU behind a fence.
 
     XLA would compute the entry of a table anew at every voxel that looks it up, which
-    takes four times as long. It does not reach into a condition (where every entry is
-    0 so is the answer), and leaves out a barrier on the CPU.
+    takes four times as long. It does not reach into a condition: here that any bin is
+    used, without which tables and gradient are 0 to every order. (A barrier is left out
+    on the CPU. Under `vmap` a condition becomes a choice, and the fence falls.)
     """
 
+    def zeros(*_):
+        # Of the map, so that it varies over the same devices.
+        return jnp.where(probs == probs, 0, 0).astype(tables[0].dtype)
+
     def fenced(*tables):
-        shape = jax.eval_shape(by_voxel, *tables)
-        needed = jnp.any(jnp.stack([jnp.any(table != 0) for table in tables]))
-        zeros = partial(jnp.zeros, shape.shape, shape.dtype)
-        return lax.cond(needed, by_voxel, lambda *_: zeros(), *tables)
+        return lax.cond(jnp.any(n_used > 0), by_voxel, zeros, *tables)
 
     return lax.platform_dependent(*tables, cpu=fenced, default=by_voxel)

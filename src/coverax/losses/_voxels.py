@@ -29,7 +29,7 @@ def prepare(map_: Map, targets: Targets, valid: Valid | None) -> tuple[Map, Map]
 
 
 def check_shapes(map_, targets, valid) -> None:
-    """Refuse maps without batch, voxels and classes, and shapes that differ."""
+    """Refuse maps without batch, voxels and classes, other shapes, masks of numbers."""
     if map_.ndim < 3:
         raise ValueError(
             f"a map has the shape [batch, *spatial, classes], got {map_.shape}"
@@ -40,6 +40,8 @@ def check_shapes(map_, targets, valid) -> None:
         raise ValueError(
             f"valid has shape {valid.shape}, expected {map_.shape[:-1]}: it has no classes"
         )
+    if valid is not None and valid.dtype != bool:
+        raise ValueError(f"valid must be boolean, got {valid.dtype}")
 
 
 def voxel_sum(values: Map, valid: Valid | None) -> Float[Array, "batch classes"]:

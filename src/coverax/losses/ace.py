@@ -116,15 +116,19 @@ def _factor(probs, targets, absent, valid):
 
 
 def _mean_gap(weight, gap_sum, least):
-    """Mean gap over bins of some weight, and its derivative by each bin's gap sum."""
+    """Mean gap over bins of some weight; of each bin its mean gap and slope; their number.
+
+    The slope of a bin is the derivative by its gap sum.
+    """
     # Written so that NaN counts as used: a NaN in the map must not be passed over.
     used = ~(weight < least) & (weight != 0)
-    n_used = jnp.maximum(used.sum(axis=-1, keepdims=True), 1).astype(weight.dtype)
+    n_used = used.sum(axis=-1, keepdims=True).astype(weight.dtype)
+    n_shared = jnp.maximum(n_used, 1)
     safe = jnp.where(used, weight, 1)
     mean = jnp.where(used, gap_sum / safe, 0)
-    loss = jnp.sum(jnp.abs(mean) / n_used, axis=-1)
-    slope = jnp.where(used, jnp.sign(gap_sum) / (safe * n_used), 0)
-    return loss, mean, slope
+    loss = jnp.sum(jnp.abs(mean) / n_shared, axis=-1)
+    slope = jnp.where(used, jnp.sign(gap_sum) / (safe * n_shared), 0)
+    return loss, mean, slope, n_used
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -137,18 +141,19 @@ def _hard_forward(n_bins, probs, targets, factor, valid):
         return bin_index(p, n_bins), [jnp.ones_like(p), p - y]
 
     sums = binned_sums(probs, targets, valid, rows, n_bins, 2)
-    loss, _, slope = _mean_gap(sums[..., 0], sums[..., 1], 0)
-    return factor * loss, (probs, slope * factor[..., None], valid)
+    loss, _, slope, n_used = _mean_gap(sums[..., 0], sums[..., 1], 0)
+    return factor * loss, (probs, slope * factor[..., None], n_used, valid)
 
 
 def _hard_backward(n_bins, residuals, cotangent):
-    probs, slope, valid = residuals
+    probs, slope, n_used, valid = residuals
     table = slope * cotangent[..., None]
 
     def by_voxel(table):
         return looked_up(table, bin_index(probs, n_bins))
 
-    return _cotangents(behind_tables(by_voxel, (table,)), probs, valid)
+    grad = behind_tables(by_voxel, (table,), n_used, probs)
+    return _cotangents(grad, probs, valid)
 
 
 _hard.defvjp(_hard_forward, _hard_backward)
@@ -188,9 +193,9 @@ def _soft_forward(n_bins, probs, targets, factor, valid):
     sums = binned_sums(probs, targets, valid, rows, n_bins + 1, 4)
     weight = sums[..., 1:, 0] + sums[..., :-1, 1]
     gap_sum = sums[..., 1:, 2] + sums[..., :-1, 3]
-    loss, mean, slope = _mean_gap(weight, gap_sum, _LEAST_WEIGHT)
+    loss, mean, slope, n_used = _mean_gap(weight, gap_sum, _LEAST_WEIGHT)
     slope = slope * factor[..., None]
-    return factor * loss, (probs, targets, slope, slope * mean, valid)
+    return factor * loss, (probs, targets, slope, slope * mean, n_used, valid)
 
 
 def _soft_backward(n_bins, residuals, cotangent):
@@ -200,7 +205,7 @@ def _soft_backward(n_bins, residuals, cotangent):
     `(1 - t) g_k + t g_k+1 + n_bins [g_k+1 (d - m_k+1) - g_k (d - m_k)]`,
     that is `base + rise (t + n_bins d)`.
     """
-    probs, targets, slope, pull, valid = residuals
+    probs, targets, slope, pull, n_used, valid = residuals
     slope, pull = slope * cotangent[..., None], pull * cotangent[..., None]
     inner = slope[..., :-1] + n_bins * (pull[..., :-1] - pull[..., 1:])
     base = jnp.concatenate([slope[..., :1], inner, slope[..., -1:]], axis=-1)
@@ -212,7 +217,8 @@ def _soft_backward(n_bins, residuals, cotangent):
         steps = t + n_bins * (p - y)
         return looked_up(base, interval) + looked_up(rise, interval) * steps
 
-    return _cotangents(behind_tables(by_voxel, (base, rise)), probs, valid)
+    grad = behind_tables(by_voxel, (base, rise), n_used, probs)
+    return _cotangents(grad, probs, valid)
 
 
 _soft.defvjp(_soft_forward, _soft_backward)

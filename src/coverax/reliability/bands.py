@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from coverax.reliability.bootstrap import interval, resampled, unit_weights
+from coverax.reliability.bootstrap import drawn_weights, intervals, resampled
 from coverax.reliability.errors import calibration_errors
-from coverax.reliability.statistics import HasBins, pooled
+from coverax.reliability.statistics import HasBins, plain, pooled
 from coverax.scores import band_prefix, read_bins
 
 
@@ -31,10 +31,11 @@ def band_results(
         rows: Rows of the region.
         edges_mm: Signed distances between bands, ascending, positive inside.
         level: Of the percentile intervals over units.
-        n_draws: Bootstrap samples; 0 for no intervals.
+        n_draws: Bootstrap samples; 0 for no intervals, nor are there any of one unit.
         seed: Of the bootstrap.
     """
     units = tuple(rows.column("unit").to_pylist())
+    weights = drawn_weights(units, n_draws, seed)
     ends = (-math.inf, *edges_mm, math.inf)
     results = []
     for k, (low, high) in enumerate(pairwise(ends)):
@@ -45,16 +46,13 @@ def band_results(
             "n_voxels": int(np.sum(statistics.count)),
             "n_foreground": int(np.sum(statistics.sum_y)),
             "pooled": {
-                n: _plain(v[0]) for n, v in _measures(pooled(statistics)).items()
+                n: plain(v[0]) for n, v in _measures(pooled(statistics)).items()
             },
         }
-        if n_draws:
-            weights = unit_weights(len(set(units)), n_draws, seed)
+        draws = None
+        if weights is not None:
             draws = _measures(resampled(statistics, units, weights))
-            result["pooled_interval"] = {
-                name: [_plain(end) for end in interval(values, level)]
-                for name, values in draws.items()
-            }
+        result["pooled_interval"] = intervals(draws, level)
         results.append(result)
     return results
 
@@ -68,7 +66,3 @@ def _measures(statistics: HasBins) -> dict[str, np.ndarray]:
         "frequency": np.asarray(statistics.sum_y).sum(1) / n_voxels,
         **calibration_errors(statistics)._asdict(),
     }
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -5,7 +5,7 @@ their cases. Since statistics are sums, a draw is a weighted sum of rows; no vol
 no case is looked at again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,20 @@ def unit_weights(
         raise ValueError(f"cannot draw {n_draws} samples of {n_units} units")
     rng = np.random.default_rng(seed)
     return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_draws)
+
+
+def drawn_weights(
+    units: Sequence[str], n_draws: int, seed: int
+) -> Int[np.ndarray, "draws units"] | None:
+    """How often each of the units, sorted, is drawn; None where there is no spread.
+
+    That is so without draws, and with fewer than two units: every sample of one unit is
+    that unit, and an interval of no width would claim to know what was never seen.
+    """
+    n_units = len(set(units))
+    if n_draws < 1 or n_units < 2:
+        return None
+    return unit_weights(n_units, n_draws, seed)
 
 
 def unit_sums(
@@ -77,6 +91,19 @@ def interval(draws: Float[np.ndarray, " draws"], level: float = 0.95) -> Interva
     return Interval(float(kept[rank - 1]), float(kept[-rank]))
 
 
+def intervals(
+    draws: Mapping[str, Float[np.ndarray, " draws"]] | None, level: float
+) -> dict[str, list[float] | None] | None:
+    """Ends of the percentile interval of each measure; None without draws.
+
+    A measure that no draw has is None as well.
+    """
+    if draws is None:
+        return None
+    ends = {name: interval(values, level) for name, values in draws.items()}
+    return {k: None if np.isnan(v.low) else list(v) for k, v in ends.items()}
+
+
 def compare_models(
     first: HasBins,
     second: HasBins,
@@ -101,7 +128,15 @@ def compare_models(
         level: Nominal level.
         n_draws: Bootstrap samples.
         seed: Of the draws.
+
+    Returns:
+        NaN ends with one unit, which has no spread.
+
+    Raises:
+        ValueError: There are no units or no draws.
     """
     weights = unit_weights(len(set(units)), n_draws, seed)
+    if weights.shape[1] < 2:
+        return Interval(float("nan"), float("nan"))
     a, b = (error_fn(resampled(s, units, weights)) for s in (first, second))
     return interval(b - a, level)

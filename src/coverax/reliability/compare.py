@@ -1,88 +1,195 @@
-"""Two models on the same cases: differences of pooled measures, with intervals."""
+"""Two models on the same cases: differences of measures, with paired intervals."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from coverax.reliability.bootstrap import interval, unit_sums, unit_weights
-from coverax.reliability.summary import (
-    LEVEL,
+from coverax.reliability.bootstrap import drawn_weights, intervals
+from coverax.reliability.classes import (
+    ClassSums,
+    Measures,
     class_sums,
-    drawn_measures,
-    plain,
+    draw_class,
+    draw_softmax,
+    groups_of,
+    macro_measures,
     pooled_measures,
+    select_class,
     softmax_scores,
 )
-from coverax.scores import ScoreTable
+from coverax.reliability.summary import LEVEL
+from coverax.scores import ScoreDefinition, ScoreTable
+
+_KEYS = ("case_id", "region", "rater")
 
 
 def compare(
-    first: ScoreTable, second: ScoreTable, *, n_draws: int = 2000, seed: int = 0
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Pooled measures of two models on the same cases, with paired unit intervals.
+    first: ScoreTable,
+    second: ScoreTable,
+    *,
+    absent: str = "skip",
+    n_draws: int = 2000,
+    seed: int = 0,
+    names: tuple[str, str] = ("the first table", "the second table"),
+) -> dict[str, dict[str, Any]]:
+    """Measures of two models on the same cases, with paired unit intervals.
 
     Both see the same drawn units, so that what differs between patients cancels. The
-    percentile interval is approximate, and too short for a few dozen units.
+    percentile interval is approximate, and too short for a few dozen units. That both
+    were scored against the same references is checked by counts alone: voxels and
+    foreground voxels of every case and region.
+
+    Args:
+        first: One model.
+        second: The other.
+        absent: Macro means `skip` or `include` cases whose reference lacks the class.
+        n_draws: Bootstrap samples over units; 0 for no intervals.
+        seed: Of the bootstrap.
+        names: What messages call the tables.
 
     Returns:
-        For each class (and `softmax`, all classes together) and measure: `first`, `second`, `difference` (second less first)
-        and `interval` of the difference.
+        `regions`: pooled measures of each class, and `softmax`, all classes together;
+        `macro`: means over cases of each class; `groups`: both of each class and group
+        of the first table, where there are several. Each measure has `first`, `second`,
+        `difference` (second less first) and its `interval`, None without draws and with
+        one unit.
 
     Raises:
-        ValueError: The tables hold other cases, classes or bins.
+        ValueError: The tables differ in cases, regions, units, references or bins.
     """
-    keys = ["case_id", "region", "unit", "rater"]
-    a, b = (t.rows.sort_by([(k, "ascending") for k in keys]) for t in (first, second))
-    if not a.select(keys).equals(b.select(keys)):
-        raise ValueError(
-            "the two tables hold different cases, regions, units or raters"
-        )
-    if first.definition.softmax != second.definition.softmax:
-        raise ValueError("one table is of a softmax, the other is not")
+    _check_definitions(first.definition, second.definition, names)
+    a, b = (t.rows.sort_by([(k, "ascending") for k in _KEYS]) for t in (first, second))
+    _check_rows(a, b, names)
     softmax = first.definition.softmax
-    names = list(dict.fromkeys(a.column("region").to_pylist()))
-    out = {}
-    for name in ["background", *names] if softmax else names:
-        sums = [class_sums(rows, name, softmax) for rows in (a, b)]
-        weights = unit_weights(len(set(sums[0].units)), n_draws, seed)
-        points = [pooled_measures(s.statistics, s.proper) for s in sums]
-        draws = [drawn_measures(s, weights) for s in sums]
-        out[name] = {
-            k: _difference(points[0][k], points[1][k], draws[1][k] - draws[0][k])
-            for k in points[0]
+    every = list(dict.fromkeys(a.column("region").to_pylist()))
+    every = ["background", *every] if softmax else every
+    models = [[class_sums(rows, name, softmax) for name in every] for rows in (a, b)]
+    out: dict[str, dict[str, Any]] = {"regions": {}, "macro": {}, "groups": {}}
+    for pair in zip(*models, strict=True):
+        name = pair[0].name
+        whole = _differences(pair, absent, n_draws, seed)
+        out["regions"][name], out["macro"][name] = whole["pooled"], whole["macro"]
+        groups = {
+            group: _differences(
+                (select_class(pair[0], rows), select_class(pair[1], rows)),
+                absent,
+                n_draws,
+                seed,
+            )
+            for group, rows in groups_of(pair[0]).items()
         }
+        if groups:
+            out["groups"][name] = groups
     if softmax:
-        every = ["background", *names]
-        models = [[class_sums(rows, name, True) for name in every] for rows in (a, b)]
+        weights = drawn_weights(models[0][0].units, n_draws, seed)
         points = [softmax_scores(classes) for classes in models]
-        units = models[0][0].units
-        weights = unit_weights(len(set(units)), n_draws, seed)
-        draws = [_drawnsoftmax_scores(classes, weights) for classes in models]
-        out["softmax"] = {
-            k: _difference(points[0][k], points[1][k], draws[1][k] - draws[0][k])
-            for k in points[0]
+        draws = [draw_softmax(classes, weights) for classes in models]
+        out["regions"]["softmax"] = _paired(points, draws)
+    return out
+
+
+def _differences(
+    pair: tuple[ClassSums, ClassSums], absent: str, n_draws: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Pooled and macro measures of one class or a part of it."""
+    weights = drawn_weights(pair[0].units, n_draws, seed)
+    drawn = [draw_class(sums, weights, absent) for sums in pair]
+    return {
+        "pooled": _paired(
+            [pooled_measures(sums) for sums in pair], [d and d.pooled for d in drawn]
+        ),
+        "macro": _paired(
+            [macro_measures(sums, absent) for sums in pair],
+            [d and d.macro for d in drawn],
+        ),
+    }
+
+
+def _paired(
+    points: Sequence[dict[str, float | None]], draws: Sequence[Measures | None]
+) -> dict[str, dict[str, Any]]:
+    """Both values of each measure, their difference and its interval."""
+    first, second = draws
+    ends = None
+    if first is not None and second is not None:
+        ends = intervals({k: second[k] - first[k] for k in first}, LEVEL)
+    out = {}
+    for k, before in points[0].items():
+        after = points[1][k]
+        difference = None if before is None or after is None else after - before
+        out[k] = {
+            "first": before,
+            "second": after,
+            "difference": difference,
+            "interval": ends and ends[k],
         }
     return out
 
 
-def _difference(first, second, draws) -> dict[str, Any]:
-    difference = None
-    if first is not None and second is not None:
-        difference = second - first
-    return {
-        "first": first,
-        "second": second,
-        "difference": difference,
-        "interval": [plain(end) for end in interval(draws, LEVEL)],
-    }
+def _check_definitions(
+    first: ScoreDefinition, second: ScoreDefinition, names: tuple[str, str]
+) -> None:
+    """Refuse tables whose numbers do not mean the same; the maps may differ."""
+    for what, a, b in zip(
+        ("bins", "regions", "softmax", "band edges"),
+        _meaning(first),
+        _meaning(second),
+        strict=True,
+    ):
+        if a != b:
+            raise ValueError(
+                f"{names[0]} and {names[1]} cannot be compared, their {what} differ: "
+                f"{a} and {b}"
+            )
 
 
-def _drawnsoftmax_scores(classes, weights) -> dict[str, np.ndarray]:
-    units = classes[0].units
-    whole = weights @ unit_sums(np.asarray(classes[0].statistics.count).sum(1), units)
-    losses = np.sum([c.proper.sum_log_loss[:, 1] for c in classes], axis=0)
-    squares = np.sum([c.proper.sum_squares.sum(1) for c in classes], axis=0)
-    return {
-        "nll": weights @ unit_sums(losses, units) / whole,
-        "brier": weights @ unit_sums(squares, units) / whole,
-    }
+def _meaning(definition: ScoreDefinition) -> tuple[str, str, str, str]:
+    """What must agree: of regions the labels, as channels belong to a model."""
+    regions = sorted(
+        f"{region.name}:{','.join(map(str, sorted(region.labels)))}"
+        for region in definition.regions
+    )
+    return (
+        str(definition.n_bins),
+        " ".join(regions),
+        "yes" if definition.softmax else "no",
+        ",".join(f"{edge:g}" for edge in definition.band_edges_mm) or "none",
+    )
+
+
+def _check_rows(a: pa.Table, b: pa.Table, names: tuple[str, str]) -> None:
+    """Refuse rows of other cases, regions, raters, units or references."""
+    here, there = (
+        list(zip(*[rows.column(k).to_pylist() for k in _KEYS], strict=True))
+        for rows in (a, b)
+    )
+    for missing, holder, lacking in (
+        (set(here) - set(there), names[0], names[1]),
+        (set(there) - set(here), names[1], names[0]),
+    ):
+        if missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise ValueError(
+                f"{lacking} lacks {_row_name(min(missing))} of {holder}{more}; both "
+                "must hold the same cases, regions and raters"
+            )
+    for column, what in (
+        ("unit", "unit"),
+        ("n_foreground", "foreground voxels of the reference"),
+        ("n_voxels", "number of voxels"),
+    ):
+        values = [np.array(rows.column(column).to_pylist()) for rows in (a, b)]
+        other = np.flatnonzero(values[0] != values[1])
+        if other.size:
+            i = int(other[0])
+            raise ValueError(
+                f"{names[0]} and {names[1]} cannot be compared, the {what} of "
+                f"{_row_name(here[i])} differs: {values[0][i]} and {values[1][i]}"
+            )
+
+
+def _row_name(key: tuple[str, str, str]) -> str:
+    case_id, region, rater = key
+    return f"case {case_id}, region {region}" + (f", rater {rater}" if rater else "")

@@ -138,10 +138,23 @@ def macro_mean(
     Raises:
         ValueError: The policy is another word.
     """
-    check_policy(absent)
-    kept = np.asarray(values)[present] if absent == "skip" else np.asarray(values)
-    kept = kept[~np.isnan(kept)]
+    kept = np.asarray(values)[counted_cases(values, present, absent)]
     return float(kept.mean()) if kept.size else float("nan")
+
+
+def counted_cases(
+    values: Float[np.ndarray, " batch"],
+    present: Bool[np.ndarray, " batch"],
+    absent: str,
+) -> Bool[np.ndarray, " batch"]:
+    """Cases that a macro mean counts: the error exists, and the class where asked for.
+
+    Raises:
+        ValueError: The policy is neither `skip` nor `include`.
+    """
+    check_policy(absent)
+    there = ~np.isnan(np.asarray(values))
+    return there & present if absent == "skip" else there
 
 
 def check_policy(absent: str) -> None:

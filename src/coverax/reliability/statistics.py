@@ -13,6 +13,12 @@ from coverax.host import BinStatistics
 HasBins = Any
 
 
+def plain(value: Any) -> float | None:
+    """A JSON number; what does not exist is null."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
 def exact_sum(values: Float[np.ndarray, "rows *rest"]) -> Float[np.ndarray, "*rest"]:
     """Sum over the first axis, correctly rounded: the order of rows changes no bit."""
     rows = np.asarray(values, np.float64)

@@ -18,7 +18,8 @@ from coverax.reliability.summary import Reliability
 def write_reliability(reliability: Reliability, folder: Path) -> None:
     """Write `cases.csv`, `cases.parquet` and `reliability.json` into a new folder.
 
-    Where the table has distance bands, `bands.csv` too.
+    Where there are several groups, `groups.csv` too, and `bands.csv` where the table has
+    distance bands. Ends of intervals are empty where there is none.
 
     Raises:
         FileExistsError: The folder holds something already.
@@ -27,22 +28,45 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
     publish_rows(folder / "cases.csv", reliability.cases)
     with publishing(folder / "cases.parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(reliability.cases), temporary)
-    bands = [row for region in reliability.summary["regions"] for row in _bands(region)]
-    if bands:
-        publish_rows(folder / "bands.csv", bands)
+    for name, rows_of in (("groups.csv", _groups), ("bands.csv", _bands)):
+        found = [
+            r for region in reliability.summary["regions"] for r in rows_of(region)
+        ]
+        if found:
+            publish_rows(folder / name, found)
     publish_json(folder / "reliability.json", reliability.summary)
+
+
+def _groups(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a group of a region, pooled and macro, with the ends of intervals."""
+    return [
+        {"region": result["region"], "group": name, **_counts(group)}
+        | _with_ends(group, "pooled", "pooled_")
+        | _with_ends(group, "macro", "macro_")
+        for name, group in result.get("groups", {}).items()
+    ]
 
 
 def _bands(result: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a band of a region, pooled over cases, with the ends of intervals."""
-    rows = []
-    for band in result.get("bands", []):
-        plain = {k: v for k, v in band.items() if not isinstance(v, dict)}
-        ends = band.get("pooled_interval", {})
-        row = {"region": result["region"], **plain}
-        for name, value in band["pooled"].items():
-            row[name] = value
-            if ends:
-                row[f"{name}_low"], row[f"{name}_high"] = ends[name]
-        rows.append(row)
-    return rows
+    return [
+        {"region": result["region"], **_counts(band)} | _with_ends(band, "pooled")
+        for band in result.get("bands", [])
+    ]
+
+
+def _counts(result: dict[str, Any]) -> dict[str, Any]:
+    """What a result says beside its measures."""
+    measured = ("pooled", "macro", "pooled_interval", "macro_interval")
+    return {k: v for k, v in result.items() if k not in measured}
+
+
+def _with_ends(result: dict[str, Any], how: str, start: str = "") -> dict[str, Any]:
+    """Columns of the measures, each followed by the ends of its interval."""
+    ends = result[f"{how}_interval"] or {}
+    row = {}
+    for name, value in result[how].items():
+        row[start + name] = value
+        low, high = ends.get(name) or (None, None)
+        row[f"{start}{name}_low"], row[f"{start}{name}_high"] = low, high
+    return row

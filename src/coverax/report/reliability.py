@@ -4,15 +4,17 @@ Colours: one sequential map that stays ordered in grey and for colour-blind read
 shape (diagonal dashed, mean as a line with dots) where two things meet.
 """
 
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from coverax.reliability import (
     DatasetHistogram,
@@ -26,10 +28,14 @@ from coverax.reliability import (
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#7f7f7f"
 _MAP = "Blues"
 _PANEL_INCHES = 3.0
+# Panels of a row; more wrap into rows that are as even as they can be.
+_MOST_IN_A_ROW = 4
+# Letters of a title that fit above a panel, and in all: three lines at most.
+_LINE_LETTERS, _MOST_LETTERS = 30, 59
 
 
 def draw_figures(regions: Sequence[RegionBins], folder: Path) -> list[Path]:
-    """Draw both figures of a cohort as PNG and SVG; returns the files."""
+    """Draw both figures of a cohort as PNG and SVG, the same bytes again; the files."""
     figures = {
         "reliability_diagram": reliability_figure(regions),
         "dataset_histogram": histogram_figure(regions),
@@ -40,7 +46,8 @@ def draw_figures(regions: Sequence[RegionBins], folder: Path) -> list[Path]:
         for kind in ("png", "svg"):
             path = folder / f"{name}.{kind}"
             metadata = {"Date": None} if kind == "svg" else None
-            figure.savefig(path, dpi=150, metadata=metadata)
+            with rc_context({"svg.hashsalt": name}):  # else its names are random
+                figure.savefig(path, dpi=150, metadata=metadata)
             files.append(path)
     return files
 
@@ -66,18 +73,11 @@ def reliability_figure(regions: Sequence[RegionBins]) -> Figure:
         )
         top.vlines(mean_p, mean_p, mean_y, color=_ORANGE, lw=2, label="gap")
         top.plot(mean_p, mean_y, "o", color=_BLUE, ms=4, label="observed")
-        _unit_square(top, region.name)
-        top.text(
-            0.04,
-            0.96,
-            f"ECE {errors.ece[0]:.4f}\nACE {errors.ace[0]:.4f}\nMCE {errors.mce[0]:.4f}",
-            transform=top.transAxes,
-            va="top",
-            fontsize=8,
-        )
+        shown = (f"{name.upper()} {e[0]:.4f}" for name, e in errors._asdict().items())
+        _unit_square(top, f"{_title(region.name)}\n{'  '.join(shown)}")
         _count_bars(bottom, np.asarray(whole.count)[0], "voxels")
-    panels[0][0].set_ylabel("observed frequency")
-    panels[0][0].legend(loc="lower right", fontsize=7, frameon=False)
+    _label_rows(panels, "observed frequency")
+    _add_legend(figure, panels[0][0])
     return figure
 
 
@@ -85,14 +85,12 @@ def histogram_figure(regions: Sequence[RegionBins]) -> Figure:
     """Dataset reliability histogram of each region, and their average if several."""
     histograms = [(r.name, dataset_histogram(r.statistics)) for r in regions]
     classes = [h for name, h in histograms if name != "top label"]
-    panels = [(name, h.share, h.mean_y, h) for name, h in histograms]
+    panels = [(name, h.share, h.mean_y, h.n_cases) for name, h in histograms]
     if len(classes) > 1:
         panels.append(("average of the classes", *_average(classes)))
     figure, axes = _panels(len(panels), colour_bar=True)
     image = None
-    for (name, share, mean_y, histogram), (top, bottom) in zip(
-        panels, axes, strict=True
-    ):
+    for (name, share, mean_y, n_cases), (top, bottom) in zip(panels, axes, strict=True):
         shown = np.ma.masked_invalid(np.where(share > 0, share, np.nan))
         image = top.imshow(
             shown,
@@ -107,64 +105,112 @@ def histogram_figure(regions: Sequence[RegionBins]) -> Figure:
         top.plot(
             centres, mean_y, "o-", color=_ORANGE, ms=3, lw=1.2, label="mean of cases"
         )
-        _unit_square(top, name)
-        _count_bars(bottom, histogram.n_cases, "cases", log=False)
-    axes[0][0].set_ylabel("observed frequency of a case")
-    axes[0][0].legend(loc="upper left", fontsize=7, frameon=False)
+        _unit_square(top, _title(name))
+        _count_bars(bottom, n_cases, "cases", log=False)
+    _label_rows(axes, "observed frequency of a case")
+    _add_legend(figure, axes[0][0])
     if image is not None:
         figure.colorbar(
             image,
             ax=[top for top, _ in axes],
             label="share of the cases in a column",
             pad=0.01,
+            aspect=20 * _n_rows(len(panels)),
         )
     return figure
 
 
 def _average(
     histograms: Sequence[DatasetHistogram],
-) -> tuple[np.ndarray, np.ndarray, DatasetHistogram]:
-    """Mean of the classes' columns, each class with the bin weighing the same."""
-    shares = np.stack([h.share for h in histograms])
-    known = ~np.isnan(shares)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of the classes' columns, frequencies and cases, each class weighing the same.
+
+    Columns and frequencies are means over the classes that have the bin.
+    """
+    share = _mean_of_known([h.share for h in histograms])
+    mean_y = _mean_of_known([h.mean_y for h in histograms])
+    return share, mean_y, np.mean([h.n_cases for h in histograms], axis=0)
+
+
+def _mean_of_known(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over the parts that are not NaN; NaN where all are."""
+    values = np.stack(parts)
+    known = ~np.isnan(values)
     n = known.sum(0)
-    share = np.where(
-        n > 0, np.where(known, shares, 0).sum(0) / np.maximum(n, 1), np.nan
-    )
-    means = np.stack([h.mean_y for h in histograms])
-    there = ~np.isnan(means)
-    mean_y = np.divide(
-        np.where(there, means, 0).sum(0),
-        there.sum(0),
-        out=np.full(means.shape[1], np.nan),
-        where=there.any(0),
-    )
-    total = DatasetHistogram(
-        np.sum([h.count for h in histograms], axis=0),
-        mean_y,
-        np.sum([h.n_cases for h in histograms], axis=0),
-        np.sum([h.n_voxels for h in histograms], axis=0),
-    )
-    return share, mean_y, total
+    total = np.where(known, values, 0).sum(0)
+    return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
+def _n_rows(n: int) -> int:
+    return math.ceil(n / _MOST_IN_A_ROW)
 
 
 def _panels(n: int, *, colour_bar: bool) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    width = _PANEL_INCHES * n + (0.9 if colour_bar else 0.3)
-    figure = Figure(figsize=(width, _PANEL_INCHES * 1.35), layout="constrained")
+    """A figure of n panels in rows, each panel a square with its counts below."""
+    n_rows = _n_rows(n)
+    n_columns = math.ceil(n / n_rows)
+    width = _PANEL_INCHES * n_columns + (0.9 if colour_bar else 0.3)
+    height = _PANEL_INCHES * 1.4 * n_rows + 0.3
+    figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(
-        2, n, squeeze=False, sharex=True, gridspec_kw={"height_ratios": [4, 1]}
+        2 * n_rows,
+        n_columns,
+        squeeze=False,
+        sharex=True,
+        gridspec_kw={"height_ratios": [4, 1] * n_rows},
     )
-    for column in range(1, n):
-        grid[0, column].sharey(grid[0, 0])
-        grid[0, column].tick_params(labelleft=False)
-        grid[1, column].sharey(grid[1, 0])
-        grid[1, column].tick_params(labelleft=False)
-    return figure, [(grid[0, k], grid[1, k]) for k in range(n)]
+    panels = []
+    for k in range(n_rows * n_columns):
+        row, column = divmod(k, n_columns)
+        top, bottom = grid[2 * row, column], grid[2 * row + 1, column]
+        if k >= n:
+            top.remove()
+            bottom.remove()
+            continue
+        bottom.tick_params(labelbottom=True)
+        if k:
+            top.sharey(grid[0, 0])
+            bottom.sharey(grid[1, 0])
+        if column:
+            top.tick_params(labelleft=False)
+            bottom.tick_params(labelleft=False)
+        panels.append((top, bottom))
+    return figure, panels
+
+
+def _title(name: str) -> str:
+    """A name in lines that fit above a panel; a long one loses its middle.
+
+    Names of parts of one structure differ at their ends.
+    """
+    if len(name) > _MOST_LETTERS:
+        half = (_MOST_LETTERS - 1) // 2
+        name = f"{name[:half]}…{name[-half:]}"
+    return "\n".join(textwrap.wrap(name, _LINE_LETTERS))
+
+
+def _label_rows(panels: Sequence[tuple[Axes, Axes]], text: str) -> None:
+    """Name the vertical axis of the first panel of each row."""
+    for top, _ in panels:
+        if top.yaxis.get_tick_params().get("labelleft", True):
+            top.set_ylabel(text)
+
+
+def _add_legend(figure: Figure, panel: Axes) -> None:
+    """One legend for all panels, below them, where no data can be."""
+    figure.legend(
+        *panel.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+    )
 
 
 def _unit_square(axes: Axes, title: str) -> None:
-    axes.plot([0, 1], [0, 1], "--", color=_GREY, lw=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1), title=title)
+    axes.plot([0, 1], [0, 1], "--", color=_GREY, lw=1, label="calibrated")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_title(title, fontsize=9)
 
 
 def _count_bars(axes: Axes, count: np.ndarray, unit: str, *, log: bool = True) -> None:
@@ -176,5 +222,7 @@ def _count_bars(axes: Axes, count: np.ndarray, unit: str, *, log: bool = True) -
     if log and (count > 0).any():
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("predicted probability")
     axes.set_ylabel(unit if axes.yaxis.get_tick_params().get("labelleft", True) else "")
