@@ -160,8 +160,8 @@ def answer(root):
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        (flatten, "UNDETERMINED", "the same at every temperature"),
-        (answer, "AT_BOUND", "still falls at the end"),
+        (flatten, "UNDETERMINED (1)", "the same at every temperature"),
+        (answer, "AT_BOUND (0.02)", "still falls at the last"),
     ],
 )
 def test_where_there_is_no_temperature_fit_says_why_and_writes_nothing(

@@ -142,7 +142,9 @@ def check_fits(content: dict[str, Any]) -> None:
     fits = _fits(content)
     bad = {name: fit for name, fit in fits.items() if fit.status != "OK"}
     if bad:
-        which = "; ".join(f"{name}: {fit.status}" for name, fit in bad.items())
+        which = "; ".join(
+            f"{name}: {fit.status} ({fit.temperature:g})" for name, fit in bad.items()
+        )
         sentences = dict.fromkeys(fit.sentence for fit in bad.values())
         raise ValueError(f"no temperature for {which}. {' '.join(sentences)}")
 

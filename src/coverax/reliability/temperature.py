@@ -26,8 +26,9 @@ _BLOCK = 1 << 15  # voxels at a time: their exponentials stay in the cache
 FitStatus = Literal["OK", "AT_BOUND", "UNDETERMINED"]
 _SENTENCES: dict[str, str] = {
     "OK": "The log loss is least at this temperature.",
-    "AT_BOUND": "The log loss still falls at the end of the temperatures tried "
-    f"({SHARPEST:g} to {FLATTEST:g}): the map is always right, or no better than chance.",
+    "AT_BOUND": "The log loss still falls at the last temperature tried: at "
+    f"{SHARPEST:g} the map is always right or far too unsure, at {FLATTEST:g} it is no "
+    "better than chance.",
     "UNDETERMINED": "The log loss is the same at every temperature: all classes of every "
     "voxel are equally probable.",
 }
