@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,6 @@ from coverax.stream import fill_folder
 from coverax.volumes import NiftiFile, Region, read_probs, write_mask
 
 _KIND = "calibration"  # what a folder of masks depends on
-
-
-class _Job(NamedTuple):
-    case_id: str
-    path: Path
 
 
 def predict_folder(
@@ -78,8 +73,7 @@ def predict_folder(
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group((groups or {}).get(case_id, ""))
-        job = _Job(case_id, path)
-        _write_case(own.of_case(case_id), definition, job, folder, sides)
+        _write_case(own.of_case(case_id), definition, case_id, path, folder, sides)
 
     failures = fill_folder(
         output,
@@ -158,12 +152,13 @@ def _output_names(
 def _write_case(
     calibration: Calibration,
     definition: ScoreDefinition,
-    job: _Job,
+    case_id: str,
+    path: Path,
     folder: Path,
     sides: bool,
 ) -> None:
     prob_map = read_probs(
-        job.path,
+        path,
         check_header=partial(check_map_kind, definition=definition),
         channels=definition.channels,
         logits=definition.logits,
@@ -175,7 +170,7 @@ def _write_case(
         probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
         masks = REGION_MASKS[calibration.method](calibration, definition, view)
-        stem = _mask_stem(job.case_id, region, definition)
+        stem = _mask_stem(case_id, region, definition)
         for suffix, values in masks.files.items():
             if sides or not suffix:
                 labels = values.reshape(file.grid.shape, order="F")
@@ -188,7 +183,7 @@ def _write_case(
         entries.append({"region": region.name, "mask": f"{stem}.nii.gz"} | masks.entry)
     sidecar = {
         "coverax": __version__,
-        "case_id": job.case_id,
+        "case_id": case_id,
         "calibration_digest": calibration.digest,
         "method": calibration.method,
         "alpha": calibration.alpha,
@@ -198,9 +193,7 @@ def _write_case(
         "statement": calibration.statement,
         "masks": entries,
     }
-    publish_json(
-        folder / f"{job.case_id}.json", sidecar
-    )  # last: it marks the case done
+    publish_json(folder / f"{case_id}.json", sidecar)  # last: it marks the case done
 
 
 # Method of a calibration -> what it writes for one region of one case.

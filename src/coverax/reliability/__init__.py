@@ -25,6 +25,7 @@ from coverax.reliability.recalibrate import count_finished as count_finished
 from coverax.reliability.recalibrate import fit_cohort as fit_cohort
 from coverax.reliability.recalibrate import read_temperature as read_temperature
 from coverax.reliability.statistics import add as add
+from coverax.reliability.statistics import mean_of_known as mean_of_known
 from coverax.reliability.statistics import pooled as pooled
 from coverax.reliability.statistics import select as select
 from coverax.reliability.summary import RegionBins as RegionBins

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from coverax.reliability.errors import bin_means
-from coverax.reliability.statistics import HasBins
+from coverax.reliability.statistics import HasBins, mean_of_known
 
 
 class DatasetHistogram(NamedTuple):
@@ -55,6 +55,4 @@ def dataset_histogram(statistics: HasBins) -> DatasetHistogram:
     np.add.at(count, (row[occupied], column[occupied]), 1)
     _, mean_y = bin_means(statistics)
     n_cases = occupied.sum(axis=0)
-    total = np.where(occupied, mean_y, 0).sum(axis=0)
-    mean = np.divide(total, n_cases, out=np.full(n_bins, np.nan), where=n_cases > 0)
-    return DatasetHistogram(count, mean, n_cases, voxels.sum(axis=0))
+    return DatasetHistogram(count, mean_of_known(mean_y), n_cases, voxels.sum(axis=0))

@@ -26,6 +26,16 @@ def exact_sum(values: Float[np.ndarray, "rows *rest"]) -> Float[np.ndarray, "*re
     return np.array([math.fsum(c.tolist()) for c in columns]).reshape(rows.shape[1:])
 
 
+def mean_of_known(
+    values: Float[np.ndarray, "rows *rest"],
+) -> Float[np.ndarray, "*rest"]:
+    """Mean over the first axis of what is not NaN; NaN where everything is."""
+    known = ~np.isnan(values)
+    n = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
 def pooled(statistics: HasBins) -> BinStatistics:
     """Statistics of all cases together, as one case; the same bits in any order."""
 

@@ -27,7 +27,7 @@ from coverax.reliability.classes import (
     softmax_scores,
 )
 from coverax.reliability.errors import calibration_errors, check_policy
-from coverax.reliability.statistics import plain, pooled
+from coverax.reliability.statistics import mean_of_known, plain, pooled
 from coverax.scores import ScoreTable, read_bins
 from coverax.scores.bins import TOP_LABEL
 
@@ -263,11 +263,7 @@ def _mean_over_regions(results, drawn: list[Drawn] | None) -> dict[str, Any]:
 
 def _mean_of_draws(parts: Sequence[Measures]) -> Measures:
     """Mean over classes in each draw, of those whose measure exists there."""
-    out = {}
-    for name in parts[0]:
-        values = np.stack([part[name] for part in parts])
-        there = ~np.isnan(values)
-        n = there.sum(0)
-        total = np.where(there, values, 0).sum(0)
-        out[name] = np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
-    return out
+    return {
+        name: mean_of_known(np.stack([part[name] for part in parts]))
+        for name in parts[0]
+    }

@@ -22,6 +22,7 @@ from coverax.reliability import (
     bin_means,
     calibration_errors,
     dataset_histogram,
+    mean_of_known,
     pooled,
 )
 
@@ -127,18 +128,9 @@ def _average(
 
     Columns and frequencies are means over the classes that have the bin.
     """
-    share = _mean_of_known([h.share for h in histograms])
-    mean_y = _mean_of_known([h.mean_y for h in histograms])
+    share = mean_of_known(np.stack([h.share for h in histograms]))
+    mean_y = mean_of_known(np.stack([h.mean_y for h in histograms]))
     return share, mean_y, np.mean([h.n_cases for h in histograms], axis=0)
-
-
-def _mean_of_known(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean over the parts that are not NaN; NaN where all are."""
-    values = np.stack(parts)
-    known = ~np.isnan(values)
-    n = known.sum(0)
-    total = np.where(known, values, 0).sum(0)
-    return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
 def _n_rows(n: int) -> int:
