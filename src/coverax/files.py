@@ -4,11 +4,14 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+
+PathLike = str | os.PathLike[str]
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
+from coverax.volumes.case import check_maps_differ as check_maps_differ
 from coverax.volumes.case import cohort_regions as cohort_regions
-from coverax.volumes.case import match_folders as match_folders
-from coverax.volumes.case import nifti_files as nifti_files
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
+from coverax.volumes.folders import match_folders as match_folders
+from coverax.volumes.folders import name_hint as name_hint
+from coverax.volumes.folders import nifti_files as nifti_files
 from coverax.volumes.grid import Grid as Grid
 from coverax.volumes.grid import GridMismatchError as GridMismatchError
 from coverax.volumes.grid import check_same_grid as check_same_grid
@@ -15,6 +17,9 @@ from coverax.volumes.maps import check_labels as check_labels
 from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
+from coverax.volumes.names import check_case_id as check_case_id
+from coverax.volumes.names import check_name as check_name
+from coverax.volumes.names import some_names as some_names
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
 from coverax.volumes.nifti import ProbsStorage as ProbsStorage
@@ -30,3 +35,5 @@ from coverax.volumes.region import FOREGROUND as FOREGROUND
 from coverax.volumes.region import Region as Region
 from coverax.volumes.region import parse_region as parse_region
 from coverax.volumes.region import parse_regions as parse_regions
+from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern
+from coverax.volumes.unit_names import units_of as units_of
