@@ -268,8 +268,12 @@ def test_a_channel_the_maps_lack_is_named(files, cli, engine):
     options = (*files.options, "--region", "a=1:1", "--engine", engine)
     result = cli("score", *options, "-o", files.root / "s.pq")
     assert result.code == 1
-    assert len(result.errors) == N_CASES + 1
+    assert len(result.errors) == 2
     assert "channel 1 asked for, the file has 1" in result.errors[0]
+    listed = (files.root / "s.pq.errors.txt").read_text().splitlines()
+    assert len(listed) == N_CASES + 1
+    for i, line in enumerate(listed[:-1]):
+        assert line.startswith(f"case case_{i:02d}: {files.map(i)}: channel 1 asked")
 
 
 def test_too_few_cases_is_refused_unless_vacuous_is_allowed(scored, files, cli, engine):

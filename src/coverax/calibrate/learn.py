@@ -20,7 +20,7 @@ from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
 from coverax.files import digest_json, publish_json, read_sealed_json
-from coverax.rational import Level, check_level
+from coverax.rational import Level, as_fraction, check_level
 
 SCHEMA = 2
 SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
@@ -148,7 +148,7 @@ def learn_sets(
     alpha: Level,
     *,
     n_calibration: int | None = None,
-    tolerance: float = 0.0,
+    tolerance: Level = 0.0,
     shares: Sequence[Fraction] = SHARES,
     n_folds: int = 5,
     n_axes: int = 3,
@@ -256,9 +256,10 @@ def learn_sets(
     return replace(learned, digest=learned.to_json()["digest"])
 
 
-def _competing(table: LearningTable, tolerance: float) -> list[Any]:
+def _competing(table: LearningTable, tolerance: Level) -> list[Any]:
     """The transforms of a tolerance; both sides must have one."""
-    competing = [t for t in table.definition.transforms if t.tolerance == tolerance]
+    wanted = float(as_fraction(tolerance))
+    competing = [t for t in table.definition.transforms if t.tolerance == wanted]
     for side in ("inner", "outer"):
         if not any(t.side == side for t in competing):
             raise ValueError(

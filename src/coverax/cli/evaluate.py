@@ -14,8 +14,9 @@ from coverax.cli.common import (
     LabelsDir,
     ProbsDir,
     Threads,
+    UnitPattern,
     load_cohort,
-    note,
+    note_left_out,
     print_json,
     show_progress,
 )
@@ -32,6 +33,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     engine: EngineChoice = EngineOption.AUTO,
     threads: Threads = None,
     seed: Annotated[
@@ -47,7 +49,8 @@ def command(
 
     check_output_folder(output)
     loaded = read_calibration(calibration)
-    cases = load_cohort(probs, labels, cohort, allow_missing)
+    cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
+    failures: list[str] = []
     with show_progress("Evaluating", len(cases.cases)) as on_case:
         evaluate = evaluate_groups if loaded.is_grouped else evaluate_cohort
         evaluation = evaluate(
@@ -58,9 +61,10 @@ def command(
             seed=seed,
             allow_missing=allow_missing,
             on_case=on_case,
-            on_failure=note,
+            on_failure=failures.append,
         )
     write_evaluation(evaluation, output)
+    note_left_out(failures)
     if as_json:
         print_json(evaluation.summary)
     else:

@@ -15,9 +15,11 @@ from coverax.cli.common import (
     AsJson,
     LabelsDir,
     Resume,
+    UnitPattern,
     needs_train_extra,
     note,
     note_kept,
+    note_left_out,
     parse_tolerance,
     print_json,
     show_progress,
@@ -81,6 +83,7 @@ def command(
         typer.Option("--score-only", help="Score against --labels; write no maps."),
     ] = False,
     labels: LabelsDir = None,
+    unit_pattern: UnitPattern = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,9 +114,10 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Write one softmax a case in the geometry of its image, or score it unwritten."""
-    from coverax.volumes import nifti_files
+    from coverax.volumes import check_maps_differ, nifti_files, units_of
 
-    _check_usage(score_only, labels, storage, tolerance or region or transform)
+    scoring = tolerance or region or transform or unit_pattern
+    _check_usage(score_only, labels, storage, scoring)
     with needs_train_extra():
         from coverax.train import infer
         from coverax.train.checkpoint import load
@@ -122,6 +126,7 @@ def command(
     loaded = load(checkpoint)
     known = _known_split(checkpoint, split, loaded.split_digest)
     files = nifti_files(images)
+    check_maps_differ(files.items(), f"{images}")
     chosen = infer.choose_images(files, known, part or [], allow_missing=allow_missing)
     _note_left_out(files, chosen, known)
     with usage_errors():
@@ -137,7 +142,10 @@ def command(
         allow_missing=allow_missing,
     )
     if score_only and labels is not None:
-        units = {i: known.units.get(i, i) if known else i for i in chosen}
+        by_name = units_of(chosen, unit_pattern)
+        units = by_name | {
+            i: known.units[i] for i in by_name if known and i in known.units
+        }
         definition = _definition(run.config, tolerance, region, transform)
         result = _score(run, output, labels, units, definition)
     else:
@@ -147,8 +155,7 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: {'scores' if score_only else 'maps'} of {result['n_cases']} cases")
-    for line in result["failed"]:
-        note(line)
+    note_left_out(result["failed"])
 
 
 class _Run(NamedTuple):
@@ -170,7 +177,7 @@ def _check_usage(score_only: bool, labels, storage: StorageOption, scoring) -> N
         raise typer.BadParameter("--score-only and --labels go together")
     if scoring and not score_only:
         raise typer.BadParameter(
-            "--tolerance, --region and --transform go with --score-only"
+            "--tolerance, --region, --transform and --unit-pattern go with --score-only"
         )
     if score_only and storage != StorageOption.FLOAT32:
         raise typer.BadParameter("--storage is about files; --score-only writes none")

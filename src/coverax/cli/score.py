@@ -23,10 +23,12 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    UnitPattern,
     check_not_input,
     load_cohort,
     note,
     note_kept,
+    note_left_out,
     parse_edges,
     parse_tolerance,
     print_json,
@@ -52,6 +54,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,11 +120,11 @@ def command(
         sorted_tolerances,
     )
     from coverax.stream import Journal
-    from coverax.volumes import cohort_regions
+    from coverax.volumes import cohort_regions, some_names
 
     check_not_input(output, cohort)
     check_output_file(output)
-    cases = load_cohort(probs, labels, cohort, allow_missing)
+    cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
     with usage_errors():
         definition = ScoreDefinition(
             regions=cohort_regions(cases, region or []),
@@ -138,6 +141,7 @@ def command(
             band_edges_mm=parse_edges(band_edges),
         )
         definition.check()
+    failures: list[str] = []
     journal = Journal(output, definition.to_json(), resume=resume)
     published = False
     try:
@@ -150,7 +154,7 @@ def command(
                 journal=journal,
                 allow_missing=allow_missing,
                 on_case=on_case,
-                on_failure=note,
+                on_failure=failures.append,
             )
         if curves:
             with show_progress("Loss curves", len(cases.cases)) as on_case:
@@ -177,5 +181,6 @@ def command(
     note(f"{output}: {table.rows.num_rows} rows, {empty} with an empty reference")
     if zero:
         note(f"{zero} rows have a reference voxel of probability 0")
+    note_left_out(failures)
     for why, ids in table.excluded.items():
-        note(f"left out ({why}): {', '.join(ids)}")
+        note(f"left out ({why}): {some_names(ids)}")

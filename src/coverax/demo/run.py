@@ -10,7 +10,13 @@ from coverax.demo.cohort import load_nodules, one_nodule_per_patient, write_nodu
 from coverax.evaluate import Evaluation, evaluate_cohort, write_evaluation
 from coverax.files import check_output_folder
 from coverax.predict import predict_folder
-from coverax.scores import EngineName, ScoreDefinition, score_cohort
+from coverax.rational import Level
+from coverax.scores import (
+    EngineName,
+    ScoreDefinition,
+    score_cohort,
+    sorted_tolerances,
+)
 from coverax.volumes import read_cohort
 
 N_CALIBRATION = 300
@@ -31,8 +37,8 @@ def run_demo(
     output: Path,
     progress: Progress,
     *,
-    alpha: float = 0.1,
-    tolerance: float = 0.1,
+    alpha: Level = "0.1",
+    tolerance: Level = "0.1",
     seed: int = 0,
     engine: EngineName = "auto",
 ) -> DemoResult:
@@ -58,7 +64,7 @@ def run_demo(
     with progress("Scoring", len(cohort.cases)) as on_case:
         table = score_cohort(
             cohort,
-            ScoreDefinition(tolerances=(tolerance,)),
+            ScoreDefinition(tolerances=sorted_tolerances([tolerance])),
             engine=engine,
             on_case=on_case,
         )

@@ -6,7 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverax.host import Neighbours
-from coverax.rational import Level, as_fraction, check_tolerance
+from coverax.rational import (
+    MAX_DENOMINATOR,
+    Level,
+    as_fraction,
+    check_tolerance,
+)
 from coverax.scores.transforms import Transform, parse_transforms
 from coverax.volumes import FOREGROUND, Region, parse_regions
 
@@ -155,8 +160,15 @@ class ScoreDefinition:
 
 def sorted_tolerances(tolerances: list[Level]) -> tuple[float, ...]:
     """Tolerances checked, without repeats, ascending."""
-    exact = sorted({check_tolerance(t) for t in tolerances})
-    return tuple(float(t) for t in exact)
+    exact = {check_tolerance(t): t for t in tolerances}
+    for fraction, written in exact.items():
+        if as_fraction(float(fraction)) != fraction:
+            raise ValueError(
+                f"tolerance {written} is no decimal, and columns are named by decimals "
+                f"(of a denominator of at most {MAX_DENOMINATOR}): choose one near it, "
+                f"as {float(fraction):.4f}"
+            )
+    return tuple(float(t) for t in sorted(exact))
 
 
 def same_level(a: Level, b: Level) -> bool:

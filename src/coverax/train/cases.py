@@ -13,8 +13,10 @@ from coverax.train.cache import cache_key, cached
 from coverax.train.config import DataConfig
 from coverax.volumes import (
     NiftiFile,
+    check_maps_differ,
     check_same_grid,
     file_stem,
+    name_hint,
     nifti_files,
     read_header,
     read_labels,
@@ -59,10 +61,16 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
         ValueError: Files have no partner and `allow_missing` is not set, or none has.
     """
     images, labels = nifti_files(config.images), nifti_files(config.labels)
+    check_maps_differ(images.items(), f"{config.images}")
     both = sorted(images.keys() & labels.keys())
+    hint = name_hint(
+        images.keys() - labels.keys(),
+        labels.keys() - images.keys(),
+        ("the images", "the references"),
+    )
     if not both:
         raise ValueError(
-            f"no image of {config.images} has a reference in {config.labels}"
+            f"no image of {config.images} has a reference in {config.labels}{hint}"
         )
     lonely = {
         "images without a reference": sorted(images.keys() - labels.keys()),
@@ -72,7 +80,7 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
     if named and not config.allow_missing:
         raise ValueError(
             f"{'; '.join(named)} (folders {config.images} and {config.labels}; "
-            "data.allow_missing = true leaves them out)"
+            f"data.allow_missing = true leaves them out){hint}"
         )
     return {i: CaseFiles(images[i], labels[i]) for i in both}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.train.config import DataConfig
-from coverax.volumes import read_groups
+from coverax.volumes import read_groups, units_of
 
 SCHEMA = 1
 PARTS = ("train", "learning", "calibration", "test")
@@ -117,7 +117,7 @@ def split_of(config: DataConfig, case_ids: Iterable[str]) -> Split:
         if unknown := [i for i in ids if split.part_of(i) is None]:
             raise ValueError(f"{config.split}: does not know case {_some(unknown)}")
         return split
-    units = {i: i for i in ids}
+    units = units_of(ids, config.unit_pattern) if config.units is None else {}
     if config.units is not None:
         named = read_groups(config.units, column="unit")
         if missing := [i for i in ids if i not in named]:

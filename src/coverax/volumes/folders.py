@@ -107,7 +107,12 @@ def match_folders(
         excluded |= {why: tuple(ids) for why, ids in unmatched.items() if ids}
         lines += [f"{probs[s]} (case {s}): no reference in {where}" for s in no_labels]
         lines += [f"{labels[s]} (case {s}): no map in {probs_dir}" for s in no_probs]
-        hint = hint or name_hint(no_labels, no_probs, ("the maps", "the references"))
+        hint = hint or name_hint(
+            no_labels,
+            no_probs,
+            ("the maps", "the references"),
+            "rename them, or list the pairs in a cohort.csv",
+        )
         both = sorted(probs.keys() & labels.keys())
         if not both and (allow_missing or rater):
             raise ValueError(f"no file of {probs_dir} has a partner in {where}{hint}")
@@ -122,7 +127,10 @@ def match_folders(
 
 
 def name_hint(
-    some: Collection[str], others: Collection[str], what: tuple[str, str]
+    some: Collection[str],
+    others: Collection[str],
+    what: tuple[str, str],
+    way_out: str = "rename them",
 ) -> str:
     """What would make the names of two folders meet: an ending, as `_0000` or `_seg`.
 
@@ -130,6 +138,7 @@ def name_hint(
         some: Names of one folder without a partner.
         others: Those of the other one.
         what: What the folders hold, for the sentence.
+        way_out: What to do about it.
 
     Returns:
         A clause that starts with `;`, empty where no ending explains half of them.
@@ -148,7 +157,7 @@ def name_hint(
         return ""
     return (
         f"; {what[0]} are named CASE{first} where {what[1]} are named CASE{second}: "
-        "rename them, or list the pairs in a cohort.csv"
+        f"{way_out}"
     )
 
 
