@@ -69,10 +69,12 @@ def predict_folder(
         )
     if not allow_vacuous:
         calibration.raise_if_bad()
+    if not allow_missing:
+        _check_groups(calibration, maps, groups or {})
     definition = ScoreDefinition.from_json(calibration.score_definition)
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
-        own = calibration.of_group((groups or {}).get(case_id, ""))
+        own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
         _write_case(own.of_case(case_id), definition, case_id, path, folder, sides)
 
     failures = fill_folder(
@@ -89,6 +91,28 @@ def predict_folder(
         on_case=on_case,
     )
     return {"n_cases": len(maps) - len(failures), "failed": failures}
+
+
+def _check_groups(
+    calibration: Calibration, maps: Mapping[str, Path], groups: Mapping[str, str]
+) -> None:
+    """Refuse cases without a calibrated group before the first mask is made."""
+    if not calibration.is_grouped:
+        return
+    errors: list[Exception] = []
+    for case_id in maps:
+        try:
+            calibration.of_group(_group_of(calibration, groups, case_id))
+        except ValueError as error:
+            errors.append(ValueError(f"case {case_id}: {error}"))
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(maps)} cases failed", errors)
+
+
+def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str) -> str:
+    if calibration.is_grouped and case_id not in groups:
+        raise ValueError(f"no {calibration.options['group_by']} is given for it")
+    return groups.get(case_id, "")
 
 
 def count_finished(output: Path) -> int:

@@ -17,7 +17,7 @@ from coverax.scores.definition import (
 from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.families import all_columns
 from coverax.scores.stream import MapReader, load_case, stream_rows
-from coverax.scores.table import ScoreTable
+from coverax.scores.table import ScoreTable, check_further
 from coverax.scores.transforms import parse_transforms
 from coverax.spacing import batched_spacing
 from coverax.stream import Journal
@@ -59,6 +59,8 @@ def score_cohort(
     """
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
+    further = tuple(name for name, _ in cohort.cases[0].columns) if cohort.cases else ()
+    check_further(further, definition)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
@@ -108,7 +110,7 @@ def score_cohort(
         raise ValueError("no case could be scored")
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
-    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded)
+    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
 
 
 def score_arrays(
@@ -276,6 +278,7 @@ def _about(case: Case) -> dict[str, Any]:
         "group": case.group,
         "weight": case.weight,
         "rater": case.rater,
+        **dict(case.columns),
     }
 
 

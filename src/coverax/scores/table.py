@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ from coverax.scores.transforms import Side, Transform, parse_transform
 
 SCHEMA = 1
 _KEY = b"coverax"
+# What statistics of other definitions are called.
+_RESERVED = (
+    "bin_",
+    "band_",
+    "grid_",
+    "critical_",
+    "lesion_",
+    "top_label_",
+    "background_",
+)
 
 _CASE_FIELDS = [
     pa.field("case_id", pa.string()),
@@ -55,12 +66,52 @@ class ScoreTable:
         rows: list[dict[str, Any]],
         definition: ScoreDefinition,
         excluded: dict[str, tuple[str, ...]] | None = None,
+        further: Sequence[str] = (),
     ) -> "ScoreTable":
-        """Build a table from rows of plain values, in their order."""
-        fields = _CASE_FIELDS + all_fields(definition)
+        """Build a table from rows of plain values, in their order.
+
+        Args:
+            rows: One a case and region.
+            definition: What the scores mean.
+            excluded: Reason to case ids.
+            further: Columns of text that the cohort has beside those of a `Case`.
+
+        Raises:
+            ValueError: A further column has the name of one of the table's own.
+        """
+        check_further(further, definition)
+        about = [pa.field(name, pa.string()) for name in further]
+        fields = _CASE_FIELDS + about + all_fields(definition)
         columns = {f.name: pa.array([r[f.name] for r in rows], f.type) for f in fields}
         return cls(
             pa.table(columns, schema=pa.schema(fields)), definition, excluded or {}
+        )
+
+    @property
+    def cohort_columns(self) -> tuple[str, ...]:
+        """Columns of text, which the cohort and not a reference or a map filled."""
+        return tuple(
+            field.name
+            for field in self.rows.schema
+            if pa.types.is_string(field.type) and field.name != "region"
+        )
+
+    def grouping(self, name: str) -> np.ndarray:
+        """A column that can group cases: known before there is a reference.
+
+        Raises:
+            ValueError: There is no such column, or it is a statistic of maps and
+                references and not of the cohort.
+        """
+        candidates = [c for c in self.cohort_columns if c not in ("case_id", "rater")]
+        if name in candidates:
+            return self.column(name)
+        why = f"the score table has no column {name!r}"
+        if name in self.rows.column_names:
+            why = f"{name} is known from map and reference alone"
+        raise ValueError(
+            f"{why}; groups must be known for a new case: {', '.join(candidates)} are "
+            "(further columns of cohort.csv are carried along)"
         )
 
     @property
@@ -216,6 +267,21 @@ class ScoreTable:
         rows = self.rows.replace_schema_metadata({_KEY: json.dumps(meta).encode()})
         with publishing(path) as temporary:
             pq.write_table(rows, temporary)
+
+
+def check_further(names: Sequence[str], definition: ScoreDefinition) -> None:
+    """Refuse a further column of the cohort that is called as one of the table's own.
+
+    Raises:
+        ValueError: One is.
+    """
+    own = {field.name for field in _CASE_FIELDS + all_fields(definition)}
+    taken = [c for c in names if c in own or c.startswith(_RESERVED) or "@" in c]
+    if taken:
+        raise ValueError(
+            f"column {', '.join(taken)} of the cohort is called as columns of the score "
+            "table are: rename it"
+        )
 
 
 def read_table(path: Path) -> ScoreTable:

@@ -88,6 +88,8 @@ def _one_line(what: str) -> Iterator[None]:
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         first = " ".join(str(error).split())[:200]
         raise ValueError(f"{what}: {type(error).__name__}: {first}") from None
+    except ValueError as error:
+        raise ValueError(f"{what}: {' '.join(str(error).split())}") from None
 
 
 def start_run(
