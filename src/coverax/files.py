@@ -15,12 +15,13 @@ PathLike = str | os.PathLike[str]
 
 
 @contextmanager
-def publishing(path: Path) -> Iterator[Path]:
+def publishing(path: PathLike) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place when all went well.
 
     Raises:
         FileExistsError: `path` is a folder or a device.
     """
+    path = Path(path)
     check_output_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -31,19 +32,22 @@ def publishing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def publish_text(path: Path, text: str) -> None:
+def publish_text(path: PathLike, text: str) -> None:
     """Write a text file that appears complete or not at all."""
+    path = Path(path)
     with publishing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def publish_json(path: Path, content: Any) -> None:
+def publish_json(path: PathLike, content: Any) -> None:
     """Write JSON (strict: no NaN, no Infinity) that appears complete or not at all."""
+    path = Path(path)
     publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def publish_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+def publish_rows(path: PathLike, rows: list[dict[str, Any]]) -> None:
     """Write rows as CSV, columns as the first has them, complete or not at all."""
+    path = Path(path)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -52,7 +56,7 @@ def publish_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def read_sealed_json(
-    path: Path, what: str, schema: int, command: str
+    path: PathLike, what: str, schema: int, command: str
 ) -> tuple[dict[str, Any], str]:
     """Read a JSON object that carries its own digest; return it without, and the digest.
 
@@ -66,6 +70,7 @@ def read_sealed_json(
         FileNotFoundError: There is no such file.
         ValueError: It is something else, of another schema, or was altered.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
     try:
@@ -94,7 +99,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def check_output_file(path: Path) -> None:
+def check_output_file(path: PathLike) -> None:
     """Refuse an output file where something lies that is no file.
 
     The rename that publishes would replace a device such as `/dev/stdout`.
@@ -102,17 +107,19 @@ def check_output_file(path: Path) -> None:
     Raises:
         FileExistsError: It is a folder or a device.
     """
+    path = Path(path)
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no ordinary file"
         raise FileExistsError(f"{path} is {what}; name a file")
 
 
-def check_output_folder(folder: Path) -> None:
+def check_output_folder(folder: PathLike) -> None:
     """Refuse an output folder that holds something already.
 
     Raises:
         FileExistsError: It is a file or holds anything.
     """
+    folder = Path(folder)
     if folder.is_dir():
         if any(folder.iterdir()):
             raise FileExistsError(
@@ -122,12 +129,13 @@ def check_output_folder(folder: Path) -> None:
         raise FileExistsError(f"{folder} exists and is not a folder")
 
 
-def partial_folder(output: Path) -> Path:
+def partial_folder(output: PathLike) -> Path:
     """Where an output folder is filled before it takes its name."""
+    output = Path(output)
     return output.with_name(f"{output.name}.partial")
 
 
-def start_folder(output: Path, meaning: str, *, kind: str, resume: bool) -> Path:
+def start_folder(output: PathLike, meaning: str, *, kind: str, resume: bool) -> Path:
     """Make the partial folder of an output, or take over an interrupted run's.
 
     Args:
@@ -140,6 +148,7 @@ def start_folder(output: Path, meaning: str, *, kind: str, resume: bool) -> Path
         FileExistsError: The output holds something, or the partial folder is no run's.
         ValueError: The interrupted run had another meaning.
     """
+    output = Path(output)
     check_output_folder(output)
     partial = partial_folder(output)
     marker = partial / folder_marker(kind)
@@ -162,8 +171,9 @@ def folder_marker(kind: str) -> str:
     return f"{kind}.digest"
 
 
-def finish_folder(output: Path, kind: str) -> None:
+def finish_folder(output: PathLike, kind: str) -> None:
     """Give a filled partial folder its name."""
+    output = Path(output)
     partial = partial_folder(output)
     (partial / folder_marker(kind)).unlink()
     if output.exists():

@@ -448,8 +448,10 @@ def test_nothing_is_left_where_every_map_failed(calibrated, files, cli):
     for i in range(N_CASES):
         truncate(files.map(i))
     result = cli("predict", calibrated, "--probs", files.probs, "-o", files.root / "m")
-    assert len(result.errors) == N_CASES + 1
-    assert files.names() == before
+    assert result.errors[0].startswith(f"error: {N_CASES} cases alike (case_00, ")
+    assert files.names() == sorted([*before, "m.errors.txt"])
+    listed = (files.root / "m.errors.txt").read_text().splitlines()
+    assert len(listed) == N_CASES + 1
 
 
 def test_what_is_no_score_table_is_refused(files, cli):

@@ -19,7 +19,7 @@ from coverax.calibrate.raters import RaterRule, cases_of
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, as_fraction, check_level
 
 SCHEMA = 2
@@ -110,18 +110,20 @@ class LearnedSets:
         }
         return content | {"digest": digest_json(content)}
 
-    def write(self, path: Path) -> None:
+    def write(self, path: PathLike) -> None:
         """Write `transforms.json`; it appears complete or not at all."""
+        path = Path(path)
         publish_json(path, self.to_json())
 
 
-def read_learned(path: Path) -> LearnedSets:
+def read_learned(path: PathLike) -> LearnedSets:
     """Read `transforms.json`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is another file, of another schema, or was altered.
     """
+    path = Path(path)
     content, digest = read_sealed_json(
         path, "choice of transforms", SCHEMA, "learn-sets"
     )

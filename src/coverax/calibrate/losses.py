@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from coverax.files import PathLike
+
 LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
 
 
@@ -118,7 +120,7 @@ class LossCurves:
         return np.stack([self.of_case[i] for i in case_ids])
 
 
-def read_loss_curves(path: Path, *, safe: Literal["small", "large"]) -> LossCurves:
+def read_loss_curves(path: PathLike, *, safe: Literal["small", "large"]) -> LossCurves:
     """Read a CSV of `case_id` and one column a cut, named by the cut.
 
     Args:
@@ -130,6 +132,7 @@ def read_loss_curves(path: Path, *, safe: Literal["small", "large"]) -> LossCurv
         ValueError: A column is no cut in [0, 1], a cell is no number, cuts do not
             ascend, or a case occurs twice.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of losses")
     with path.open(newline="", encoding="utf-8-sig") as stream:

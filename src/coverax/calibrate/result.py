@@ -9,7 +9,7 @@ from typing import Any
 from coverax import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.ties import just_below, tie_numbers
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
 
 SCHEMA = 1
 
@@ -235,18 +235,20 @@ class Calibration:
         content["digest"] = digest_json(content)
         return content
 
-    def write(self, path: Path) -> None:
+    def write(self, path: PathLike) -> None:
         """Write `calibration.json`; it appears complete or not at all."""
+        path = Path(path)
         publish_json(path, self.to_json())
 
 
-def read_calibration(path: Path) -> Calibration:
+def read_calibration(path: PathLike) -> Calibration:
     """Read `calibration.json`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is no calibration, of another schema, or was altered.
     """
+    path = Path(path)
     content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
     return Calibration(

@@ -8,7 +8,7 @@ from pathlib import Path
 from coverax.calibrate import Calibration, calibrate_fnr
 from coverax.demo.cohort import load_nodules, one_nodule_per_patient, write_nodules
 from coverax.evaluate import Evaluation, evaluate_cohort, write_evaluation
-from coverax.files import check_output_folder
+from coverax.files import PathLike, check_output_folder
 from coverax.predict import predict_folder
 from coverax.rational import Level
 from coverax.scores import (
@@ -34,7 +34,7 @@ class DemoResult:
 
 
 def run_demo(
-    output: Path,
+    output: PathLike,
     progress: Progress,
     *,
     alpha: Level = "0.1",
@@ -50,6 +50,7 @@ def run_demo(
     Raises:
         FileExistsError: `output` holds something already.
     """
+    output = Path(output)
     check_output_folder(output)
     drawn = one_nodule_per_patient(load_nodules()["patient"], seed)
     with progress("Writing NIfTI", len(drawn)) as on_case:

@@ -9,7 +9,7 @@ import numpy as np
 
 from coverax import __version__
 from coverax.calibrate import Calibration, Status
-from coverax.files import partial_folder, publish_json
+from coverax.files import PathLike, partial_folder, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, set_masks
 from coverax.scores import ScoreDefinition, View
@@ -21,8 +21,8 @@ _KIND = "calibration"  # what a folder of masks depends on
 
 def predict_folder(
     calibration: Calibration,
-    maps: Mapping[str, Path],
-    output: Path,
+    maps: Mapping[str, PathLike],
+    output: PathLike,
     *,
     threads: int | None = None,
     resume: bool = False,
@@ -58,6 +58,8 @@ def predict_folder(
         ValueError: The calibration gives no guarantee, or two cases would write one
             file, or inner and outer masks were asked of another method.
     """
+    output = Path(output)
+    maps = {name: Path(path) for name, path in maps.items()}
     if sides and calibration.method != "sets":
         raise ValueError(
             f"inner and outer masks belong to method sets, not {calibration.method}"
@@ -115,8 +117,9 @@ def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str)
     return groups.get(case_id, "")
 
 
-def count_finished(output: Path) -> int:
+def count_finished(output: PathLike) -> int:
     """Cases that an unfinished run into `output` has kept for `resume`."""
+    output = Path(output)
     return len(list(partial_folder(output).glob("*.json")))
 
 

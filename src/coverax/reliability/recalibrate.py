@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from coverax import __version__
-from coverax.files import digest_ids, digest_json, partial_folder, read_sealed_json
+from coverax.files import (
+    PathLike,
+    digest_ids,
+    digest_json,
+    partial_folder,
+    read_sealed_json,
+)
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
@@ -120,13 +126,14 @@ def fit_cohort(
     return content | {"digest": digest_json(content)}
 
 
-def read_temperature(path: Path) -> dict[str, Any]:
+def read_temperature(path: PathLike) -> dict[str, Any]:
     """The content of `temperature.json`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is something else, of another schema, or was altered.
     """
+    path = Path(path)
     content, digest = read_sealed_json(path, _KIND, SCHEMA, "temperature fit")
     if "fits" not in content:  # another of our files
         raise ValueError(f"{path}: not a coverax temperature")
@@ -151,8 +158,8 @@ def check_fits(content: dict[str, Any]) -> None:
 
 def apply_folder(
     content: dict[str, Any],
-    maps: Mapping[str, Path],
-    output: Path,
+    maps: Mapping[str, PathLike],
+    output: PathLike,
     *,
     units: Mapping[str, str] | None = None,
     threads: int | None = None,
@@ -183,6 +190,8 @@ def apply_folder(
         ExceptionGroup: Maps failed; one exception each, naming case and file.
         ValueError: A temperature could not be found, or a case has no unit.
     """
+    output = Path(output)
+    maps = {name: Path(path) for name, path in maps.items()}
     check_fits(content)
     fitted_on = _fitted_on(content, maps, units)
     fill_folder(
@@ -204,8 +213,9 @@ def apply_folder(
     }
 
 
-def count_finished(output: Path) -> int:
+def count_finished(output: PathLike) -> int:
     """Maps that an unfinished run into `output` has kept for `resume`."""
+    output = Path(output)
     folder = partial_folder(output)
     return sum(file_stem(p) is not None for p in folder.glob("*"))
 

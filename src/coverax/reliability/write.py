@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coverax.files import (
+    PathLike,
     check_output_folder,
     publish_json,
     publish_rows,
@@ -15,7 +16,7 @@ from coverax.files import (
 from coverax.reliability.summary import Reliability
 
 
-def write_reliability(reliability: Reliability, folder: Path) -> None:
+def write_reliability(reliability: Reliability, folder: PathLike) -> None:
     """Write `cases.csv`, `cases.parquet` and `reliability.json` into a new folder.
 
     Where there are several groups, `groups.csv` too, and `bands.csv` where the table has
@@ -24,6 +25,7 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
     Raises:
         FileExistsError: The folder holds something already.
     """
+    folder = Path(folder)
     check_output_folder(folder)
     publish_rows(folder / "cases.csv", reliability.cases)
     with publishing(folder / "cases.parquet") as temporary:

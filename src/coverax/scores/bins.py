@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from coverax import host
+from coverax.files import PathLike
 from coverax.scores.batch import ViewBatch
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine
@@ -53,7 +54,7 @@ def columns(
     return {name: np.asarray(value) for name, value in out.items()}
 
 
-def check_softmax(probs: np.ndarray, path: Path) -> None:
+def check_softmax(probs: np.ndarray, path: PathLike) -> None:
     """Refuse a map whose classes are no softmax.
 
     Args:
@@ -63,6 +64,7 @@ def check_softmax(probs: np.ndarray, path: Path) -> None:
     Raises:
         ValueError: The probabilities of the classes do not sum to 1.
     """
+    path = Path(path)
     totals = probs.sum(axis=0)
     farthest = max(totals.min(), totals.max(), key=lambda total: abs(total - 1))
     if abs(farthest - 1) > _SUM_TOLERANCE:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coverax import __version__
-from coverax.files import digest_ids, publishing
+from coverax.files import PathLike, digest_ids, publishing
 from coverax.scores import curves, extremes, fnr, lesions
 from coverax.scores.curves import Curves
 from coverax.scores.definition import ScoreDefinition
@@ -252,8 +252,9 @@ class ScoreTable:
         column = self.column(extremes.size_column(transform.side, transform.spec))
         return extremes.size_cuts(transform), np.stack(list(column)).astype(np.int64)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: PathLike) -> None:
         """Write Parquet; the file appears complete or not at all."""
+        path = Path(path)
         meta = {
             "schema": SCHEMA,
             "coverax": __version__,
@@ -284,13 +285,14 @@ def check_further(names: Sequence[str], definition: ScoreDefinition) -> None:
         )
 
 
-def read_table(path: Path) -> ScoreTable:
+def read_table(path: PathLike) -> ScoreTable:
     """Read a score table.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is no score table, one of another schema, or altered.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such score table")
     try:

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from coverax.files import finish_folder, folder_marker, start_folder
+from coverax.files import PathLike, finish_folder, folder_marker, start_folder
 from coverax.stream.threads import map_cases
 
 
 def fill_folder(
-    output: Path,
-    sources: Mapping[str, Path],
+    output: PathLike,
+    sources: Mapping[str, PathLike],
     write_case: Callable[[str, Path, Path], None],
     *,
     files: Mapping[str, Sequence[str]],
@@ -46,6 +46,8 @@ def fill_folder(
         ExceptionGroup: Cases failed; one exception each, naming the case.
         ValueError: The interrupted run had another meaning.
     """
+    output = Path(output)
+    sources = {name: Path(path) for name, path in sources.items()}
     partial = start_folder(output, meaning, kind=kind, resume=resume)
     wanted = {folder_marker(kind), *(name for own in files.values() for name in own)}
     for path in partial.iterdir():  # of cases that are no longer asked for

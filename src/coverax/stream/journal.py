@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coverax.files import publish_text
+from coverax.files import PathLike, publish_text
 
 
 class Journal:
@@ -20,7 +20,8 @@ class Journal:
         resume: Keep the records of an earlier run with the same meaning.
     """
 
-    def __init__(self, output: Path, meaning: Any, *, resume: bool):
+    def __init__(self, output: PathLike, meaning: Any, *, resume: bool):
+        output = Path(output)
         self.path = output.with_name(f"{output.name}.partial.jsonl")
         self.records: dict[str, Any] = {}
         header = json.dumps({"meaning": meaning}, sort_keys=True)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Integer
 
+from coverax.files import PathLike
 from coverax.train import resample
 from coverax.train.cache import cache_key, cached
 from coverax.train.config import DataConfig
@@ -86,7 +87,7 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
 
 
 def prepare_case(
-    image_path: Path, label_path: Path | None, config: DataConfig
+    image_path: PathLike, label_path: PathLike | None, config: DataConfig
 ) -> Prepared:
     """Read a case, bring it to the net's spacing, scale its intensities.
 
@@ -100,6 +101,8 @@ def prepare_case(
             number of channels; or the reference holds a value that the config does not
             name.
     """
+    image_path = Path(image_path)
+    label_path = None if label_path is None else Path(label_path)
     case_id = file_stem(image_path) or image_path.name
     file = read_header(image_path)
     if config.cache is None or label_path is None:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from coverax import __version__
 from coverax.files import (
+    PathLike,
     digest_ids,
     digest_json,
     finish_folder,
@@ -76,7 +77,7 @@ def digest_params(params: Any) -> str:
 
 
 def choose_images(
-    images: Mapping[str, Path],
+    images: Mapping[str, PathLike],
     split: Split | None,
     parts: Sequence[str] = (),
     *,
@@ -97,6 +98,7 @@ def choose_images(
         ValueError: A part is unknown, asked for without a split, or lacks images; or
             nothing is left.
     """
+    images = {name: Path(path) for name, path in images.items()}
     if unknown := sorted(set(parts) - {*PARTS, NEW}):
         raise ValueError(
             f"no part {unknown[0]!r}; there are {', '.join((*PARTS, NEW))}"
@@ -154,8 +156,8 @@ def infer_case(
 
 def infer_folder(
     apply: Apply,
-    images: Mapping[str, Path],
-    output: Path,
+    images: Mapping[str, PathLike],
+    output: PathLike,
     config: TrainConfig,
     options: InferOptions,
     *,
@@ -192,6 +194,8 @@ def infer_folder(
         ExceptionGroup: Cases failed; one exception each.
         ValueError: The interrupted run was another.
     """
+    output = Path(output)
+    images = {name: Path(path) for name, path in images.items()}
     meaning = digest_json(
         {"model": model, "options": options.plain(), "cases": digest_ids(images)}
     )
@@ -232,8 +236,9 @@ def infer_folder(
     return failures
 
 
-def count_finished(output: Path) -> int:
+def count_finished(output: PathLike) -> int:
     """Maps that an unfinished run into `output` has kept for `resume`."""
+    output = Path(output)
     return len(list(partial_folder(output).glob("*.nii.gz")))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from coverax import __version__
 from coverax.files import (
+    PathLike,
     check_output_folder,
     digest_json,
     publish_json,
@@ -93,7 +94,7 @@ def _one_line(what: str) -> Iterator[None]:
 
 
 def start_run(
-    config: TrainConfig, cohort: Cohort, folder: Path, *, resume: bool
+    config: TrainConfig, cohort: Cohort, folder: PathLike, *, resume: bool
 ) -> None:
     """Make the folder of a run, or check that it is this run's.
 
@@ -104,6 +105,7 @@ def start_run(
         OSError: The folder cannot be written.
         ValueError: It is the folder of another config or of another split.
     """
+    folder = Path(folder)
     if jax.process_index() != 0:
         return
     plain = as_plain(config)
@@ -127,13 +129,14 @@ def start_run(
 
 @contextmanager
 def starting_run(
-    config: TrainConfig, cohort: Cohort, folder: Path, *, resume: bool
+    config: TrainConfig, cohort: Cohort, folder: PathLike, *, resume: bool
 ) -> Iterator[None]:
     """`start_run`, undone if what is read next cannot be trained on.
 
     Raises:
         As `start_run`.
     """
+    folder = Path(folder)
     is_new = not (folder / CONFIG).exists()
     start_run(config, cohort, folder, resume=resume)
     try:

@@ -14,6 +14,7 @@ from coverax.calibrate import (
     map_histograms,
     unpack_histograms,
 )
+from coverax.files import PathLike
 from coverax.predict import check_map_kind
 from coverax.rational import Level, as_fraction
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
@@ -32,7 +33,7 @@ _MEANING = (
 
 def monitor_folder(
     calibration: Calibration,
-    maps: Mapping[str, Path],
+    maps: Mapping[str, PathLike],
     *,
     level: Level = "0.01",
     seed: int = 0,
@@ -61,6 +62,7 @@ def monitor_folder(
             without the grid), or left out voxels by their reference.
         ExceptionGroup: Maps failed; one exception each.
     """
+    maps = {name: Path(path) for name, path in maps.items()}
     reference = calibration.options.get("reference")
     if reference is None:
         raise ValueError(

@@ -30,7 +30,7 @@ _LIKENESS = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One subject with its files.
+    """One subject with its files; paths may be given as text.
 
     Attributes:
         case_id: Name of the case, unique in the cohort (together with `region` and
@@ -54,8 +54,8 @@ class Case:
     group: str = ""
     weight: float = 1.0
     region: str | None = None
-    valid: Path | None = None
-    image: Path | None = None
+    valid: PathLike | None = None
+    image: PathLike | None = None
     rater: str = ""
     columns: tuple[tuple[str, str], ...] = ()
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from coverax.files import PathLike
+
 # Two affines agree when no voxel centre moves by more than this share of the smallest
 # voxel edge: float32 headers written by different tools differ by about 1e-5.
 AFFINE_TOLERANCE = 0.01
@@ -44,13 +46,16 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000)
 
 
-def check_same_grid(grid: Grid, path: Path, other: Grid, other_path: Path) -> None:
+def check_same_grid(
+    grid: Grid, path: PathLike, other: Grid, other_path: PathLike
+) -> None:
     """Raise where two grids differ in shape, or in affine beyond the tolerance.
 
     Raises:
         GridMismatchError: The shapes differ, or a voxel centre lies more than
             `AFFINE_TOLERANCE` of the smallest voxel edge away from its twin.
     """
+    path, other_path = Path(path), Path(other_path)
     # A single slice may be stored as (x, y) or as (x, y, 1).
     shape, other_shape = (_with_three_axes(g.shape) for g in (grid, other))
     if shape != other_shape:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from coverax.files import PathLike
 from coverax.volumes.nifti import Buffer, NiftiFile, check_channels, read_voxels
 from coverax.volumes.region import Region
 
@@ -61,7 +62,7 @@ class ProbMap:
 
 
 def read_probs(
-    path: Path,
+    path: PathLike,
     *,
     channels: Sequence[int],
     logits: bool = False,
@@ -84,6 +85,7 @@ def read_probs(
         ValueError: The file is damaged, or has values that are no probabilities (or,
             with `logits`, values that already look like probabilities).
     """
+    path = Path(path)
     file, stored = read_voxels(
         path,
         channels=None if logits else channels,
@@ -118,7 +120,7 @@ def read_probs(
 
 
 def read_labels(
-    path: Path, *, buffer: Buffer | None = None
+    path: PathLike, *, buffer: Buffer | None = None
 ) -> tuple[Integer[np.ndarray, " voxels"], NiftiFile]:
     """Read a reference label map as a flat integer array in storage order.
 
@@ -126,6 +128,7 @@ def read_labels(
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, has a class axis, or holds fractions.
     """
+    path = Path(path)
     file, stored = read_voxels(path, buffer=buffer)
     if file.n_channels > 1:
         raise ValueError(
@@ -143,15 +146,16 @@ def read_labels(
     return values.astype(np.int32), file
 
 
-def read_valid(path: Path) -> tuple[Bool[np.ndarray, " voxels"], NiftiFile]:
+def read_valid(path: PathLike) -> tuple[Bool[np.ndarray, " voxels"], NiftiFile]:
     """Read a mask of the voxels that count, flat, in storage order."""
+    path = Path(path)
     labels, file = read_labels(path)
     return labels != 0, file
 
 
 def check_labels(
     labels: Integer[np.ndarray, " voxels"],
-    path: Path,
+    path: PathLike,
     expected: Sequence[int] | None,
     ignore_label: int | None = None,
 ) -> None:
@@ -166,6 +170,7 @@ def check_labels(
     Raises:
         ValueError: Another label occurs.
     """
+    path = Path(path)
     if expected is None:
         low = int(labels.min())
         if low < 0 and low == ignore_label:
