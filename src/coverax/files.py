@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 PathLike = str | os.PathLike[str]
 
@@ -55,6 +56,55 @@ def publish_rows(path: PathLike, rows: list[dict[str, Any]]) -> None:
     publish_text(path, text.getvalue())
 
 
+@contextmanager
+def sound(path: PathLike, what: str) -> Iterator[None]:
+    """Make one line, with the file, of all that content of a wrong form leads to.
+
+    Raises:
+        ValueError: What is done inside failed on the content.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        kind = type(error).__name__
+        raise ValueError(
+            f"{path}: not a sound {what} ({kind}: {_line(error)})"
+        ) from None
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply for a {what}") from None
+    except ValueError as error:
+        text = _line(error)
+        raise ValueError(text if f"{path}" in text else f"{path}: {text}") from None
+
+
+def _line(error: Exception, most: int = 300) -> str:
+    return " ".join(str(error).split())[:most]
+
+
+def check_fields(record: Any) -> None:
+    """Refuse a record whose fields are of other types than its class says.
+
+    Containers are looked at from outside.
+
+    Raises:
+        TypeError: A field is.
+    """
+    for name, hint in get_type_hints(type(record)).items():
+        value = getattr(record, name)
+        if not _is_of(value, hint):
+            raise TypeError(f"{name} is {value!r:.40}")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_is_of(value, one) for one in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    kind = origin or hint
+    return kind is Any or isinstance(value, (int, float) if kind is float else kind)
+
+
 def read_sealed_json(
     path: PathLike, what: str, schema: int, command: str
 ) -> tuple[dict[str, Any], str]:
@@ -73,6 +123,13 @@ def read_sealed_json(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
+    with sound(path, what):
+        return _sealed_content(path, what, schema, command)
+
+
+def _sealed_content(
+    path: Path, what: str, schema: int, command: str
+) -> tuple[dict[str, Any], str]:
     try:
         loaded: Any = json.loads(
             path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
@@ -84,7 +141,8 @@ def read_sealed_json(
         raise ValueError(f"{path}: not a coverax {what}")
     if content["schema"] != schema:
         raise ValueError(
-            f"{path}: {what} of schema {content['schema']}, this version reads {schema}"
+            f"{path}: {what} of schema {content['schema']!r:.40}, this version reads "
+            f"{schema}"
         )
     digest = content.pop("digest")
     if digest != digest_json(content):

@@ -19,7 +19,14 @@ from coverax.calibrate.raters import RaterRule, cases_of
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
-from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
+from coverax.files import (
+    PathLike,
+    check_fields,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+    sound,
+)
 from coverax.rational import Level, as_fraction, check_level
 
 SCHEMA = 2
@@ -129,7 +136,12 @@ def read_learned(path: PathLike) -> LearnedSets:
     )
     if content.get("what") != "transforms":
         raise ValueError(f"{path}: not a coverax choice of transforms")
-    return LearnedSets(
+    with sound(path, "choice of transforms"):
+        return _learned_from_json(content, digest)
+
+
+def _learned_from_json(content: dict[str, Any], digest: str) -> LearnedSets:
+    found = LearnedSets(
         alpha=content["alpha"],
         inner=content["inner"],
         outer=content["outer"],
@@ -143,6 +155,8 @@ def read_learned(path: PathLike) -> LearnedSets:
         unit_digests=tuple(content["unit_digests"]),
         digest=digest,
     )
+    check_fields(found)
+    return found
 
 
 def learn_sets(

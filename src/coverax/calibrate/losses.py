@@ -135,11 +135,14 @@ def read_loss_curves(path: PathLike, *, safe: Literal["small", "large"]) -> Loss
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of losses")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        header, *lines = list(csv.reader(stream)) or [[]]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            header, *lines = list(csv.reader(stream, strict=True)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
     if header[:1] != ["case_id"] or len(header) < 2:
         raise ValueError(
-            f"{path}: expected columns case_id and one a cut, got {header}"
+            f"{path}: expected columns case_id and one a cut, got {header!r:.80}"
         )
     # Masks are cut in float32: a cut is the float32 nearest to what is written.
     cuts = np.array([_number(cell, path, 1) for cell in header[1:]], np.float32)
@@ -167,7 +170,7 @@ def _number(cell: str, path: Path, line: int) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise ValueError(f"{path}, line {line}: {cell!r} is no number") from None
+        raise ValueError(f"{path}, line {line}: {cell!r:.40} is no number") from None
 
 
 def fnr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:

@@ -9,7 +9,14 @@ from typing import Any
 from coverax import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.ties import just_below, tie_numbers
-from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
+from coverax.files import (
+    PathLike,
+    check_fields,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+    sound,
+)
 
 SCHEMA = 1
 
@@ -250,8 +257,13 @@ def read_calibration(path: PathLike) -> Calibration:
     """
     path = Path(path)
     content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
+    with sound(path, "calibration"):
+        return _calibration_from_json(content, digest)
+
+
+def _calibration_from_json(content: dict[str, Any], digest: str) -> Calibration:
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
-    return Calibration(
+    found = Calibration(
         method=content["method"],
         alpha=content["alpha"],
         delta=content["delta"],
@@ -266,6 +278,8 @@ def read_calibration(path: PathLike) -> Calibration:
         statement=content["statement"],
         digest=digest,
     )
+    check_fields(found)
+    return found
 
 
 def with_digest(calibration: Calibration) -> Calibration:
@@ -294,4 +308,6 @@ def _threshold_from_json(content: dict[str, Any]) -> Threshold:
         "status": Status[content["status"]],
     }
     del values["hex"]
-    return Threshold(**values)
+    found = Threshold(**values)
+    check_fields(found)
+    return found

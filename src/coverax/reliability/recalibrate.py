@@ -1,5 +1,6 @@
 """Temperatures of a cohort: fitted from its files, applied to files."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from coverax.files import (
     digest_json,
     partial_folder,
     read_sealed_json,
+    sound,
 )
 from coverax.reliability.temperature import (
     Sample,
@@ -137,7 +139,33 @@ def read_temperature(path: PathLike) -> dict[str, Any]:
     content, digest = read_sealed_json(path, _KIND, SCHEMA, "temperature fit")
     if "fits" not in content:  # another of our files
         raise ValueError(f"{path}: not a coverax temperature")
-    return content | {"digest": digest}
+    content |= {"digest": digest}
+    with sound(path, _KIND):
+        _check_content(content)
+    return content
+
+
+def _check_content(content: dict[str, Any]) -> None:
+    """Refuse a fit that could not be applied.
+
+    Raises:
+        LookupError, TypeError, ValueError: A part is missing or of another type.
+    """
+    for name in ("softmax", "logits", "allow_overshoot"):
+        if not isinstance(content[name], bool):
+            raise TypeError(f"{name} is {content[name]!r:.40}")
+    names = [_SOFTMAX] if content["softmax"] else _region_names(content)
+    fits = _fits(content)
+    for name in names:
+        if not 0 < fits[name].temperature < math.inf and fits[name].status == "OK":
+            raise ValueError(f"the temperature of {name} must be a positive number")
+    for name in ("case_ids", "units"):
+        if not all(isinstance(value, str) for value in content[name]):
+            raise TypeError(f"{name} must be names")
+
+
+def _region_names(content: dict[str, Any]) -> list[str]:
+    return [region.name for region in parse_regions(content["regions"])]
 
 
 def check_fits(content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from coverax.files import check_fields
 from coverax.host import Neighbours
 from coverax.rational import (
     MAX_DENOMINATOR,
@@ -125,6 +126,15 @@ class ScoreDefinition:
         Raises:
             ValueError: A part is missing: another version wrote it.
         """
+        try:
+            return cls._from_json(content)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"not a sound score definition ({type(error).__name__}: {error!s:.80})"
+            ) from None
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
         missing = cls.__dataclass_fields__.keys() - content.keys()
         if missing:
             raise ValueError(
@@ -132,7 +142,7 @@ class ScoreDefinition:
                 "written by another version; run `coverax score` again"
             )
         kind = content["map_kind"]
-        return cls(
+        found = cls(
             regions=parse_regions(content["regions"]),
             tolerances=tuple(content["tolerances"]),
             logits=content["logits"],
@@ -148,6 +158,8 @@ class ScoreDefinition:
             lesions=content["lesions"],
             band_edges_mm=tuple(content["band_edges_mm"]),
         )
+        check_fields(found)
+        return found
 
     def with_engine(self, name: str) -> "ScoreDefinition":
         """The same definition, computed by this engine where that can matter."""

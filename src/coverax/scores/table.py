@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coverax import __version__
-from coverax.files import PathLike, digest_ids, publishing
+from coverax.files import PathLike, digest_ids, publishing, sound
 from coverax.scores import curves, extremes, fnr, lesions
 from coverax.scores.curves import Curves
 from coverax.scores.definition import ScoreDefinition
@@ -297,20 +297,23 @@ def read_table(path: PathLike) -> ScoreTable:
         raise FileNotFoundError(f"{path}: no such score table")
     try:
         rows = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError, RuntimeError, ValueError):
         raise ValueError(f"{path}: not a Parquet file, or damaged") from None
+    with sound(path, "score table"):
+        return _table_of_rows(path, rows)
+
+
+def _table_of_rows(path: Path, rows: pa.Table) -> ScoreTable:
     meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
     if not isinstance(meta, dict) or "schema" not in meta:
         raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
     if meta["schema"] != SCHEMA:
         raise ValueError(
-            f"{path}: score table of schema {meta['schema']}, this version reads {SCHEMA}"
+            f"{path}: score table of schema {meta['schema']!r:.40}, this version reads "
+            f"{SCHEMA}"
         )
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
-    try:
-        definition = ScoreDefinition.from_json(meta["score_definition"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    definition = ScoreDefinition.from_json(meta["score_definition"])
     table = ScoreTable(rows.replace_schema_metadata(None), definition, excluded)
     if table.rows_digest != meta["rows_digest"]:
         raise ValueError(

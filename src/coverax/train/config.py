@@ -225,7 +225,7 @@ def _build(kind: Any, raw: dict[str, Any], folder: Path, where: str) -> Any:
     hints = get_type_hints(kind)
     if unknown := sorted(set(raw) - set(hints)):
         known = ", ".join(hints)
-        raise ValueError(f"unknown key {where}{unknown[0]} (known here: {known})")
+        raise ValueError(f"unknown key {where}{unknown[0]:.60} (known here: {known})")
     values = {
         key: _value(hints[key], value, folder, f"{where}{key}")
         for key, value in raw.items()
