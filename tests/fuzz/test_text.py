@@ -21,7 +21,7 @@ from tests import synthetic
 N_FAST, N_SLOW = 150, int(os.environ.get("COVERAX_FUZZ", "2000"))
 COHORT = (
     "case_id,probs,labels,unit,group,weight,region,rater,site,date\n"
-    "a,p/a.nii,l/a.nii,u1,A,1.0,x,ann,"so,uth",2020-01-02\n"
+    'a,p/a.nii,l/a.nii,u1,A,1.0,x,ann,"so,uth",2020-01-02\n'
     'a,p/a.nii,m/a.nii,u1,A,1.0,x,bob,"so,uth",2020-01-02\n'
     "b,p/b.nii,l/b.nii,u2,B,0.5,x,ann,south,2020-02-02\n"
 )

@@ -145,7 +145,7 @@ def _learned_from_json(content: dict[str, Any], digest: str) -> LearnedSets:
         alpha=content["alpha"],
         inner=content["inner"],
         outer=content["outer"],
-        inner_share=Fraction(content["inner_share"]),
+        inner_share=check_level("inner_share", content["inner_share"]),
         scores={
             (entry["region"], entry["side"]): tuple(map(float.fromhex, entry["hex"]))
             for entry in content["scores"]
