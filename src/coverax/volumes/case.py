@@ -287,7 +287,7 @@ def _weight(text: str, case_id: str) -> float:
         weight = math.nan
     if not 0 <= weight < math.inf:
         raise ValueError(
-            f"weight of case {case_id} must be a finite number >= 0, got {text!r}"
+            f"weight of case {case_id} must be a finite number >= 0, got {text!r:.80}"
         )
     return weight
 
@@ -295,7 +295,7 @@ def _weight(text: str, case_id: str) -> float:
 def _region_name(name: str | None) -> str | None:
     if name is not None and not _REGION_NAME.fullmatch(name):
         raise ValueError(
-            f"region {name!r} must be of letters, digits, '.', '_' and '-'"
+            f"region {name!r:.80} must be of letters, digits, '.', '_' and '-'"
         )
     return name
 

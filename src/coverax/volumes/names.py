@@ -5,17 +5,21 @@ They end in tables, messages and file names, so they are looked at where they en
 
 from pathlib import Path
 
+_MOST = 200  # letters; names of files hold 255 bytes, suffixes among them
+
 
 def check_name(what: str, name: str) -> str:
     """Return a name; refuse one that a terminal or a table cannot show.
 
     Raises:
-        ValueError: It is empty or holds control characters.
+        ValueError: It is empty, very long or holds control characters.
     """
     if not name:
         raise ValueError(f"{what} is empty")
     if not name.isprintable():
-        raise ValueError(f"{what} {name!r} holds characters that cannot be printed")
+        raise ValueError(f"{what} {name!r:.80} holds characters that cannot be printed")
+    if len(name) > _MOST:
+        raise ValueError(f"{what} {name:.40}... is longer than {_MOST} letters")
     return name
 
 
@@ -23,13 +27,13 @@ def check_case_id(name: str) -> str:
     """Return a case id; refuse one that cannot name a file.
 
     Raises:
-        ValueError: It is empty, starts with a dot, or holds a path separator or control
-            characters.
+        ValueError: It is empty, very long, starts with a dot, or holds a path separator
+            or control characters.
     """
     is_one_part = Path(name).name == name and not set(name) & {"/", "\\"}
     if not is_one_part or not name.isprintable() or name.startswith("."):
-        raise ValueError(f"case_id {name!r} cannot name a file")
-    return name
+        raise ValueError(f"case_id {name!r:.80} cannot name a file")
+    return check_name("case_id", name)
 
 
 def some_names(names, most: int = 3) -> str:
