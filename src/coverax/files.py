@@ -83,7 +83,7 @@ def _open_temporary(path: Path) -> tuple[int, Path]:
         is_held(handle)
         if temporary.exists():  # else another took it for a leftover before the lock
             if mode is not None:
-                os.chmod(temporary, mode)  # the umask may have narrowed it
+                temporary.chmod(mode)  # the umask may have narrowed it
             return handle, temporary
         os.close(handle)
 

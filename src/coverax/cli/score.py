@@ -23,7 +23,9 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    VerifyInputs,
     check_not_input,
+    files_of,
     load_cohort,
     note,
     note_kept,
@@ -104,6 +106,7 @@ def command(
     engine: EngineChoice = EngineOption.AUTO,
     threads: Threads = None,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
@@ -113,6 +116,7 @@ def command(
         ScoreDefinition,
         add_critical_curves,
         parse_transforms,
+        resolve_engine,
         score_cohort,
         sorted_tolerances,
     )
@@ -122,6 +126,7 @@ def command(
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing)
+    check_not_input(output, *files_of(cases))
     with usage_errors():
         definition = ScoreDefinition(
             regions=cohort_regions(cases, region or []),
@@ -138,7 +143,8 @@ def command(
             band_edges_mm=parse_edges(band_edges),
         )
         definition.check()
-    journal = Journal(output, definition.to_json(), resume=resume)
+    used = definition.with_engine(resolve_engine(engine.value).name)
+    journal = Journal(output, used.to_json(), resume=resume)
     published = False
     try:
         with show_progress("Scoring", len(cases.cases)) as on_case:
@@ -148,6 +154,7 @@ def command(
                 engine=engine.value,
                 threads=threads,
                 journal=journal,
+                verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 on_case=on_case,
                 on_failure=note,

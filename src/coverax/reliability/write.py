@@ -6,12 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coverax.files import (
-    check_output_folder,
-    publish_json,
-    publish_rows,
-    publishing,
-)
+from coverax.files import publish_json, publish_rows, publishing
+from coverax.folders import whole_folder
 from coverax.reliability.summary import Reliability
 
 
@@ -24,7 +20,11 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
     Raises:
         FileExistsError: The folder holds something already.
     """
-    check_output_folder(folder)
+    with whole_folder(folder) as filled:
+        _write(reliability, filled)
+
+
+def _write(reliability: Reliability, folder: Path) -> None:
     publish_rows(folder / "cases.csv", reliability.cases)
     with publishing(folder / "cases.parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(reliability.cases), temporary)

@@ -62,10 +62,16 @@ def fill_folder(
         OutputError: The folder cannot be written; what is finished is kept.
         ValueError: The interrupted run had another meaning.
     """
-    partial = _take_over(output, resume=resume)
+    partial, was_run = partial_folder(output), journal_path(output).is_file()
+    if not resume:
+        _check_free(output, partial, was_run)
     journal = Journal(output, meaning, resume=resume, what=kind)
     published = False
     try:
+        if resume and was_run and output.is_dir() and not partial.exists():
+            # Killed between the last rename and the end of the journal: all is there.
+            output.replace(partial)
+        _check_free(output, partial, was_run)
         if not resume:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(exist_ok=True)
@@ -138,18 +144,12 @@ def check_failures(
         )
 
 
-def _take_over(output: Path, *, resume: bool) -> Path:
-    """The partial folder of an output, after the checks that need no lock."""
-    partial = partial_folder(output)
-    if resume and journal_path(output).is_file() and not partial.exists():
-        # Killed between the last rename and the end of its journal: all is there.
-        if output.is_dir():
-            output.replace(partial)
+def _check_free(output: Path, partial: Path, was_run: bool) -> None:
+    """Raise where the output, or the folder it is filled in, is not this run's."""
     check_output_folder(output)
-    if partial.exists() and not journal_path(output).is_file():
-        if not partial.is_dir() or any(partial.iterdir()):
-            raise FileExistsError(f"{partial} exists and is not an interrupted run")
-    return partial
+    is_ours = was_run or not partial.exists()
+    if not is_ours and not (partial.is_dir() and not any(partial.iterdir())):
+        raise FileExistsError(f"{partial} exists and is not an interrupted run")
 
 
 def _written(folder: Path, names: Sequence[str]) -> list[Any]:

@@ -71,10 +71,11 @@ class Journal:
         text = self.path.read_text(encoding="utf-8", errors="replace")
         first, *lines = text.split("\n")
         if first != header:
-            raise ValueError(
-                f"{self.path} was written with other {what} or by another version; run "
-                "without --resume"
+            of_version = f'"coverax": {json.dumps(__version__)}'
+            other = (
+                f"with other {what}" if of_version in first else "by another version"
             )
+            raise ValueError(f"{self.path} was written {other}; run without --resume")
         for line in lines:
             record = _checked(line)
             if record is None:
