@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
     from coverax.calibrate import read_calibration
-    from coverax.evaluate import evaluate_cohort, evaluate_groups, write_evaluation
+    from coverax.evaluate import evaluate_cohort, evaluate_groups, fill_evaluation
     from coverax.folders import whole_folder
 
     loaded = read_calibration(calibration)
@@ -62,7 +62,7 @@ def command(
             on_case=on_case,
             on_failure=note,
         )
-        write_evaluation(evaluation, folder)
+        fill_evaluation(evaluation, folder)
     if as_json:
         print_json(evaluation.summary)
     else:

@@ -110,7 +110,7 @@ def command(
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
     from coverax.folders import check_output_folder, whole_folder
-    from coverax.reliability import compare, summarise, write_reliability
+    from coverax.reliability import compare, fill_reliability, summarise
     from coverax.scores import read_table
 
     check_output_folder(output)
@@ -151,7 +151,7 @@ def command(
                 seed=seed,
                 names=(str(table or "the maps"), str(against)),
             )
-        write_reliability(result, folder)
+        fill_reliability(result, folder)
         if figures:
             _draw(result, folder)
     _note_units(result.summary)

@@ -14,5 +14,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         FileExistsError: The folder holds something already.
     """
     with whole_folder(folder) as filled:
-        publish_rows(filled / "cases.csv", evaluation.cases)
-        publish_json(filled / "evaluation.json", evaluation.summary)
+        fill_evaluation(evaluation, filled)
+
+
+def fill_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """The files of an evaluation in a folder that another makes whole."""
+    publish_rows(folder / "cases.csv", evaluation.cases)
+    publish_json(folder / "evaluation.json", evaluation.summary)

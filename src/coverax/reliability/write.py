@@ -21,10 +21,11 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
         FileExistsError: The folder holds something already.
     """
     with whole_folder(folder) as filled:
-        _write(reliability, filled)
+        fill_reliability(reliability, filled)
 
 
-def _write(reliability: Reliability, folder: Path) -> None:
+def fill_reliability(reliability: Reliability, folder: Path) -> None:
+    """The files of a reliability in a folder that another makes whole."""
     publish_rows(folder / "cases.csv", reliability.cases)
     with publishing(folder / "cases.parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(reliability.cases), temporary)

@@ -65,7 +65,7 @@ def fill_folder(
     partial, was_run = partial_folder(output), journal_path(output).is_file()
     if not resume:
         _check_free(output, partial, was_run)
-    journal = Journal(output, meaning, resume=resume, what=kind)
+    journal = Journal(output, meaning, resume=resume, other=f"another {kind}")
     published = False
     try:
         if resume and was_run and output.is_dir() and not partial.exists():

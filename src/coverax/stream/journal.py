@@ -25,7 +25,7 @@ class Journal:
         output: File or folder the run will publish; the journal lies beside it.
         meaning: What the records were computed with, JSON-able.
         resume: Keep the records of an earlier run with the same meaning.
-        what: What the meaning is of, for messages.
+        other: What a journal of another meaning was written with, for messages.
 
     Raises:
         BlockingIOError: Another run writes this output.
@@ -33,7 +33,7 @@ class Journal:
     """
 
     def __init__(
-        self, output: Path, meaning: Any, *, resume: bool, what: str = "options"
+        self, output: Path, meaning: Any, *, resume: bool, other: str = "other options"
     ):
         self.path = journal_path(output)
         self.records: dict[str, Any] = {}
@@ -44,7 +44,7 @@ class Journal:
             head = {"meaning": meaning, "coverax": __version__}
             header = json.dumps(head, sort_keys=True)
             if resume and self.path.exists():
-                self._load(header, what)
+                self._load(header, other)
             lines = [header] + [_line(k, v) for k, v in self.records.items()]
             publish_text(self.path, "\n".join(lines) + "\n")
             self._file = self.path.open("a", encoding="utf-8")
@@ -67,15 +67,13 @@ class Journal:
             self.path.unlink(missing_ok=True)
         self._lock.close()
 
-    def _load(self, header: str, what: str) -> None:
+    def _load(self, header: str, other: str) -> None:
         text = self.path.read_text(encoding="utf-8", errors="replace")
         first, *lines = text.split("\n")
         if first != header:
             of_version = f'"coverax": {json.dumps(__version__)}'
-            other = (
-                f"with other {what}" if of_version in first else "by another version"
-            )
-            raise ValueError(f"{self.path} was written {other}; run without --resume")
+            wrote = f"with {other}" if of_version in first else "by another version"
+            raise ValueError(f"{self.path} was written {wrote}; run without --resume")
         for line in lines:
             record = _checked(line)
             if record is None:
