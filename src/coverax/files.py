@@ -36,12 +36,12 @@ def publishing(path: Path) -> Iterator[Path]:
         OutputError: It cannot be written.
     """
     check_output_file(path)
-    with _as_output_error(path):
+    with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
         handle, temporary = _open_temporary(path)
     try:
-        with _as_output_error(path):
+        with as_output_error(path):
             yield temporary
             os.fsync(handle)
             temporary.replace(path)
@@ -62,7 +62,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
+def as_output_error(path: Path) -> Iterator[None]:
     """What the system says of a write becomes one line that names the output."""
     try:
         yield

@@ -42,7 +42,7 @@ def locked(output: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # a lock file that stays is nobody's lock
             path.unlink()
         os.close(handle)
 

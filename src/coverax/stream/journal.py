@@ -8,13 +8,12 @@ holds the lock of its output, so that no two runs write one.
 
 import hashlib
 import json
-import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from coverax import __version__
-from coverax.files import publish_text
+from coverax.files import as_output_error, publish_text
 from coverax.locks import locked
 
 
@@ -55,17 +54,17 @@ class Journal:
     def add(self, key: str, record: Any) -> None:
         """Write one finished record."""
         self.records[key] = record
-        self._file.write(_line(key, record) + "\n")
-        self._file.flush()
+        with as_output_error(self.path):
+            self._file.write(_line(key, record) + "\n")
+            self._file.flush()
 
     def close(self, *, keep: bool) -> None:
         """Close the journal; delete it unless it is kept for `--resume`."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        if not keep or not self.records:
-            self.path.unlink(missing_ok=True)
-        self._lock.close()
+        with self._lock:
+            with suppress(OSError):  # a line that finds no room is done again
+                self._file.close()
+            if not keep or not self.records:
+                self.path.unlink(missing_ok=True)
 
     def _load(self, header: str, other: str) -> None:
         text = self.path.read_text(encoding="utf-8", errors="replace")
