@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coverax.engine.results import BinStatistics
 from coverax.reliability.bootstrap import drawn_weights, intervals, resampled
 from coverax.reliability.errors import calibration_errors
-from coverax.reliability.statistics import HasBins, plain, pooled
+from coverax.reliability.statistics import plain, pooled
 from coverax.scores import band_prefix, read_bins
 
 
@@ -57,7 +58,7 @@ def band_results(
     return results
 
 
-def _measures(statistics: HasBins) -> dict[str, np.ndarray]:
+def _measures(statistics: BinStatistics) -> dict[str, np.ndarray]:
     """Errors, and what is compared: mean probability and frequency of the band."""
     count = np.asarray(statistics.count, np.float64).sum(1)
     n_voxels = np.where(count > 0, count, np.nan)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from coverax.host import BinStatistics, ProperScores
+from coverax.engine.results import BinStatistics, ProperScores
 from coverax.reliability.bootstrap import resampled, unit_sums
 from coverax.reliability.errors import (
     calibration_errors,
@@ -17,7 +17,7 @@ from coverax.reliability.errors import (
     overconfidence_error,
     pixelwise_ece,
 )
-from coverax.reliability.statistics import HasBins, exact_sum, plain, pooled, select
+from coverax.reliability.statistics import exact_sum, plain, pooled, select
 from coverax.scores import read_bins, read_proper_scores
 from coverax.scores.bins import BACKGROUND, REGION
 
@@ -182,7 +182,7 @@ def case_rows(sums: ClassSums) -> list[dict[str, Any]]:
 
 
 def _measures(
-    statistics: HasBins,
+    statistics: BinStatistics,
     squares: Float[np.ndarray, " batch"],
     log_loss: Float[np.ndarray, " batch"],
 ) -> Measures:

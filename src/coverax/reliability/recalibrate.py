@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.files import digest_ids, digest_json, partial_folder, read_sealed_json
 from coverax.reliability.temperature import (
     Sample,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.host import BinStatistics
+from coverax.engine.results import BinStatistics
 from coverax.reliability.adaptive import adaptive_ce_grid
 from coverax.reliability.bands import band_results
 from coverax.reliability.bootstrap import drawn_weights, intervals, resampled

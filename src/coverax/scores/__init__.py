@@ -1,5 +1,8 @@
 """Volumes to records to the score table; each case is read once."""
 
+from coverax.choices import EngineName as EngineName
+from coverax.engine.switch import Engine as Engine
+from coverax.engine.switch import resolve_engine as resolve_engine
 from coverax.scores.bands import band_prefix as band_prefix
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
@@ -12,12 +15,6 @@ from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
 from coverax.scores.curves import N_CUTS as N_CUTS
 from coverax.scores.curves import Curves as Curves
-from coverax.scores.definition import MapKind as MapKind
-from coverax.scores.definition import ScoreDefinition as ScoreDefinition
-from coverax.scores.definition import sorted_tolerances as sorted_tolerances
-from coverax.scores.engine import Engine as Engine
-from coverax.scores.engine import EngineName as EngineName
-from coverax.scores.engine import resolve_engine as resolve_engine
 from coverax.scores.extremes import set_cut as set_cut
 from coverax.scores.extremes import set_scores as set_scores
 from coverax.scores.families import score_maps as score_maps
@@ -29,7 +26,10 @@ from coverax.scores.stream import load_case as load_case
 from coverax.scores.stream import stream_rows as stream_rows
 from coverax.scores.table import ScoreTable as ScoreTable
 from coverax.scores.table import read_table as read_table
-from coverax.scores.transforms import KINDS as KINDS
-from coverax.scores.transforms import Transform as Transform
-from coverax.scores.transforms import parse_transforms as parse_transforms
-from coverax.scores.transforms import set_transforms as set_transforms
+from coverax.table.definition import MapKind as MapKind
+from coverax.table.definition import ScoreDefinition as ScoreDefinition
+from coverax.table.definition import sorted_tolerances as sorted_tolerances
+from coverax.table.transforms import KINDS as KINDS
+from coverax.table.transforms import Transform as Transform
+from coverax.table.transforms import parse_transforms as parse_transforms
+from coverax.table.transforms import set_transforms as set_transforms

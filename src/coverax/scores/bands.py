@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from coverax import host
+from coverax.engine.switch import Engine
 from coverax.scores.batch import View, ViewBatch
 from coverax.scores.bins import bin_fields
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.table.definition import ScoreDefinition
 
 
 def band_prefix(band: int) -> str:

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from coverax import host
+from coverax.engine.switch import Engine
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.table.definition import ScoreDefinition
 
 _INTEGERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from coverax.engine.switch import Engine
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.table.definition import ScoreDefinition
 
 # A power of two: k / N_CUTS is exact in float32, and so is every comparison with it.
 N_CUTS = 1024

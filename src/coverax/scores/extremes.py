@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from coverax.score_plan import SetScore
+from coverax.choices import Side
+from coverax.engine.plan import SetScore
+from coverax.engine.switch import Engine
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
 from coverax.scores.maps import map_name
-from coverax.scores.transforms import Side, Transform
+from coverax.table.definition import ScoreDefinition
+from coverax.table.transforms import Transform
 
 N_SIZE_CUTS = 125
 

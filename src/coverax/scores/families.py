@@ -13,12 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from coverax.engine.switch import Engine
 from coverax.scores import bands, bins, curves, extremes, fnr, lesions
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
 from coverax.scores.maps import MapsOf, geometry, map_name
-from coverax.scores.transforms import Transform
+from coverax.table.definition import ScoreDefinition
+from coverax.table.transforms import Transform
 
 
 @runtime_checkable

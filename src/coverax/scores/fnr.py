@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coverax.engine.switch import Engine
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.table.definition import ScoreDefinition
 
 MIN_FOREGROUND = "min_foreground_probability"
 

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from coverax import host
+from coverax.engine.switch import Engine
 from coverax.scores.batch import View, ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.table.definition import ScoreDefinition
 
 PEAKS = "lesion_peaks"
 

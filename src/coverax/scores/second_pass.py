@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coverax.choices import EngineName
+from coverax.engine.switch import Engine, resolve_engine
 from coverax.scores.batch import ViewBatch
 from coverax.scores.curves import CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE
-from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.stream import load_case, stream_rows
 from coverax.scores.table import ScoreTable
 from coverax.volumes import Cohort

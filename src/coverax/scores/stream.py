@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from coverax.choices import EngineName
+from coverax.engine.switch import Engine, resolve_engine
 from coverax.scores.batch import (
     CaseRows,
     Loaded,
@@ -21,9 +23,8 @@ from coverax.scores.batch import (
     lone_batch,
 )
 from coverax.scores.bins import check_softmax, softmax_columns
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.stream import Outcome, map_cases
+from coverax.table.definition import ScoreDefinition
 from coverax.volumes import (
     FOREGROUND,
     Buffer,

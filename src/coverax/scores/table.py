@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coverax import __version__
+from coverax._version import __version__
+from coverax.choices import Side
 from coverax.files import digest_ids, publishing
 from coverax.scores import curves, extremes, fnr, lesions
 from coverax.scores.curves import Curves
-from coverax.scores.definition import ScoreDefinition
 from coverax.scores.families import all_fields
-from coverax.scores.transforms import Side, Transform, parse_transform
+from coverax.table.definition import ScoreDefinition
+from coverax.table.transforms import Transform, parse_transform
 
 SCHEMA = 1
 _KEY = b"coverax"

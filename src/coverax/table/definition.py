@@ -5,10 +5,10 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from coverax.host import Neighbours
+from coverax.choices import Neighbours
 from coverax.rational import Level, as_fraction, check_tolerance
-from coverax.scores.transforms import Transform, parse_transforms
-from coverax.volumes import FOREGROUND, Region, parse_regions
+from coverax.table.region import FOREGROUND, Region, parse_regions
+from coverax.table.transforms import Transform, parse_transforms
 
 DEFAULT_BINS = 20
 
