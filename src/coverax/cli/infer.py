@@ -209,14 +209,12 @@ def _definition(config: "TrainConfig", tolerance, region, transform):
     classes = list(config.data.classes.items())[1:]
     specs = [f"{name}={i}:{value}" for i, (name, value) in enumerate(classes, 1)]
     with usage_errors():
-        definition = ScoreDefinition(
+        return ScoreDefinition(
             regions=parse_regions(region or specs),
             tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
             transforms=parse_transforms(transform or []),
             softmax=not region,
         )
-        definition.check()
-    return definition
 
 
 def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:

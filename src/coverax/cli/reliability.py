@@ -188,7 +188,6 @@ def _score(
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
         )
-        definition.check()
     with show_progress("Reading", len(cases.cases)) as on_case:
         return score_cohort(
             cases,

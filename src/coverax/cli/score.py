@@ -128,7 +128,6 @@ def command(
             lesions=lesions,
             band_edges_mm=parse_edges(band_edges),
         )
-        definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)
     published = False
     try:
@@ -157,7 +156,7 @@ def command(
     zero = int((table.column("min_foreground_probability") == 0).sum())
     result = {
         "table": str(output),
-        "n_rows": table.rows.num_rows,
+        "n_rows": table.n_rows,
         "n_empty_reference": empty,
         "n_lesion_voxel_at_zero": zero,
         "excluded": {why: list(ids) for why, ids in table.excluded.items()},
@@ -165,7 +164,7 @@ def command(
     if as_json:
         print_json(result)
         return
-    note(f"{output}: {table.rows.num_rows} rows, {empty} with an empty reference")
+    note(f"{output}: {table.n_rows} rows, {empty} with an empty reference")
     if zero:
         note(f"{zero} rows have a reference voxel of probability 0")
     for why, ids in table.excluded.items():

@@ -69,7 +69,6 @@ def fit_cohort(
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
         ValueError: A region joins channels, or no voxel counts.
     """
-    definition.check()
     for region in definition.regions:
         if len(region.channels) > 1:
             raise ValueError(

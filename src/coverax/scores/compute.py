@@ -12,7 +12,6 @@ from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.families import all_columns
 from coverax.scores.stream import MapReader, load_case, stream_rows
-from coverax.scores.table import ScoreTable
 from coverax.stream import Journal
 from coverax.table.definition import (
     DEFAULT_BINS,
@@ -20,6 +19,7 @@ from coverax.table.definition import (
     ScoreDefinition,
     sorted_tolerances,
 )
+from coverax.table.table import ScoreTable
 from coverax.table.transforms import parse_transforms
 from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region, read_probs
 
@@ -188,7 +188,6 @@ def score_arrays(
         lesions=lesions,
         band_edges_mm=tuple(map(float, band_edges_mm)),
     )
-    definition.check()
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
 

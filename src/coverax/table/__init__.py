@@ -3,6 +3,9 @@
 NumPy alone; only `parquet` knows how a table lies on disk.
 """
 
+from coverax.table.columns import Column as Column
+from coverax.table.columns import Curves as Curves
+from coverax.table.columns import columns_of as columns_of
 from coverax.table.definition import DEFAULT_BINS as DEFAULT_BINS
 from coverax.table.definition import MapKind as MapKind
 from coverax.table.definition import ScoreDefinition as ScoreDefinition
@@ -11,6 +14,8 @@ from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region
 from coverax.table.region import parse_region as parse_region
 from coverax.table.region import parse_regions as parse_regions
+from coverax.table.table import ScoreTable as ScoreTable
+from coverax.table.table import read_table as read_table
 from coverax.table.transforms import KINDS as KINDS
 from coverax.table.transforms import SIDES as SIDES
 from coverax.table.transforms import Transform as Transform
