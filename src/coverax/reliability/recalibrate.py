@@ -216,10 +216,9 @@ def _samples(
     rng: np.random.Generator,
 ) -> dict[str, Sample]:
     """Voxels of a case for each fit, by its name."""
-    if definition.softmax:
-        regions = (_BACKGROUND, *definition.regions)
-        definition = replace(definition, regions=regions)
-    views = load_case(case, replace(definition, n_bins=0)).views
+    background = (_BACKGROUND,) if definition.softmax else ()
+    lean = replace(definition, n_bins=0, band_edges_mm=())
+    views = load_case(case, lean, also=background).views
     valid = views[0].valid
     n_voxels = views[0].probs.size
     kept = np.arange(n_voxels) if valid is None else np.flatnonzero(valid)
