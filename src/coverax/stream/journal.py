@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.files import as_output_error, publish_text
 from coverax.locks import locked
 
