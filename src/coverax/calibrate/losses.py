@@ -14,9 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from coverax.choices import LossName, Safe
 from coverax.files import PathLike
-
-LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
 
 
 class Counts(NamedTuple):
@@ -120,7 +119,7 @@ class LossCurves:
         return np.stack([self.of_case[i] for i in case_ids])
 
 
-def read_loss_curves(path: PathLike, *, safe: Literal["small", "large"]) -> LossCurves:
+def read_loss_curves(path: PathLike, *, safe: Safe) -> LossCurves:
     """Read a CSV of `case_id` and one column a cut, named by the cut.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.cli import (
     calibrate,
     demo,

@@ -4,12 +4,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coverax.choices import EngineName, RaterRule
 from coverax.cli.terminal import gathered
 from coverax.cli.terminal import note as note
 from coverax.cli.terminal import print_json as print_json
@@ -18,21 +18,6 @@ from coverax.rational import check_level, check_tolerance
 
 if TYPE_CHECKING:
     from coverax.volumes import Cohort
-
-
-class EngineOption(StrEnum):
-    """Where batches are computed."""
-
-    AUTO = "auto"
-    HOST = "host"
-    DEVICE = "device"
-
-
-class RatersOption(StrEnum):
-    """What several references of a case do."""
-
-    WORST = "worst"
-    DRAW = "draw"
 
 
 ProbsDir = Annotated[
@@ -46,7 +31,7 @@ LabelsDir = Annotated[
     ),
 ]
 Raters = Annotated[
-    RatersOption | None,
+    RaterRule | None,
     typer.Option(
         "--raters", help="Several references a case: against the worst, or draw one."
     ),
@@ -55,7 +40,7 @@ CohortFile = Annotated[
     Path | None, typer.Option("--cohort", help="cohort.csv instead of two folders.")
 ]
 EngineChoice = Annotated[
-    EngineOption,
+    EngineName,
     typer.Option(
         "--engine", help="Same results; auto takes the device if it is a GPU or TPU."
     ),
@@ -66,6 +51,13 @@ Threads = Annotated[
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Keep finished cases of an earlier run.")
+]
+VerifyInputs = Annotated[
+    bool,
+    typer.Option(
+        "--verify-inputs",
+        help="With --resume, tell replaced files by their content too.",
+    ),
 ]
 AllowMissing = Annotated[
     bool,
@@ -273,8 +265,21 @@ def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
 
 def check_not_input(output: Path, *inputs: Path | None) -> None:
     """Refuse, as a usage error, an output that would replace an input."""
-    if output.resolve() in [path.resolve() for path in inputs if path]:
-        raise typer.BadParameter(f"the output {output} is an input of this command")
+    from coverax import files
+
+    try:
+        files.check_not_input(output, inputs)
+    except FileExistsError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def files_of(cases: "Cohort") -> list[Path | None]:
+    """Every file that a command reads of a cohort."""
+    return [
+        path
+        for case in cases.cases
+        for path in (case.probs, case.labels, case.valid, case.image)
+    ]
 
 
 @contextmanager

@@ -1,5 +1,10 @@
 """Files: NIfTI volumes, grids, cases and cohorts. Nothing else reads a format."""
 
+from coverax.choices import ProbsStorage as ProbsStorage
+from coverax.table.region import FOREGROUND as FOREGROUND
+from coverax.table.region import Region as Region
+from coverax.table.region import parse_region as parse_region
+from coverax.table.region import parse_regions as parse_regions
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
 from coverax.volumes.case import check_maps_differ as check_maps_differ
@@ -22,7 +27,6 @@ from coverax.volumes.names import check_name as check_name
 from coverax.volumes.names import some_names as some_names
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
-from coverax.volumes.nifti import ProbsStorage as ProbsStorage
 from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import file_stem as file_stem
 from coverax.volumes.nifti import probs_file as probs_file
@@ -31,9 +35,5 @@ from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
-from coverax.volumes.region import FOREGROUND as FOREGROUND
-from coverax.volumes.region import Region as Region
-from coverax.volumes.region import parse_region as parse_region
-from coverax.volumes.region import parse_regions as parse_regions
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern
 from coverax.volumes.unit_names import units_of as units_of

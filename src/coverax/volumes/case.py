@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from coverax.files import PathLike
+from coverax.table.region import Region, parse_regions
 from coverax.volumes.names import check_case_id, check_name, some_names
-from coverax.volumes.region import Region, parse_regions
 from coverax.volumes.rows import Row, Rows, read_rows
 from coverax.volumes.unit_names import units_of
 
