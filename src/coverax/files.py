@@ -243,16 +243,17 @@ def check_output_file(path: PathLike) -> None:
         raise FileExistsError(f"{path} is {what}; name a file")
 
 
-def check_not_input(output: Path, inputs: Iterable[Path | None]) -> None:
+def check_not_input(output: PathLike, inputs: Iterable[PathLike | None]) -> None:
     """Refuse an output that is one of the files a command reads, whatever its name.
 
     Raises:
         FileExistsError: It is one of them; told by the file itself, so links count.
     """
+    output = Path(output)
     if not output.exists():
         return
-    for path in inputs:
-        if path is not None and path.exists() and output.samefile(path):
+    for path in map(Path, filter(None, inputs)):
+        if path.exists() and output.samefile(path):
             raise FileExistsError(
                 f"{output} is an input of this command ({path}); name another output"
             )

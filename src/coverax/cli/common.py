@@ -14,6 +14,7 @@ from coverax.cli.terminal import gathered
 from coverax.cli.terminal import note as note
 from coverax.cli.terminal import print_json as print_json
 from coverax.cli.terminal import results as results
+from coverax.files import PathLike
 from coverax.rational import check_level, check_tolerance
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     yield advance
 
 
-def check_not_input(output: Path, *inputs: Path | None) -> None:
+def check_not_input(output: Path, *inputs: PathLike | None) -> None:
     """Refuse, as a usage error, an output that would replace an input."""
     from coverax import files
 
@@ -273,7 +274,7 @@ def check_not_input(output: Path, *inputs: Path | None) -> None:
         raise typer.BadParameter(str(error)) from None
 
 
-def files_of(cases: "Cohort") -> list[Path | None]:
+def files_of(cases: "Cohort") -> list[PathLike | None]:
     """Every file that a command reads of a cohort."""
     return [
         path
