@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from coverax.files import PathLike
 from coverax.volumes.case import Case, Cohort, check_maps_differ, with_units
@@ -94,36 +95,62 @@ def match_folders(
     references = {rater.name: nifti_files(rater) for rater in raters}
     _check_raters(references, probs, labels_dir)
     references = references or {"": nifti_files(labels_dir)}
-    cases: list[Case] = []
-    lines: list[str] = []
-    excluded: dict[str, tuple[str, ...]] = {}
-    hint = ""
-    for rater, labels in references.items():
-        where = labels_dir / rater
-        no_labels = sorted(probs.keys() - labels.keys())
-        no_probs = sorted(labels.keys() - probs.keys())
-        of = f" ({rater})" if rater else ""
-        unmatched = {f"no_reference{of}": no_labels, f"no_map{of}": no_probs}
-        excluded |= {why: tuple(ids) for why, ids in unmatched.items() if ids}
-        lines += [f"{probs[s]} (case {s}): no reference in {where}" for s in no_labels]
-        lines += [f"{labels[s]} (case {s}): no map in {probs_dir}" for s in no_probs]
-        hint = hint or name_hint(
-            no_labels,
-            no_probs,
-            ("the maps", "the references"),
-            "rename them, or list the pairs in a cohort.csv",
-        )
-        both = sorted(probs.keys() & labels.keys())
-        if not both and (allow_missing or rater):
-            raise ValueError(f"no file of {probs_dir} has a partner in {where}{hint}")
-        cases += [Case(s, probs[s], labels[s], unit=s, rater=rater) for s in both]
+    pairs = [
+        _pair(probs, labels, rater, (probs_dir, labels_dir / rater))
+        for rater, labels in references.items()
+    ]
+    lines = [line for pair in pairs for line in pair.lines]
+    hint = next((pair.hint for pair in pairs if pair.hint), "")
     if lines and not allow_missing:
         raise ExceptionGroup(
             f"{len(lines)} files have no partner{hint}",
             [ValueError(line) for line in lines],
         )
-    ordered = sorted(cases, key=lambda c: (c.case_id, c.rater))
-    return Cohort(with_units(ordered, unit_pattern), excluded)
+    for pair, rater in zip(pairs, references, strict=True):
+        if not pair.cases:
+            where = labels_dir / rater
+            raise ValueError(f"no file of {probs_dir} has a partner in {where}{hint}")
+    excluded = {why: ids for pair in pairs for why, ids in pair.excluded.items()}
+    cases = sorted(
+        (case for pair in pairs for case in pair.cases),
+        key=lambda case: (case.case_id, case.rater),
+    )
+    return Cohort(with_units(cases, unit_pattern), excluded)
+
+
+class _Pair(NamedTuple):
+    """Maps and the references of one folder: what meets, and what does not."""
+
+    cases: list[Case]
+    excluded: dict[str, tuple[str, ...]]
+    lines: list[str]
+    hint: str
+
+
+def _pair(
+    probs: Mapping[str, Path],
+    labels: Mapping[str, Path],
+    rater: str,
+    folders: tuple[Path, Path],
+) -> _Pair:
+    no_labels = sorted(probs.keys() - labels.keys())
+    no_probs = sorted(labels.keys() - probs.keys())
+    of = f" ({rater})" if rater else ""
+    unmatched = {f"no_reference{of}": no_labels, f"no_map{of}": no_probs}
+    lines = [f"{probs[s]} (case {s}): no reference in {folders[1]}" for s in no_labels]
+    lines += [f"{labels[s]} (case {s}): no map in {folders[0]}" for s in no_probs]
+    both = sorted(probs.keys() & labels.keys())
+    return _Pair(
+        [Case(s, probs[s], labels[s], unit=s, rater=rater) for s in both],
+        {why: tuple(ids) for why, ids in unmatched.items() if ids},
+        lines,
+        name_hint(
+            no_labels,
+            no_probs,
+            ("the maps", "the references"),
+            "rename them, or list the pairs in a cohort.csv",
+        ),
+    )
 
 
 def name_hint(
