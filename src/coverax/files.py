@@ -249,7 +249,7 @@ def check_not_input(output: PathLike, inputs: Iterable[PathLike | None]) -> None
     Raises:
         FileExistsError: It is one of them; told by the file itself, so links count.
     """
-    output = Path(output)
+    output = Path(output).resolve()  # `x/../file` is one without an x too
     if not output.exists():
         return
     for path in map(Path, filter(None, inputs)):

@@ -123,6 +123,22 @@ def test_one_cause_is_said_once_and_every_case_is_listed(files, cli, monkeypatch
     assert run_here(["score", *map(str, files.options), "-o", str(output)]) == 1
 
 
+def test_rows_of_one_cause_are_said_once_too(files, cli):
+    rows = [f"c{i},p{i},l,left kidney" for i in range(5)] + ["d,,l,x"]
+    csv = files.root / "c.csv"
+    csv.write_text("\n".join(["case_id,probs,labels,region", *rows]) + "\n")
+    done = cli("score", "--cohort", csv, "-o", files.root / "s.parquet")
+    assert len(done.errors) == 3
+    words = "error: 5 lines alike (line 2, line 3, line 4 and 2 more), the first: "
+    assert done.errors[0].startswith(f"{words}{csv}, line 2: region 'left kidney'")
+    assert done.errors[1:] == [
+        f"error: {csv}, line 7: probs is empty",
+        f"error: {csv}: 6 lines are wrong",
+    ]
+    listed = (files.root / "s.parquet.errors.txt").read_text()
+    assert all(f"line {i}: " in listed for i in range(2, 8))
+
+
 def test_the_list_of_an_earlier_run_goes_when_a_run_ends_well(files, cli):
     good = [files.map(i).read_bytes() for i in range(N_CASES)]
     for i in range(N_CASES):

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _ALONE = 3  # failing cases of one cause that have a line each
+# Who a line is about: a case, or a line of a file.
 _CASE = re.compile(r"(?:^|\()(?:left out: )?case (?P<id>.+?)(?:\)|: )")
+_LINE = re.compile(r", (?P<id>line \d+): ")
 _PATH = re.compile(r"\S*[/\\]\S*")
 _NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
 
@@ -91,7 +93,7 @@ class _Notes(logging.Handler):
 
 
 def gathered(lines: list[str]) -> list[str]:
-    """Lines of failing cases: more than a few of one cause become one line.
+    """Lines of failing cases or rows: more than a few of one cause become one line.
 
     Lines are of one cause where they differ in case, files and numbers alone.
     """
@@ -100,18 +102,23 @@ def gathered(lines: list[str]) -> list[str]:
         of_cause.setdefault(_cause(line), []).append(line)
     out: list[str] = []
     for alike in of_cause.values():
-        names = [match["id"] for match in map(_CASE.search, alike) if match]
+        names = [match["id"] for match in map(_place, alike) if match]
         if len(names) <= _ALONE:
             out += alike
             continue
         first = ", ".join(names[:_ALONE])
         more = f" and {len(names) - _ALONE} more"
-        out.append(f"{len(names)} cases alike ({first}{more}), the first: {alike[0]}")
+        what = "cases" if _CASE.search(alike[0]) else "lines"
+        out.append(f"{len(names)} {what} alike ({first}{more}), the first: {alike[0]}")
     return out
 
 
+def _place(line: str) -> re.Match[str] | None:
+    return _CASE.search(line) or _LINE.search(line)
+
+
 def _cause(line: str) -> str:
-    match = _CASE.search(line)
+    match = _place(line)
     if match is None:
         return line
     text = line.replace(match[0], " CASE ", 1)
