@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Iterable
 
 from coverax.volumes.names import some_names
@@ -50,9 +51,11 @@ def check_unit_pattern(pattern: str) -> re.Pattern[str]:
         ValueError: It is no regular expression.
     """
     try:
-        return re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of sets within sets
+            return re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"unit pattern {pattern!r}: {error}") from None
+        raise ValueError(f"unit pattern {pattern!r:.80}: {error}") from None
 
 
 def _by_pattern(ids: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
@@ -62,7 +65,7 @@ def _by_pattern(ids: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
         units[case_id] = "" if match is None else match[min(pattern.groups, 1)] or ""
     if lost := [i for i in ids if not units[i]]:
         raise ValueError(
-            f"the unit pattern {pattern.pattern!r} finds no unit in case "
+            f"the unit pattern {pattern.pattern!r:.80} finds no unit in case "
             f"{some_names(lost)}"
         )
     return units
