@@ -56,11 +56,16 @@ def read_mutants() -> list[Mutant]:
     found = []
     for name, tests in rows:
         mutant = Mutant(name, **edits[name], tests=tuple(re.findall(r"`(.+?)`", tests)))
-        n_places = (ROOT / "src/coverax" / mutant.file).read_text().count(mutant.old)
+        n_places = source_of(mutant).count(mutant.old)
         if n_places != 1:
             raise ValueError(f"{name}: {n_places} places for its edit in {mutant.file}")
         found.append(mutant)
     return found
+
+
+def source_of(mutant: Mutant) -> str:
+    """The file that a mutant edits, as it is."""
+    return (ROOT / "src/coverax" / mutant.file).read_text()
 
 
 def passing(tests: tuple[str, ...], mutant: Mutant | None = None) -> list[str]:
@@ -71,8 +76,8 @@ def passing(tests: tuple[str, ...], mutant: Mutant | None = None) -> list[str]:
             ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__")
         )
         if mutant is not None:
-            file = source / "coverax" / mutant.file
-            file.write_text(file.read_text().replace(mutant.old, mutant.new))
+            edited = source_of(mutant).replace(mutant.old, mutant.new)
+            (source / "coverax" / mutant.file).write_text(edited)
         failed = _failed(tests, source)
     return [t for t in tests if not any(f.startswith(f"tests/{t}") for f in failed)]
 
@@ -92,7 +97,7 @@ def _failed(tests: tuple[str, ...], source: Path) -> list[str]:
     )
     if done.returncode not in (0, 1) or re.search("^ERROR", done.stdout, re.MULTILINE):
         raise RuntimeError(done.stdout[-3000:] + done.stderr[-1000:])
-    return re.findall("^FAILED ([^ ]+)", done.stdout, re.MULTILINE)
+    return re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
 
 
 def main(wanted: list[str]) -> int:
@@ -105,15 +110,20 @@ def main(wanted: list[str]) -> int:
     tests = tuple(dict.fromkeys(t for mutant in chosen for t in mutant.tests))
     sound = passing(tests)
     if broken := set(tests) - set(sound):
-        print(f"fail without any edit: {sorted(broken)}")
+        _say(f"fail without any edit: {sorted(broken)}")
         return 1
     n_alive = 0
     for mutant in chosen:
         alive = passing(mutant.tests, mutant)
         n_alive += bool(alive)
-        print(f"{'LIVES ' if alive else 'killed'} {mutant.name}", *alive, flush=True)
-    print(f"{len(chosen)} mutants, {n_alive} live")
+        _say(" ".join(["LIVES " if alive else "killed", mutant.name, *alive]))
+    _say(f"{len(chosen)} mutants, {n_alive} live")
     return int(n_alive > 0)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

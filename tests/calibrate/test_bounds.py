@@ -134,7 +134,11 @@ def test_bounds_and_p_values_hold_for_losses_between_0_and_1(n, risk):
     p = np.asarray(bounds.hoeffding_bentkus_p_value(tables, risk))
     uppers = [
         (delta, fn(tables, delta))
-        for fn in (bounds.hoeffding, bounds.hoeffding_bentkus, bounds.empirical_bernstein)
+        for fn in (
+            bounds.hoeffding,
+            bounds.hoeffding_bentkus,
+            bounds.empirical_bernstein,
+        )
         for delta in (0.05, 0.4, 0.9)
     ]
     for chance in chances(counts, risk):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests import synthetic
 
@@ -70,6 +71,22 @@ def test_small_groups_that_count_as_one_have_no_law_each(cohort, table):
     assert all(
         len(r["ecr_band"]) == (2 if r["group"] == "north" else 0) for r in results
     )
+
+
+def test_empty_references_count_only_where_they_calibrated(tmp_path, cohort, table):
+    """An empty reference complies with any mask: counted it would flatter the mask."""
+    folders = synthetic.write_cohort(tmp_path, 6, (6, 7, 5), 40, seed=9)
+    for path in sorted(folders[1].iterdir())[:4]:
+        synthetic.write_nifti(path, np.zeros((6, 7, 5), np.uint8))
+    new = cx.volumes.match_folders(*folders)
+    for empty, n_counted in (("exclude", 2), ("refuse", 2), ("include", 6)):
+        found = cx.calibrate.calibrate_fnr(table, "0.9", empty=empty)
+        (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
+            "results"
+        ]
+        assert (result["n_counted"], result["n_empty_reference"]) == (n_counted, 4)
+        n_empty = n_counted - 2
+        assert n_empty <= result["calibrated"]["n_compliant"] <= n_empty + 1
 
 
 def test_all_regions_are_of_cases_that_count_in_every_region(table):
