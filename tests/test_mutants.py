@@ -4,6 +4,7 @@ import os
 import random
 
 import pytest
+
 from tests import mutate
 
 SAMPLE = 6

@@ -33,7 +33,7 @@ def test_a_site_held_out_is_judged_by_the_others_alone(table):
     rows = {(row["group"], row["alpha"]): row for row in result["hold_out"]}
     assert len(rows) == 6
     for site in "abc":
-        mine, rest = scores[SITES == site], scores[SITES != site]
+        mine, rest = scores[site == SITES], scores[site != SITES]
         for alpha in ALPHAS:
             rank = cx.calibrate.conformal_rank(rest.size, alpha)
             coverage = (mine <= np.sort(rest)[rank - 1]).mean()
