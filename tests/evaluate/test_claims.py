@@ -73,6 +73,22 @@ def test_small_groups_that_count_as_one_have_no_law_each(cohort, table):
     )
 
 
+def test_the_law_is_that_of_the_calibration_units_for_as_many_new_ones(cohort, table):
+    found = cx.calibrate.calibrate_fnr(table, "0.2")
+    (threshold,) = found.thresholds
+    new = Cohort(cohort.cases[:10], {})
+    (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
+        "results"
+    ]
+    n, rank = N_CASES, cx.calibrate.conformal_rank(N_CASES, "0.2")
+    assert (threshold.rank, result["n_counted"]) == (rank, 10)
+    assert result["expected_ecr"] == rank / (n + 1)
+    for band in result["ecr_band"]:
+        ends = cx.calibrate.compliance_band(n, rank, 10, band["level"])
+        assert (band["low"], band["high"]) == ends
+    assert [band["level"] for band in result["ecr_band"]] == [0.95, 0.999]
+
+
 def test_empty_references_count_only_where_they_calibrated(tmp_path, cohort, table):
     """An empty reference complies with any mask: counted it would flatter the mask."""
     folders = synthetic.write_cohort(tmp_path, 6, (6, 7, 5), 40, seed=9)

@@ -83,3 +83,20 @@ def test_coverage_sizes_and_curve_are_those_of_the_masks(tmp_path, joint):
         rank = cx.calibrate.conformal_rank(n, level)
         low, high = cx.calibrate.compliance_band(n, rank, n)
         assert point["inner_band"] == [1 - high, 1 - low]
+
+
+@pytest.mark.parametrize(("joint", "lawful"), [("each", "inner"), ("max", "joint")])
+def test_the_law_is_that_of_the_score_that_was_calibrated(tmp_path, joint, lawful):
+    _, _, table, cohort = cohort_of(tmp_path, 19, (9, 11))
+    found = cx.calibrate.calibrate_sets(table, "0.2", joint=joint)
+    new = cx.volumes.Cohort(cohort.cases[:7], {})
+    (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
+        "results"
+    ]
+    rank = cx.calibrate.conformal_rank(19, "0.2")
+    law = result[lawful]
+    assert law["expected"] == rank / 20
+    for band in law["band"]:
+        ends = cx.calibrate.compliance_band(19, rank, 7, band["level"])
+        assert (band["low"], band["high"]) == ends
+    assert result["joint" if joint == "each" else "inner"]["expected"] is None
