@@ -414,6 +414,23 @@ def test_an_empty_inner_set_costs_the_width_of_the_lesion():
     assert empty[learned.inner_share] == 0
 
 
+def test_log_odds_give_the_sets_of_the_probability():
+    """A monotone transform changes no set, so none that is sized either."""
+    from coverax.calibrate import learn_sets
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(12, 3)
+    names = both_sides(["identity", "logit"])
+    table = score_arrays(
+        probs, labels, [0.1], transforms=names, set_sizes=True, engine="host"
+    )
+    sizes = {"identity": [], "logit": []}
+    for found in learn_sets(table, "0.4").candidates:
+        sizes[found["transform"]].append((found["side"], found["mean_size"]))
+    assert sizes["logit"] == sizes["identity"]
+    assert len(set(sizes["logit"])) > 2
+
+
 def test_learned_transforms_survive_their_file(tmp_path):
     from coverax.calibrate import learn_sets, read_learned
     from coverax.scores import score_arrays
