@@ -20,6 +20,7 @@ from coverax.volumes.nifti import read_voxels
 # Waited for what never ends; no claim about speed.
 HANGS_S = 300
 
+
 def broken(path):
     good = path.read_bytes()
     path.write_bytes(good[:-9])
