@@ -151,9 +151,7 @@ def errors_of(situation, engine):
     proper = ops.proper_scores(probs, reference, valid=valid)
     present = np.asarray((reference & valid).any(axis=1))
     macro = {
-        f"macro mean, `{absent}`": [
-            reliability.macro_mean(errors.ece, present, absent)
-        ]
+        f"macro mean, `{absent}`": [reliability.macro_mean(errors.ece, present, absent)]
         for absent in ("skip", "include")
     }
     return macro | {
@@ -189,7 +187,8 @@ def test_training_losses(name, situation, written):
 
     label, n_voxels, counts = OF_CLASS[situation]
     words = re.findall(r"`(\w+)`", name)
-    of, options = getattr(losses, words[0]), dict(zip(["absent"], words[1:]))
+    of = getattr(losses, words[0])
+    options = {"absent": words[1]} if len(words) > 1 else {}
     takes_probs = words[0] in ("hard_l1_ace", "soft_l1_ace", "soft_dice", "boundary")
     targets = jax.nn.one_hot(jnp.full((1, n_voxels, 1), label), 2)
     valid = jnp.full((1, n_voxels, 1), counts)

@@ -613,7 +613,5 @@ def cpu_s(*args):
 def test_help_is_there_at_once():
     """At most twice what its own packages take on this machine; with jax it is four."""
     needed = "import typer, typer.rich_utils, rich.markdown, numpy"
-    ratios = [
-        cpu_s("-m", "coverax", "--help") / cpu_s("-c", needed) for _ in range(5)
-    ]
+    ratios = [cpu_s("-m", "coverax", "--help") / cpu_s("-c", needed) for _ in range(5)]
     assert min(ratios) < 2, ratios

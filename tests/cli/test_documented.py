@@ -136,11 +136,27 @@ def fields(path):
     return list(keys_of(json.loads(text)))
 
 
-FILES = """calibration.json groups.json ties.json ltt.json sets.json transforms.json
-temperature.json scores.parquet evaluated/evaluation.json evaluated/cases.csv
-evaluated-ltt/evaluation.json evaluated-sets/evaluation.json evaluated-sets/cases.csv
-masks/new00.json validated/validation.json reliability/reliability.json
-reliability/cases.csv reliability/groups.csv reliability/bands.csv""".split()
+FILES = [
+    "calibration.json",
+    "groups.json",
+    "ties.json",
+    "ltt.json",
+    "sets.json",
+    "transforms.json",
+    "temperature.json",
+    "scores.parquet",
+    "evaluated/evaluation.json",
+    "evaluated/cases.csv",
+    "evaluated-ltt/evaluation.json",
+    "evaluated-sets/evaluation.json",
+    "evaluated-sets/cases.csv",
+    "masks/new00.json",
+    "validated/validation.json",
+    "reliability/reliability.json",
+    "reliability/cases.csv",
+    "reliability/groups.csv",
+    "reliability/bands.csv",
+]
 
 
 @pytest.mark.parametrize("name", FILES)
