@@ -150,7 +150,8 @@ def sound(path: PathLike, what: str) -> Iterator[None]:
 
 
 def _line(error: Exception, most: int = 300) -> str:
-    return " ".join(str(error).split())[:most]
+    text = " ".join(str(error).split())[:most]
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def check_fields(record: Any) -> None:
