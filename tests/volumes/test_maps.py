@@ -73,7 +73,7 @@ def test_storage_names_integer_steps(tmp_path):
         (np.nan, "1 voxels are NaN or infinite"),
         (np.inf, "NaN or infinite"),
         (-np.inf, "NaN or infinite"),
-        (1.0000001, r"must lie in \[0, 1\]"),
+        (1.000001, r"must lie in \[0, 1\], got 0 to 1\.00000[01]"),
         (-1e-6, r"must lie in \[0, 1\]"),
         (255.0, r"must lie in \[0, 1\], got 0 to 255"),
         (1e300, "NaN or infinite|must lie in"),

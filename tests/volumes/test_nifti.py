@@ -147,12 +147,12 @@ BREAKAGES = {
     "plain nii named gz": (
         ".nii.gz",
         lambda p: p.write_bytes(gzip.decompress(p.read_bytes())),
-        "gzip",
+        "named .gz but not compressed",
     ),
     "gz named nii": (
         ".nii.gz",
         lambda p: p.rename(p.with_name("case.nii")),
-        "not a NIfTI file",
+        "compressed with gzip; name it .nii.gz",
     ),
     "truncated gz": (
         ".nii.gz",
@@ -187,7 +187,7 @@ BREAKAGES = {
     "truncated nii": (
         ".nii",
         lambda p: p.write_bytes(p.read_bytes()[:-700]),
-        "truncated: voxel data end 700 bytes early",
+        "truncated, or .* voxel data end 700 bytes early",
     ),
     "nii cut in the header": (
         ".nii",

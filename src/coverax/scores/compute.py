@@ -21,7 +21,16 @@ from coverax.scores.table import ScoreTable
 from coverax.scores.transforms import parse_transforms
 from coverax.spacing import batched_spacing
 from coverax.stream import Journal
-from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region, read_probs
+from coverax.volumes import (
+    FOREGROUND,
+    Case,
+    Cohort,
+    Grid,
+    Region,
+    common_storages,
+    read_probs,
+    zero_where_void,
+)
 
 
 def score_cohort(
@@ -142,7 +151,8 @@ def score_arrays(
         set_sizes: Keep the sizes of their sets too, for `learn_sets`.
         spacing_mm: Voxel edges, the same for all or one row a case; spatial transforms
             need it.
-        valid: Masks of the voxels that count; all by default.
+        valid: Masks of the voxels that count; all by default. The others need no
+            number, unless a transform looks at neighbours.
         case_ids: Names; `case_0`, `case_1`, ... by default.
         units: What is exchangeable; the case by default.
         groups: Category of each case known without the reference.
@@ -198,7 +208,10 @@ def score_arrays(
             "overshoot": 0.0,
         }
         region = definition.regions[0]
-        arrays = (probs[i], labels[i], columns["valid"][i])
+        valid_i = columns["valid"][i]
+        # A transform looks at every voxel of a map, so there each needs a number.
+        own = probs[i] if definition.is_spatial else zero_where_void(probs[i], valid_i)
+        arrays = (own, labels[i], valid_i)
         return Loaded(facts, [_array_view(region, *arrays, columns["spacing_mm"][i])])
 
     def batch_fn(engine: Engine, batch: ViewBatch):
@@ -297,7 +310,7 @@ def _fingerprint(case: Case) -> list[list[Any] | None]:
 
 
 def _common_kind(records: list[dict[str, Any]]) -> MapKind:
-    """The kind of map all cases share; storages may differ and are all recorded."""
+    """The kind of map all cases share; storages may differ (`common_storages`)."""
     by_channels = {record["kind"][0]: record for record in records}
     if len(by_channels) > 1:
         which = [
@@ -306,5 +319,5 @@ def _common_kind(records: list[dict[str, Any]]) -> MapKind:
             for n, record in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
-    storages = sorted({record["kind"][1] for record in records})
-    return MapKind(next(iter(by_channels)), tuple(storages))
+    storages = common_storages(tuple(record["kind"][1] for record in records))
+    return MapKind(next(iter(by_channels)), storages)

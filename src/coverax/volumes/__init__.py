@@ -8,15 +8,15 @@ from coverax.volumes.case import nifti_files as nifti_files
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
 from coverax.volumes.grid import Grid as Grid
-from coverax.volumes.grid import GridMismatchError as GridMismatchError
-from coverax.volumes.grid import check_same_grid as check_same_grid
+from coverax.volumes.header import NiftiFile as NiftiFile
+from coverax.volumes.header import common_storages as common_storages
 from coverax.volumes.maps import ProbMap as ProbMap
 from coverax.volumes.maps import check_labels as check_labels
 from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
+from coverax.volumes.maps import zero_where_void as zero_where_void
 from coverax.volumes.nifti import Buffer as Buffer
-from coverax.volumes.nifti import NiftiFile as NiftiFile
 from coverax.volumes.nifti import ProbsStorage as ProbsStorage
 from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import file_stem as file_stem
@@ -30,3 +30,5 @@ from coverax.volumes.region import FOREGROUND as FOREGROUND
 from coverax.volumes.region import Region as Region
 from coverax.volumes.region import parse_region as parse_region
 from coverax.volumes.region import parse_regions as parse_regions
+from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
+from coverax.volumes.same_grid import check_same_grid as check_same_grid
