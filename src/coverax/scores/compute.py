@@ -16,6 +16,7 @@ from coverax.scores.definition import (
 )
 from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.families import all_columns
+from coverax.scores.notes import cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.scores.table import ScoreTable
 from coverax.scores.transforms import parse_transforms
@@ -44,6 +45,7 @@ def score_cohort(
     read_map: MapReader = read_probs,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> ScoreTable:
     """Score every case of a cohort; each file is read once.
 
@@ -58,6 +60,8 @@ def score_cohort(
         read_map: How a case's map comes into memory, as `load_case` takes it.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
+        on_note: Called with a line for what was left out inside cases: labels of no
+            region, values where no voxel counts.
 
     Returns:
         The table, in the order of the cohort.
@@ -115,6 +119,8 @@ def score_cohort(
     kept = [records[_key(case)] for case in cohort.cases if _key(case) in records]
     if not kept:
         raise ValueError("no case could be scored")
+    for line in cohort_notes(record.get("notes", {}) for record in kept):
+        on_note(line)
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
     return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded)
@@ -277,6 +283,7 @@ def _record(case: Case, result: CaseRows) -> dict[str, Any]:
     return {
         "files": _fingerprint(case),
         "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "notes": result.facts["notes"],
         "rows": _rows(_about(case), result),
     }
 

@@ -23,6 +23,7 @@ from coverax.scores.batch import (
 from coverax.scores.bins import check_softmax, softmax_columns
 from coverax.scores.definition import ScoreDefinition
 from coverax.scores.engine import Engine, EngineName, resolve_engine
+from coverax.scores.notes import case_notes
 from coverax.stream import Outcome, map_cases
 from coverax.volumes import (
     FOREGROUND,
@@ -107,6 +108,7 @@ def load_case(
         "n_channels": file.n_channels if file.has_channel_axis else 0,
         "storage": file.storage,
         "overshoot": prob_map.overshoot,
+        "notes": case_notes(prob_map, labels, definition.regions, ignore),
     }
     if definition.softmax:
         check_softmax(prob_map, valid)

@@ -30,6 +30,7 @@ class ProbMap:
         path: The file.
         file: Its header.
         overshoot: How far the values leave [0, 1]; 0 for a proper map.
+        has_void: Whether voxels that do not count held no probabilities; they read as 0.
     """
 
     probs: Float[np.ndarray, "channels voxels"]
@@ -37,6 +38,7 @@ class ProbMap:
     path: Path
     file: NiftiFile
     overshoot: float
+    has_void: bool = False
 
     def of(self, region: Region) -> Float[np.ndarray, " voxels"]:
         """The map of a region; of several channels their sum, at most 1.
@@ -99,7 +101,8 @@ def read_probs(
     values = _as_float32(stored, file)
     low, high = _range(values)
     proper = np.isfinite([low, high]).all() and (logits or 0 <= low <= high <= 1)
-    if not proper and valid is not None and valid.size == values.shape[1]:
+    has_void = not proper and valid is not None and valid.size == values.shape[1]
+    if has_void:
         values = np.where(valid, values, np.float32(0))
         low, high = _range(values)
     if not np.isfinite([low, high]).all():
@@ -112,7 +115,7 @@ def read_probs(
                 "like probabilities"
             )
         values = _probabilities(values)[list(channels)]
-        return ProbMap(values, tuple(channels), path, file, 0.0)
+        return ProbMap(values, tuple(channels), path, file, 0.0, has_void)
     overshoot = max(0.0, -low, high - 1.0)
     if 0 < overshoot <= range_slack(file.scale[1]):
         values, overshoot = np.clip(values, 0, 1, out=values), 0.0
@@ -125,7 +128,7 @@ def read_probs(
         raise ValueError(
             f"{path}: probabilities must lie in [0, 1], got {low:.9g} to {high:.9g}{hint}"
         )
-    return ProbMap(values, tuple(channels), path, file, overshoot)
+    return ProbMap(values, tuple(channels), path, file, overshoot, has_void)
 
 
 def zero_where_void(probs: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
@@ -173,7 +176,7 @@ def _read_whole(
     """A file of one whole number a voxel; `what` and `rule` are for messages."""
     file, stored = read_voxels(path, buffer=buffer)
     if file.n_channels > 1:
-        axes = file.grid.shape + (file.n_channels,)
+        axes = (*file.grid.shape, file.n_channels)
         raise ValueError(
             f"{path}: {what} has one label per voxel, got {file.n_channels} channels "
             f"(its axes {axes} are x, y, z, class)"

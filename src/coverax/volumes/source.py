@@ -1,6 +1,5 @@
 """The bytes of a NIfTI file, inflated where it is gzip, and what its first bytes tell."""
 
-import io
 import os
 import zlib
 from collections.abc import Iterator
