@@ -24,8 +24,7 @@ _LONG_QUATERNION = 1e-4
 # What the header library mends by itself (a negative pixdim, qfac 0) needs no word; its
 # own lines name no file.
 _UNHEARD = logging.getLogger("coverax.volumes.header")
-_UNHEARD.addHandler(logging.NullHandler())
-_UNHEARD.propagate = False
+_UNHEARD.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, slots=True)

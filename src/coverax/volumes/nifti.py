@@ -128,10 +128,7 @@ def write_mask(
     The file appears complete or not at all.
     """
     header = _header_like(like, np.uint8, mask.shape, largest)
-    image_class = (
-        nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    )
-    _publish(path, image_class(mask.astype(np.uint8), None, header).to_bytes())
+    _publish(path, _whole_file(header, mask.astype(np.uint8)))
 
 
 def probs_file(
@@ -145,7 +142,6 @@ def probs_file(
         header["pixdim"][3] = 1
     if storage == "uint16":
         header["scl_slope"], header["scl_inter"] = PROBS_STEP, 0
-    header["vox_offset"] = len(header.binaryblock) + 4
     return NiftiFile(path, header, like.grid, n_classes, True)
 
 
@@ -165,9 +161,7 @@ def write_probs(
     """
     header = probs_file(path, like, probs.shape[-1], storage).header
     stored = probs if storage == "float32" else _in_steps(probs)
-    voxels = stored.astype(header.get_data_dtype()).tobytes(order="F")
-    no_extensions = bytes(4)
-    _publish(path, header.binaryblock + no_extensions + voxels)
+    _publish(path, _whole_file(header, stored.astype(header.get_data_dtype())))
 
 
 def _in_steps(probs: Float[np.ndarray, "x y z classes"]) -> np.ndarray:
@@ -205,7 +199,14 @@ def _header_like(
     header["cal_min"], header["cal_max"] = 0, largest
     header.set_intent("none")
     header.extensions.clear()
+    header["magic"] = header.single_magic
+    header["vox_offset"] = len(header.binaryblock) + 4
     return header
+
+
+def _whole_file(header: nib.Nifti1Header, voxels: np.ndarray) -> bytes:
+    """Header, no extensions, voxels: as the header is, nothing in it mended."""
+    return header.binaryblock + bytes(4) + voxels.tobytes(order="F")
 
 
 def _publish(path: Path, data: bytes) -> None:
