@@ -71,6 +71,11 @@ class ScoreDefinition:
         return any(transform.kind.spatial for transform in self.transforms)
 
     @property
+    def needs_mm(self) -> bool:
+        """Whether distances in millimetres are computed."""
+        return self.is_spatial or bool(self.band_edges_mm)
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """Channels to read, ascending; all of a softmax."""
         background = {0} if self.softmax else set()

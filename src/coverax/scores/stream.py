@@ -68,7 +68,8 @@ def load_case(
     Raises:
         FileNotFoundError: A file is missing.
         GridMismatchError: Map, reference and valid mask lie on different grids.
-        ValueError: A file is damaged or holds values it must not hold.
+        ValueError: A file is damaged or holds values it must not hold, or distances are
+            asked for that its header does not give.
     """
     probs_buffer, labels_buffer = buffers or (None, None)
     labels, valid, reference = _reference(case, definition, labels_buffer)
@@ -84,6 +85,8 @@ def load_case(
     )
     file = prob_map.file
     check_same_grid(file.grid, case.probs, reference.grid, reference.path)
+    if definition.needs_mm:
+        file.grid.check_mm()
     if file.n_channels > 1 and definition.regions == (FOREGROUND,):
         raise ValueError(
             f"{case.probs} has {file.n_channels} channels; name a region with "

@@ -1,5 +1,6 @@
 """The voxel grid of a volume: shape, affine, spacing."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -52,17 +53,9 @@ class Grid:
         Whoever asks computes distances, so it is refused where edges do not give them.
 
         Raises:
-            ValueError: The header does not tell the size of a voxel, or the axes are
-                not at right angles.
+            ValueError: As `check_mm`.
         """
-        self.check_sizes(len(self.shape))
-        off = distance_error(self)
-        if off > SHEAR_TOLERANCE:
-            raise ValueError(
-                f"{self._name}: its axes are not at right angles (a sheared affine, as "
-                f"of a tilted gantry): distances along them are off by up to "
-                f"{off:.2g} of themselves, so nothing in mm is computed; resample it"
-            )
+        self.check_mm()
         return self.edges_mm[: len(self.shape)]
 
     @property
@@ -74,7 +67,7 @@ class Grid:
     @property
     def n_voxels(self) -> int:
         """Number of voxels."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)  # a damaged header may promise more than int64
 
     @property
     def voxel_volume_ml(self) -> float:
@@ -85,6 +78,22 @@ class Grid:
         if self.origin and self.origin.unsized:
             return float("nan")
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000)
+
+    def check_mm(self) -> None:
+        """Raise where the edges of a voxel do not give distances in millimetres.
+
+        Raises:
+            ValueError: The header does not tell the size of a voxel, or the axes are
+                not at right angles.
+        """
+        self.check_sizes(len(self.shape))
+        off = distance_error(self)
+        if off > SHEAR_TOLERANCE:
+            raise ValueError(
+                f"{self._name}: its axes are not at right angles (a sheared affine, as "
+                f"of a tilted gantry): distances along them are off by up to "
+                f"{100 * off:.2g} %, so nothing in mm is computed; resample it"
+            )
 
     def check_sizes(self, n_axes: int = 3) -> None:
         """Raise where the header does not tell the size of a voxel.

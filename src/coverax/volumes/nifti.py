@@ -138,8 +138,6 @@ def probs_file(
     shape = (*like.grid.shape, 1)[:3]
     header = _header_like(like, np.dtype(storage), (*shape, n_classes), 1)
     header["pixdim"][4] = 1
-    if header["pixdim"][3] == 0:  # a slice without thickness gets one
-        header["pixdim"][3] = 1
     if storage == "uint16":
         header["scl_slope"], header["scl_inter"] = PROBS_STEP, 0
     return NiftiFile(path, header, like.grid, n_classes, True)
