@@ -88,7 +88,7 @@ def shortened(data, _fields, rng):
 
 
 def shifted(data, _fields, rng):
-    place, n = rng.integers(len(data)), rng.integers(1, 40)
+    place, n = rng.integers(len(data) + 1), rng.integers(1, 40)
     kept = place + (n if rng.random() < 0.5 else 0)
     return data[:place] + rng.bytes(n) + data[kept:]
 

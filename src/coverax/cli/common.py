@@ -7,31 +7,16 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coverax.choices import EngineName, RaterRule
 from coverax.rational import as_fraction, check_level, check_tolerance
 
 if TYPE_CHECKING:
     from coverax.volumes import Cohort
-
-
-class EngineOption(StrEnum):
-    """Where batches are computed."""
-
-    AUTO = "auto"
-    HOST = "host"
-    DEVICE = "device"
-
-
-class RatersOption(StrEnum):
-    """What several references of a case do."""
-
-    WORST = "worst"
-    DRAW = "draw"
 
 
 ProbsDir = Annotated[
@@ -45,7 +30,7 @@ LabelsDir = Annotated[
     ),
 ]
 Raters = Annotated[
-    RatersOption | None,
+    RaterRule | None,
     typer.Option(
         "--raters", help="Several references a case: against the worst, or draw one."
     ),
@@ -54,7 +39,7 @@ CohortFile = Annotated[
     Path | None, typer.Option("--cohort", help="cohort.csv instead of two folders.")
 ]
 EngineChoice = Annotated[
-    EngineOption,
+    EngineName,
     typer.Option(
         "--engine", help="Same results; auto takes the device if it is a GPU or TPU."
     ),

@@ -10,7 +10,6 @@ from coverax.cli.common import (
     AsJson,
     CohortFile,
     EngineChoice,
-    EngineOption,
     LabelsDir,
     ProbsDir,
     Threads,
@@ -32,7 +31,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
-    engine: EngineChoice = EngineOption.AUTO,
+    engine: EngineChoice = "auto",
     threads: Threads = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the draw where units own several cases.")
@@ -53,7 +52,7 @@ def command(
         evaluation = evaluate(
             loaded,
             cases,
-            engine=engine.value,
+            engine=engine,
             threads=threads,
             seed=seed,
             allow_missing=allow_missing,

@@ -1,13 +1,13 @@
 """`coverax infer`: a checkpoint and images to probability maps, or to their scores."""
 
 from collections import Counter
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from coverax.choices import ProbsStorage
 from coverax.cli.common import (
     REGION_FORM,
     TRANSFORM_FORM,
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from coverax.train.split import Split
 
 NAME = "infer"
-
-
-class StorageOption(StrEnum):
-    """How values are stored in files."""
-
-    FLOAT32 = "float32"
-    UINT16 = "uint16"
 
 
 def command(
@@ -74,8 +67,8 @@ def command(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 1,
     storage: Annotated[
-        StorageOption, typer.Option(help="float32, or uint16 in steps of 2^-15.")
-    ] = StorageOption.FLOAT32,
+        ProbsStorage, typer.Option(help="float32, or uint16 in steps of 2^-15.")
+    ] = "float32",
     score_only: Annotated[
         bool,
         typer.Option("--score-only", help="Score against --labels; write no maps."),
@@ -125,7 +118,7 @@ def command(
     chosen = infer.choose_images(files, known, part or [], allow_missing=allow_missing)
     _note_left_out(files, chosen, known)
     with usage_errors():
-        options = infer.InferOptions(overlap, batch, tuple(flip or ()), storage.value)
+        options = infer.InferOptions(overlap, batch, tuple(flip or ()), storage)
     run = _Run(
         apply=partial(make_predict(loaded.model), loaded.params),
         config=loaded.config,
@@ -164,7 +157,7 @@ class _Run(NamedTuple):
     allow_missing: bool
 
 
-def _check_usage(score_only: bool, labels, storage: StorageOption, scoring) -> None:
+def _check_usage(score_only: bool, labels, storage: ProbsStorage, scoring) -> None:
     """Refuse options that contradict each other."""
     if score_only != (labels is not None):
         raise typer.BadParameter("--score-only and --labels go together")
@@ -172,7 +165,7 @@ def _check_usage(score_only: bool, labels, storage: StorageOption, scoring) -> N
         raise typer.BadParameter(
             "--tolerance, --region and --transform go with --score-only"
         )
-    if score_only and storage != StorageOption.FLOAT32:
+    if score_only and storage != "float32":
         raise typer.BadParameter("--storage is about files; --score-only writes none")
 
 
@@ -216,14 +209,12 @@ def _definition(config: "TrainConfig", tolerance, region, transform):
     classes = list(config.data.classes.items())[1:]
     specs = [f"{name}={i}:{value}" for i, (name, value) in enumerate(classes, 1)]
     with usage_errors():
-        definition = ScoreDefinition(
+        return ScoreDefinition(
             regions=parse_regions(region or specs),
             tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
             transforms=parse_transforms(transform or []),
             softmax=not region,
         )
-        definition.check()
-    return definition
 
 
 def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:

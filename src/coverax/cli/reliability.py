@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coverax.choices import Absent, EngineName
 from coverax.cli.common import (
     AllowMissing,
     AllowOvershoot,
@@ -15,7 +15,6 @@ from coverax.cli.common import (
     BandEdges,
     CohortFile,
     EngineChoice,
-    EngineOption,
     IgnoreLabel,
     LabelsDir,
     Logits,
@@ -51,13 +50,6 @@ _COLUMNS = (
 _FEW_UNITS = 10
 
 
-class AbsentPolicy(StrEnum):
-    """What macro means do with cases that lack a class."""
-
-    SKIP = "skip"
-    INCLUDE = "include"
-
-
 def command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="New folder for results.")
@@ -82,8 +74,8 @@ def command(
         ),
     ] = None,
     absent: Annotated[
-        AbsentPolicy, typer.Option(help="Cases that lack a class, in macro means.")
-    ] = AbsentPolicy.SKIP,
+        Absent, typer.Option(help="Cases that lack a class, in macro means.")
+    ] = "skip",
     leave_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,7 +95,7 @@ def command(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw PNG and SVG.")
     ] = True,
-    engine: EngineChoice = EngineOption.AUTO,
+    engine: EngineChoice = "auto",
     threads: Threads = None,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
@@ -136,7 +128,7 @@ def command(
     with _naming(table):
         result = summarise(
             scores,
-            absent=absent.value,
+            absent=absent,
             leave_out=leave_out or [],
             n_draws=draws,
             seed=seed,
@@ -145,7 +137,7 @@ def command(
         result.summary["against"] = {"table": str(against)} | compare(
             scores,
             read_table(against),
-            absent=absent.value,
+            absent=absent,
             n_draws=draws,
             seed=seed,
             names=(str(table or "the maps"), str(against)),
@@ -177,13 +169,13 @@ def _refuse_scoring(options: dict[str, Any]) -> None:
 def _score(
     cases: "Cohort",
     options: dict[str, Any],
-    engine: EngineOption,
+    engine: EngineName,
     threads: int | None,
     allow_missing: bool,
 ) -> "ScoreTable":
     """Read the volumes under the options of scoring."""
     from coverax.scores import ScoreDefinition, score_cohort
-    from coverax.scores.definition import DEFAULT_BINS
+    from coverax.table.definition import DEFAULT_BINS
     from coverax.volumes import cohort_regions
 
     with usage_errors():
@@ -196,12 +188,11 @@ def _score(
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
         )
-        definition.check()
     with show_progress("Reading", len(cases.cases)) as on_case:
         return score_cohort(
             cases,
             definition,
-            engine=engine.value,
+            engine=engine,
             threads=threads,
             allow_missing=allow_missing,
             on_case=on_case,

@@ -1,11 +1,11 @@
 """`coverax score`: probability maps and references to a score table."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from coverax.choices import Neighbours
 from coverax.cli.common import (
     TRANSFORM_FORM,
     AllowMissing,
@@ -14,7 +14,6 @@ from coverax.cli.common import (
     BandEdges,
     CohortFile,
     EngineChoice,
-    EngineOption,
     IgnoreLabel,
     LabelsDir,
     Logits,
@@ -35,14 +34,6 @@ from coverax.cli.common import (
 )
 
 NAME = "score"
-
-
-class Lesions(StrEnum):
-    """What voxels of one lesion share."""
-
-    FACE = "face"
-    EDGE = "edge"
-    CORNER = "corner"
 
 
 def command(
@@ -88,7 +79,7 @@ def command(
     softmax: Softmax = False,
     band_edges: BandEdges = None,
     lesions: Annotated[
-        Lesions | None,
+        Neighbours | None,
         typer.Option(
             help="Keep the peak of each lesion (connected component of the reference); "
             "voxels of one share this."
@@ -101,7 +92,7 @@ def command(
             help="Read all cases again: counts at the cohort's own thresholds.",
         ),
     ] = False,
-    engine: EngineChoice = EngineOption.AUTO,
+    engine: EngineChoice = "auto",
     threads: Threads = None,
     resume: Resume = False,
     allow_missing: AllowMissing = False,
@@ -134,10 +125,9 @@ def command(
             softmax=softmax,
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,
-            lesions=lesions.value if lesions else None,
+            lesions=lesions,
             band_edges_mm=parse_edges(band_edges),
         )
-        definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)
     published = False
     try:
@@ -145,7 +135,7 @@ def command(
             table = score_cohort(
                 cases,
                 definition,
-                engine=engine.value,
+                engine=engine,
                 threads=threads,
                 journal=journal,
                 allow_missing=allow_missing,
@@ -156,7 +146,7 @@ def command(
         if curves:
             with show_progress("Loss curves", len(cases.cases)) as on_case:
                 table = add_critical_curves(
-                    table, cases, engine=engine.value, threads=threads, on_case=on_case
+                    table, cases, engine=engine, threads=threads, on_case=on_case
                 )
         table.write(output)
         published = True
@@ -167,7 +157,7 @@ def command(
     zero = int((table.column("min_foreground_probability") == 0).sum())
     result = {
         "table": str(output),
-        "n_rows": table.rows.num_rows,
+        "n_rows": table.n_rows,
         "n_empty_reference": empty,
         "n_lesion_voxel_at_zero": zero,
         "excluded": {why: list(ids) for why, ids in table.excluded.items()},
@@ -175,7 +165,7 @@ def command(
     if as_json:
         print_json(result)
         return
-    note(f"{output}: {table.rows.num_rows} rows, {empty} with an empty reference")
+    note(f"{output}: {table.n_rows} rows, {empty} with an empty reference")
     if zero:
         note(f"{zero} rows have a reference voxel of probability 0")
     for why, ids in table.excluded.items():

@@ -70,7 +70,6 @@ def fit(
             logits=logits,
             allow_overshoot=allow_overshoot,
         )
-        definition.check()
     with show_progress("Reading", len(cases.cases)) as on_case:
         content = fit_cohort(
             cases,

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coverax.calibrate import Calibration, calibrate_fnr
+from coverax.choices import EngineName
 from coverax.demo.cohort import load_nodules, one_nodule_per_patient, write_nodules
 from coverax.evaluate import Evaluation, evaluate_cohort, write_evaluation
 from coverax.files import check_output_folder
 from coverax.predict import predict_folder
-from coverax.scores import EngineName, ScoreDefinition, score_cohort
+from coverax.scores import ScoreDefinition, score_cohort
 from coverax.volumes import read_cohort
 
 N_CALIBRATION = 300

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.files import partial_folder, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.files import digest_ids, digest_json, partial_folder, read_sealed_json
 from coverax.reliability.temperature import (
     Sample,
@@ -70,7 +70,6 @@ def fit_cohort(
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
         ValueError: A region joins channels, or no voxel counts.
     """
-    definition.check()
     for region in definition.regions:
         if len(region.channels) > 1:
             raise ValueError(
@@ -218,10 +217,9 @@ def _samples(
     rng: np.random.Generator,
 ) -> dict[str, Sample]:
     """Voxels of a case for each fit, by its name."""
-    if definition.softmax:
-        regions = (_BACKGROUND, *definition.regions)
-        definition = replace(definition, regions=regions)
-    views = load_case(case, replace(definition, n_bins=0)).views
+    background = (_BACKGROUND,) if definition.softmax else ()
+    lean = replace(definition, n_bins=0, band_edges_mm=())
+    views = load_case(case, lean, also=background).views
     valid = views[0].valid
     n_voxels = views[0].probs.size
     kept = np.arange(n_voxels) if valid is None else np.flatnonzero(valid)

@@ -5,23 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from coverax.host import Neighbours
+from coverax.choices import EngineName, Neighbours
+from coverax.engine.spacing import batched_spacing
+from coverax.engine.switch import Engine, resolve_engine
 from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
-from coverax.scores.definition import (
+from coverax.scores.families import all_columns
+from coverax.scores.notes import cohort_notes
+from coverax.scores.stream import MapReader, load_case, stream_rows
+from coverax.stream import Journal
+from coverax.table.definition import (
     DEFAULT_BINS,
     MapKind,
     ScoreDefinition,
     sorted_tolerances,
 )
-from coverax.scores.engine import Engine, EngineName, resolve_engine
-from coverax.scores.families import all_columns
-from coverax.scores.notes import cohort_notes
-from coverax.scores.stream import MapReader, load_case, stream_rows
-from coverax.scores.table import ScoreTable
-from coverax.scores.transforms import parse_transforms
-from coverax.spacing import batched_spacing
-from coverax.stream import Journal
+from coverax.table.table import ScoreTable
+from coverax.table.transforms import parse_transforms
 from coverax.volumes import (
     FOREGROUND,
     Case,
@@ -204,7 +204,6 @@ def score_arrays(
         lesions=lesions,
         band_edges_mm=tuple(map(float, band_edges_mm)),
     )
-    definition.check()
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
 

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from coverax import __version__
+from coverax._version import __version__
+from coverax.choices import ProbsStorage
 from coverax.files import (
     digest_ids,
     digest_json,
@@ -28,14 +29,7 @@ from coverax.train.memory import out_of_memory
 from coverax.train.resample import resample_probs
 from coverax.train.split import PARTS, Split
 from coverax.train.windows import Apply, predict_volume
-from coverax.volumes import (
-    NiftiFile,
-    ProbMap,
-    ProbsStorage,
-    check_channels,
-    probs_file,
-    write_probs,
-)
+from coverax.volumes import NiftiFile, ProbMap, check_channels, probs_file, write_probs
 
 RECORD = "infer.json"
 NEW = "new"  # of cases that the split does not know

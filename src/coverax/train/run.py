@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.files import (
     check_output_folder,
     digest_json,

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.nifti import Buffer, check_channels, read_voxels
-from coverax.volumes.region import Region
 
 _LABEL_LIMIT = 2.0**31  # labels are int32
 

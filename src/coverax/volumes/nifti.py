@@ -7,19 +7,18 @@ same memory; fresh pages cost a quarter of the inflate time.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
 from jaxtyping import Float
 
+from coverax.choices import ProbsStorage
 from coverax.files import publishing
 from coverax.volumes.header import NiftiFile, parse_header
 from coverax.volumes.source import opened
 
 SUFFIXES = (".nii.gz", ".nii")
-ProbsStorage = Literal["float32", "uint16"]
 PROBS_STEP = 2.0**-15  # of probabilities stored as uint16
 
 
