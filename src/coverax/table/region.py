@@ -38,8 +38,8 @@ def parse_region(spec: str) -> Region:
     match = _SPEC.fullmatch(spec)
     if not match:
         raise ValueError(
-            "expected NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL] (or any for the labels), got "
-            f"{spec!r}"
+            "expected NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL] (any for all labels above "
+            f"0), got {spec!r}"
         )
     named = [] if match[3] == _ANY else match[3].split(",")
     labels = tuple(sorted({int(label) for label in named}))
