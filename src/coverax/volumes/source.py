@@ -117,6 +117,6 @@ def _check_content(path: Path, start: bytes, is_gzip: bool) -> None:
             raise ValueError(
                 f"{path}: named .gz but not compressed (no gzip); name it .nii"
             )
-        raise ValueError(f"{path}: is not a gzip file")
+        raise ValueError(f"{path}: not a sound gzip file (it begins otherwise)")
     if not is_gzip and start.startswith(_GZIP):
         raise ValueError(f"{path}: compressed with gzip; name it .nii.gz")
