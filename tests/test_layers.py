@@ -55,7 +55,9 @@ OUTSIDE = {
     "kernels": {"numpy", "jax", "jaxtyping"},
     "losses": {"numpy", "jax", "jaxtyping"},
 }
-ROOT_MODULES = {"choices", "rational", "files", "tolerance", "_version"}
+ROOT_MODULES = {"_version", "choices", "files", "folders", "locks", "rational"} | {
+    "tolerance"
+}
 
 
 def imports_of(path: Path):
