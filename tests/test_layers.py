@@ -55,8 +55,9 @@ OUTSIDE = {
     "kernels": {"numpy", "jax", "jaxtyping"},
     "losses": {"numpy", "jax", "jaxtyping"},
 }
-ROOT_MODULES = {"_version", "choices", "files", "folders", "locks", "rational"} | {
-    "tolerance"
+ROOT_MODULES = {
+    *("_version", "choices", "files", "folders", "locks", "rational"),
+    "tolerance",
 }
 
 
