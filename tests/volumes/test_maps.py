@@ -368,3 +368,29 @@ def test_maps_are_of_the_kind_of_type_and_scale(tmp_path, dtype, slope, storages
     path = save(tmp_path / "a.nii", np.zeros((2, 2, 2), dtype))
     file = read_probs(with_scale(path, slope, 0.0), channels=[0]).file
     assert file.is_stored_as(tuple(storages)) is same
+
+
+@pytest.mark.parametrize("value", [1.0009, 1 + 1e-7])
+def test_an_overshoot_where_voxels_count_is_no_void(tmp_path, value):
+    probs = np.full((2, 3), 0.5)
+    probs[0, 0] = value
+    path = save(tmp_path / "p.nii", probs)
+    flat = np.arange(6) < 4
+    read = read_probs(path, channels=[0], valid=flat, allow_overshoot=True)
+    assert not read.has_void
+    assert (read.probs > 0).all()
+    probs[0, 0] = np.nan
+    path = save(tmp_path / "n.nii", probs)
+    with pytest.raises(ValueError, match="NaN"):
+        read_probs(path, channels=[0], valid=flat)
+
+
+def test_logits_need_no_number_where_no_voxel_counts(tmp_path):
+    logits = np.random.default_rng(0).normal(0, 3, (4, 5)).astype(np.float32)
+    away = np.random.default_rng(1).random((4, 5)) < 0.3
+    path = save(tmp_path / "p.nii", np.where(away, np.float32(np.nan), logits))
+    flat = ~away.ravel(order="F")
+    read = read_probs(path, channels=[0], logits=True, valid=flat)
+    whole = read_probs(save(tmp_path / "q.nii", logits), channels=[0], logits=True)
+    assert read.has_void
+    np.testing.assert_array_equal(read.probs[0][flat], whole.probs[0][flat])

@@ -137,7 +137,7 @@ def parse_header(source: Source) -> NiftiFile:
 
 def _checked_offset(header: nib.Nifti1Header, size: int, source: Source) -> int:
     """Where voxels start, in bytes; checked before anything is read up to there."""
-    offset = header["vox_offset"].item()
+    offset = float(header["vox_offset"])
     unsound = f"{source.path}: not a sound NIfTI header"
     if not math.isfinite(offset) or offset > source.n_most:
         raise ValueError(
@@ -218,7 +218,7 @@ def _qform(path: Path, header: nib.Nifti1Header) -> np.ndarray:
             )
         for name, value in zip(names, quaternion / length, strict=True):
             header[name] = value
-    return header.get_qform()
+    return np.array(header.get_qform(), np.float64)
 
 
 def _other_qform(

@@ -100,11 +100,10 @@ def read_probs(
     check_channels(file, channels)
     values = _as_float32(stored, file)
     low, high = _range(values)
-    proper = np.isfinite([low, high]).all() and (logits or 0 <= low <= high <= 1)
-    has_void = not proper and valid is not None and valid.size == values.shape[1]
-    if has_void:
-        values = np.where(valid, values, np.float32(0))
-        low, high = _range(values)
+    has_void = False
+    is_sound = 0 <= low <= high <= 1 or (logits and np.isfinite(high - low))
+    if valid is not None and not is_sound:
+        values, low, high, has_void = _without_void(values, valid)
     if not np.isfinite([low, high]).all():
         n_bad = int(np.count_nonzero(~np.isfinite(values).all(axis=0)))
         raise ValueError(f"{path}: {n_bad} voxels are NaN or infinite")
@@ -231,6 +230,20 @@ def check_labels(
             f"{', '.join(map(str, sorted(allowed)))} (name regions with "
             "--region NAME=CHANNEL:LABEL, or --ignore-label)"
         )
+
+
+def _without_void(
+    values: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, float, float, bool]:
+    """Values and their range; 0 where no voxel counts if the range is not met elsewhere."""
+    whole = _range(values)
+    if valid.size != values.shape[1]:  # another grid, which others refuse
+        return values, *whole, False
+    counted = values[:, valid]
+    inside = _range(counted) if counted.size else (0.0, 0.0)
+    if inside == whole:
+        return values, *whole, False
+    return np.where(valid, values, np.float32(0)), *inside, True
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

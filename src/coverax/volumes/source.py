@@ -98,10 +98,10 @@ def opened(path: Path) -> Iterator[Source]:
 
 def header_size(start: bytes) -> tuple[int, str] | None:
     """Size and byte order of the NIfTI header that begins so; None where none does."""
-    for order, sign in (("little", "<"), ("big", ">")):
+    for order in ("little", "big"):
         size = int.from_bytes(start[:4], order)
         if size in HEADER_SIZES:
-            return size, sign
+            return size, "<" if order == "little" else ">"
     return None
 
 
