@@ -21,7 +21,7 @@ SUM_ROUNDING = 2.0**-8
 # Interpolation overshoots [0, 1] a little; accepted on request, never clipped.
 MAX_OVERSHOOT = 1e-3
 # A label is told from its neighbours where the steps between them are many.
-_LARGEST_LABEL_STEP = 1 / 8
+_LARGEST_LABEL_STEP, _LARGEST_LABEL_SLACK = 1 / 8, 1 / 4
 
 
 def range_slack(intercept: float = 0.0) -> float:
@@ -55,13 +55,17 @@ def nearest_labels(
     where steps are small, and within the rounding of float32.
 
     Args:
-        values: Real values, float64.
+        values: Real values.
         step: Slope of stored integers; 0 for floats.
         intercept: Of the header.
     """
     whole = np.rint(values)
-    off = np.abs(values - whole)
-    half = step / 2 if step <= _LARGEST_LABEL_STEP else 0.0
-    slack = half + ROUNDING * (np.abs(values - intercept) + abs(intercept))
-    # A float32 beyond 2**20 is too coarse to tell a whole number from another.
-    return whole, ~((off == 0) | (off <= np.minimum(slack, 0.25)))
+    bad = values != whole
+    if bad.any():
+        others = values[bad]
+        half = step / 2 if step <= _LARGEST_LABEL_STEP else 0.0
+        slack = half + ROUNDING * (np.abs(others - intercept) + abs(intercept))
+        # A float32 beyond 2**20 is too coarse to tell a whole number from another.
+        near = np.abs(others - whole[bad]) <= np.minimum(slack, _LARGEST_LABEL_SLACK)
+        bad[bad] = ~near
+    return whole, bad
