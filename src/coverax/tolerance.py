@@ -60,7 +60,7 @@ def nearest_labels(
         intercept: Of the header.
     """
     whole = np.rint(values)
-    bad = values != whole
+    bad = ~(values - whole == 0)  # infinite is no label either
     if bad.any():
         others = values[bad]
         half = step / 2 if step <= _LARGEST_LABEL_STEP else 0.0
