@@ -205,6 +205,7 @@ def _score(
             allow_missing=allow_missing,
             on_case=on_case,
             on_failure=failures.append,
+            on_note=note,
         )
     note_left_out(failures)
     return table

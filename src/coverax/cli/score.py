@@ -152,6 +152,7 @@ def command(
                 allow_missing=allow_missing,
                 on_case=on_case,
                 on_failure=failures.append,
+                on_note=note,
             )
         if curves:
             with show_progress("Loss curves", len(cases.cases)) as on_case:

@@ -34,7 +34,7 @@ def draw_sets(sidecar: PathLike, background: PathLike, folder: PathLike) -> list
         if stored[0].size != flat.size:
             raise ValueError(f"{background} and {entry['mask']} lie on other grids")
         shape = (*file.grid.shape, 1)[:3]
-        spacing = (*file.grid.spacing_mm, 1.0)[:3]
+        spacing = file.grid.edges_mm
         figure = plot_sets(
             stored[0].reshape(shape, order="F"),
             flat.reshape(shape, order="F"),
@@ -122,4 +122,6 @@ def _slices(labels: np.ndarray) -> list[int]:
 
 def _volumes(entry: dict[str, Any]) -> str:
     ml = entry["volume_ml"]
+    if ml["certain"] is None:
+        return "volumes unknown (the size of a voxel is)"
     return f"certain {ml['certain']:.3g} mL, to look at {ml['uncertain']:.3g} mL"
