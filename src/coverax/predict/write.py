@@ -167,6 +167,10 @@ def _write_case(
     file = prob_map.file
     entries = []
     for region in definition.regions:
+        refused = calibration.refused(region.name)
+        if refused is not None:
+            entries.append({"region": region.name, "mask": None, "status": refused})
+            continue
         probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
         masks = REGION_MASKS[calibration.method](calibration, definition, view)
