@@ -89,6 +89,7 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
             "region": region,
             "counted": counted,
             "joint_covered": hit,
+            "tied": False,
         }
 
     cases = [

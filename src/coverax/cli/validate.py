@@ -18,6 +18,12 @@ class Empty(StrEnum):
     INCLUDE = "include"
 
 
+class Method(StrEnum):
+    """Which method."""
+
+    FNR = "fnr"
+
+
 def parse_splits(value: str) -> str:
     """`exact`, or a number of random splits beside the exact answer."""
     if value != "exact" and not (value.isdecimal() and int(value) > 0):
@@ -34,6 +40,10 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="New folder for validation.json."),
+    ] = None,
+    method: Annotated[
+        Method | None,
+        typer.Option(help="Name it where the table holds scores of sets too."),
     ] = None,
     fraction: Annotated[
         list[str] | None,
@@ -78,6 +88,7 @@ def command(
         hold_out_by=hold_out_by,
         order_by=order_by,
         raters=raters.value if raters else None,
+        method=method.value if method else None,
     )
     result = validate_table(read_table(scores), plan)
     if output is not None:
@@ -94,8 +105,8 @@ def command(
 
 def _show(entry: dict[str, Any]) -> None:
     title = (
-        f"{entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} units, "
-        "all splits"
+        f"fnr of {entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} "
+        "units, all splits"
     )
     splits = entry["splits"]
     setting = [
