@@ -6,13 +6,14 @@ from coverax.host.bins import bin_statistics as bin_statistics
 from coverax.host.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.host.boxes import box_distance as box_distance
 from coverax.host.boxes import component_boxes as component_boxes
+from coverax.host.components import Neighbours as Neighbours
+from coverax.host.components import components as components
 from coverax.host.curves import cut_counts as cut_counts
 from coverax.host.curves import grid_counts as grid_counts
 from coverax.host.distance import signed_distance as signed_distance
 from coverax.host.extremes import extreme_scores as extreme_scores
 from coverax.host.extremes import inner_score as inner_score
 from coverax.host.extremes import outer_score as outer_score
-from coverax.host.lesions import Neighbours as Neighbours
 from coverax.host.lesions import lesion_peaks as lesion_peaks
 from coverax.host.order import critical_probability as critical_probability
 from coverax.host.overlap import Overlap as Overlap

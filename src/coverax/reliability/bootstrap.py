@@ -14,7 +14,6 @@ from jaxtyping import Float, Int, Num
 from coverax.host import BinStatistics
 from coverax.reliability.statistics import HasBins
 
-
 # Pooled measures that have no lower end.
 ONE_SIDED = ("mce",)
 
