@@ -6,8 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.ndimage import label
 
 import coverax as cx
@@ -44,16 +42,30 @@ class Bag:
 
     def without(self, unit):
         """The table of all other units."""
-        kept = pc.not_equal(self.table.rows.column("unit"), unit)
-        return replace(self.table, rows=self.table.rows.filter(kept))
+        return self.table.select(self.column("unit") != unit)
 
     def aside(self, unit):
         """The whole table, the unit in a region of its own: draws by names stay."""
         mine = self.column("unit") == unit
-        region = np.where(mine, "aside", self.column("region"))
-        place = self.table.rows.column_names.index("region")
-        rows = self.table.rows.set_column(place, "region", pa.array(region.tolist()))
-        return replace(self.table, rows=rows)
+        region = np.where(mine, "aside", self.column("region")).astype(object)
+        return with_column(self.table, "region", region)
+
+
+def with_column(table, name, values):
+    """The table with a column replaced."""
+    return replace(table, columns={**table.columns, name: values})
+
+
+def joined(tables, regions):
+    """Tables of one region each as one of all."""
+    columns = {
+        name: np.concatenate([table.column(name) for table in tables])
+        for name in tables[0].columns
+    }
+    definition = replace(
+        tables[0].definition, regions=tuple(Region(r, (0,), (1,)) for r in regions)
+    )
+    return replace(tables[0], columns=columns, definition=definition)
 
 
 def maps(n, seed, *, levels=None, shape=(5, 4, 3)):
@@ -157,16 +169,12 @@ def sets(engine, n_axes, transforms, n=20, seed=9, prefix="case", sizes=False):
 def two_regions(engine, n_axes, transforms):
     """Every case has two regions."""
     one, other = (sets(engine, n_axes, transforms, seed=seed) for seed in (10, 11))
-    rows = []
-    for name, bag in (("left", one), ("right", other)):
-        place = bag.table.rows.column_names.index("region")
-        names = pa.array([name] * bag.table.rows.num_rows)
-        rows.append(bag.table.rows.set_column(place, "region", names))
-    definition = replace(
-        one.table.definition,
-        regions=(Region("left", (0,), (1,)), Region("right", (0,), (1,))),
-    )
-    both = replace(one.table, rows=pa.concat_tables(rows), definition=definition)
+    names = ("left", "right")
+    tables = [
+        with_column(bag.table, "region", np.full(bag.table.n_rows, name, object))
+        for name, bag in zip(names, (one, other), strict=True)
+    ]
+    both = joined(tables, names)
     return Bag(
         both,
         np.concatenate([one.probs, other.probs]),

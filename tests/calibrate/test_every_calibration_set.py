@@ -9,7 +9,6 @@ import itertools
 import math
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 import coverax as cx
@@ -40,7 +39,7 @@ def table_of(n_units, n_outcomes):
 
 def rows_of(table, outcomes, n_outcomes):
     places = [unit * n_outcomes + o for unit, o in enumerate(outcomes)]
-    return cx.scores.ScoreTable(table.rows.take(pa.array(places)), table.definition, {})
+    return table.select(np.array(places))
 
 
 def loss_of(values, name="own"):

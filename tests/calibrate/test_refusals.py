@@ -1,15 +1,11 @@
 """Where a guarantee cannot be given: the words are right, and only that part is refused."""
 
-from dataclasses import replace
-
 import numpy as np
-import pyarrow as pa
 import pytest
 from tests import bags
 
 import coverax as cx
 from coverax.calibrate import Loss, Policy, Status
-from coverax.volumes import Region
 
 OWN = Loss(lambda c: c.n_true_positive * 0.0 + 1, "own", -1, True, "own")
 
@@ -23,12 +19,7 @@ def rare(n_rare):
         cx.scores.score_arrays(probs, y, [0.1], region=name, engine="host", n_bins=0)
         for name, y in (("rare", few), ("common", labels))
     ]
-    regions = tuple(Region(name, (0,), (1,)) for name in ("rare", "common"))
-    return cx.scores.ScoreTable(
-        pa.concat_tables([table.rows for table in tables]),
-        replace(tables[0].definition, regions=regions),
-        {},
-    )
+    return bags.joined(tables, ("rare", "common"))
 
 
 @pytest.mark.parametrize(
@@ -136,12 +127,8 @@ def test_a_scarce_region_is_refused_and_the_others_are_calibrated(n_rare, tmp_pa
         lambda: cx.calibrate.calibrate_crc(table, 0.2),
         lambda: cx.calibrate.calibrate_ltt(table, 0.5, 0.05, Policy()),
     ]
-    alone = cx.calibrate.calibrate_fnr(
-        replace(
-            table, rows=table.rows.filter(pa.array(table.column("region") == "common"))
-        ),
-        0.2,
-    )
+    common = table.select(table.column("region") == "common")
+    alone = cx.calibrate.calibrate_fnr(common, 0.2)
     for call in calls:
         found = call()
         status = {t.region: t.status for t in found.thresholds}
@@ -183,15 +170,8 @@ def test_a_refused_group_is_not_served_by_others():
 def test_sets_of_a_region_without_a_case_are_refused_alone():
     transforms = ("inner=surface", "outer=surface")
     bag = bags.two_regions("host", 3, transforms)
-    rows = bag.table.rows
     n = np.where(bag.column("region") == "right", 0, bag.column("n_foreground"))
-    place = rows.column_names.index("n_foreground")
-    table = replace(
-        bag.table,
-        rows=rows.set_column(
-            place, "n_foreground", pa.array(n, rows.field(place).type)
-        ),
-    )
+    table = bags.with_column(bag.table, "n_foreground", n)
     found = cx.calibrate.calibrate_sets(table, 0.2, joint="max", empty="exclude")
     assert {(t.region, t.side): t.status.name for t in found.thresholds} == {
         ("left", "inner"): "OK",

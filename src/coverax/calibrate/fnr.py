@@ -8,10 +8,8 @@ import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.raters import RaterRule
 from coverax.calibrate.regions import (
     Part,
-    PerUnit,
     Policy,
     calibrate_parts,
     nothing_known,
@@ -23,8 +21,9 @@ from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
-from coverax.calibrate.units import CurveTable, EmptyPolicy, Table
+from coverax.calibrate.units import CurveTable, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
+from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.rational import Level, as_fraction, check_level
 
 

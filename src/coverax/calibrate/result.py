@@ -6,7 +6,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.refusals import refusal
 from coverax.calibrate.ties import just_below, tie_numbers
@@ -174,10 +174,14 @@ class Calibration:
             )
         )
 
-    def refused(self, region: str) -> str | None:
-        """Status of a region that was refused, for all or for the group; None if not."""
+    def refused(self, region: str, group: str | None = None) -> str | None:
+        """Status of a region that was refused, for all or for a group; None if not.
+
+        The group is the one of `of_group` where none is named.
+        """
         rows = self.options.get("refused", [])
-        group = self.options.get("group", "")
+        if group is None:
+            group = self.options.get("group", "")
         served = {"", group, self._serving(region, group)}
         return next(
             (

@@ -11,6 +11,7 @@ from coverax.cli.common import (
     AsJson,
     Resume,
     Threads,
+    VerifyInputs,
     note,
     note_kept,
     print_json,
@@ -28,6 +29,7 @@ def command(
     ],
     threads: Threads = None,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     allow_vacuous: AllowVacuous = False,
     sides: Annotated[
@@ -71,11 +73,13 @@ def command(
                 output,
                 threads=threads,
                 resume=resume,
+                verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
                 sides=sides,
                 groups=None if groups is None else read_groups(groups),
                 on_case=on_case,
+                on_note=note,
             )
     finally:
         note_kept(count_finished(output))
@@ -96,7 +100,7 @@ def _backgrounds(
     overlay: Path, maps: dict[str, Path], images: Path | None
 ) -> dict[str, Path]:
     """What each case is drawn on; what could not be drawn is refused before any work."""
-    from coverax.files import check_output_folder
+    from coverax.folders import check_output_folder
     from coverax.report import check_figures, find_scans
 
     check_output_folder(overlay)

@@ -4,8 +4,8 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from coverax.engine.spacing import Spacing, batched_spacing
 from coverax.host.components import components
-from coverax.spacing import Spacing, batched_spacing
 
 
 def component_boxes(

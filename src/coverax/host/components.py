@@ -1,12 +1,11 @@
 """Connected components of a mask."""
 
-from typing import Literal
-
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Integer
 
-Neighbours = Literal["face", "edge", "corner"]
+from coverax.choices import Neighbours
+
 _CONNECTIVITY: dict[Neighbours, int] = {"face": 6, "edge": 18, "corner": 26}
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.host.components import Neighbours, components
+from coverax.choices import Neighbours
+from coverax.host.components import components
 
 
 def lesion_peaks(

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
-from coverax.files import partial_folder, publish_json
+from coverax.files import publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, set_masks
 from coverax.scores import ScoreDefinition, View
+from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
 from coverax.volumes import NiftiFile, Region, read_probs, write_mask
 
@@ -30,7 +31,9 @@ def predict_folder(
     allow_vacuous: bool = False,
     sides: bool = False,
     groups: Mapping[str, str] | None = None,
+    verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Write the mask of every map, and a JSON sidecar that carries the guarantee.
 
@@ -42,12 +45,15 @@ def predict_folder(
         maps: Case id to map.
         output: A new folder, or an empty one.
         threads: Cases at a time.
-        resume: Keep the finished masks of an interrupted run of the same calibration.
+        resume: Keep the finished masks of an interrupted run of the same calibration,
+            maps and groups.
         allow_missing: Publish without the maps that failed.
         allow_vacuous: Write whole volumes where no guarantee can be given.
         sides: For confidence sets, write the inner and the outer mask too.
         groups: Group of each case, for a calibration by groups.
+        verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
+        on_note: Called with a line that says what is done again.
 
     Returns:
         Number of cases written, and the failed ones by case id.
@@ -79,21 +85,23 @@ def predict_folder(
         output,
         maps,
         write_one,
-        files=_output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",)),
+        files=_output_names(
+            {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
+            definition,
+            ("", *SIDE_SUFFIXES) if sides else ("",),
+        ),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
-        meaning=f"{calibration.digest}{' sides' * sides}",
+        meaning={"calibration": calibration.digest, "sides": sides},
+        case_meaning=groups,
         threads=threads,
         resume=resume,
+        verify_inputs=verify_inputs,
         allow_missing=allow_missing,
         on_case=on_case,
+        on_note=on_note,
     )
     return {"n_cases": len(maps) - len(failures), "failed": failures}
-
-
-def count_finished(output: Path) -> int:
-    """Cases that an unfinished run into `output` has kept for `resume`."""
-    return len(list(partial_folder(output).glob("*.json")))
 
 
 def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
@@ -127,16 +135,23 @@ def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str
     return case_id if alone else f"{case_id}_{region.name}"
 
 
+def _masked(
+    calibration: Calibration, definition: ScoreDefinition, group: str | None
+) -> list[Region]:
+    """Regions of a case that get a mask: all that were not refused."""
+    return [r for r in definition.regions if not calibration.refused(r.name, group)]
+
+
 def _output_names(
-    maps: Mapping[str, Path], definition: ScoreDefinition, suffixes: tuple[str, ...]
+    regions_of: Mapping[str, list[Region]],
+    definition: ScoreDefinition,
+    suffixes: tuple[str, ...],
 ) -> dict[str, list[str]]:
     """The files of each case, its sidecar last; no two masks may share a name."""
     owners: dict[str, str] = {}
     files: dict[str, list[str]] = {}
-    for case_id in maps:
-        stems = [
-            _mask_stem(case_id, region, definition) for region in definition.regions
-        ]
+    for case_id, regions in regions_of.items():
+        stems = [_mask_stem(case_id, region, definition) for region in regions]
         masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
         files[case_id] = [*masks, f"{case_id}.json"]
         for name in masks:

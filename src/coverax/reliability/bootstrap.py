@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from coverax.host import BinStatistics
-from coverax.reliability.statistics import HasBins
+from coverax.engine.results import BinStatistics
 
 # Pooled measures that have no lower end.
 ONE_SIDED = ("mce",)
@@ -69,7 +68,9 @@ def unit_sums(
 
 
 def resampled(
-    statistics: HasBins, units: Sequence[str], weights: Int[np.ndarray, "draws units"]
+    statistics: BinStatistics,
+    units: Sequence[str],
+    weights: Int[np.ndarray, "draws units"],
 ) -> BinStatistics:
     """Pooled statistics of every bootstrap sample, `[draws, bins]`."""
 
@@ -125,8 +126,8 @@ def pooled_intervals(
 
 
 def compare_models(
-    first: HasBins,
-    second: HasBins,
+    first: BinStatistics,
+    second: BinStatistics,
     units: Sequence[str],
     error_fn: Callable[[BinStatistics], Float[np.ndarray, " draws"]],
     *,
