@@ -180,9 +180,8 @@ class Calibration:
         The group is the one of `of_group` where none is named.
         """
         rows = self.options.get("refused", [])
-        if group is None:
-            group = self.options.get("group", "")
-        served = {"", group, self._serving(region, group)}
+        own = str(self.options.get("group", "")) if group is None else group
+        served = {"", own, self._serving(region, own)}
         return next(
             (
                 row["status"]

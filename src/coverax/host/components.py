@@ -1,12 +1,18 @@
 """Connected components of a mask."""
 
+from typing import Literal
+
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Integer
 
 from coverax.choices import Neighbours
 
-_CONNECTIVITY: dict[Neighbours, int] = {"face": 6, "edge": 18, "corner": 26}
+_CONNECTIVITY: dict[Neighbours, Literal[6, 18, 26]] = {
+    "face": 6,
+    "edge": 18,
+    "corner": 26,
+}
 
 
 def components(
