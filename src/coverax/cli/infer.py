@@ -289,6 +289,6 @@ def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str
         table.write(output)
         published = True
     finally:
-        note_kept(0 if published else len(journal.records))
+        note_kept(0 if published else journal.n_records)
         journal.close(keep=not published)
     return {"n_cases": len(cases) - len(failures), "failed": failures}

@@ -95,7 +95,7 @@ def score_cohort(
         if known and known["files"] == facts[_key(case)]:
             # Files are unchanged; unit, group and weight are what the cohort says now.
             rows = [row | _about(case) for row in known["rows"]]
-            records[_key(case)] = known | {"rows": rows}
+            records[_key(case)] = _packed(known | {"rows": rows})
             on_case()
         else:
             todo.append(case)
@@ -112,9 +112,10 @@ def score_cohort(
         if error is not None or result is None:
             failures[_key(case)] = error or ValueError("no result")
             continue
-        records[_key(case)] = record = _record(case, result, facts)
+        record = _record(case, result, facts)
         if journal:
             journal.add(_key(case), record)
+        records[_key(case)] = _packed(record)
     excluded = dict(cohort.excluded)
     if failures:
         failed = [case for case in cohort.cases if _key(case) in failures]
@@ -134,6 +135,8 @@ def score_cohort(
         on_note(line)
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
+    records.clear()
+    kept.clear()  # what the table has taken over is free
     return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
 
 
@@ -296,6 +299,22 @@ def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, An
         "notes": result.facts["notes"],
         "rows": _rows(_about(case), result),
     }
+
+
+def _packed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose lists of numbers are arrays of the smallest type: it is kept."""
+    rows = [{name: _pack(value) for name, value in row.items()} for row in record["rows"]]
+    return record | {"files": None, "rows": rows}
+
+
+def _pack(value: Any) -> Any:
+    if not isinstance(value, list) or not value:
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind != "i":
+        return array
+    smallest = np.promote_types(*map(np.min_scalar_type, (array.min(), array.max())))
+    return array.astype(smallest)
 
 
 def _about(case: Case) -> dict[str, Any]:

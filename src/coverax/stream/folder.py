@@ -117,7 +117,7 @@ def fill_folder(
         publish_folder(partial, output)
         published = True
     finally:
-        if not journal.records and not published:
+        if not journal.n_records and not published:
             shutil.rmtree(partial, ignore_errors=True)
         journal.close(keep=not published)
     return failures
@@ -128,8 +128,8 @@ def count_finished(output: PathLike) -> int:
     output = Path(output)
     if not partial_folder(output).is_dir() or not journal_path(output).is_file():
         return 0
-    lines = journal_path(output).read_text(encoding="utf-8").splitlines()
-    return max(0, len(lines) - 1)
+    with journal_path(output).open("rb") as lines:
+        return max(0, sum(1 for _ in lines) - 1)
 
 
 def check_failures(

@@ -151,18 +151,24 @@ def read_proper_scores(columns: Columns, prefix: str = REGION) -> ProperScores:
 
 
 def digest_columns(columns: Columns) -> str:
-    """SHA-256 of every value, with the names of the columns and the lengths of lists."""
+    """SHA-256 of every value, with names and types of columns and lengths of lists."""
     digest = hashlib.sha256()
     for name, values in columns.items():
-        digest.update(f"{name}\n".encode())
-        if values.dtype != object and values.ndim == 1:
-            digest.update(values.tobytes())
-        elif values.dtype == object and isinstance(values[0], str):
+        kind = values[0].dtype if _is_ragged(values) else values.dtype
+        digest.update(f"{name} {kind}\n".encode())
+        if values.dtype != object:
+            digest.update(json.dumps(values.shape).encode())
+            digest.update(np.ascontiguousarray(values))
+        elif not _is_ragged(values):
             digest.update(json.dumps(values.tolist()).encode())
         else:
             digest.update(np.array([len(row) for row in values], np.int32).tobytes())
             digest.update(np.concatenate(list(values)).tobytes())
     return digest.hexdigest()
+
+
+def _is_ragged(values: np.ndarray) -> bool:
+    return values.dtype == object and len(values) > 0 and not isinstance(values[0], str)
 
 
 def _fnr(definition: ScoreDefinition) -> Iterable[Column]:

@@ -296,14 +296,14 @@ def read_table(path: PathLike) -> ScoreTable:
 
 
 def _checked_table(path: Path, columns: Columns, meta: dict[str, Any]) -> ScoreTable:
+    from coverax.table.parquet import altered
+
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
     definition = ScoreDefinition.from_json(meta["score_definition"])
     table = ScoreTable(columns, definition, excluded)
-    if table.rows_digest != meta["rows_digest"]:
-        raise ValueError(
-            f"{path}: altered after it was written (its digest does not match); "
-            "run `coverax score` again"
-        )
+    is_whole = table.rows_digest == meta["rows_digest"]
+    if not is_whole or table.n_rows != meta["n_rows"]:
+        raise altered(path)
     return table
 
 
