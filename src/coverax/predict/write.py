@@ -9,7 +9,7 @@ import numpy as np
 
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
-from coverax.files import PathLike, publish_json
+from coverax.files import PathLike, publish_sealed_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, set_masks
 from coverax.scores import ScoreDefinition, View
@@ -213,7 +213,7 @@ def _write_case(
         allow_overshoot=definition.allow_overshoot,
     )
     file = prob_map.file
-    entries = []
+    entries, written = [], []
     for region in definition.regions:
         refused = calibration.refused(region.name)
         if refused is not None:
@@ -226,14 +226,13 @@ def _write_case(
         for suffix, values in masks.files.items():
             if sides or not suffix:
                 labels = values.reshape(file.grid.shape, order="F")
-                write_mask(
-                    folder / f"{stem}{suffix}.nii.gz",
-                    labels,
-                    file,
-                    largest=masks.largest if not suffix else 1,
-                )
+                mask = folder / f"{stem}{suffix}.nii.gz"
+                largest = masks.largest if not suffix else 1
+                write_mask(mask, labels, file, largest=largest)
+                written.append(mask)
         entries.append({"region": region.name, "mask": f"{stem}.nii.gz"} | masks.entry)
     sidecar = {
+        "schema": 1,
         "coverax": __version__,
         "case_id": case_id,
         "calibration_digest": calibration.digest,
@@ -245,7 +244,8 @@ def _write_case(
         "statement": calibration.statement,
         "masks": entries,
     }
-    publish_json(folder / f"{case_id}.json", sidecar)  # last: it marks the case done
+    # Last: it marks the case done.
+    publish_sealed_json(folder / f"{case_id}.json", sidecar, written)
 
 
 # Method of a calibration -> what it writes for one region of one case.

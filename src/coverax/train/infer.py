@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from coverax._version import __version__
 from coverax.choices import ProbsStorage
-from coverax.files import PathLike, publish_json
+from coverax.files import PathLike, publish_sealed_json
 from coverax.scores import MapReader
 from coverax.stream import RunError, fill_folder
 from coverax.stream import count_finished as count_finished
@@ -197,9 +197,11 @@ def infer_folder(
         write_probs(folder / f"{case_id}.nii.gz", probs, case.file, options.storage)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
-        record = {"coverax": __version__, "model": model, "options": options.plain()}
+        record = {"schema": 1, "coverax": __version__, "model": model}
+        record |= {"options": options.plain()}
         record |= {"classes": config.data.classes, "failed": failures, **(about or {})}
-        publish_json(folder / RECORD, record)
+        done = [folder / f"{i}.nii.gz" for i in images if i not in failures]
+        publish_sealed_json(folder / RECORD, record, done)
 
     return fill_folder(
         output,
