@@ -1,6 +1,5 @@
 """From images to softmaxes on the images' own grids: written, or scored unwritten."""
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from coverax.scores import MapReader
 from coverax.stream import RunError, fill_folder
 from coverax.stream import count_finished as count_finished
 from coverax.train.cases import Prepared, prepare_case
+from coverax.train.checkpoint import digest_params as digest_params
 from coverax.train.config import TrainConfig
 from coverax.train.memory import out_of_memory
 from coverax.train.resample import resample_probs
@@ -51,16 +51,6 @@ class InferOptions:
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self) | {"flips": list(self.flips)}
-
-
-def digest_params(params: Any) -> str:
-    """SHA-256 of the parameters of a net: which model made a map."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def choose_images(
