@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from coverax import reliability as reliability
     from coverax import scores as scores
     from coverax import validate as validate
+    from coverax import verify as verify
     from coverax import volumes as volumes
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "reliability",
     "scores",
     "validate",
+    "verify",
     "volumes",
 ]
 

@@ -228,7 +228,7 @@ def test_a_case_of_another_part_is_never_trained_on(cohort, part):
 
 
 def test_the_config_of_a_run_is_written_beside_its_checkpoints(cohort, trained):
-    from coverax.train.config import as_plain, load_config
+    from coverax.train.config import load_config, portable
 
     content = json.loads((trained / "config.json").read_text())
-    assert content["config"] == as_plain(load_config(cohort / "run.toml"))
+    assert content["config"] == portable(load_config(cohort / "run.toml"))

@@ -26,6 +26,7 @@ from coverax.cli import (
     temperature,
     train,
     validate,
+    verify,
 )
 from coverax.cli.terminal import gathered, note, speaking
 from coverax.files import publish_text
@@ -59,6 +60,7 @@ for module in (
     plan,
     train,
     infer,
+    verify,
     demo,
 ):
     app.command(module.NAME)(module.command)

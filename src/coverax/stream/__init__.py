@@ -5,6 +5,7 @@ from coverax.stream.folder import count_finished as count_finished
 from coverax.stream.folder import fill_folder as fill_folder
 from coverax.stream.inputs import file_facts as file_facts
 from coverax.stream.journal import Journal as Journal
+from coverax.stream.journal import journal_lines as journal_lines
 from coverax.stream.threads import CASE_ERRORS as CASE_ERRORS
 from coverax.stream.threads import Outcome as Outcome
 from coverax.stream.threads import RunError as RunError
