@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from coverax._version import __version__
 from coverax.files import PathLike, as_output_error, publishing
-from coverax.locks import locked
+from coverax.locks import extended, locked
 
 
 class Journal:
@@ -141,7 +141,7 @@ def _copy_sound(path: Path, new: BinaryIO) -> dict[str, int]:
 
 def journal_path(output: Path) -> Path:
     """Where the journal of an output lies."""
-    return output.with_name(f"{output.name}.partial.jsonl")
+    return extended(output, ".partial.jsonl")
 
 
 def _line(key: str, record: Any) -> str:

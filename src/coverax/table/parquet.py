@@ -57,12 +57,16 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such score table")
+    damaged = f"{path}: not a Parquet file, or damaged"
     try:
         rows = pq.read_table(path)
     except (pa.ArrowException, OSError, RuntimeError, ValueError):
-        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
-    with sound(path, "score table"):
-        return _columns_of(path, rows)
+        raise ValueError(damaged) from None
+    try:
+        with sound(path, "score table"):
+            return _columns_of(path, rows)
+    except pa.ArrowException:  # text that is none shows only when it is taken out
+        raise ValueError(damaged) from None
 
 
 def _columns_of(
