@@ -128,10 +128,11 @@ def publish_sealed_json(
     Args:
         path: The file.
         content: Without a digest.
-        beside: Files that it speaks of, in its folder; their SHA-256 are kept as
-            `files`, by name.
+        beside: Files that it speaks of, in its folder or below; their SHA-256 are kept
+            as `files`, by name.
     """
-    files = {Path(one).name: digest_file(one) for one in beside}
+    home = Path(path).parent
+    files = {Path(f).relative_to(home).as_posix(): digest_file(f) for f in beside}
     plain = json.loads(json.dumps(content | ({"files": files} if files else {})))
     publish_json(path, plain | {"digest": digest_json(plain)})
 

@@ -20,7 +20,15 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keeping
 
 from coverax._version import __version__
-from coverax.files import PathLike, digest_json, publish_text, sound
+from coverax.files import (
+    PathLike,
+    digest_file,
+    digest_json,
+    publish_sealed_json,
+    publish_text,
+    read_sealed_json,
+    sound,
+)
 from coverax.locks import locked
 from coverax.train.config import TrainConfig, parse_config, portable
 from coverax.train.model import Model, build_model
@@ -30,7 +38,8 @@ SCHEMA = 1
 _UNSCORED = -1.0  # Dice of a step that was not validated: below every Dice
 FOLDER = "checkpoints"
 _DELETED = "deleted"  # old steps go there by a rename, so that none is half deleted
-_ALTERED = "altered after it was written; delete it, to go on from an earlier step"
+_SEAL = "seal.json"
+_ALTERED = "a damaged checkpoint: not the file that was written"
 _PARTS = ("state", "about", "metrics")  # of a whole step
 # Choices that change where a run reads and what it keeps, but no number of it.
 _FREE = {
@@ -199,10 +208,26 @@ def save(
 
 
 def _tidy(root: Path, step: int) -> None:
-    """Remove what steps were dropped for this one, and where it lay when it was saved."""
+    """Remove what was dropped for a step and where it lay when it was saved; seal it."""
     shutil.rmtree(root / _DELETED, ignore_errors=True)
-    for path in (root / str(step)).rglob("commit_success.txt"):
+    folder = root / str(step)
+    for path in folder.rglob("commit_success.txt"):
         publish_text(path, "committed\n")  # it is there, that is all it says
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    publish_sealed_json(folder / _SEAL, {"schema": SCHEMA, "step": step}, files)
+
+
+def _check_files(step: Path) -> None:
+    """Compare the files of a step with its seal, which a kill may have left out.
+
+    The library says more than one line of a damaged file, and on threads of its own.
+    """
+    if not (step / _SEAL).is_file():
+        return
+    sealed, _ = read_sealed_json(step / _SEAL, "seal of a checkpoint", SCHEMA, "train")
+    for name, digest in sealed["files"].items():
+        if not (step / name).is_file() or digest_file(step / name) != digest:
+            raise ValueError(f"{step / name}: {_ALTERED}")
 
 
 def _digest_about(about: dict[str, Any]) -> str:
@@ -309,6 +334,7 @@ def _best_step(manager, steps):
 
 def _about(manager, step):
     where = Path(manager.directory) / str(step)
+    _check_files(where)
     with _readable(where):
         args = ocp.args.Composite(about=ocp.args.JsonRestore())
         about = dict(manager.restore(step, args=args)["about"])

@@ -112,9 +112,11 @@ def _own(path: Path) -> Verdict | None:
             text = f"journal: {n_damaged} of {n_sound + n_damaged} lines are damaged"
             return Verdict(path, "damaged", f"{text}; --resume does them again", {})
         return Verdict(path, "whole", f"journal of {n_sound} finished records", {})
-    if path.suffix == ".json":
+    with path.open("rb") as file:
+        start = file.read(64)
+    if path.suffix == ".json" or start.lstrip().startswith(b"{"):
         return _json(path)
-    if path.suffix == ".parquet":
+    if path.suffix == ".parquet" or start.startswith(b"PAR1"):
         table = read_table(path)
         about = {
             "n_rows": table.n_rows,
@@ -138,7 +140,7 @@ def _json(path: Path) -> Verdict | None:
             return Verdict(path, "damaged", f"{kind}: its digest does not match", {})
     about = {key: content[key] for key in _ABOUT if key in content}
     for name, digest in content.get("files", {}).items():
-        beside = path.with_name(name)
+        beside = path.parent / name
         if not beside.is_file():
             return Verdict(path, "damaged", f"{kind}: {name} is missing", about)
         if digest_file(beside) != digest:
