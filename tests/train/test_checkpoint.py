@@ -144,9 +144,7 @@ def test_a_checkpoint_says_nothing_of_the_machine(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["metrics", "about", "state"])
-def test_a_step_that_was_half_deleted_is_passed_over_and_cleared(
-    saved, tmp_path, part
-):
+def test_a_step_that_was_half_deleted_is_passed_over_and_cleared(saved, tmp_path, part):
     """As a kill leaves it, in the deletion of a step that is no longer kept."""
     from coverax.train import checkpoint
 

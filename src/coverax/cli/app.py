@@ -171,5 +171,7 @@ def _lines(error: BaseException) -> list[str]:
         return ["an input is nested too deeply"]
     if isinstance(error, MemoryError):
         why = " ".join(str(error).split())
-        return [f"out of memory{why and f' ({why})'}: give fewer --threads, or more memory"]
+        return [
+            f"out of memory{why and f' ({why})'}: give fewer --threads, or more memory"
+        ]
     return [" ".join(str(error).split()) or type(error).__name__]

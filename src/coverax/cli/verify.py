@@ -30,7 +30,11 @@ def command(
         print_json([v._asdict() | {"path": str(v.path)} for v in verdicts])
     else:
         for verdict in verdicts:
-            shown = [f"{k} {str(verdict.about[k])[:20]}" for k in _SHOWN if k in verdict.about]
+            shown = [
+                f"{k} {str(verdict.about[k])[:20]}"
+                for k in _SHOWN
+                if k in verdict.about
+            ]
             rest = f" ({', '.join(shown)})" if shown else ""
             note(f"{verdict.status}: {verdict.path}: {verdict.what}{rest}")
     damaged = sum(verdict.status == "damaged" for verdict in verdicts)

@@ -303,7 +303,9 @@ def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, An
 
 def _packed(record: dict[str, Any]) -> dict[str, Any]:
     """A record whose lists of numbers are arrays of the smallest type: it is kept."""
-    rows = [{name: _pack(value) for name, value in row.items()} for row in record["rows"]]
+    rows = [
+        {name: _pack(value) for name, value in row.items()} for row in record["rows"]
+    ]
     return record | {"files": None, "rows": rows}
 
 

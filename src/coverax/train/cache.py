@@ -22,7 +22,9 @@ from coverax.files import (
 )
 from coverax.train.config import DataConfig
 
-_LONGEST = 60  # letters of a case's name in that of its entry, which the key tells apart
+_LONGEST = (
+    60  # letters of a case's name in that of its entry, which the key tells apart
+)
 _VERSION = 1  # of what preprocessing does; another number leaves all entries behind
 
 
