@@ -289,7 +289,7 @@ def _statement(
     text += scope(thresholds, policy)
     for t in thresholds:
         if t.status != Status.OK:
-            what = "the whole volume" if t.value > 0 else "empty"
+            what = "the whole volume" if t.value >= 0 else "empty"
             text += (
                 f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the mask is "
                 f"{what}. "

@@ -74,6 +74,7 @@ def calibrate_fnr(
     Returns:
         One threshold a region and group; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
         rank lies beyond the last unit: the threshold is then `inf`, the whole volume.
+        VACUOUS where the cut is probability 0, which is the whole volume too.
 
     Raises:
         ValueError: A level is out of range, the table has no such tolerance, or its
@@ -208,6 +209,8 @@ def _threshold(
     rank: int | None,
     status: Status,
 ) -> Threshold:
+    if status == Status.OK and value >= 0:  # a cut at 0 leaves nothing out
+        status = Status.VACUOUS
     return Threshold(
         region=part.region,
         group=part.group,
@@ -278,11 +281,11 @@ def _exceptions(thresholds: list[Threshold]) -> str:
                 f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the mask is the "
                 "whole volume. "
             )
-        elif t.probability == 0.0:
+        if t.status == Status.VACUOUS:
             text += (
-                f"In {t.name}: the threshold is probability 0, so the mask is the whole "
-                "volume: too many lesions have voxels the model gives 0. "
+                "The threshold is probability 0: too many references have voxels that "
+                "the model gives 0. "
             )
-        elif math.isinf(t.value):
+        elif t.status == Status.OK and math.isinf(t.value):
             text += f"In {t.name}: the mask is empty (empty references dominate). "
     return text

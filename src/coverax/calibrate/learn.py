@@ -13,13 +13,14 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.raters import RaterRule, cases_of
 from coverax.calibrate.scales import RankScale
+from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
 from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.provenance import FITTED, LEARNING
 from coverax.rational import Level, check_level
 
 SCHEMA = 2
@@ -55,6 +56,8 @@ class LearnedSets:
             (mm), `mean_size` (mL), `share_empty`.
         unit_digests: Short hashes of the units used.
         digest: Of the file.
+        case_digests: Short hashes of the case ids of these units.
+        map_digests: Fingerprints of their maps.
     """
 
     alpha: float
@@ -66,6 +69,13 @@ class LearnedSets:
     candidates: tuple[dict[str, Any], ...]
     unit_digests: tuple[str, ...]
     digest: str = ""
+    case_digests: tuple[str, ...] = ()
+    map_digests: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        """What was looked at."""
+        return Seen(self.unit_digests, self.case_digests, self.map_digests)
 
     @property
     def scales(self) -> dict[tuple[str, str], RankScale]:
@@ -76,16 +86,21 @@ class LearnedSets:
         """The chosen transform of a side."""
         return self.inner if side == "inner" else self.outer
 
-    def check_apart(self, digests: Sequence[str]) -> None:
-        """Refuse units that were learned from.
+    def check_apart(self, other: Seen) -> None:
+        """Refuse units, cases or maps that were learned from.
 
         Raises:
             ValueError: Some of them were.
         """
-        shared = set(self.unit_digests) & set(digests)
+        pairs = zip(("units", "cases", "maps"), self.seen, other, strict=True)
+        shared = {
+            what: f"{len(set(mine) & set(theirs))} of {len(theirs)} calibration {what}"
+            for what, mine, theirs in pairs
+            if set(mine) & set(theirs)
+        }
         if shared:
             raise ValueError(
-                f"{len(shared)} of {len(digests)} calibration units were used to choose "
+                f"{', '.join(shared.values())} were used to choose "
                 "transforms; a choice made on them voids the guarantee: calibrate on "
                 "other units"
             )
@@ -107,6 +122,8 @@ class LearnedSets:
             "candidates": list(self.candidates),
             "n_units": len(self.unit_digests),
             "unit_digests": list(self.unit_digests),
+            "case_digests": list(self.case_digests),
+            "map_digests": list(self.map_digests),
         }
         return content | {"digest": digest_json(content)}
 
@@ -139,6 +156,8 @@ def read_learned(path: Path) -> LearnedSets:
         n_calibration=content["n_calibration"],
         candidates=tuple(content["candidates"]),
         unit_digests=tuple(content["unit_digests"]),
+        case_digests=tuple(content.get("case_digests", ())),
+        map_digests=tuple(content.get("map_digests", ())),
         digest=digest,
     )
 
@@ -188,6 +207,7 @@ def learn_sets(
             share can be certified by `n_calibration` units.
     """
     level = check_level("alpha", alpha)
+    check_sources(table, unit_column, allowed=(LEARNING, FITTED))
     competing = _competing(table, tolerance)
     each = {
         region: keep_rows(
@@ -237,6 +257,8 @@ def learn_sets(
     chosen = [
         t for t in competing if (t.side, t.spec) in {("inner", inner), ("outer", outer)}
     ]
+    used = {str(u) for rows in kept.values() for u in units[rows]}
+    seen = seen_of(table, used, unit_column)
     learned = LearnedSets(
         alpha=float(level),
         inner=inner,
@@ -249,9 +271,9 @@ def learn_sets(
         },
         n_calibration=n_calibration,
         candidates=tuple(candidates),
-        unit_digests=unit_digests(
-            {str(u) for rows in kept.values() for u in units[rows]}
-        ),
+        unit_digests=seen.units,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
     )
     return replace(learned, digest=learned.to_json()["digest"])
 

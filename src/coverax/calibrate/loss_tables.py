@@ -79,6 +79,9 @@ class LossTables:
     ) -> Threshold:
         """A lam as a threshold of scores; what is infeasible takes everything or nothing."""
         sign = self.main.safe_sign
+        value = -sign * lam if status == Status.OK else -sign * np.inf
+        if status == Status.OK and value >= 0:  # a cut at 0 leaves nothing out
+            status = Status.VACUOUS
         return Threshold(
             region=part.region,
             group=part.group,
@@ -87,7 +90,7 @@ class LossTables:
             n_units=n_units,
             rank=None,
             status=status,
-            value=-sign * lam if status == Status.OK else -sign * np.inf,
+            value=value,
         )
 
     def _from_curves(

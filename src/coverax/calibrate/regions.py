@@ -5,7 +5,8 @@ rows count, what became of the others and what the file says of them is the same
 all methods, and stands here once.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,9 +18,11 @@ from coverax.calibrate.features import (
 )
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
-from coverax.calibrate.result import Calibration, Threshold, with_digest
+from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.seen import check_sources, seen_of
+from coverax.calibrate.seen import unit_digests as unit_digests
 from coverax.calibrate.units import CurveTable, EmptyPolicy, Table, keep_rows
-from coverax.files import digest_ids
+from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
 
 PerUnit = Literal["one", "all"]
@@ -82,6 +85,7 @@ def calibrate_parts(
     Raises:
         ValueError: Cases cannot calibrate (see `keep_rows`), or have no group.
     """
+    check_sources(table, policy.unit_column)
     thresholds: list[Threshold] = []
     excluded = {why: set(ids) for why, ids in table.excluded.items()}
     units = table.column(policy.unit_column)
@@ -108,6 +112,7 @@ def calibrate_parts(
             reference[region] = _reference(table, region, policy)
         for why, ids in kept.excluded.items():
             excluded.setdefault(why, set()).update(ids)
+    seen = seen_of(table, used, policy.unit_column)
     calibration = Calibration(
         method=method,
         alpha=float(as_fraction(alpha)),
@@ -125,18 +130,29 @@ def calibrate_parts(
         }
         | _group_options(policy, merged)
         | options
+        | gap_options(table, thresholds)
         | ({"reference": reference} if reference else {}),
         score_definition=table.definition.to_json(),
         cases_digest=table.cases_digest,
-        unit_digests=unit_digests(used),
+        unit_digests=seen.units,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
         statement=statement_fn(thresholds),
     )
     return with_digest(calibration)
 
 
-def unit_digests(units: set[str]) -> tuple[str, ...]:
-    """Short hashes of units, sorted: recognisable, but no list of names."""
-    return tuple(sorted(digest_ids([unit])[:12] for unit in units))
+def gap_options(table: Table, thresholds: Sequence[Threshold]) -> dict[str, Any]:
+    """Of regions whose cut is the whole volume, the smallest positive value of a map."""
+    gaps = known_column(table, "gap_above_zero")
+    bad = {t.region for t in thresholds if t.status == Status.VACUOUS}
+    if gaps is None or not bad:
+        return {}
+    regions = table.column("region")
+    least = {region: float(gaps[regions == region].min()) for region in sorted(bad)}
+    return {
+        "gap_above_zero": {r: gap for r, gap in least.items() if math.isfinite(gap)}
+    }
 
 
 def has_draw(policy: Policy) -> bool:

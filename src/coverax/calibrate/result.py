@@ -8,8 +8,10 @@ from typing import Any
 
 from coverax import __version__
 from coverax.calibrate.groups import MERGED
+from coverax.calibrate.seen import Seen
 from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.provenance import gap_words
 
 SCHEMA = 1
 
@@ -22,6 +24,7 @@ class Status(IntEnum):
     INFEASIBLE = 2
     NONFINITE_SCORE = 3
     EMPTY_GROUP = 4
+    VACUOUS = 5
 
     @property
     def sentence(self) -> str:
@@ -35,6 +38,7 @@ _SENTENCES = {
     Status.INFEASIBLE: "No threshold meets the risk at this level.",
     Status.NONFINITE_SCORE: "The threshold fell on a score that is not finite.",
     Status.EMPTY_GROUP: "A group has no calibration unit.",
+    Status.VACUOUS: "The promise holds for the whole volume alone, which says nothing.",
 }
 
 
@@ -112,6 +116,8 @@ class Calibration:
         cases_digest: SHA-256 of the case ids.
         unit_digests: Short hashes of the units used, to recognise them in evaluation.
         statement: The guarantee in words, with its assumptions.
+        case_digests: Short hashes of the case ids of these units.
+        map_digests: Fingerprints of their maps.
     """
 
     method: str
@@ -127,6 +133,15 @@ class Calibration:
     unit_digests: tuple[str, ...]
     statement: str
     digest: str = field(default="")
+    case_digests: tuple[str, ...] = ()
+    map_digests: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        """What has been looked at: for the thresholds, and for transforms before."""
+        own = Seen(self.unit_digests, self.case_digests, self.map_digests)
+        learned = (f"learned_{kind}" for kind in Seen._fields)
+        return own | Seen(*(tuple(self.options.get(name, ())) for name in learned))
 
     @property
     def status(self) -> Status:
@@ -142,12 +157,27 @@ class Calibration:
         bad = [t for t in self.thresholds if t.status != Status.OK]
         if bad:
             which = "; ".join(f"{t.name}: {t.status.name} ({t.place})" for t in bad)
+            if all(t.status == Status.VACUOUS for t in bad):
+                raise ValueError(self._vacuous(bad, which))
             safe = "the whole volume" if bad[0].value > 0 else "the empty one"
             raise ValueError(
                 f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
                 "`coverax plan` tells how many are needed. The only safe mask is "
                 f"{safe}; allow_vacuous (--allow-vacuous) writes it"
             )
+
+    def _vacuous(self, bad: list[Threshold], which: str) -> str:
+        """Why thresholds mean the whole volume, and the cause where it is known."""
+        gaps = self.options.get("gap_above_zero", {})
+        causes = dict.fromkeys(gap_words(gaps.get(t.region, 0.0)) for t in bad)
+        cause = "; ".join(filter(None, causes)) or (
+            "too many references have voxels that the model gives 0, or no predicted mask"
+        )
+        return (
+            f"no informative guarantee at alpha {self.alpha}: {which}. "
+            f"{Status.VACUOUS.sentence} Cause: {cause}. "
+            "allow_vacuous (--allow-vacuous) writes the whole volume"
+        )
 
     @property
     def is_grouped(self) -> bool:
@@ -224,6 +254,8 @@ class Calibration:
             "score_definition": self.score_definition,
             "cases_digest": self.cases_digest,
             "unit_digests": list(self.unit_digests),
+            "case_digests": list(self.case_digests),
+            "map_digests": list(self.map_digests),
             "statement": self.statement,
         }
         if len(self.thresholds) == 1:
@@ -261,6 +293,9 @@ def read_calibration(path: Path) -> Calibration:
         score_definition=content["score_definition"],
         cases_digest=content["cases_digest"],
         unit_digests=tuple(content["unit_digests"]),
+        # The first files of this schema have units alone.
+        case_digests=tuple(content.get("case_digests", ())),
+        map_digests=tuple(content.get("map_digests", ())),
         statement=content["statement"],
         digest=digest,
     )

@@ -3,13 +3,13 @@
 I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.joint import (
     JOINTRULES,
     RULES,
@@ -26,7 +26,9 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
 from coverax.calibrate.rcps import BoundName
+from coverax.calibrate.regions import gap_options
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.seen import check_sources, seen_of
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
 from coverax.rational import Level, as_fraction, check_level
@@ -118,7 +120,7 @@ def calibrate_sets(
     Returns:
         Two thresholds a region, `side` inner and outer; status TOO_FEW_CASES (with
         `delta`, INFEASIBLE) where the rank lies beyond the last unit: the inner set is then empty, the outer one
-        everything.
+        everything. VACUOUS where a threshold keeps every voxel of any map.
 
     Raises:
         ValueError: A level is out of range, the table lacks a transform, learning and
@@ -138,10 +140,11 @@ def calibrate_sets(
         "outer": table.set_transform("outer", _spec(outer, learned, "outer")),
     }
     scales = _scales(joint, chosen, learned)
+    check_sources(table, unit_column)
     kept = _keep(table, regions, empty, unit_column, per_unit, seed, raters)
-    digests = unit_digests(kept.units)
+    seen = seen_of(table, kept.units, unit_column)
     if learned is not None:
-        learned.check_apart(digests)
+        learned.check_apart(seen)
     rule = RULES[joint]
     groups = [
         Scores(
@@ -176,7 +179,9 @@ def calibrate_sets(
             "alpha_inner": str(levels.inner),
             "alpha_outer": str(levels.outer),
             "learned": None if learned is None else learned.digest,
-            "learned_units": [] if learned is None else list(learned.unit_digests),
+            "learned_units": [] if learned is None else list(learned.seen.units),
+            "learned_cases": [] if learned is None else list(learned.seen.cases),
+            "learned_maps": [] if learned is None else list(learned.seen.maps),
             "empty": empty,
             "unit_column": unit_column,
             "per_unit": per_unit,
@@ -185,10 +190,13 @@ def calibrate_sets(
             "bound": None if delta is None else bound,
             "order_seed": seed if delta is not None and bound == "wsr" else None,
             "curve": _curve(groups, rule, levels, scales),
-        },
+        }
+        | gap_options(table, thresholds),
         score_definition=table.definition.to_json(),
         cases_digest=table.cases_digest,
-        unit_digests=digests,
+        unit_digests=seen.units,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
         statement=set_statement(
             thresholds,
             levels.alpha,
@@ -284,7 +292,11 @@ def _as_threshold(
     has_delta: bool,
 ) -> Threshold:
     n = group.inner.shape[1]
-    beyond = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
+    status = Status.OK
+    if found.rank > n:
+        status = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
+    elif found.side == "outer" and found.value >= _whole_at(chosen["outer"]):
+        status = Status.VACUOUS
     return Threshold(
         region=found.region,
         group="",
@@ -292,10 +304,15 @@ def _as_threshold(
         tolerance=chosen[found.side].tolerance,
         n_units=n,
         rank=found.rank,
-        status=beyond if found.rank > n else Status.OK,
+        status=status,
         value=found.value,
         n_tied=found.n_tied,
     )
+
+
+def _whole_at(transform: SetTransform) -> float:
+    """Outer threshold that leaves nothing out; infinite where the map has no end."""
+    return getattr(transform, "whole_at", math.inf)
 
 
 def _curve(

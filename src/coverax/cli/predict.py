@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AllowMissing,
     AllowVacuous,
     AsJson,
@@ -30,6 +31,7 @@ def command(
     resume: Resume = False,
     allow_missing: AllowMissing = False,
     allow_vacuous: AllowVacuous = False,
+    allow_hard_masks: AllowHardMasks = False,
     sides: Annotated[
         bool,
         typer.Option("--sides", help="sets: write the inner and the outer mask too."),
@@ -70,6 +72,7 @@ def command(
                 resume=resume,
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
+                allow_hard_masks=allow_hard_masks,
                 sides=sides,
                 groups=None if groups is None else read_groups(groups),
                 on_case=on_case,
@@ -82,6 +85,8 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
+    if n_whole := result["n_whole_volume"]:
+        note(f"{n_whole} masks are the whole volume")
     for case_id, why in result["failed"].items():
         note(f"left out: case {case_id}: {why}")
 

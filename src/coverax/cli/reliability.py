@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coverax.cli.common import (
+    AllowDuplicates,
+    AllowHardMasks,
     AllowMissing,
     AllowOvershoot,
     AsJson,
@@ -106,6 +108,8 @@ def command(
     engine: EngineChoice = EngineOption.AUTO,
     threads: Threads = None,
     allow_missing: AllowMissing = False,
+    allow_hard_masks: AllowHardMasks = False,
+    allow_duplicates: AllowDuplicates = False,
     as_json: AsJson = False,
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
@@ -126,6 +130,8 @@ def command(
         "logits": logits,
         "allow_overshoot": allow_overshoot,
         "bins": bins,
+        "allow_hard_masks": allow_hard_masks,
+        "allow_duplicates": allow_duplicates,
     }
     if table is not None:
         _refuse_scoring(defined | {"allow_missing": allow_missing})
@@ -195,6 +201,8 @@ def _score(
             ignore_label=options["ignore_label"],
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
+            allow_hard_masks=options["allow_hard_masks"],
+            allow_duplicates=options["allow_duplicates"],
         )
         definition.check()
     with show_progress("Reading", len(cases.cases)) as on_case:

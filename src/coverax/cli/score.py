@@ -8,6 +8,8 @@ import typer
 
 from coverax.cli.common import (
     TRANSFORM_FORM,
+    AllowDuplicates,
+    AllowHardMasks,
     AllowMissing,
     AllowOvershoot,
     AsJson,
@@ -105,6 +107,8 @@ def command(
     threads: Threads = None,
     resume: Resume = False,
     allow_missing: AllowMissing = False,
+    allow_hard_masks: AllowHardMasks = False,
+    allow_duplicates: AllowDuplicates = False,
     as_json: AsJson = False,
 ) -> None:
     """Read every case once and write its sufficient statistics."""
@@ -112,6 +116,7 @@ def command(
     from coverax.scores import (
         ScoreDefinition,
         add_critical_curves,
+        origin_notes,
         parse_transforms,
         score_cohort,
         sorted_tolerances,
@@ -136,6 +141,8 @@ def command(
             set_sizes=set_sizes,
             lesions=lesions.value if lesions else None,
             band_edges_mm=parse_edges(band_edges),
+            allow_hard_masks=allow_hard_masks,
+            allow_duplicates=allow_duplicates,
         )
         definition.check()
     journal = Journal(output, definition.to_json(), resume=resume)
@@ -177,5 +184,7 @@ def command(
     note(f"{output}: {table.rows.num_rows} rows, {empty} with an empty reference")
     if zero:
         note(f"{zero} rows have a reference voxel of probability 0")
+    for line in origin_notes(table):
+        note(line)
     for why, ids in table.excluded.items():
         note(f"left out ({why}): {', '.join(ids)}")

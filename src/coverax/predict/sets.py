@@ -64,6 +64,7 @@ def set_masks(
             "uncertain": n_uncertain * voxel_ml,
         },
         "n_contradictory": n_inner - n_certain,
+        "whole_volume": n_outer == outer.size,
     }
     files = {"": labels, "_inner": inner, "_outer": outer}
     return RegionMasks(files, CERTAIN, entry)

@@ -1,15 +1,22 @@
 """Temperatures of a cohort: fitted from its files, applied to files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from coverax import __version__
-from coverax.files import digest_ids, digest_json, partial_folder, read_sealed_json
+from coverax.calibrate import map_digest
+from coverax.files import (
+    digest_ids,
+    digest_json,
+    partial_folder,
+    publish_json,
+    read_sealed_json,
+)
+from coverax.provenance import FITTED, TRAIN, check_not_masks, kind_of_values
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
@@ -23,13 +30,19 @@ from coverax.reliability.temperature import (
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
 from coverax.stream import fill_folder, map_cases
 from coverax.volumes import (
+    SCALED_RECORD,
     Case,
     Cohort,
+    MapContent,
+    ProbMap,
     Region,
+    add_mark,
     check_channels,
     file_stem,
+    map_content,
     parse_regions,
     read_header,
+    read_parts,
     read_probs,
     write_volume,
 )
@@ -47,6 +60,7 @@ def fit_cohort(
     voxels_per_case: int = 200_000,
     seed: int = 0,
     threads: int | None = None,
+    allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_fit: Callable[[str, int], None] = lambda _name, _n_voxels: None,
 ) -> dict[str, Any]:
@@ -59,6 +73,7 @@ def fit_cohort(
             still that over all voxels.
         seed: Of the sampling.
         threads: Cases at a time.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         on_case: Called once a case, for progress.
         on_fit: Called with the name and the number of voxels of each fit, as it begins.
 
@@ -67,7 +82,7 @@ def fit_cohort(
 
     Raises:
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
-        ValueError: A region joins channels, or no voxel counts.
+        ValueError: A region joins channels, no voxel counts, or the maps are masks.
     """
     definition.check()
     for region in definition.regions:
@@ -77,12 +92,13 @@ def fit_cohort(
                 "the channels"
             )
 
-    def read(numbered: tuple[int, Case]) -> dict[str, Sample]:
+    def read(numbered: tuple[int, Case]) -> _Read:
         number, case = numbered
         rng = np.random.default_rng([seed, number])
         return _samples(case, definition, voxels_per_case, rng)
 
     samples: dict[str, list[Sample]] = {}
+    contents: list[tuple[str, str, MapContent]] = []
     failures: list[ValueError] = []
     cases = enumerate(cohort.cases)
     for (_, case), found, error in map_cases(read, cases, threads=threads):
@@ -90,12 +106,17 @@ def fit_cohort(
         if error is not None:
             failures.append(ValueError(f"case {case.case_id}: {error}"))
             continue
-        for name, sample in found.items():
+        contents += [(case.case_id, *pair) for pair in found.contents.items()]
+        for name, sample in found.samples.items():
             samples.setdefault(name, []).append(sample)
     if failures:
         raise ExceptionGroup(
             f"{len(failures)} of {len(cohort.cases)} cases failed", failures
         )
+    check_not_masks(
+        [(i, region, kind_of_values(*content)) for i, region, content in contents],
+        allow=allow_hard_masks,
+    )
     fits = {}
     for name, own in samples.items():
         on_fit(name, sum(sample.n_voxels for sample in own))
@@ -114,6 +135,7 @@ def fit_cohort(
         "case_ids": case_ids,
         "cases_digest": digest_ids(case_ids),
         "units": sorted({case.unit for case in cohort.cases}),
+        "map_digests": sorted(_digests(c for *_, c in contents)),
         "voxels_per_case": voxels_per_case,
         "seed": seed,
     }
@@ -184,22 +206,42 @@ def apply_folder(
         ValueError: A temperature could not be found, or a case has no unit.
     """
     check_fits(content)
-    fitted_on = _fitted_on(content, maps, units)
+    fitted_on = set(_fitted_on(content, maps, units))
+    own_maps = set(content.get("map_digests", ()))
+    is_looked_at: set[str] = set()
+
+    def write_case(case_id: str, path: Path, folder: Path) -> None:
+        prob_map = _read_map(content, path)
+        look(case_id, prob_map)
+        _write_scaled(content, prob_map, folder)
+
+    def look(case_id: str, prob_map: ProbMap) -> None:
+        is_looked_at.add(case_id)
+        if own_maps & _digests(_contents(content, prob_map)):
+            fitted_on.add(case_id)
+
+    def write_record(folder: Path) -> None:
+        for case_id in maps.keys() - is_looked_at:  # of an interrupted run
+            look(case_id, _read_map(content, maps[case_id]))
+        record = _record(content, maps, sorted(fitted_on))
+        publish_json(folder / SCALED_RECORD, record)
+
     fill_folder(
         output,
         maps,
-        partial(_write_case, content),
+        write_case,
         files={case_id: [path.name] for case_id, path in maps.items()},
         kind=_KIND,
         meaning=digest_json(content),
         threads=threads,
         resume=resume,
         on_case=on_case,
+        before_publishing=write_record,
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
     return {
         "n_cases": len(maps),
-        "fitted_on": fitted_on,
+        "fitted_on": sorted(fitted_on),
         "unchanged_channels": sorted(set(range(n_channels)) - _channels(content)),
     }
 
@@ -210,17 +252,47 @@ def count_finished(output: Path) -> int:
     return sum(file_stem(p) is not None for p in folder.glob("*"))
 
 
+class _Read(NamedTuple):
+    """Voxels of a case for each fit, by its name, and what its maps hold, by region."""
+
+    samples: dict[str, Sample]
+    contents: dict[str, MapContent]
+
+
+def _record(
+    content: dict[str, Any], maps: Mapping[str, Path], fitted_on: Sequence[str]
+) -> dict[str, Any]:
+    """What lies beside scaled maps: their fit, and the parts of their cases.
+
+    Parts that the source folders name go on; of the others, those that the temperature
+    was fitted on are one.
+    """
+    known = {folder: read_parts(folder) for folder in {p.parent for p in maps.values()}}
+    stems = {case_id: file_stem(path) or "" for case_id, path in maps.items()}
+    parts = {stems[case_id]: FITTED for case_id in fitted_on}
+    for case_id, path in maps.items():
+        part = known[path.parent].get(stems[case_id], "")
+        if part and (part == TRAIN or stems[case_id] not in parts):
+            parts[stems[case_id]] = part
+    return {
+        "coverax": __version__,
+        "temperature": digest_json(content),
+        "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
+        "parts": parts,
+    }
+
+
 def _samples(
     case: Case,
     definition: ScoreDefinition,
     voxels_per_case: int,
     rng: np.random.Generator,
-) -> dict[str, Sample]:
-    """Voxels of a case for each fit, by its name."""
+) -> _Read:
     if definition.softmax:
         regions = (_BACKGROUND, *definition.regions)
         definition = replace(definition, regions=regions)
-    views = load_case(case, replace(definition, n_bins=0)).views
+    loaded = load_case(case, replace(definition, n_bins=0))
+    views, contents = loaded.views, loaded.facts["content"]
     valid = views[0].valid
     n_voxels = views[0].probs.size
     kept = np.arange(n_voxels) if valid is None else np.flatnonzero(valid)
@@ -229,10 +301,11 @@ def _samples(
         kept = rng.choice(kept, voxels_per_case, replace=False)
     weight = n_valid / max(kept.size, 1)
     if not definition.softmax:
-        return {view.region.name: _binary_sample(view, kept, weight) for view in views}
+        own = {v.region.name: _binary_sample(v, kept, weight) for v in views}
+        return _Read(own, contents)
     z = logits_of(np.stack([view.probs[kept] for view in views]))
     y = np.argmax([view.labels[kept] for view in views], axis=0)
-    return {_SOFTMAX: sample_of(z, y, weight)}
+    return _Read({_SOFTMAX: sample_of(z, y, weight)}, contents)
 
 
 def _binary_sample(view: View, kept: np.ndarray, weight: float) -> Sample:
@@ -271,9 +344,19 @@ def _fitted_on(
     ]
 
 
-def _write_case(
-    content: dict[str, Any], _case_id: str, path: Path, folder: Path
-) -> None:
+def _contents(content: dict[str, Any], prob_map: ProbMap) -> list[MapContent]:
+    """What the maps of the fitted regions hold, as they were before scaling."""
+    shape = prob_map.file.grid.shape[::-1]
+    channels = sorted(_channels(content))
+    return [map_content(prob_map.probs[c], shape) for c in channels]
+
+
+def _digests(contents: Iterable[MapContent]) -> set[str]:
+    """Of maps that are not constant."""
+    return {map_digest(c.fingerprint) for c in contents if c.fingerprint}
+
+
+def _read_map(content: dict[str, Any], path: Path) -> ProbMap:
     file = read_header(path)
     wanted = sorted(_channels(content))
     if content["softmax"] and file.n_channels != len(wanted):
@@ -281,16 +364,21 @@ def _write_case(
             f"{path} has {file.n_channels} channels, the fit {len(wanted)} classes"
         )
     check_channels(file, wanted)
-    prob_map = read_probs(
+    return read_probs(
         path,
         channels=range(file.n_channels),
         logits=content["logits"],
         allow_overshoot=content["allow_overshoot"],
     )
-    scaled = _scaled(content, prob_map.probs, path)
+
+
+def _write_scaled(content: dict[str, Any], prob_map: ProbMap, folder: Path) -> None:
+    file = prob_map.file
+    scaled = _scaled(content, prob_map.probs, prob_map.path)
     channels = (file.n_channels,) if file.has_channel_axis else ()
     volume = scaled.reshape(*channels, *file.grid.shape[::-1]).T
-    write_volume(folder / path.name, volume, file.grid.affine)
+    mark = add_mark(file.mark, _KIND, digest_json(content))
+    write_volume(folder / prob_map.path.name, volume, file.grid.affine, mark=mark)
 
 
 def _scaled(content: dict[str, Any], probs: np.ndarray, path: Path) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from coverax.host import Neighbours
+from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.definition import (
@@ -21,7 +22,16 @@ from coverax.scores.table import ScoreTable
 from coverax.scores.transforms import parse_transforms
 from coverax.spacing import batched_spacing
 from coverax.stream import Journal
-from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region, read_probs
+from coverax.volumes import (
+    FOREGROUND,
+    Case,
+    Cohort,
+    Grid,
+    Region,
+    describe_mark,
+    map_content,
+    read_probs,
+)
 
 
 def score_cohort(
@@ -55,7 +65,8 @@ def score_cohort(
 
     Raises:
         ExceptionGroup: Cases failed; one exception each, naming case and file.
-        ValueError: No case was left, or the maps are of different kinds.
+        ValueError: No case was left, the maps are of different kinds or all hard masks,
+            or cases of several units share one map.
     """
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
@@ -108,6 +119,7 @@ def score_cohort(
         raise ValueError("no case could be scored")
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
+    _check_maps(rows, definition)
     return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded)
 
 
@@ -130,6 +142,8 @@ def score_arrays(
     n_bins: int = DEFAULT_BINS,
     band_edges_mm: Sequence[float] = (),
     lesions: Neighbours | None = None,
+    allow_hard_masks: bool = False,
+    allow_duplicates: bool = False,
     engine: EngineName = "auto",
 ) -> ScoreTable:
     """Score arrays that are already in memory, as `score_cohort` scores files.
@@ -155,11 +169,14 @@ def score_arrays(
             between which bins are kept apart; needs spacings.
         lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
             `corner`. Needs `spacing_mm`.
+        allow_hard_masks: Accept maps that hold 0 and 1 alone.
+        allow_duplicates: Accept one map under the names of several units.
         engine: `host` and `device` give the same bits.
 
     Raises:
         ExceptionGroup: Cases have bad values or shapes; one exception each.
-        ValueError: The lengths differ, or a case id occurs twice.
+        ValueError: The lengths differ, a case id occurs twice, all maps are hard masks,
+            or cases of several units share one map.
     """
     n = len(probs)
     ids = [f"case_{i}" for i in range(n)] if case_ids is None else list(case_ids)
@@ -187,19 +204,23 @@ def score_arrays(
         set_sizes=set_sizes,
         lesions=lesions,
         band_edges_mm=tuple(map(float, band_edges_mm)),
+        allow_hard_masks=allow_hard_masks,
+        allow_duplicates=allow_duplicates,
     )
     definition.check()
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
 
     def load(i: int, _buffers) -> Loaded:
+        region = definition.regions[0]
+        arrays = (probs[i], labels[i], columns["valid"][i])
+        view = _array_view(region, *arrays, columns["spacing_mm"][i])
         facts = {
             "voxel_volume_ml": float(columns["voxel_volume_ml"][i]),
             "overshoot": 0.0,
+            "content": {region.name: map_content(view.probs, np.shape(probs[i]))},
         }
-        region = definition.regions[0]
-        arrays = (probs[i], labels[i], columns["valid"][i])
-        return Loaded(facts, [_array_view(region, *arrays, columns["spacing_mm"][i])])
+        return Loaded(facts, [view])
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
@@ -219,6 +240,7 @@ def score_arrays(
             "group": str(columns["groups"][i]),
             "weight": float(columns["weights"][i]),
             "rater": str(columns["raters"][i]),
+            "part": "",
         }
         rows[i] = _rows(about, result)[0]
     if failures:
@@ -226,7 +248,9 @@ def score_arrays(
             f"{len(failures)} of {n} cases failed",
             [ValueError(f"case {ids[i]}: {failures[i]}") for i in sorted(failures)],
         )
-    return ScoreTable.from_rows([rows[i] for i in range(n)], definition)
+    ordered = [rows[i] for i in range(n)]
+    _check_maps(ordered, definition)
+    return ScoreTable.from_rows(ordered, definition)
 
 
 def _rows_of(spacing_mm, n: int) -> list[np.ndarray]:
@@ -256,14 +280,25 @@ def _array_view(region: Region, probs, labels, valid, spacing_mm) -> View:
 def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
     facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
     facts |= result.facts.get("softmax", {})
+    content = result.facts["content"]
     ordered = sorted(result.rows, key=lambda pair: pair[0].name)
-    return [about | facts | {"region": region.name} | row for region, row in ordered]
+    return [
+        about
+        | facts
+        | {
+            "region": region.name,
+            "map_fingerprint": content[region.name].fingerprint,
+            "gap_above_zero": content[region.name].gap_above_zero,
+        }
+        | row
+        for region, row in ordered
+    ]
 
 
 def _record(case: Case, result: CaseRows) -> dict[str, Any]:
     return {
         "files": _fingerprint(case),
-        "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "kind": [result.facts[k] for k in ("n_channels", "storage", "mark")],
         "rows": _rows(_about(case), result),
     }
 
@@ -276,6 +311,7 @@ def _about(case: Case) -> dict[str, Any]:
         "group": case.group,
         "weight": case.weight,
         "rater": case.rater,
+        "part": case.part,
     }
 
 
@@ -306,5 +342,28 @@ def _common_kind(records: list[dict[str, Any]]) -> MapKind:
             for n, record in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
+    by_mark = {record["kind"][2]: record for record in records}
+    if len(by_mark) > 1:
+        which = [
+            f"case {record['rows'][0]['case_id']} has {describe_mark(mark)}"
+            for mark, record in sorted(by_mark.items())
+        ]
+        raise ValueError(
+            f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
+            "maps, and those of two models, are not to be mixed"
+        )
     storages = sorted({record["kind"][1] for record in records})
-    return MapKind(next(iter(by_channels)), tuple(storages))
+    return MapKind(next(iter(by_channels)), tuple(storages), next(iter(by_mark)))
+
+
+def _check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
+    """Refuse hard masks, and one map under several names."""
+    contents = [(row["map_fingerprint"], row["gap_above_zero"]) for row in rows]
+    names = [[row[k] for row in rows] for k in ("case_id", "unit", "region")]
+    check_not_masks(
+        zip(names[0], names[2], [kind_of_values(*c) for c in contents], strict=True),
+        allow=definition.allow_hard_masks,
+    )
+    check_no_copies(
+        *names, [mark for mark, _ in contents], allow=definition.allow_duplicates
+    )

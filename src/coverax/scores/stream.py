@@ -32,6 +32,7 @@ from coverax.volumes import (
     Region,
     check_labels,
     check_same_grid,
+    map_content,
     read_labels,
     read_probs,
     read_valid,
@@ -121,6 +122,10 @@ def load_case(
         "n_channels": file.n_channels if file.has_channel_axis else 0,
         "storage": file.storage,
         "overshoot": prob_map.overshoot,
+        "mark": file.mark,
+        "content": {
+            v.region.name: map_content(v.probs, file.grid.shape[::-1]) for v in views
+        },
     }
     if definition.softmax:
         check_softmax(prob_map.probs, case.probs)

@@ -32,6 +32,9 @@ _CASE_FIELDS = [
     pa.field("n_foreground", pa.int64()),
     pa.field("voxel_volume_ml", pa.float64()),
     pa.field("overshoot", pa.float32()),
+    pa.field("part", pa.string()),
+    pa.field("map_fingerprint", pa.uint64()),
+    pa.field("gap_above_zero", pa.float32()),
 ]
 
 

@@ -5,6 +5,7 @@ A transform is written `NAME[:KEY=VALUE,...]` and, for one side of a set, `inner
 score table and travels in the calibration, so that prediction rebuilds exactly it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,6 +84,15 @@ class Transform:
             return self.map_spec
         joint = "," if self.kind.keys else ":"
         return f"{self.map_spec}{joint}tolerance={self.tolerance!r}"
+
+    @property
+    def whole_at(self) -> float:
+        """Least outer threshold at which the set is the whole volume of any map.
+
+        Maps that are probabilities end at 0; log-odds and distances have no end.
+        """
+        ends_at_0 = self.name in ("identity", "smooth", "max_smooth")
+        return 0.0 if ends_at_0 else math.inf
 
     def __str__(self) -> str:
         return f"{self.side}={self.spec}"

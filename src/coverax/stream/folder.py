@@ -20,6 +20,7 @@ def fill_folder(
     resume: bool = False,
     allow_missing: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    before_publishing: Callable[[Path], None] = lambda _folder: None,
 ) -> dict[str, str]:
     """Write the files of every case, and give the folder its name when all are there.
 
@@ -37,6 +38,8 @@ def fill_folder(
         resume: Keep the finished cases of an interrupted run whose source is older.
         allow_missing: Publish without the cases that failed, unless all did.
         on_case: Called once a case, for progress.
+        before_publishing: Called with the folder when all files are there; what it
+            raises leaves them for `resume`.
 
     Returns:
         Why each failed case failed, by case id.
@@ -68,6 +71,7 @@ def fill_folder(
             f"{len(failures)} of {len(sources)} cases failed",
             [ValueError(f"case {case_id}: {why}") for case_id, why in failures.items()],
         )
+    before_publishing(partial)
     finish_folder(output, kind)
     return failures
 

@@ -29,15 +29,17 @@ from coverax.train.resample import resample_probs
 from coverax.train.split import PARTS, Split
 from coverax.train.windows import Apply, predict_volume
 from coverax.volumes import (
+    INFER_RECORD,
     NiftiFile,
     ProbMap,
     ProbsStorage,
+    add_mark,
     check_channels,
     probs_file,
     write_probs,
 )
 
-RECORD = "infer.json"
+RECORD = INFER_RECORD
 NEW = "new"  # of cases that the split does not know
 _KIND = "checkpoint"  # what a folder of maps depends on
 # Parts whose maps may be calibrated or judged: the model has not seen them.
@@ -63,6 +65,11 @@ class InferOptions:
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self) | {"flips": list(self.flips)}
+
+    def mark(self, model: str) -> str:
+        """What a map says of itself: the model, and the options that change it."""
+        values = {"model": model, "overlap": self.overlap, "flips": list(self.flips)}
+        return add_mark("", "infer", digest_json(values))
 
 
 def digest_params(params: Any) -> str:
@@ -213,7 +220,8 @@ def infer_folder(
             raise outcome.error
         if case is not None:
             path = partial / f"{outcome.case}.nii.gz"
-            write_probs(path, probs, case.file, options.storage)
+            mark = options.mark(model)
+            write_probs(path, probs, case.file, options.storage, mark)
 
     failures: dict[str, str] = {}
     for (case_id, _, _), _, error in map_cases(write, predicted(), threads=threads):
@@ -226,6 +234,7 @@ def infer_folder(
             [ValueError(f"case {i}: {why}") for i, why in sorted(failures.items())],
         )
     record = {"coverax": __version__, "model": model, "options": options.plain()}
+    record["mark"] = options.mark(model)
     record |= {"classes": config.data.classes, "failed": failures, **(about or {})}
     publish_json(partial / RECORD, record)
     finish_folder(output, _KIND)
@@ -237,12 +246,15 @@ def count_finished(output: Path) -> int:
     return len(list(partial_folder(output).glob("*.nii.gz")))
 
 
-def map_reader(apply: Apply, config: TrainConfig, options: InferOptions) -> MapReader:
+def map_reader(
+    apply: Apply, config: TrainConfig, options: InferOptions, *, model: str = ""
+) -> MapReader:
     """What `score_cohort` takes as `read_map` to score without writing maps.
 
     The path of a case's map is then that of its image. What is scored are the very
     values that `infer_folder` would write as float32, under the header it would give
-    them, so the score table is the same to the last bit.
+    them, so the score table is the same to the last bit; `model` is the digest that
+    their mark names.
     """
     one_at_a_time = threading.Lock()  # readers run ahead; the net takes one volume
 
@@ -250,7 +262,9 @@ def map_reader(apply: Apply, config: TrainConfig, options: InferOptions) -> MapR
         case = _read(path, config)
         with one_at_a_time:
             probs = infer_case(apply, case, config, options)
-        file: NiftiFile = probs_file(path, case.file, probs.shape[-1])
+        file: NiftiFile = probs_file(
+            path, case.file, probs.shape[-1], mark=options.mark(model) if model else ""
+        )
         check_channels(file, channels)
         rows = [probs[..., c].reshape(-1, order="F") for c in channels]
         return ProbMap(np.stack(rows), tuple(channels), path, file, 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 from coverax.calibrate import (
     RaterRule,
     cases_of,
+    check_sources,
     compliance_band,
     conformal_rank,
     draw_one_per_unit,
@@ -107,6 +108,7 @@ def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
 def _validate_scores(
     table: ScoreTable, plan: Plan, region: str, tolerance: float
 ) -> dict[str, Any]:
+    check_sources(table, "unit")
     units, ids = table.column("unit"), table.column("case_id")
     kept = keep_rows(
         table,

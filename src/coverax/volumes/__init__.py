@@ -7,6 +7,8 @@ from coverax.volumes.case import match_folders as match_folders
 from coverax.volumes.case import nifti_files as nifti_files
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
+from coverax.volumes.content import MapContent as MapContent
+from coverax.volumes.content import map_content as map_content
 from coverax.volumes.grid import Grid as Grid
 from coverax.volumes.grid import GridMismatchError as GridMismatchError
 from coverax.volumes.grid import check_same_grid as check_same_grid
@@ -26,6 +28,11 @@ from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
+from coverax.volumes.origin import INFER_RECORD as INFER_RECORD
+from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
+from coverax.volumes.origin import add_mark as add_mark
+from coverax.volumes.origin import describe_mark as describe_mark
+from coverax.volumes.origin import read_parts as read_parts
 from coverax.volumes.region import FOREGROUND as FOREGROUND
 from coverax.volumes.region import Region as Region
 from coverax.volumes.region import parse_region as parse_region

@@ -1,13 +1,15 @@
 """Cases and cohorts: which files belong together."""
 
 import csv
+import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coverax.volumes.nifti import file_stem
+from coverax.volumes.origin import read_parts
 from coverax.volumes.region import Region, parse_regions
 
 _REQUIRED = ("case_id", "probs", "labels")
@@ -30,6 +32,7 @@ class Case:
         valid: Mask of the voxels that count; None means all.
         image: The scan itself, for overlays.
         rater: Who made the reference, where a case has several; one row each.
+        part: Part of the split that a record beside the map names; empty where none.
     """
 
     case_id: str
@@ -42,6 +45,7 @@ class Case:
     valid: Path | None = None
     image: Path | None = None
     rater: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def read_cohort(path: Path) -> Cohort:
     if not cases:
         raise ValueError(f"{path}: the cohort has no case")
     _check_unique(cases, str(path))
-    return Cohort(cases, {})
+    return Cohort(_with_parts(cases), {})
 
 
 def read_groups(path: Path, column: str = "group") -> dict[str, str]:
@@ -134,7 +138,7 @@ def match_folders(
     both = sorted(probs.keys() & labels.keys())
     if not both:
         raise ValueError(f"no file of {probs_dir} has a partner in {labels_dir}")
-    cases = tuple(Case(s, probs[s], labels[s], unit=s) for s in both)
+    cases = _with_parts(Case(s, probs[s], labels[s], unit=s) for s in both)
     unmatched = {"no_reference": tuple(no_labels), "no_map": tuple(no_probs)}
     return Cohort(cases, {why: ids for why, ids in unmatched.items() if ids})
 
@@ -278,6 +282,15 @@ def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:
         valid=file("valid"),
         image=file("image"),
         rater=cells.get("rater", ""),
+    )
+
+
+def _with_parts(cases: Iterable[Case]) -> tuple[Case, ...]:
+    """The cases, each with the part that the record beside its map names."""
+    parts = functools.lru_cache(None)(read_parts)
+    return tuple(
+        replace(c, part=parts(c.probs.parent).get(file_stem(c.probs) or "", ""))
+        for c in cases
     )
 
 

@@ -22,6 +22,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from coverax.files import publishing
 from coverax.volumes.grid import Grid
+from coverax.volumes.origin import description_of, map_mark
 
 SUFFIXES = (".nii.gz", ".nii")
 ProbsStorage = Literal["float32", "uint16"]
@@ -93,6 +94,11 @@ class NiftiFile:
             return "float"
         slope, intercept = self.scale
         return f"{self.dtype.name}*{slope:.9g}{intercept:+.9g}"
+
+    @property
+    def mark(self) -> str:
+        """Which of our steps made the map; empty for files from elsewhere."""
+        return map_mark(self.header["descrip"].tobytes())
 
 
 def file_stem(path: Path) -> str | None:
@@ -184,6 +190,8 @@ def write_mask(
     The file appears complete or not at all.
     """
     header = _header_like(like, np.uint8, mask.shape, largest)
+    if like.mark:  # that of the map, which a mask is not
+        header["descrip"] = b""
     image_class = (
         nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     )
@@ -191,7 +199,11 @@ def write_mask(
 
 
 def probs_file(
-    path: Path, like: NiftiFile, n_classes: int, storage: ProbsStorage = "float32"
+    path: Path,
+    like: NiftiFile,
+    n_classes: int,
+    storage: ProbsStorage = "float32",
+    mark: str = "",
 ) -> NiftiFile:
     """The header that `write_probs` would give a map on the grid of `like`."""
     shape = (*like.grid.shape, 1)[:3]
@@ -201,6 +213,8 @@ def probs_file(
         header["pixdim"][3] = 1
     if storage == "uint16":
         header["scl_slope"], header["scl_inter"] = PROBS_STEP, 0
+    if mark:
+        header["descrip"] = description_of(mark)
     header["vox_offset"] = len(header.binaryblock) + 4
     return NiftiFile(path, header, like.grid, n_classes, True)
 
@@ -210,8 +224,11 @@ def write_probs(
     probs: Float[np.ndarray, "x y z classes"],
     like: NiftiFile,
     storage: ProbsStorage = "float32",
+    mark: str = "",
 ) -> None:
     """Write a softmax on the grid of `like`, keeping its header and affine.
+
+    A mark says in its header which step made it.
 
     NIfTI has no type for 16-bit floats. `uint16` stores multiples of 2^-15, each within
     one of them, so that 0 and 1 are exact, classes still sum to exactly 1, and what is
@@ -219,7 +236,7 @@ def write_probs(
 
     The file appears complete or not at all.
     """
-    header = probs_file(path, like, probs.shape[-1], storage).header
+    header = probs_file(path, like, probs.shape[-1], storage, mark).header
     stored = probs if storage == "float32" else _in_steps(probs)
     voxels = stored.astype(header.get_data_dtype()).tobytes(order="F")
     no_extensions = bytes(4)
@@ -242,11 +259,15 @@ def _in_steps(probs: Float[np.ndarray, "x y z classes"]) -> np.ndarray:
     return out
 
 
-def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write an array with an affine in mm; a bool array becomes uint8."""
+def write_volume(
+    path: Path, array: np.ndarray, affine: np.ndarray, *, mark: str = ""
+) -> None:
+    """Write an array with an affine in mm, and a mark; a bool array becomes uint8."""
     values = array.astype(np.uint8) if array.dtype == bool else array
     image = nib.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
+    if mark:
+        image.header["descrip"] = description_of(mark)
     _publish(path, image.to_bytes())
 
 
