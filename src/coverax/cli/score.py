@@ -1,5 +1,6 @@
 """`coverax score`: probability maps and references to a score table."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -145,7 +146,9 @@ def command(
             allow_duplicates=allow_duplicates,
         )
         definition.check()
-    journal = Journal(output, definition.to_json(), resume=resume)
+    # What is accepted changes no record: a refused run may go on with leave.
+    strict = replace(definition, allow_hard_masks=False, allow_duplicates=False)
+    journal = Journal(output, strict.to_json(), resume=resume)
     published = False
     try:
         with show_progress("Scoring", len(cases.cases)) as on_case:

@@ -96,18 +96,15 @@ def monitor_folder(
             looked[item[0]] = found
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(maps)} cases failed", failures)
-    names = [region.name for region in definition.regions]
+    contents = [
+        (case_id, region.name, content)
+        for case_id, found in looked.items()
+        for region, content in zip(definition.regions, found.contents, strict=True)
+    ]
     check_not_masks(
-        [
-            (case_id, name, kind_of_values(*content))
-            for case_id, found in looked.items()
-            for name, content in zip(names, found.contents, strict=True)
-        ],
+        [(case_id, region, kind_of_values(*c)) for case_id, region, c in contents],
         allow=allow_hard_masks or definition.allow_hard_masks,
     )
-    marks = [(i, c.fingerprint) for i, found in looked.items() for c in found.contents]
-    ids = [case_id for case_id, _ in marks]
-    known = calibration.seen.units_among(ids, ids, [mark for _, mark in marks])
     counts = np.stack([found.counts for found in looked.values()])
     n_tests = sum(len(known) for known in reference.values())
     n_permutations = min(_MOST, math.ceil(10 * n_tests / float(level)))
@@ -127,7 +124,7 @@ def monitor_folder(
         "schema": 1,
         "calibration_digest": calibration.digest,
         "n_new": len(looked),
-        "n_seen_in_calibration": len(known),
+        "n_seen_in_calibration": _n_seen(calibration, contents),
         "level": float(level),
         "seed": seed,
         "n_permutations": n_permutations,
@@ -135,6 +132,15 @@ def monitor_folder(
         "drift": is_drift(p_values, level),
         "meaning": _MEANING,
     }
+
+
+def _n_seen(
+    calibration: Calibration, contents: list[tuple[str, str, MapContent]]
+) -> int:
+    """Maps that calibrated themselves, by case id or by what they hold."""
+    ids = [case_id for case_id, _, _ in contents]
+    marks = [content.fingerprint for _, _, content in contents]
+    return len(calibration.seen.units_among(ids, ids, marks))
 
 
 class _Looked(NamedTuple):

@@ -14,7 +14,7 @@ from jaxtyping import Float
 # A value below this leaves no gap above 0.
 LEAST_GAP = 2.0**-7
 _BLOCK = 1 << 15  # values at a time, where a look may end early
-_INFINITE = np.uint32(0x7F800000)
+_INFINITE = 0x7F800000
 # A sum that ends in this many zero bits: the values are multiples of a power of 2.
 _POOR = 0xFF
 
@@ -60,14 +60,14 @@ def map_content(
 
 def _gap_above_zero(bits: np.ndarray) -> float:
     lowest = _INFINITE
-    least = np.float32(LEAST_GAP).view(np.uint32)
+    least = int(np.float32(LEAST_GAP).view(np.uint32))
     for start in range(0, bits.size, _BLOCK):
         # One less: 0 becomes the largest of all, so the least is the least above 0.
         block = bits[start : start + _BLOCK] - np.uint32(1)
-        lowest = min(lowest, block.min() + np.uint32(1))
+        lowest = min(lowest, int(block.min()) + 1)
         if lowest < least:
             return 0.0
-    return math.inf if lowest >= _INFINITE else float(lowest.view(np.float32))
+    return math.inf if lowest >= _INFINITE else float(np.uint32(lowest).view("f4"))
 
 
 def _is_constant(bits: np.ndarray) -> bool:
