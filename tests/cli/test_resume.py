@@ -225,6 +225,7 @@ def test_ctrl_c_in_the_middle_ends_with_130_and_resumes(
 ):
     probs, labels = many_cases / "probs", many_cases / "labels"
     score = ["score", "--probs", probs, "--labels", labels, "--engine", "host"]
+    score.append("--allow-duplicates")
     whole, calibration = tmp_path / "whole.parquet", tmp_path / "c.json"
     assert cli(*score, "-o", whole).code == 0
     output = tmp_path / "output"

@@ -18,7 +18,7 @@ from coverax.calibrate.regions import (
     whom,
 )
 from coverax.calibrate.regions import unit_digests as unit_digests
-from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.result import Calibration, Status, Threshold, informative
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
 from coverax.calibrate.units import CurveTable, EmptyPolicy, Table
@@ -209,8 +209,6 @@ def _threshold(
     rank: int | None,
     status: Status,
 ) -> Threshold:
-    if status == Status.OK and value >= 0:  # a cut at 0 leaves nothing out
-        status = Status.VACUOUS
     return Threshold(
         region=part.region,
         group=part.group,
@@ -218,7 +216,7 @@ def _threshold(
         tolerance=tolerance,
         n_units=n_units,
         rank=rank,
-        status=status,
+        status=informative(status, value),
         value=value,
         n_tied=int(np.count_nonzero(scores == value)),
     )

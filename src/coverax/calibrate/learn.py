@@ -93,17 +93,14 @@ class LearnedSets:
             ValueError: Some of them were.
         """
         pairs = zip(("units", "cases", "maps"), self.seen, other, strict=True)
-        shared = {
-            what: f"{len(set(mine) & set(theirs))} of {len(theirs)} calibration {what}"
-            for what, mine, theirs in pairs
-            if set(mine) & set(theirs)
-        }
-        if shared:
-            raise ValueError(
-                f"{', '.join(shared.values())} were used to choose "
-                "transforms; a choice made on them voids the guarantee: calibrate on "
-                "other units"
-            )
+        for what, mine, theirs in pairs:
+            n_shared = len(set(mine) & set(theirs))
+            if n_shared:
+                raise ValueError(
+                    f"{n_shared} of {len(theirs)} calibration {what} were used to choose "
+                    "transforms; a choice made on them voids the guarantee: calibrate "
+                    "on other units"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """The content of `transforms.json`."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
 from coverax.calibrate.regions import Part
-from coverax.calibrate.result import Status, Threshold
+from coverax.calibrate.result import Status, Threshold, informative
 from coverax.calibrate.units import CurveTable
 
 
@@ -80,8 +80,6 @@ class LossTables:
         """A lam as a threshold of scores; what is infeasible takes everything or nothing."""
         sign = self.main.safe_sign
         value = -sign * lam if status == Status.OK else -sign * np.inf
-        if status == Status.OK and value >= 0:  # a cut at 0 leaves nothing out
-            status = Status.VACUOUS
         return Threshold(
             region=part.region,
             group=part.group,
@@ -89,7 +87,7 @@ class LossTables:
             tolerance=None,
             n_units=n_units,
             rank=None,
-            status=status,
+            status=informative(status, value),
             value=value,
         )
 

@@ -42,6 +42,18 @@ _SENTENCES = {
 }
 
 
+def informative(status: Status, value: float, whole_at: float = 0.0) -> Status:
+    """The status of a threshold, VACUOUS where it leaves no voxel out.
+
+    Args:
+        status: What the method says.
+        value: The threshold.
+        whole_at: Least value at which every voxel of any map is kept; a score is the
+            negative of a probability, so 0 where the map itself is cut.
+    """
+    return Status.VACUOUS if status == Status.OK and value >= whole_at else status
+
+
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """One threshold.
@@ -321,10 +333,11 @@ def _threshold_to_json(threshold: Threshold) -> dict[str, Any]:
 
 
 def _threshold_from_json(content: dict[str, Any]) -> Threshold:
-    values: dict[str, Any] = {
-        **content,
-        "value": float.fromhex(content["hex"]),
-        "status": Status[content["status"]],
-    }
+    value, status = float.fromhex(content["hex"]), Status[content["status"]]
+    if content["side"] != "inner":  # the first files of this schema say OK
+        status = informative(
+            status, value, 0.0 if content["side"] == "lesion" else math.inf
+        )
+    values: dict[str, Any] = {**content, "value": value, "status": status}
     del values["hex"]
     return Threshold(**values)

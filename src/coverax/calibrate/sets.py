@@ -27,7 +27,13 @@ from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
 from coverax.calibrate.rcps import BoundName
 from coverax.calibrate.regions import gap_options
-from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.result import (
+    Calibration,
+    Status,
+    Threshold,
+    informative,
+    with_digest,
+)
 from coverax.calibrate.seen import check_sources, seen_of
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
@@ -295,8 +301,8 @@ def _as_threshold(
     status = Status.OK
     if found.rank > n:
         status = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
-    elif found.side == "outer" and found.value >= _whole_at(chosen["outer"]):
-        status = Status.VACUOUS
+    if found.side == "outer":
+        status = informative(status, found.value, _whole_at(chosen["outer"]))
     return Threshold(
         region=found.region,
         group="",
