@@ -76,7 +76,7 @@ def seen_of(table: Any, units: Iterable[Any], unit_column: str) -> Seen:
     used = {str(unit) for unit in units}
     mine = np.isin(table.column(unit_column).astype(str), list(used))
     fingerprints = known_column(table, "map_fingerprint")
-    marks = [] if fingerprints is None else fingerprints[mine].tolist()
+    marks: list[int] = [] if fingerprints is None else fingerprints[mine].tolist()
     return Seen(
         unit_digests(used),
         unit_digests(map(str, table.column("case_id")[mine])),
@@ -107,9 +107,13 @@ def check_sources(table: Any, unit_column: str, *, allowed: Sequence[str] = ()) 
             )
     fingerprints = known_column(table, "map_fingerprint")
     if fingerprints is not None:
-        names = [table.column(k) for k in ("case_id", unit_column, "region")]
-        allow = getattr(table.definition, "allow_duplicates", False)
-        check_no_copies(*names, fingerprints.tolist(), allow=allow)
+        check_no_copies(
+            table.column("case_id"),
+            table.column(unit_column),
+            table.column("region"),
+            fingerprints.tolist(),
+            allow=getattr(table.definition, "allow_duplicates", False),
+        )
 
 
 def _short(name: Any) -> str:

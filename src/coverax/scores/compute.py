@@ -358,12 +358,16 @@ def _common_kind(records: list[dict[str, Any]]) -> MapKind:
 
 def _check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
     """Refuse hard masks, and one map under several names."""
-    contents = [(row["map_fingerprint"], row["gap_above_zero"]) for row in rows]
-    names = [[row[k] for row in rows] for k in ("case_id", "unit", "region")]
+
+    def column(name: str) -> list[Any]:
+        return [row[name] for row in rows]
+
+    case_ids, regions = column("case_id"), column("region")
+    marks, gaps = column("map_fingerprint"), column("gap_above_zero")
+    kinds = [kind_of_values(*c) for c in zip(marks, gaps, strict=True)]
     check_not_masks(
-        zip(names[0], names[2], [kind_of_values(*c) for c in contents], strict=True),
-        allow=definition.allow_hard_masks,
+        zip(case_ids, regions, kinds, strict=True), allow=definition.allow_hard_masks
     )
     check_no_copies(
-        *names, [mark for mark, _ in contents], allow=definition.allow_duplicates
+        case_ids, column("unit"), regions, marks, allow=definition.allow_duplicates
     )
