@@ -7,7 +7,7 @@ all methods, and stands here once.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,15 +17,14 @@ from coverax.calibrate.features import (
     pack_histograms,
 )
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
-from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
+from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import check_sources, seen_of
 from coverax.calibrate.seen import unit_digests as unit_digests
-from coverax.calibrate.units import CurveTable, EmptyPolicy, Table, keep_rows
+from coverax.calibrate.units import CurveTable, Table, keep_rows
+from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
-
-PerUnit = Literal["one", "all"]
 
 
 class Policy(NamedTuple):

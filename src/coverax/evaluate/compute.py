@@ -13,6 +13,7 @@ from coverax.calibrate import (
     just_below,
     tie_numbers,
 )
+from coverax.choices import EngineName
 from coverax.evaluate.held_out import held_out_facts, without_law
 from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows
@@ -23,7 +24,6 @@ from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     Engine,
-    EngineName,
     ScoreDefinition,
     ViewBatch,
     engine_of,

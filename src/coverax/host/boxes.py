@@ -4,7 +4,7 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from coverax.spacing import Spacing, batched_spacing
+from coverax.engine.spacing import Spacing, batched_spacing
 
 
 def component_boxes(

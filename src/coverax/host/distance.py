@@ -4,7 +4,7 @@ import edt
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.spacing import Spacing, batched_spacing
+from coverax.engine.spacing import Spacing, batched_spacing
 
 
 def signed_distance(

@@ -6,7 +6,8 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float
 
-Neighbours = Literal["face", "edge", "corner"]
+from coverax.choices import Neighbours
+
 # Neighbours of a voxel that shares a face, an edge or a corner, by number of axes.
 _CONNECTIVITY: dict[Neighbours, dict[int, Literal[4, 6, 8, 18, 26]]] = {
     "face": {2: 4, 3: 6},

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.spacing import Spacing, batched_spacing
+from coverax.engine.spacing import Spacing, batched_spacing
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.spacing import Spacing, batched_spacing
+from coverax.engine.spacing import Spacing, batched_spacing
 
 
 def surface_distance(

@@ -7,15 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.calibrate import map_digest
-from coverax.files import (
-    digest_ids,
-    digest_json,
-    partial_folder,
-    publish_json,
-    read_sealed_json,
-)
+from coverax.files import digest_ids, digest_json, publish_json, read_sealed_json
 from coverax.provenance import FITTED, TRAIN, check_not_masks, kind_of_values
 from coverax.reliability.temperature import (
     Sample,
@@ -28,6 +22,7 @@ from coverax.reliability.temperature import (
     sample_of,
 )
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
+from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder, map_cases
 from coverax.volumes import (
     SCALED_RECORD,
@@ -84,7 +79,6 @@ def fit_cohort(
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
         ValueError: A region joins channels, no voxel counts, or the maps are masks.
     """
-    definition.check()
     for region in definition.regions:
         if len(region.channels) > 1:
             raise ValueError(
@@ -92,16 +86,17 @@ def fit_cohort(
                 "the channels"
             )
 
-    def read(numbered: tuple[int, Case]) -> _Read:
-        number, case = numbered
-        rng = np.random.default_rng([seed, number])
+    def read(case: Case) -> _Read:
+        # Of the name and not of the row, so that the order of rows changes nothing.
+        name = digest_ids([f"{case.case_id}\n{case.rater}"])
+        rng = np.random.default_rng([seed, int(name[:16], 16)])
         return _samples(case, definition, voxels_per_case, rng)
 
     samples: dict[str, list[Sample]] = {}
     contents: list[tuple[str, str, MapContent]] = []
     failures: list[ValueError] = []
-    cases = enumerate(cohort.cases)
-    for (_, case), found, error in map_cases(read, cases, threads=threads):
+    cases = sorted(cohort.cases, key=lambda case: (case.case_id, case.rater))
+    for case, found, error in map_cases(read, cases, threads=threads):
         on_case()
         if error is not None:
             failures.append(ValueError(f"case {case.case_id}: {error}"))
@@ -179,7 +174,9 @@ def apply_folder(
     units: Mapping[str, str] | None = None,
     threads: int | None = None,
     resume: bool = False,
+    verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Write maps at the fitted temperatures, as probabilities, under their names.
 
@@ -194,7 +191,9 @@ def apply_folder(
             alone where None.
         threads: Cases at a time.
         resume: Keep the finished maps of an interrupted run of the same temperatures.
+        verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
+        on_note: Called with a line that says what is done again.
 
     Returns:
         Number of cases written, those of them (or of their units) that the temperature
@@ -220,7 +219,7 @@ def apply_folder(
         if own_maps & _digests(_contents(content, prob_map)):
             fitted_on.add(case_id)
 
-    def write_record(folder: Path) -> None:
+    def write_record(folder: Path, _failures: dict[str, str]) -> None:
         for case_id in maps.keys() - is_looked_at:  # of an interrupted run
             look(case_id, _read_map(content, maps[case_id]))
         record = _record(content, maps, sorted(fitted_on))
@@ -235,8 +234,10 @@ def apply_folder(
         meaning=digest_json(content),
         threads=threads,
         resume=resume,
+        verify_inputs=verify_inputs,
         on_case=on_case,
-        before_publishing=write_record,
+        on_note=on_note,
+        finish=write_record,
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
     return {
@@ -244,12 +245,6 @@ def apply_folder(
         "fitted_on": sorted(fitted_on),
         "unchanged_channels": sorted(set(range(n_channels)) - _channels(content)),
     }
-
-
-def count_finished(output: Path) -> int:
-    """Maps that an unfinished run into `output` has kept for `resume`."""
-    folder = partial_folder(output)
-    return sum(file_stem(p) is not None for p in folder.glob("*"))
 
 
 class _Read(NamedTuple):
@@ -288,10 +283,9 @@ def _samples(
     voxels_per_case: int,
     rng: np.random.Generator,
 ) -> _Read:
-    if definition.softmax:
-        regions = (_BACKGROUND, *definition.regions)
-        definition = replace(definition, regions=regions)
-    loaded = load_case(case, replace(definition, n_bins=0))
+    background = (_BACKGROUND,) if definition.softmax else ()
+    lean = replace(definition, n_bins=0, band_edges_mm=())
+    loaded = load_case(case, lean, also=background)
     views, contents = loaded.views, loaded.facts["content"]
     valid = views[0].valid
     n_voxels = views[0].probs.size

@@ -3,7 +3,7 @@
 import math
 
 from coverax.provenance import count_parts, gap_words, known_column, part_words
-from coverax.scores.table import ScoreTable
+from coverax.table.table import ScoreTable
 
 # Maps with a wider gap above 0 were cut, or have very few levels.
 _WIDE_GAP = 0.25

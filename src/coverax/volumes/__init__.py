@@ -1,5 +1,10 @@
 """Files: NIfTI volumes, grids, cases and cohorts. Nothing else reads a format."""
 
+from coverax.choices import ProbsStorage as ProbsStorage
+from coverax.table.region import FOREGROUND as FOREGROUND
+from coverax.table.region import Region as Region
+from coverax.table.region import parse_region as parse_region
+from coverax.table.region import parse_regions as parse_regions
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
 from coverax.volumes.case import cohort_regions as cohort_regions
@@ -19,7 +24,6 @@ from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
-from coverax.volumes.nifti import ProbsStorage as ProbsStorage
 from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import file_stem as file_stem
 from coverax.volumes.nifti import probs_file as probs_file
@@ -33,7 +37,3 @@ from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
 from coverax.volumes.origin import add_mark as add_mark
 from coverax.volumes.origin import describe_mark as describe_mark
 from coverax.volumes.origin import read_parts as read_parts
-from coverax.volumes.region import FOREGROUND as FOREGROUND
-from coverax.volumes.region import Region as Region
-from coverax.volumes.region import parse_region as parse_region
-from coverax.volumes.region import parse_regions as parse_regions

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from coverax.table.region import Region, parse_regions
 from coverax.volumes.nifti import file_stem
 from coverax.volumes.origin import read_parts
-from coverax.volumes.region import Region, parse_regions
 
 _REQUIRED = ("case_id", "probs", "labels")
 _OPTIONAL = ("image", "unit", "group", "weight", "region", "valid", "rater")

@@ -5,10 +5,10 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from coverax.host import Neighbours
-from coverax.rational import Level, as_fraction, check_tolerance
-from coverax.scores.transforms import Transform, parse_transforms
-from coverax.volumes import FOREGROUND, Region, parse_regions
+from coverax.choices import Neighbours
+from coverax.rational import Level, check_tolerance
+from coverax.table.region import FOREGROUND, Region, parse_regions
+from coverax.table.transforms import Transform, parse_transforms
 
 DEFAULT_BINS = 20
 # Parts that the first files of this schema lack; without them nothing was allowed.
@@ -55,6 +55,10 @@ class ScoreDefinition:
             between which bins are kept apart; none for no bands.
         allow_hard_masks: Maps that hold 0 and 1 alone were accepted.
         allow_duplicates: One map under several names was accepted.
+
+    Raises:
+        ValueError: The label to ignore belongs to a region, a softmax has not one region
+            a channel, or band edges do not ascend, or have no bins.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -74,26 +78,7 @@ class ScoreDefinition:
     allow_hard_masks: bool = False
     allow_duplicates: bool = False
 
-    @property
-    def is_spatial(self) -> bool:
-        """Whether a transform looks at neighbours."""
-        return any(transform.kind.spatial for transform in self.transforms)
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels to read, ascending; all of a softmax."""
-        background = {0} if self.softmax else set()
-        return tuple(
-            sorted(background.union(*(region.channels for region in self.regions)))
-        )
-
-    def check(self) -> None:
-        """Raise where the parts contradict each other.
-
-        Raises:
-            ValueError: The label to ignore belongs to a region, a softmax has not one
-                region a channel, or band edges do not ascend.
-        """
+    def __post_init__(self):
         edges = self.band_edges_mm
         if list(edges) != sorted(set(edges)) or not all(map(math.isfinite, edges)):
             raise ValueError(
@@ -113,6 +98,19 @@ class ScoreDefinition:
                 "the regions of a softmax are its channels 1, 2, ... in order, got "
                 f"{', '.join(map(str, self.regions))}"
             )
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether a transform looks at neighbours."""
+        return any(transform.kind.spatial for transform in self.transforms)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels to read, ascending; all of a softmax."""
+        background = {0} if self.softmax else set()
+        return tuple(
+            sorted(background.union(*(region.channels for region in self.regions)))
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
@@ -168,8 +166,3 @@ def sorted_tolerances(tolerances: list[Level]) -> tuple[float, ...]:
     """Tolerances checked, without repeats, ascending."""
     exact = sorted({check_tolerance(t) for t in tolerances})
     return tuple(float(t) for t in exact)
-
-
-def same_level(a: Level, b: Level) -> bool:
-    """Whether two levels are the same decimal number."""
-    return as_fraction(a) == as_fraction(b)
