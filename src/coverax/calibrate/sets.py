@@ -155,7 +155,7 @@ def calibrate_sets(
     kept = _keep(table, regions, empty, unit_column, per_unit, seed, raters)
     seen = seen_of(table, kept.units, unit_column)
     if learned is not None:
-        learned.check_apart(seen)
+        learned.seen.check_apart(seen)
     rule = RULES[joint]
     groups = [
         Scores(
