@@ -135,7 +135,6 @@ def read_learned(path: Path) -> LearnedSets:
         },
         n_calibration=content["n_calibration"],
         candidates=tuple(content["candidates"]),
-        # The first files of this schema have units alone.
         **{f"{k}_digests": tuple(content.get(f"{k}_digests", ())) for k in _SEEN},
         digest=digest,
     )

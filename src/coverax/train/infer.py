@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from coverax._version import __version__
 from coverax.choices import ProbsStorage
-from coverax.files import publish_json
+from coverax.files import digest_json, publish_json
 from coverax.scores import MapReader
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
