@@ -286,6 +286,8 @@ def test_ctrl_c_in_the_middle_ends_with_130_and_resumes(
     if command == "score":
         assert pq.read_table(output).equals(pq.read_table(whole), check_metadata=True)
     else:
-        assert len(list(output.iterdir())) == (48 if command == "predict" else 24)
+        # A sidecar a mask; one record beside scaled maps.
+    n_files = {"predict": 48, "temperature": 25}
+    assert len(list(output.iterdir())) == n_files[command]
     left = {p.name for p in tmp_path.iterdir()} - {"whole.parquet", "c.json"}
     assert left == {"output"}
