@@ -287,7 +287,7 @@ def test_ctrl_c_in_the_middle_ends_with_130_and_resumes(
         assert pq.read_table(output).equals(pq.read_table(whole), check_metadata=True)
     else:
         # A sidecar a mask; one record beside scaled maps.
-    n_files = {"predict": 48, "temperature": 25}
-    assert len(list(output.iterdir())) == n_files[command]
+        n_files = {"predict": 48, "temperature": 25}
+        assert len(list(output.iterdir())) == n_files[command]
     left = {p.name for p in tmp_path.iterdir()} - {"whole.parquet", "c.json"}
     assert left == {"output"}
