@@ -55,8 +55,10 @@ OUTSIDE = {
     "kernels": {"numpy", "jax", "jaxtyping"},
     "losses": {"numpy", "jax", "jaxtyping"},
 }
-ROOT_MODULES = {"_version", "choices", "files", "folders", "locks", "provenance"}
-ROOT_MODULES |= {"rational"}
+ROOT_MODULES = {
+    *("_version", "choices", "files", "folders", "locks", "provenance", "rational"),
+    "tolerance",
+}
 
 
 def imports_of(path: Path):

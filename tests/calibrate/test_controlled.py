@@ -251,16 +251,18 @@ def test_a_group_that_is_small_in_one_region_keeps_its_own_threshold_in_another(
         {},
     )
     found = cx.calibrate.calibrate_fnr(both, 0.2, group_by="group", group_floor=10)
-    of = {g: found.of_group(g) for g in "abc"}
+    of = {g: found.of_group(g) for g in "abcd"}
     sizes = {g: {t.region: (t.group, t.n_units) for t in of[g].thresholds} for g in of}
     assert sizes == {
         "a": {"common": ("a", 30), "rare": ("a", 30)},
         "b": {"common": ("b", 20), "rare": ("other", 10)},
         "c": {"common": ("other", 10), "rare": ("other", 10)},
+        "d": {"common": ("other", 10), "rare": ("other", 10)},
     }
-    assert "count as one, other: it holds for them together" in found.statement
+    assert "so do those never met: it holds for all of them" in found.statement
+    plain = cx.calibrate.calibrate_fnr(both, 0.2, group_by="group")
     with pytest.raises(ValueError, match=r"'d' was not calibrated in region rare"):
-        found.of_group("d")
+        plain.of_group("d")
 
 
 def test_features_of_scans_leave_no_empty_reference_out_and_count_units_once():
@@ -316,6 +318,21 @@ def test_weights_give_the_weighted_threshold_and_name_the_largest():
     zero, _, _ = table_of(5, weights=[0.0] * 5)
     with pytest.raises(ValueError, match="all weights are 0"):
         cx.calibrate.calibrate_fnr(zero, 0.2, tolerance=0.1, weights="weight")
+
+
+def test_the_largest_weight_is_that_of_the_column_whether_its_case_counts_or_not():
+    """A case as heavy as one put aside is still one that may come."""
+    rng = np.random.default_rng(3)
+    probs = rng.random((12, 4, 5), dtype=np.float32)
+    labels = np.arange(12)[:, None, None] > np.zeros((12, 4, 5))  # the first is empty
+    table = cx.scores.score_arrays(
+        probs, labels, ["0.1"], weights=[9.0] + [1.0] * 11, engine="host"
+    )
+    found = cx.calibrate.calibrate_fnr(table, "0.6", weights="weight")
+    assert found.options["largest_weight"] == 9.0
+    scores = -table.critical_probability(0.1)[1:]
+    expected = cx.calibrate.weighted_threshold(scores, np.ones(11), 9, "0.6")
+    assert found.thresholds[0].value == expected < np.inf
 
 
 def test_all_cases_of_units_give_the_hierarchical_threshold():

@@ -7,6 +7,7 @@ all methods, and stands here once.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import check_sources, seen_of
 from coverax.calibrate.seen import unit_digests as unit_digests
-from coverax.calibrate.units import CurveTable, Table, keep_rows
+from coverax.calibrate.units import CurveTable, Table, all_empty, keep_rows
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
@@ -73,6 +74,7 @@ def calibrate_parts(
     threshold_fn: Callable[[Part], Threshold],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
+    nothing: Threshold,
     *,
     method: str,
     alpha: Level,
@@ -81,8 +83,11 @@ def calibrate_parts(
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
+    A region of which every reference is empty gets `nothing`, status EMPTY_GROUP.
+
     Raises:
-        ValueError: Cases cannot calibrate (see `keep_rows`), or have no group.
+        ValueError: Cases cannot calibrate (see `keep_rows`), have no group, or every
+            reference of every region is empty.
     """
     check_sources(table, policy.unit_column)
     thresholds: list[Threshold] = []
@@ -91,6 +96,7 @@ def calibrate_parts(
     used: set[str] = set()
     reference: dict[str, dict[str, list[Any]]] = {}
     merged: dict[str, list[str]] = {}
+    empty: list[str] = []
     for region in list(dict.fromkeys(table.column("region"))):
         kept = keep_rows(
             table,
@@ -100,7 +106,14 @@ def calibrate_parts(
             per_unit=policy.per_unit,
             seed=policy.seed,
             raters=policy.raters,
+            none_too=True,
         )
+        for why, ids in kept.excluded.items():
+            excluded.setdefault(why, set()).update(ids)
+        if not kept.rows.any():
+            empty.append(all_empty(region, kept.excluded))
+            thresholds.append(replace(nothing, region=region))
+            continue
         groups = _groups(table, kept.rows, policy)
         merged[region] = groups.small
         for group, rows in groups.rows.items():
@@ -109,8 +122,8 @@ def calibrate_parts(
         used |= set(units[kept.rows])
         if table.definition.grid:  # a lean table calibrates, but cannot be monitored
             reference[region] = _reference(table, region, policy)
-        for why, ids in kept.excluded.items():
-            excluded.setdefault(why, set()).update(ids)
+    if len(empty) == len(thresholds):
+        raise ValueError("; ".join(empty))
     seen = seen_of(table, used, policy.unit_column)
     calibration = Calibration(
         method=method,
@@ -154,6 +167,20 @@ def gap_options(table: Table, thresholds: Sequence[Threshold]) -> dict[str, Any]
     }
 
 
+def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
+    """What a region without a unit that counts gets: no promise, the safe end."""
+    return Threshold(
+        region="",
+        group="",
+        side="lesion",
+        tolerance=tolerance,
+        n_units=0,
+        rank=None,
+        status=Status.EMPTY_GROUP,
+        value=value,
+    )
+
+
 def has_draw(policy: Policy) -> bool:
     """Whether a case of each unit, or a rater of each case, is drawn."""
     return policy.per_unit == "one" or policy.raters == "draw"
@@ -166,6 +193,8 @@ def whom(policy: Policy) -> str:
         text += " with a non-empty reference"
     if policy.group_by:
         text += f" of a calibrated {policy.group_by}"
+    if policy.group_floor:
+        text += f", or of one that {MERGED} serves"
     return text
 
 
@@ -179,10 +208,10 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
             f"It holds within each {policy.group_by} on its own, not for all of them at "
             "once; it must be known without the reference. "
         )
-    if policy.group_floor and any(t.group == MERGED for t in thresholds):
+    if policy.group_floor:
         text += (
-            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}: it "
-            "holds for them together, not within each. "
+            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}, and "
+            "so do those never met: it holds for all of them together, not within each. "
         )
     return text + rater_words(policy.raters)
 
@@ -192,7 +221,7 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     rows = np.flatnonzero(kept)
     if policy.group_by is None:
         return GroupParts({"": rows}, [])
-    groups = table.column(policy.group_by).astype(object)[rows]
+    groups = grouping(table, policy.group_by).astype(object)[rows]
     missing = np.array([g is None or g == "" or g != g for g in groups])
     if missing.any():
         first = table.column("case_id")[rows[missing]][0]
@@ -206,6 +235,12 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     return GroupParts(
         {g: rows[places] for g, places in parts.rows.items()}, parts.small
     )
+
+
+def grouping(table: Table, name: str) -> np.ndarray:
+    """A column of groups; a score table refuses what a new case does not know."""
+    own = getattr(table, "grouping", table.column)
+    return own(name)
 
 
 def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list[Any]]:

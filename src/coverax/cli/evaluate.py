@@ -14,8 +14,9 @@ from coverax.cli.common import (
     LabelsDir,
     ProbsDir,
     Threads,
+    UnitPattern,
     load_cohort,
-    note,
+    note_left_out,
     print_json,
     show_progress,
 )
@@ -32,6 +33,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     engine: EngineChoice = "auto",
     threads: Threads = None,
     seed: Annotated[
@@ -47,7 +49,8 @@ def command(
     from coverax.folders import whole_folder
 
     loaded = read_calibration(calibration)
-    cases = load_cohort(probs, labels, cohort, allow_missing)
+    cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
+    failures: list[str] = []
     with (
         whole_folder(output) as folder,  # first, so that one who cannot write waits not
         show_progress("Evaluating", len(cases.cases)) as on_case,
@@ -62,9 +65,10 @@ def command(
             allow_missing=allow_missing,
             allow_hard_masks=allow_hard_masks,
             on_case=on_case,
-            on_failure=note,
+            on_failure=failures.append,
         )
         fill_evaluation(evaluation, folder)
+    note_left_out(failures)
     if as_json:
         print_json(evaluation.summary)
     else:

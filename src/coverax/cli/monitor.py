@@ -9,6 +9,7 @@ from coverax.cli.common import (
     AllowHardMasks,
     AsJson,
     Threads,
+    UnitPattern,
     note,
     parse_alpha,
     print_json,
@@ -26,9 +27,11 @@ def command(
         typer.Option(
             parser=parse_alpha,
             metavar="LEVEL",
-            help="Tolerated probability of a false alarm.",
+            help="Tolerated probability of a false alarm of this one look; for L looks "
+            "give the level over L.",
         ),
     ] = "0.01",
+    unit_pattern: UnitPattern = None,
     threads: Threads = None,
     allow_hard_masks: AllowHardMasks = False,
     as_json: AsJson = False,
@@ -39,7 +42,7 @@ def command(
     from coverax.volumes import nifti_files
 
     loaded = read_calibration(calibration)
-    maps = nifti_files(probs)
+    maps = _one_per_unit(nifti_files(probs), unit_pattern)
     with show_progress("Reading", len(maps)) as on_case:
         result = monitor_folder(
             loaded,
@@ -60,5 +63,22 @@ def command(
             "map): they cannot show drift"
         )
     verdict = "DRIFT" if result["drift"] else "no drift found"
-    note(f"{verdict} at level {level}, {result['n_new']} new maps")
+    note(f"{verdict} at level {level} of this look, {result['n_new']} new maps")
     note(result["meaning"])
+    note(result["looks"])
+
+
+def _one_per_unit(maps: dict[str, Path], pattern: str | None) -> dict[str, Path]:
+    """One map of each unit: scans of one patient are no independent witnesses."""
+    import numpy as np
+
+    from coverax.calibrate import draw_one_per_unit
+    from coverax.volumes import check_maps_differ, units_of
+
+    check_maps_differ(maps.items(), "--probs")
+    ids, units = np.array(list(maps)), units_of(maps, pattern)
+    of_each = np.array([units[case_id] for case_id in maps])
+    drawn = draw_one_per_unit(ids, of_each, np.ones(len(ids), bool), 0)
+    if not drawn.all():
+        note(f"one map of each unit is compared: {drawn.sum()} of {len(ids)}")
+    return {case_id: maps[case_id] for case_id in ids[drawn].tolist()}

@@ -25,12 +25,14 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    UnitPattern,
     VerifyInputs,
     check_not_input,
     files_of,
     load_cohort,
     note,
     note_kept,
+    note_left_out,
     parse_edges,
     parse_tolerance,
     print_json,
@@ -48,6 +50,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,11 +121,11 @@ def command(
         sorted_tolerances,
     )
     from coverax.stream import Journal
-    from coverax.volumes import cohort_regions
+    from coverax.volumes import cohort_regions, some_names
 
     check_not_input(output, cohort)
     check_output_file(output)
-    cases = load_cohort(probs, labels, cohort, allow_missing)
+    cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
     check_not_input(output, *files_of(cases))
     with usage_errors():
         definition = ScoreDefinition(
@@ -141,6 +144,7 @@ def command(
             allow_hard_masks=allow_hard_masks,
             allow_duplicates=allow_duplicates,
         )
+    failures: list[str] = []
     # What is accepted changes no record: a refused run may go on with leave.
     strict = replace(definition, allow_hard_masks=False, allow_duplicates=False)
     used = strict.with_engine(resolve_engine(engine).name)
@@ -157,7 +161,8 @@ def command(
                 verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 on_case=on_case,
-                on_failure=note,
+                on_failure=failures.append,
+                on_note=note,
             )
         if curves:
             with show_progress("Loss curves", len(cases.cases)) as on_case:
@@ -186,5 +191,6 @@ def command(
         note(f"{zero} rows have a reference voxel of probability 0")
     for line in origin_notes(table):
         note(line)
+    note_left_out(failures)
     for why, ids in table.excluded.items():
-        note(f"left out ({why}): {', '.join(ids)}")
+        note(f"left out ({why}): {some_names(ids)}")

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from coverax.choices import CountedEmpty
-from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json
+from coverax.choices import CountedEmpty, ValidatedMethod
+from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json, results
 
 NAME = "validate"
 
@@ -27,6 +27,10 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="New folder for validation.json."),
+    ] = None,
+    method: Annotated[
+        ValidatedMethod | None,
+        typer.Option(help="Name it where the table holds scores of sets too."),
     ] = None,
     fraction: Annotated[
         list[str] | None,
@@ -72,6 +76,7 @@ def command(
         hold_out_by=hold_out_by,
         order_by=order_by,
         raters=raters,
+        method=method,
     )
     result = validate_table(read_table(scores), plan)
     if output is not None:
@@ -89,8 +94,8 @@ def command(
 
 def _show(entry: dict[str, Any]) -> None:
     title = (
-        f"{entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} units, "
-        "all splits"
+        f"fnr of {entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} "
+        "units, all splits"
     )
     splits = entry["splits"]
     setting = [
@@ -123,7 +128,6 @@ def _show(entry: dict[str, Any]) -> None:
 
 def _print_rows(title, names, setting, cells) -> None:
     """A table that fits 80 columns: alpha, calibrate / test, then a few numbers."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -131,4 +135,4 @@ def _print_rows(title, names, setting, cells) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for head, row in zip(setting, cells, strict=True):
         table.add_row(*head, *row)
-    Console().print(table)
+    results().print(table)

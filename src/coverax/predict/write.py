@@ -10,7 +10,7 @@ import numpy as np
 
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
-from coverax.files import publish_json
+from coverax.files import PathLike, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, set_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
@@ -20,6 +20,7 @@ from coverax.stream import fill_folder
 from coverax.volumes import (
     NiftiFile,
     Region,
+    common_storages,
     describe_mark,
     map_content,
     read_header,
@@ -32,8 +33,8 @@ _KIND = "calibration"  # what a folder of masks depends on
 
 def predict_folder(
     calibration: Calibration,
-    maps: Mapping[str, Path],
-    output: Path,
+    maps: Mapping[str, PathLike],
+    output: PathLike,
     *,
     threads: int | None = None,
     resume: bool = False,
@@ -78,6 +79,8 @@ def predict_folder(
             inner and outer masks were asked of another method, or the maps are hard
             masks or of another origin than those that calibrated.
     """
+    output = Path(output)
+    maps = {name: Path(path) for name, path in maps.items()}
     if sides and calibration.method != "sets":
         raise ValueError(
             f"inner and outer masks belong to method sets, not {calibration.method}"
@@ -89,6 +92,8 @@ def predict_folder(
         )
     if not allow_vacuous:
         calibration.raise_if_bad()
+    if not allow_missing:
+        _check_groups(calibration, maps, groups or {})
     definition = ScoreDefinition.from_json(calibration.score_definition)
     check_first_mark(maps.values(), definition)
     n_whole: list[int] = []
@@ -97,14 +102,18 @@ def predict_folder(
         n_whole.append(_check_written(folder, maps, definition, allow_hard_masks))
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
-        own = calibration.of_group((groups or {}).get(case_id, ""))
+        own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
         _write_case(own.of_case(case_id), definition, case_id, path, folder, sides)
 
     failures = fill_folder(
         output,
         maps,
         write_one,
-        files=_output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",)),
+        files=_output_names(
+            {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
+            definition,
+            ("", *SIDE_SUFFIXES) if sides else ("",),
+        ),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
         meaning={"calibration": calibration.digest, "sides": sides},
@@ -124,6 +133,28 @@ def predict_folder(
     }
 
 
+def _check_groups(
+    calibration: Calibration, maps: Mapping[str, Path], groups: Mapping[str, str]
+) -> None:
+    """Refuse cases without a calibrated group before the first mask is made."""
+    if not calibration.is_grouped:
+        return
+    errors: list[Exception] = []
+    for case_id in maps:
+        try:
+            calibration.of_group(_group_of(calibration, groups, case_id))
+        except ValueError as error:
+            errors.append(ValueError(f"case {case_id}: {error}"))
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(maps)} cases failed", errors)
+
+
+def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str) -> str:
+    if calibration.is_grouped and case_id not in groups:
+        raise ValueError(f"no {calibration.options['group_by']} is given for it")
+    return groups.get(case_id, "")
+
+
 def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
     """Refuse a map of another kind than the calibration was made for.
 
@@ -140,10 +171,11 @@ def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
             f"{file.path}: the calibration is for maps with "
             f"{_channels(kind.n_channels)}, this one has {_channels(n_channels)}"
         )
-    if file.storage not in kind.storages:
+    if not file.is_stored_as(kind.storages):
+        known = common_storages(kind.storages)
         raise ValueError(
             f"{file.path}: values are stored as {file.storage}, the calibration is for "
-            f"{' or '.join(kind.storages)}; other rounding is another score"
+            f"{' or '.join(known)}; other rounding is another score"
         )
     check_mark(file, definition)
 
@@ -182,16 +214,23 @@ def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str
     return case_id if alone else f"{case_id}_{region.name}"
 
 
+def _masked(
+    calibration: Calibration, definition: ScoreDefinition, group: str | None
+) -> list[Region]:
+    """Regions of a case that get a mask: all that were not refused."""
+    return [r for r in definition.regions if not calibration.refused(r.name, group)]
+
+
 def _output_names(
-    maps: Mapping[str, Path], definition: ScoreDefinition, suffixes: tuple[str, ...]
+    regions_of: Mapping[str, list[Region]],
+    definition: ScoreDefinition,
+    suffixes: tuple[str, ...],
 ) -> dict[str, list[str]]:
     """The files of each case, its sidecar last; no two masks may share a name."""
     owners: dict[str, str] = {}
     files: dict[str, list[str]] = {}
-    for case_id in maps:
-        stems = [
-            _mask_stem(case_id, region, definition) for region in definition.regions
-        ]
+    for case_id, regions in regions_of.items():
+        stems = [_mask_stem(case_id, region, definition) for region in regions]
         masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
         files[case_id] = [*masks, f"{case_id}.json"]
         for name in masks:
@@ -222,6 +261,10 @@ def _write_case(
     file = prob_map.file
     entries = []
     for region in definition.regions:
+        refused = calibration.refused(region.name)
+        if refused is not None:
+            entries.append({"region": region.name, "mask": None, "status": refused})
+            continue
         probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
         masks = REGION_MASKS[calibration.method](calibration, definition, view)

@@ -14,9 +14,10 @@ from coverax.calibrate import (
     map_histograms,
     unpack_histograms,
 )
+from coverax.files import PathLike
 from coverax.predict import check_first_mark, check_map_kind
 from coverax.provenance import check_not_masks, kind_of_values
-from coverax.rational import Level
+from coverax.rational import Level, as_fraction
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
 from coverax.stream import map_cases
 from coverax.validate.drift import histogram_p_value
@@ -29,11 +30,16 @@ _MEANING = (
     "guarantee may not hold for them. A large one is no proof that it does: references "
     "were not looked at."
 )
+_LOOKS = (
+    "The level is of one look. Looks repeated at it add up: 52 weekly ones at level 0.05 "
+    "raised a false alarm in 82 % of healthy years (simulated: 100 calibration scans, 20 "
+    "new ones a week, three features). For L looks ask each at the level over L."
+)
 
 
 def monitor_folder(
     calibration: Calibration,
-    maps: Mapping[str, Path],
+    maps: Mapping[str, PathLike],
     *,
     level: Level = "0.01",
     seed: int = 0,
@@ -43,14 +49,15 @@ def monitor_folder(
 ) -> dict[str, Any]:
     """Compare label-free features of new maps with the calibration cohort's.
 
-    With exchangeable scans drift is reported with probability at most `level`:
-    exact two-sample Kolmogorov-Smirnov tests of three features and a permutation test
-    of whole histograms, Bonferroni over regions and tests.
+    With exchangeable scans one look reports drift with probability at most `level`;
+    looks add up, so that L of them need `level / L` each. The tests are exact two-sample
+    Kolmogorov-Smirnov tests of three features and a permutation test of whole
+    histograms, Bonferroni over regions and tests.
 
     Args:
         calibration: Carries the features of the maps that calibrated.
         maps: Case id to map; one a unit.
-        level: Tolerated probability of a false alarm.
+        level: Tolerated probability of a false alarm of this one look.
         seed: Of the permutations.
         threads: Reader threads.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -66,6 +73,7 @@ def monitor_folder(
             hard masks or of another origin than those that calibrated.
         ExceptionGroup: Maps failed; one exception each.
     """
+    maps = {name: Path(path) for name, path in maps.items()}
     reference = calibration.options.get("reference")
     if reference is None:
         raise ValueError(
@@ -107,7 +115,7 @@ def monitor_folder(
     )
     counts = np.stack([found.counts for found in looked.values()])
     n_tests = sum(len(known) for known in reference.values())
-    n_permutations = min(_MOST, math.ceil(10 * n_tests / float(level)))
+    n_permutations = min(_MOST, math.ceil(10 * n_tests / float(as_fraction(level))))
     p_values: dict[str, float] = {}
     for k, region in enumerate(definition.regions):
         n_voxels, n_predicted = counts[:, k, 0], counts[:, k, 1:]
@@ -125,12 +133,13 @@ def monitor_folder(
         "calibration_digest": calibration.digest,
         "n_new": len(looked),
         "n_seen_in_calibration": _n_seen(calibration, contents),
-        "level": float(level),
+        "level": float(as_fraction(level)),
         "seed": seed,
         "n_permutations": n_permutations,
         "p_values": p_values,
         "drift": is_drift(p_values, level),
         "meaning": _MEANING,
+        "looks": _LOOKS,
     }
 
 

@@ -14,12 +14,13 @@ from coverax.calibrate import (
     keep_rows,
     split_threshold,
 )
-from coverax.choices import CountedEmpty, RaterRule
+from coverax.choices import CountedEmpty, RaterRule, ValidatedMethod
 from coverax.rational import Level, as_fraction, check_level
 from coverax.scores import ScoreTable
 from coverax.validate.exact import AllSplits, make_pool, splits_of
 from coverax.validate.exchangeability import conformal_p_value, order_test
 from coverax.validate.metrics import critical_metrics
+from coverax.validate.order import acquisition_order
 from coverax.validate.splits import random_splits
 from coverax.validate.units import all_unit_splits
 
@@ -51,8 +52,10 @@ class Plan:
         seed: Of the splits, and of the draw of one case a unit.
         empty: Whether empty references count.
         hold_out_by: Column of groups that are held out in turn.
-        order_by: Column of the order of acquisition.
+        order_by: Column of the order of acquisition, sorted by `acquisition_order`.
         raters: What several references of a case do: `worst` or `draw`.
+        method: `fnr`, the one method that is validated; to be named where the table
+            holds scores of sets.
     """
 
     alphas: tuple[Level, ...]
@@ -63,6 +66,7 @@ class Plan:
     hold_out_by: str | None = None
     order_by: str | None = None
     raters: RaterRule | None = None
+    method: ValidatedMethod | None = None
 
 
 def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
@@ -76,8 +80,10 @@ def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
         The content of `validation.json`.
 
     Raises:
-        ValueError: A level is out of range, or a region has fewer than two units.
+        ValueError: A level is out of range, a region has fewer than two units, or the
+            table holds scores of sets and the plan names no method.
     """
+    _check_method(table, plan)
     regions = list(dict.fromkeys(table.column("region")))
     results = [
         _validate_scores(table, plan, region, tolerance)
@@ -103,6 +109,17 @@ def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
         "evidence": evidence,
         "results": results,
     }
+
+
+def _check_method(table: ScoreTable, plan: Plan) -> None:
+    """Never answer a question about sets with the numbers of another method."""
+    transforms = [f"{t.side}={t.spec}" for t in table.definition.transforms]
+    if transforms and plan.method is None:
+        raise ValueError(
+            f"the table holds scores of sets ({', '.join(transforms)}), which validate "
+            "does not know; method='fnr' (--method fnr) validates the threshold on the "
+            "false-negative rate instead"
+        )
 
 
 def _validate_scores(
@@ -158,19 +175,35 @@ def _validate_scores(
         "splits": splits,
     }
     if plan.hold_out_by:
-        groups = table.column(plan.hold_out_by)[rows].astype(str)
+        groups = table.grouping(plan.hold_out_by)[rows].astype(str)
         out["hold_out"] = _hold_out(scores, groups, plan)
     if plan.order_by:
-        order = np.argsort(table.column(plan.order_by)[rows], kind="stable")
+        order, kind = _order(table, plan.order_by, rows)
         found = order_test(scores[order], seed=plan.seed)
         out["order"] = {
             "by": plan.order_by,
+            "sorted_as": kind,
             "n": found.n,
             "max_capital": found.max_capital,
             "p_value_capital": found.p_value_capital,
             "p_value_uniform": found.p_value_uniform,
         }
     return out
+
+
+def _order(table: ScoreTable, column: str, rows: np.ndarray) -> tuple[np.ndarray, str]:
+    """Rows in the order of a column of the cohort."""
+    if column not in table.cohort_columns:
+        raise ValueError(
+            f"cases cannot be ordered by {column!r}: the cohort gives "
+            f"{', '.join(table.cohort_columns)}"
+        )
+    try:
+        return acquisition_order(
+            table.column(column)[rows], table.column("case_id")[rows]
+        )
+    except ValueError as error:
+        raise ValueError(f"column {column}: {error}") from None
 
 
 def _n_calibration(fraction: Level, n_units: int) -> int:
