@@ -1,7 +1,7 @@
 """Temperatures of a cohort: fitted from its files, applied to files."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax._version import __version__
-from coverax.calibrate import map_digest
 from coverax.files import (
     PathLike,
     digest_ids,
@@ -18,7 +17,8 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
-from coverax.provenance import FITTED, TRAIN, check_not_masks, kind_of_values
+from coverax.provenance import check_not_masks, kind_of_values
+from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
@@ -41,11 +41,8 @@ from coverax.volumes import (
     Region,
     add_mark,
     check_channels,
-    file_stem,
-    map_content,
     parse_regions,
     read_header,
-    read_parts,
     read_probs,
     write_volume,
 )
@@ -138,7 +135,7 @@ def fit_cohort(
         "case_ids": case_ids,
         "cases_digest": digest_ids(case_ids),
         "units": sorted({case.unit for case in cohort.cases}),
-        "map_digests": sorted(_digests(c for *_, c in contents)),
+        "map_digests": sorted(map_digests(c for *_, c in contents)),
         "voxels_per_case": voxels_per_case,
         "seed": seed,
     }
@@ -253,13 +250,18 @@ def apply_folder(
 
     def look(case_id: str, prob_map: ProbMap) -> None:
         is_looked_at.add(case_id)
-        if own_maps & _digests(_contents(content, prob_map)):
+        if own_maps & map_digests(contents_of(prob_map, _channels(content))):
             fitted_on.add(case_id)
 
     def write_record(folder: Path, _failures: dict[str, str]) -> None:
         for case_id in maps.keys() - is_looked_at:  # of an interrupted run
             look(case_id, _read_map(content, maps[case_id]))
-        record = _record(content, maps, sorted(fitted_on))
+        record = {
+            "coverax": __version__,
+            "temperature": digest_json(content),
+            "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
+            "parts": scaled_parts(maps, fitted_on),
+        }
         publish_json(folder / SCALED_RECORD, record)
 
     fill_folder(
@@ -289,29 +291,6 @@ class _Read(NamedTuple):
 
     samples: dict[str, Sample]
     contents: dict[str, MapContent]
-
-
-def _record(
-    content: dict[str, Any], maps: Mapping[str, Path], fitted_on: Sequence[str]
-) -> dict[str, Any]:
-    """What lies beside scaled maps: their fit, and the parts of their cases.
-
-    Parts that the source folders name go on; of the others, those that the temperature
-    was fitted on are one.
-    """
-    known = {folder: read_parts(folder) for folder in {p.parent for p in maps.values()}}
-    stems = {case_id: file_stem(path) or "" for case_id, path in maps.items()}
-    parts = {stems[case_id]: FITTED for case_id in fitted_on}
-    for case_id, path in maps.items():
-        part = known[path.parent].get(stems[case_id], "")
-        if part and (part == TRAIN or stems[case_id] not in parts):
-            parts[stems[case_id]] = part
-    return {
-        "coverax": __version__,
-        "temperature": digest_json(content),
-        "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
-        "parts": parts,
-    }
 
 
 def _samples(
@@ -373,18 +352,6 @@ def _fitted_on(
         for case_id in sorted(case_ids)
         if case_id in own_cases or (units and units[case_id] in own_units)
     ]
-
-
-def _contents(content: dict[str, Any], prob_map: ProbMap) -> list[MapContent]:
-    """What the maps of the fitted regions hold, as they were before scaling."""
-    shape = prob_map.file.grid.shape[::-1]
-    channels = sorted(_channels(content))
-    return [map_content(prob_map.probs[c], shape) for c in channels]
-
-
-def _digests(contents: Iterable[MapContent]) -> set[str]:
-    """Of maps that are not constant."""
-    return {map_digest(c.fingerprint) for c in contents if c.fingerprint}
 
 
 def _read_map(content: dict[str, Any], path: Path) -> ProbMap:
