@@ -195,7 +195,7 @@ def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
         )
 
 
-def check_first_mark(paths: Iterable[Path], definition: ScoreDefinition) -> None:
+def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> None:
     """The same for the first map of a folder: one line for all, before any is read."""
     for path in list(paths)[:1]:
         try:
