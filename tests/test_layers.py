@@ -46,7 +46,7 @@ OUTSIDE = {
     "kernels": {"numpy", "jax", "jaxtyping"},
     "losses": {"numpy", "jax", "jaxtyping"},
 }
-ROOT_MODULES = {"binning", "rational", "files", "score_plan", "spacing"}
+ROOT_MODULES = {"binning", "checks", "rational", "files", "score_plan", "spacing"}
 
 
 def imports_of(path: Path):

@@ -23,8 +23,10 @@ def as_fraction(value: Level) -> Fraction:
     if isinstance(value, Fraction):
         return value
     try:
-        return Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
+        exact = Fraction(str(value))
+        float(exact)  # results are written as floats
+        return exact
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise ValueError(f"expected a finite number, got {value!r}") from None
 
 
@@ -44,10 +46,18 @@ def check_level(name: str, value: Level) -> Fraction:
 
 
 def check_tolerance(value: Level) -> Fraction:
-    """Return a tolerated rate of one case as a fraction; refuse outside [0, 1)."""
+    """Return a tolerated rate of one case as a fraction; refuse outside [0, 1).
+
+    A float that no decimal of a few digits prints, 1/3, is the one fraction of a small
+    denominator that it is nearest to.
+    """
     tolerance = as_fraction(value)
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must lie in [0, 1), got {value}")
+    if tolerance.denominator > MAX_DENOMINATOR:  # 1/3 as a float is 1/3
+        near = tolerance.limit_denominator(MAX_DENOMINATOR)
+        if near < 1 and float(near) == float(tolerance):
+            return near
     if tolerance.denominator > MAX_DENOMINATOR:
         raise ValueError(
             f"tolerance {value} needs a denominator of at most {MAX_DENOMINATOR} to be "
@@ -60,16 +70,19 @@ def tolerance_terms(
     tolerances: Sequence[Level] | np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numerators and denominators of tolerances, int32, for exact counting."""
-    fractions = [check_tolerance(t) for t in _each(tolerances)]
+    fractions = [check_tolerance(t) for t in each_level(tolerances)]
     return (
         np.array([f.numerator for f in fractions], np.int32),
         np.array([f.denominator for f in fractions], np.int32),
     )
 
 
-def _each(levels: Sequence[Level] | np.ndarray) -> list[Level]:
+def each_level(levels: Level | Sequence[Level] | np.ndarray) -> list[Level]:
+    """Levels as a list, by position; a single one is a list of one."""
     if isinstance(levels, list | tuple):
         return list(levels)
+    if isinstance(levels, str):
+        return [levels]
     return list(np.asarray(levels).ravel())  # NumPy scalars print their own decimals
 
 

@@ -23,7 +23,7 @@ from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
 from coverax.calibrate.units import CurveTable, EmptyPolicy, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
-from coverax.rational import Level, as_fraction, check_level
+from coverax.rational import Level, as_fraction, check_level, check_tolerance
 
 
 def calibrate_fnr(
@@ -153,9 +153,9 @@ def choose_tolerance(table: Table, tolerance: Level | None) -> float:
         if len(table.tolerances) == 1:
             return table.tolerances[0]
         raise ValueError(f"the table has scores for tolerances {have}: choose one")
-    wanted = as_fraction(tolerance)
+    wanted = check_tolerance(tolerance)
     for known in table.tolerances:
-        if as_fraction(known) == wanted:
+        if check_tolerance(known) == wanted:
             return known
     raise ValueError(
         f"the table has no scores for tolerance {tolerance}, only for {have}; "

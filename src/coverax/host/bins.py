@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from coverax.binning import bin_edges, join_digits, share_intervals
+from coverax.checks import takes_numpy
 from coverax.host.parts import case_parts
 from coverax.host.sums import to_digits
 from coverax.host.tally import (
@@ -39,6 +40,7 @@ class SoftBinStatistics(NamedTuple):
     n_refused: Int[np.ndarray, " batch"]
 
 
+@takes_numpy
 def bin_statistics(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
@@ -75,6 +77,7 @@ def stack_bins(tallies: list[tuple[Tally, Tally]], n_bins: int) -> BinStatistics
     )
 
 
+@takes_numpy
 def soft_bin_statistics(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],

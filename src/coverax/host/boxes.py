@@ -4,9 +4,11 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from coverax.checks import takes_numpy
 from coverax.spacing import Spacing, batched_spacing
 
 
+@takes_numpy
 def component_boxes(
     mask: Bool[np.ndarray, "*spatial"],
 ) -> Int[np.ndarray, "boxes axes 2"]:
@@ -14,7 +16,12 @@ def component_boxes(
 
     Components touch by a corner (26 neighbours, 8 in 2-D). A box within another one is
     left out.
+
+    Raises:
+        ValueError: The mask has not 2 or 3 axes.
     """
+    if mask.ndim not in (2, 3):
+        raise ValueError(f"components need 2 or 3 axes, got {mask.ndim}")
     neighbours = 26 if mask.ndim == 3 else 8
     labels, n = cc3d.connected_components(
         np.ascontiguousarray(mask), connectivity=neighbours, return_N=True
@@ -27,6 +34,7 @@ def component_boxes(
     return boxes[holders.sum(axis=1) == 1]  # a box always holds itself
 
 
+@takes_numpy
 def box_distance(
     mask: Bool[np.ndarray, "batch *spatial"], spacing_mm: Spacing
 ) -> Float[np.ndarray, "batch *spatial"]:

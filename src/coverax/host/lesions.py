@@ -6,6 +6,9 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.binning import check_shapes
+from coverax.checks import takes_numpy
+
 Neighbours = Literal["face", "edge", "corner"]
 # Neighbours of a voxel that shares a face, an edge or a corner, by number of axes.
 _CONNECTIVITY: dict[Neighbours, dict[int, Literal[4, 6, 8, 18, 26]]] = {
@@ -15,6 +18,7 @@ _CONNECTIVITY: dict[Neighbours, dict[int, Literal[4, 6, 8, 18, 26]]] = {
 }
 
 
+@takes_numpy
 def lesion_peaks(
     probs: Float[np.ndarray, "*spatial"],
     mask: Bool[np.ndarray, "*spatial"],
@@ -34,7 +38,13 @@ def lesion_peaks(
             corner (6, 18 or 26 neighbours; 4, 8 or 8 in 2-D).
         valid: Voxels that count. Lesions are those of the whole reference; one without
             a voxel that counts is left out.
+
+    Raises:
+        ValueError: The shapes differ, or have not 2 or 3 axes.
     """
+    if mask.ndim not in (2, 3):
+        raise ValueError(f"lesions need the 2 or 3 axes of a volume, got {mask.ndim}")
+    check_shapes(probs, mask, valid, what="mask")
     if not mask.any():
         return np.zeros(0, probs.dtype)
     box = _bounding_box(mask)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from coverax.checks import takes_numpy
+
 
 class Sizes(NamedTuple):
     """Voxels that count, and foreground voxels among them, of each case."""
@@ -20,6 +22,7 @@ class Overlap(NamedTuple):
     n_true_positive: Int[np.ndarray, "batch cuts"]
 
 
+@takes_numpy
 def sizes(
     labels: Bool[np.ndarray, "batch voxels"],
     *,
@@ -31,6 +34,7 @@ def sizes(
     return Sizes(np.array(n_voxels, np.int64), np.array(_counts(counted), np.int64))
 
 
+@takes_numpy
 def overlap_counts(
     probs: Float[np.ndarray, "batch voxels"],
     labels: Bool[np.ndarray, "batch voxels"],
@@ -39,6 +43,7 @@ def overlap_counts(
     valid: Bool[np.ndarray, "batch voxels"] | None = None,
 ) -> Overlap:
     """Count `{probs >= cut}` and its foreground for each case and each of its cuts."""
+    cuts = np.asarray(cuts, np.float32)
     counts = np.zeros((2, *cuts.shape), np.int64)
     for i, (values, truth) in enumerate(zip(probs, labels, strict=True)):
         for k, cut in enumerate(cuts[i]):

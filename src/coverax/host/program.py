@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from coverax.binning import bin_edges, check_cuts
+from coverax.checks import takes_numpy
 from coverax.host.bins import (
     BinStatistics,
     SoftBinStatistics,
@@ -42,6 +43,7 @@ class BatchScores(NamedTuple):
     maps: dict[str, Float[np.ndarray, "batch voxels"]]
 
 
+@takes_numpy
 def score_batch(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
@@ -116,6 +118,6 @@ def _set_scores(
         scores.append(score_of[asked.side](values, mask, **options))
         if asked.cuts:
             cuts = np.tile(np.array(asked.cuts, np.float32), (len(flat), 1))
-            overlap = overlap_counts(values, mask != 0, cuts, valid=counted)
+            overlap = overlap_counts(values, mask, cuts, valid=counted)
             counts.append(overlap.n_predicted)
     return tuple(scores), tuple(counts)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
+from coverax.checks import takes_numpy
 from coverax.host.parts import Parts, case_parts
 from coverax.host.sums import PIECE, piece_sum, to_digits
 from coverax.host.tally import LEAST, MOST
@@ -19,6 +20,7 @@ class ProperScores(NamedTuple):
     n_clipped: Int[np.ndarray, "batch 2"]
 
 
+@takes_numpy
 def proper_scores(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],

@@ -18,7 +18,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from coverax.kernels.arrays import Mask, Valid
+from coverax.kernels.arrays import Mask, Valid, takes_arrays
 from coverax.spacing import Spacing, batched_spacing
 
 # Source positions folded into one pass over the volume.
@@ -27,6 +27,7 @@ _SLAB = 16
 _SHORT_AXIS = 1 << 14
 
 
+@takes_arrays
 def signed_distance(
     mask: Mask,
     spacing_mm: Spacing | Float[Array, "..."],

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from coverax.kernels.arrays import takes_arrays
+
 Operation = Literal[
     "none",
     "erosion",
@@ -26,6 +28,7 @@ Operation = Literal[
 Border = Literal["replicate", "mirror", "zeros"]
 
 
+@takes_arrays
 def morphology(
     mask: Bool[Array, "batch *spatial"],
     operation: Operation,
@@ -73,6 +76,7 @@ def morphology(
     return _within(results[operation](mask), valid, outside=False)
 
 
+@takes_arrays
 def window_mean(
     values: Float[Array, "batch *spatial"],
     weights: tuple[float, ...],

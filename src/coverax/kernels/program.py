@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from coverax.binning import check_shapes
-from coverax.kernels.arrays import Labels, Map, Valid, flat
+from coverax.kernels.arrays import Labels, Map, Valid, flat, takes_arrays
 from coverax.kernels.bins import (
     BinStatistics,
     SoftBinStatistics,
@@ -149,6 +149,7 @@ PARTS: dict[str, Part] = {
 }
 
 
+@takes_arrays
 def score_batch(
     probs: Map,
     labels: Labels,
@@ -208,7 +209,7 @@ def _program(probs, labels, valid, terms, places, *, plan: ScorePlan) -> BatchSc
         made = plan.maps_fn(probs, spacing_mm, inside, given)
         maps = {name: flat(values) for name, values in made.items()}
     counted = None if valid is None else flat(valid)
-    volumes = Volumes(flat(probs), flat(labels) != 0, counted, terms, maps)
+    volumes = Volumes(flat(probs), flat(labels), counted, terms, maps)
     return BatchScores(**{name: part(volumes, plan) for name, part in PARTS.items()})
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY
-from coverax.kernels.arrays import Labels, Map, Valid, count_true
+from coverax.kernels.arrays import Labels, Map, Valid, count_true, takes_arrays
 from coverax.kernels.sums import keyed_sums, outcomes
 
 _DIGITS = 3  # 45 bits
@@ -29,6 +29,7 @@ class ProperScores(NamedTuple):
     n_clipped: Int[Array, "batch 2"]
 
 
+@takes_arrays
 @jax.jit
 def proper_scores(
     probs: Map,

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy.optimize import isotonic_regression, minimize
 
+from coverax.checks import as_array, as_labels, as_list, as_weights, check_lengths
 from coverax.stream import default_threads
 
 # Beyond these the classes are separated (T -> 0) or the map is worthless (T -> inf).
@@ -119,14 +120,31 @@ def fit_temperature(
         weights: Weight of the voxels of each case, for sampled cases; 1 by default.
 
     Raises:
-        ValueError: There is no voxel.
+        ValueError: There is no voxel, a logit is not finite, or a label is no class.
 
     References:
         Guo et al. (2017), On Calibration of Modern Neural Networks.
     """
-    each = [1.0] * len(logits) if weights is None else weights
-    cases = zip(logits, labels, each, strict=True)
-    return fit_samples([sample_of(z.T, y, w) for z, y, w in cases])
+    cases = as_list(logits, "logits"), as_list(labels, "labels")
+    each = [1.0] * len(cases[0]) if weights is None else as_weights(weights)
+    check_lengths({"labels": cases[1], "weights": each}, len(cases[0]))
+    samples = []
+    for i, (z, y, weight) in enumerate(zip(*cases, each, strict=True)):
+        values, classes = as_array(z, "logits"), as_labels(y)
+        if values.ndim != 2 or classes.shape != values.shape[:1]:
+            raise ValueError(
+                f"case {i}: logits have shape {values.shape}, expected [voxels, classes]; "
+                f"labels have {classes.shape}"
+            )
+        values = values.astype(np.result_type(values, np.float32), copy=False)
+        if not np.isfinite(values).all():
+            raise ValueError(f"case {i}: logits must be finite")
+        if classes.max(initial=0) >= values.shape[1]:
+            raise ValueError(
+                f"case {i}: label {classes.max()} of {values.shape[1]} classes"
+            )
+        samples.append(sample_of(values.T, classes, weight))
+    return fit_samples(samples)
 
 
 def fit_samples(

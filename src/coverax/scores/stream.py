@@ -110,7 +110,7 @@ def load_case(
         View(
             r,
             prob_map.of(r),
-            _foreground(labels, r),
+            foreground(labels, r),
             valid,
             file.grid,
         )
@@ -255,10 +255,11 @@ def _row(columns: dict[str, np.ndarray], slot: int) -> dict[str, Any]:
     return {name: values[slot].tolist() for name, values in columns.items()}
 
 
-def _foreground(labels: np.ndarray, region: Region) -> np.ndarray:
+def foreground(labels: np.ndarray, region: Region) -> np.ndarray:
     """Reference mask of a region; zeros and ones are taken as they are."""
     if region.labels == (1,):
-        if labels.dtype.itemsize == 1 and labels.max(initial=0) <= 1:
+        # A byte of -1 (int8) would be True too.
+        if labels.dtype in (bool, np.uint8) and labels.max(initial=0) <= 1:
             return labels.view(bool)
         return labels == 1
     mask = labels == region.labels[0]

@@ -12,6 +12,7 @@ from coverax.volumes.grid import GridMismatchError as GridMismatchError
 from coverax.volumes.grid import check_same_grid as check_same_grid
 from coverax.volumes.maps import ProbMap as ProbMap
 from coverax.volumes.maps import check_labels as check_labels
+from coverax.volumes.maps import join_channels as join_channels
 from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
