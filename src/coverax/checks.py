@@ -8,7 +8,7 @@ negative: -1, 0.5 and NaN are no answer to "does this voxel count".
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -238,7 +238,7 @@ def check_labels(
         )
 
 
-def as_list(values: Iterable[Any], name: str) -> list[Any]:
+def as_list(values: Any, name: str) -> list[Any]:
     """The entries of a sequence by position, whatever its index says.
 
     Raises:
@@ -260,7 +260,7 @@ def as_list(values: Iterable[Any], name: str) -> list[Any]:
         ) from None
 
 
-def as_names(values: Iterable[Any], name: str) -> list[str]:
+def as_names(values: Any, name: str) -> list[str]:
     """Names of cases, units, groups or raters: text or whole numbers, none missing.
 
     Raises:
@@ -282,7 +282,7 @@ def as_names(values: Iterable[Any], name: str) -> list[str]:
     return names
 
 
-def as_weights(values: Iterable[Any], name: str = "weights") -> list[float]:
+def as_weights(values: Any, name: str = "weights") -> list[float]:
     """Weights of cases: finite numbers of at least 0, as in a cohort file.
 
     Raises:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def tolerance_terms(
     )
 
 
-def each_level(levels: Level | Sequence[Level] | np.ndarray) -> list[Level]:
+def each_level(levels: Any) -> list[Level]:
     """Levels as a list, by position; a single one is a list of one."""
     if isinstance(levels, list | tuple):
         return list(levels)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from coverax.kernels.arrays import takes_arrays
+from coverax.kernels.arrays import Map, Mask, Valid, takes_arrays
 
 Operation = Literal[
     "none",
@@ -30,11 +30,11 @@ Border = Literal["replicate", "mirror", "zeros"]
 
 @takes_arrays
 def morphology(
-    mask: Bool[Array, "batch *spatial"],
+    mask: Mask,
     operation: Operation,
     *,
     slice_axis: int | None = None,
-    valid: Bool[Array, "batch *spatial"] | None = None,
+    valid: Valid = None,
 ) -> Bool[Array, "batch *spatial"]:
     """Binary morphology with a full window of three voxels an axis.
 
@@ -78,12 +78,12 @@ def morphology(
 
 @takes_arrays
 def window_mean(
-    values: Float[Array, "batch *spatial"],
+    values: Map,
     weights: tuple[float, ...],
     *,
     border: Border,
     slice_axis: int | None = None,
-    valid: Bool[Array, "batch *spatial"] | None = None,
+    valid: Valid = None,
 ) -> Float[Array, "batch *spatial"]:
     """Separable weighted mean of the window: the same weights along each axis.
 

@@ -15,7 +15,15 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from coverax.binning import check_shapes
-from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat, takes_arrays
+from coverax.kernels.arrays import (
+    Labels,
+    Map,
+    Valid,
+    as_map,
+    count_true,
+    flat,
+    takes_arrays,
+)
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 # On CPU a case is compacted first when its foreground fits this share of the voxels.
@@ -83,11 +91,12 @@ def critical_by_terms(
 
 @takes_arrays
 def order_statistics(
-    values: Float[Array, "batch voxels"],
-    mask: Bool[Array, "batch voxels"],
-    ranks: Int[Array, "batch ranks"],
+    values: Float[Array, "batch voxels"] | Float[np.ndarray, "batch voxels"],
+    mask: Bool[Array, "batch voxels"] | Bool[np.ndarray, "batch voxels"],
+    ranks: Int[Array, "batch ranks"] | Int[np.ndarray, "batch ranks"],
 ) -> Float[Array, "batch ranks"]:
     """The rank-th smallest masked values of each case; `inf` beyond the last one."""
+    values, mask, ranks = map(jnp.asarray, (as_map(values, "values"), mask, ranks))
     found = lax.platform_dependent(
         values, mask, ranks, cpu=_one_case_at_a_time, default=jax.vmap(_select)
     )

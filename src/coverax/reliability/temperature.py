@@ -14,7 +14,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy.optimize import isotonic_regression, minimize
 
-from coverax.checks import as_array, as_labels, as_list, as_weights, check_lengths
+from coverax.checks import (
+    as_array,
+    as_labels,
+    as_list,
+    as_map,
+    as_weights,
+    check_lengths,
+    takes_numpy,
+)
 from coverax.stream import default_threads
 
 # Beyond these the classes are separated (T -> 0) or the map is worthless (T -> inf).
@@ -171,22 +179,28 @@ def fit_samples(
     return TemperatureFit(temperature, before.loss, found.loss, "OK")
 
 
+@takes_numpy
 def apply_temperature(
     probs: Float[np.ndarray, "*shape"], temperature: float, *, axis: int = -1
 ) -> Float[np.ndarray, "*shape"]:
     """Softmax probabilities at a temperature, classes along an axis; zeros stay 0."""
+    return _scaled(probs, temperature, axis)
+
+
+def _scaled(probs: np.ndarray, temperature: float, axis: int) -> np.ndarray:
     with np.errstate(divide="ignore"):
         z = np.log(probs, dtype=np.float64) / temperature
     e = np.exp(z - z.max(axis=axis, keepdims=True))
     return (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)
 
 
+@takes_numpy
 def apply_binary_temperature(
     probs: Float[np.ndarray, " voxels"], temperature: float
 ) -> Float[np.ndarray, " voxels"]:
     """Probabilities of a sigmoid channel at a temperature; 0 and 1 stay as they are."""
     both = np.stack([1 - probs.astype(np.float64), probs])
-    return apply_temperature(both, temperature, axis=0)[1]
+    return _scaled(both, temperature, axis=0)[1]
 
 
 class PlattFit(NamedTuple):
@@ -196,6 +210,7 @@ class PlattFit(NamedTuple):
     offset: float
 
 
+@takes_numpy
 def fit_platt(
     probs: Float[np.ndarray, " voxels"], labels: Bool[np.ndarray, " voxels"]
 ) -> PlattFit:
@@ -224,9 +239,10 @@ class IsotonicFit(NamedTuple):
 
     def __call__(self, probs: np.ndarray) -> np.ndarray:
         """Recalibrated probabilities: linear between steps, constant outside."""
-        return np.interp(probs, self.probs, self.frequencies).astype(np.float32)
+        return np.interp(as_map(probs), self.probs, self.frequencies).astype(np.float32)
 
 
+@takes_numpy
 def fit_isotonic(
     probs: Float[np.ndarray, " voxels"], labels: Bool[np.ndarray, " voxels"]
 ) -> IsotonicFit:

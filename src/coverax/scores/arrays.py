@@ -1,9 +1,9 @@
 """Arrays in memory to views: checked as files are, class axes declared, never pooled."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from coverax.scores.stream import foreground
 from coverax.spacing import batched_spacing
 from coverax.volumes import Grid, Region, join_channels, parse_regions
 
-ClassAxis = Literal["first", "last"]
+CLASS_AXES = ("first", "last")
 _MAX_AXES = 3
 _HINT = (
     'a class axis is declared by channels="first" or "last", with regions '
@@ -110,7 +110,7 @@ class ArrayCases:
 
 
 def array_regions(
-    regions: Sequence[Region | str] | Region | str | None, name: str
+    regions: Iterable[Region | str] | Region | str | None, name: str
 ) -> tuple[Region, ...]:
     """The regions asked for; without any one of that name, of references of 0 and 1.
 
@@ -128,28 +128,21 @@ def array_regions(
     return parse_regions([str(one) for one in each])
 
 
-def check_channels(
-    channels: ClassAxis | None, definition: ScoreDefinition, *, declared: bool
-) -> None:
+def check_channels(channels: str | None, definition: ScoreDefinition) -> None:
     """Refuse a declaration of the class axis that the regions do not fit.
 
     Args:
         channels: Where the class axis is; None for maps without one.
         definition: The regions.
-        declared: Whether the user named regions.
 
     Raises:
         ValueError: They contradict each other.
     """
-    if channels not in (None, *get_args(ClassAxis)):
+    if channels not in (None, *CLASS_AXES):
         raise ValueError(f'channels must be "first", "last" or None, got {channels!r}')
     if channels is None and (definition.softmax or definition.channels != (0,)):
         raise ValueError(
             'regions of several classes, or a softmax, need channels="first" or "last"'
-        )
-    if definition.softmax and not declared:
-        raise ValueError(
-            "a softmax needs regions, one for each class but the background"
         )
 
 
@@ -157,7 +150,7 @@ def load_arrays(
     cases: ArrayCases,
     i: int,
     definition: ScoreDefinition,
-    channels: ClassAxis | None,
+    channels: str | None,
     *,
     declared: bool,
 ) -> Loaded:
@@ -213,7 +206,7 @@ def load_arrays(
 
 
 def _classes(
-    values: np.ndarray, labels: np.ndarray, channels: ClassAxis | None
+    values: np.ndarray, labels: np.ndarray, channels: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maps `[classes, *spatial]` and the reference, `[*spatial]`."""
     if channels is None:

@@ -1,16 +1,13 @@
 """From files, or arrays in memory, to the score table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 from coverax.checks import as_list
 from coverax.host import Neighbours
 from coverax.rational import Level, each_level
 from coverax.scores.arrays import (
     ArrayCases,
-    ClassAxis,
     array_regions,
     check_channels,
     load_arrays,
@@ -119,23 +116,23 @@ def score_cohort(
 
 
 def score_arrays(
-    probs: Sequence[Any] | np.ndarray,
-    labels: Sequence[Any] | np.ndarray,
-    tolerances: Level | Sequence[Level],
+    probs: Iterable[Any],
+    labels: Iterable[Any],
+    tolerances: Level | Iterable[Level],
     *,
-    transforms: Sequence[str] = (),
+    transforms: Iterable[str] = (),
     set_sizes: bool = False,
-    spacing_mm: Sequence[float] | Sequence[Sequence[float]] | None = None,
-    valid: Sequence[Any] | np.ndarray | None = None,
-    case_ids: Sequence[str | int] | None = None,
-    units: Sequence[str | int] | None = None,
-    groups: Sequence[str | int] | None = None,
-    weights: Sequence[float] | None = None,
-    raters: Sequence[str | int] | None = None,
-    voxel_volume_ml: float | Sequence[float] = float("nan"),
+    spacing_mm: Iterable[Any] | None = None,
+    valid: Iterable[Any] | None = None,
+    case_ids: Iterable[Any] | None = None,
+    units: Iterable[Any] | None = None,
+    groups: Iterable[Any] | None = None,
+    weights: Iterable[Any] | None = None,
+    raters: Iterable[Any] | None = None,
+    voxel_volume_ml: float | Iterable[Any] = float("nan"),
     region: str = FOREGROUND.name,
-    regions: Sequence[Region | str] | Region | str | None = None,
-    channels: ClassAxis | None = None,
+    regions: Iterable[Region | str] | Region | str | None = None,
+    channels: str | None = None,
     softmax: bool = False,
     ignore_label: int | None = None,
     n_bins: int = DEFAULT_BINS,
@@ -211,14 +208,16 @@ def score_arrays(
         band_edges_mm=tuple(map(float, band_edges_mm)),
     )
     definition.check()
+    check_channels(channels, definition)
     declared = regions is not None
-    check_channels(channels, definition, declared=declared)
-    return _score_loaded(
-        cases.about,
-        lambda i, _: load_arrays(cases, i, definition, channels, declared=declared),
-        definition,
-        resolve_engine(engine),
-    )
+
+    def load(i: int, _buffers: Any) -> Loaded:
+        try:
+            return load_arrays(cases, i, definition, channels, declared=declared)
+        except TypeError as error:  # of the case, which is then named
+            raise ValueError(str(error)) from None
+
+    return _score_loaded(cases.about, load, definition, resolve_engine(engine))
 
 
 def _score_loaded(
