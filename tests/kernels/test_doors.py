@@ -15,7 +15,12 @@ import pytest
 import coverax as cx
 from coverax.checks import MAPS, MASKS
 
-ENGINES = {"host": cx.host, "kernels": cx.kernels}
+ENGINES = {
+    "host": cx.host,
+    "kernels": cx.kernels,
+    "reliability": cx.reliability,
+    "predict": cx.predict,
+}
 SHAPE = (2, 6, 5, 4)
 INTEGERS = [np.dtype(f"{u}int{b}") for u in ("", "u") for b in (8, 16, 32, 64)]
 FLOATS = [np.dtype(t) for t in (np.float16, np.float32, np.float64, np.longdouble)]
@@ -40,17 +45,23 @@ ARGUMENTS = {
     "slot": 0,
     "weights": (0.25, 0.5, 0.25),
     "border": "mirror",
+    "temperature": 2.0,
+    "probability": 0.4,
     "ranks": np.array([[3], [2]], np.int32),
 }
-# Functions of one case, of flat voxels, or of cuts a case.
+# Functions of one case, of its voxels, of flat cases; one of labels that are classes.
 ONE_CASE = {"lesion_peaks", "component_boxes"}
+VOXELS = {"fill_slot", "fit_platt", "fit_isotonic"}
+VOXELS |= {"binary_logits_of", "apply_binary_temperature"}
+OTHERS = {"fit_temperature"}
 FLAT = {"grid_counts", "cut_counts", "overlap_counts", "sizes", "order_statistics"}
 
 
 def with_arrays(module):
     """Names of the functions of a module that take a map or a mask."""
     functions = {n: f for n, f in vars(module).items() if inspect.isroutine(f)}
-    return sorted(n for n, f in functions.items() if taken(f, MAPS | MASKS))
+    found = {n for n, f in functions.items() if taken(f, MAPS | MASKS)}
+    return sorted(found - OTHERS)
 
 
 def taken(function, kinds):
@@ -80,7 +91,7 @@ def arguments(name, function):
             out[key] = out[key][0]
         elif name in FLAT:
             out[key] = out[key].reshape(2, -1)
-        elif name == "fill_slot":
+        elif name in VOXELS:
             out[key] = out[key][0].reshape(-1)
     return out
 
@@ -178,17 +189,28 @@ def test_a_traced_mask_is_true_where_it_is_not_0(name):
     function = cx.kernels.__dict__[name]
     if name == "fill_slot":  # it copies into memory of the host
         return
-    for parameter in taken(function, MASKS):
-        given = arguments(name, function)
-        mask = jnp.asarray(given.pop(parameter))
+    given = arguments(name, function)
+    masks = {n: jnp.asarray(given.pop(n)) for n in taken(function, MASKS)}
+    traced = jax.jit(lambda masks: function(**given, **masks))
+    want = jax.tree.leaves(traced(masks))
+    for dtype in (jnp.int8, jnp.float32):
+        negative = {n: -mask.astype(dtype) for n, mask in masks.items()}
+        assert_same(jax.tree.leaves(traced(negative)), want)
 
-        @jax.jit
-        def traced(mask, function=function, given=given, parameter=parameter):
-            return function(**given, **{parameter: mask})
 
-        want = jax.tree.leaves(traced(mask))
-        for dtype in (jnp.int8, jnp.uint8, jnp.int32, jnp.float32, jnp.bfloat16):
-            assert_same(jax.tree.leaves(traced(-mask.astype(dtype))), want)
+@each_function
+@pytest.mark.parametrize("library", ["jax", "torch", "list"])
+def test_arrays_of_other_libraries_are_those_of_numpy(engine, name, library):
+    function = getattr(ENGINES[engine], name)
+    want = call(function, arguments(name, function))
+    converted = {"jax": jnp.asarray, "list": lambda array: array.tolist()}
+    if library == "torch":
+        torch = pytest.importorskip("torch")
+        converted["torch"] = torch.as_tensor
+    given = arguments(name, function)
+    for parameter in taken(function, MAPS | MASKS):
+        given[parameter] = converted[library](given[parameter])
+    assert_same(call(function, given), want)
 
 
 def test_functions_that_take_arrays_are_found():

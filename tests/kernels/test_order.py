@@ -203,3 +203,15 @@ def test_other_tolerances_and_values_do_not_retrace():
     cx.kernels.critical_probability(probs, labels, [0.1, 0.2])
     with jax.no_tracing(True):
         cx.kernels.critical_probability(other, labels, [0.3, 0.25])
+
+
+@pytest.mark.parametrize("ops", [cx.host, cx.kernels], ids=["host", "kernels"])
+def test_a_missing_batch_axis_is_noticed_where_it_can_be(ops):
+    probs, labels = np.full(5, 0.5, np.float32), np.ones(5, bool)
+    for call in (
+        lambda: ops.critical_probability(probs, labels, [0.1]),
+        lambda: ops.bin_statistics(probs, labels, 5),
+        lambda: ops.score_batch(probs, labels),
+    ):
+        with pytest.raises((ValueError, TypeError), match="batch"):
+            call()

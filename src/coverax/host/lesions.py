@@ -48,7 +48,7 @@ def lesion_peaks(
     if not mask.any():
         return np.zeros(0, probs.dtype)
     box = _bounding_box(mask)
-    inside = np.ascontiguousarray(mask[box])
+    inside = np.require(mask[box], requirements="CW")
     labels = cc3d.connected_components(
         inside, connectivity=_CONNECTIVITY[neighbours][mask.ndim]
     )

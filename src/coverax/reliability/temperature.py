@@ -102,11 +102,13 @@ def sample_of(
     return Sample(gaps, float((of_truth - top).sum()), weight)
 
 
+@takes_numpy
 def logits_of(probs: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Logits of a softmax, up to a constant a voxel; 0 counts as `2**-24`."""
     return np.log(np.maximum(probs, _LEAST), dtype=np.float64)
 
 
+@takes_numpy
 def binary_logits_of(
     probs: Float[np.ndarray, " voxels"],
 ) -> Float[np.ndarray, "voxels 2"]:
