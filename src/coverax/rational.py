@@ -68,7 +68,7 @@ def check_tolerance(value: Level) -> Fraction:
 
 
 def tolerance_terms(
-    tolerances: Sequence[Level] | np.ndarray,
+    tolerances: Level | Sequence[Level] | np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numerators and denominators of tolerances, int32, for exact counting."""
     fractions = [check_tolerance(t) for t in each_level(tolerances)]

@@ -167,6 +167,8 @@ def test_isotonic_is_monotone_and_keeps_the_mean():
     ],
 )
 def test_logits_and_labels_that_cannot_be_fitted_are_refused(change, message):
+    from coverax.reliability import fit_temperature
+
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(40, 2)), np.arange(40) % 2
     bad_z, bad_y = change(z, y)

@@ -6,9 +6,9 @@ a bracket. Fit it on units that are used neither for calibration nor for evaluat
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -118,15 +118,15 @@ def binary_logits_of(
 
 
 def fit_temperature(
-    logits: Sequence[Float[np.ndarray, "_ classes"]],
-    labels: Sequence[Integer[np.ndarray, " _"]],
-    weights: Sequence[float] | None = None,
+    logits: Iterable[Any],
+    labels: Iterable[Any],
+    weights: Iterable[Any] | None = None,
 ) -> TemperatureFit:
     """Temperature of least mean log loss.
 
     Args:
-        logits: One array a case.
-        labels: Class of each voxel.
+        logits: One array a case, `[voxels, classes]`.
+        labels: Class of each voxel, `[voxels]`.
         weights: Weight of the voxels of each case, for sampled cases; 1 by default.
 
     Raises:
