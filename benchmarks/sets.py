@@ -21,7 +21,6 @@ from coverax.calibrate.sets import RULES, Scores, spend
 from coverax.demo.cohort import load_nodules, one_nodule_per_patient
 from coverax.scores import (
     ScoreDefinition,
-    ScoreTable,
     View,
     lone_batch,
     parse_transforms,
@@ -121,10 +120,7 @@ def joint(table, splits, n_learning, n_calibration):
     covered, picks = {rule: [] for rule in JOINT}, []
     for order in splits:
         part = np.sort(order[:n_learning])
-        rows = table.rows.take(part)
-        learned = learn_sets(
-            ScoreTable(rows, table.definition, {}), ALPHA, n_calibration=n_calibration
-        )
+        learned = learn_sets(table.select(part), ALPHA, n_calibration=n_calibration)
         picks.append((learned.inner, learned.outer, str(learned.inner_share)))
         inner, outer = (
             table.set_scores(table.set_transform(side, learned.spec(side)))

@@ -40,3 +40,15 @@ def write_cohort(folder: Path, n_cases, shape, n_voxels, seed=0, prefix="case"):
         write_nifti(folder / "probs" / f"{prefix}_{i:03d}.nii.gz", probs)
         write_nifti(folder / "labels" / f"{prefix}_{i:03d}.nii.gz", mask)
     return folder / "probs", folder / "labels"
+
+
+def assert_same_columns(table, other, but=""):
+    """Two score tables hold the same values, to the bit and the type."""
+    assert list(table.columns) == list(other.columns)
+    for name in table.columns:
+        if name != but:
+            ours, theirs = table.column(name), other.column(name)
+            assert ours.dtype == theirs.dtype, name
+            np.testing.assert_array_equal(
+                np.stack(list(ours)), np.stack(list(theirs)), err_msg=name
+            )

@@ -174,7 +174,7 @@ def test_validate_metrics_are_those_of_masks_over_every_split(cohort, tmp_path):
     ]
     critical = table.critical_probability(0.1)[rows]
     cases = cx.calibrate.cases_of(
-        table.column("case_id"), rows, np.ones(table.rows.num_rows, bool)
+        table.column("case_id"), rows, np.ones(table.n_rows, bool)
     )
     metrics = critical_metrics(table, "foreground", 0.1, cases)
     fnr, pc = [], []

@@ -36,7 +36,7 @@ def test_bands_are_bins_of_the_voxels_at_that_distance(cases, engine):
         distance = signed_distance(y, SPACING) if y.any() else np.full(y.shape, np.nan)
         for k, (low, high) in enumerate(zip((-99, *EDGES), (*EDGES, 99), strict=True)):
             here = (distance > low) & (distance <= high)
-            got = read_bins(table.rows, band_prefix(k))
+            got = read_bins(table.columns, band_prefix(k))
             want = oracle.hard(p[here], y[here], 20)
             np.testing.assert_array_equal(got.count[i], want[0])
             np.testing.assert_allclose(got.sum_p[i], want[1], rtol=4e-7)
@@ -48,8 +48,8 @@ def test_bands_add_up_to_all_voxels_of_cases_with_a_surface(cases):
     from coverax.scores import band_prefix, read_bins
 
     table = scored(cases)
-    parts = [read_bins(table.rows, band_prefix(k)) for k in range(len(EDGES) + 1)]
-    whole = read_bins(table.rows)
+    parts = [read_bins(table.columns, band_prefix(k)) for k in range(len(EDGES) + 1)]
+    whole = read_bins(table.columns)
     total = np.sum([part.count for part in parts], axis=0)
     np.testing.assert_array_equal(total[:4], whole.count[:4])
     assert total[4].sum() == 0

@@ -46,10 +46,9 @@ def test_macro_intervals_are_means_over_the_cases_of_drawn_units(table):
 
 def test_groups_draw_their_own_units_and_one_unit_has_no_interval(table):
     from coverax.reliability import summarise
-    from coverax.scores import ScoreTable
 
     groups = summarise(table, n_draws=100).summary["regions"][0]["groups"]
-    alone = ScoreTable(table.rows.slice(0, 4), table.definition, {})
+    alone = table.select(np.arange(4))
     want = summarise(alone, n_draws=100).summary["regions"][0]
     for key in ("pooled", "pooled_interval", "macro", "macro_interval", "n_absent"):
         assert groups["x"][key] == want[key]
@@ -85,10 +84,11 @@ def test_regions_of_different_units_have_a_mean_and_its_interval():
     rng = np.random.default_rng(8)
     p = rng.random((6, 5, 5), dtype=np.float32)
     y = rng.random(p.shape) < p
-    one = score_arrays(p, y, [0.1], region="one").rows.to_pylist()
-    two = score_arrays(p[:4], y[:4], [0.1], region="two").rows.to_pylist()
+    one = score_arrays(p, y, [0.1], region="one").columns
+    two = score_arrays(p[:4], y[:4], [0.1], region="two").columns
     definition = ScoreDefinition(regions=parse_regions(["one=0:1", "two=0:1"]))
-    both = ScoreTable.from_rows([*one, *two], definition)
+    columns = {name: np.concatenate([one[name], two[name]]) for name in one}
+    both = ScoreTable(columns, definition, {})
     mean = summarise(both, n_draws=200).summary["mean_over_regions"]
     for how in ("macro", "pooled"):
         low, high = mean[f"{how}_interval"]["brier"]

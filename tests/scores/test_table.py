@@ -1,5 +1,7 @@
 """The score table: bit for bit on disk, digests, what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,11 +33,7 @@ def test_a_table_comes_back_bit_for_bit(tmp_path):
     written = table(groups=["a", "ä"] * 10, weights=[1 / 3] * 20, voxel_volume_ml=0.1)
     written.write(tmp_path / "new/s.parquet")
     back = read_table(tmp_path / "new/s.parquet")
-    assert back.rows.equals(written.rows, check_metadata=True)
-    for name in written.rows.column_names:
-        a, b = written.column(name), back.column(name)
-        assert a.dtype == b.dtype
-        assert np.array_equal(np.stack(list(a)), np.stack(list(b)))
+    synthetic.assert_same_columns(back, written)
     assert back.critical_probability(0.1).dtype == np.float32
     assert np.isposinf(back.critical_probability(0.1)[0])
     assert back.definition == written.definition
@@ -108,8 +106,9 @@ def test_nested_columns_have_a_digest():
     definition = ScoreDefinition()
 
     def digest(lists):
-        rows = pa.table({"bins": pa.array(lists, pa.list_(pa.int64()))})
-        return ScoreTable(rows, definition, {}).rows_digest
+        rows = np.empty(len(lists), object)
+        rows[:] = [np.array(one) for one in lists]
+        return ScoreTable({"lesion_peaks": rows}, definition, {}).rows_digest
 
     assert digest([[1, 2], [3]]) == digest([[1, 2], [3]])
     assert len({digest(x) for x in ([[1, 2], [3]], [[1], [2, 3]], [[1, 2], [4]])}) == 3
@@ -121,9 +120,43 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are():
 
 
 def test_an_ignored_label_of_a_region_is_refused():
-    definition = ScoreDefinition(regions=(Region("a", (0,), (1, 3)),), ignore_label=3)
     with pytest.raises(ValueError, match="label 3 is to be ignored"):
-        definition.check()
+        ScoreDefinition(regions=(Region("a", (0,), (1, 3)),), ignore_label=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ignore_label": 1}, "label 1 is to be ignored"),
+        ({"band_edges_mm": (3.0, 0.0, -3.0)}, "finite and ascending"),
+        ({"band_edges_mm": (0.0, 0.0)}, "finite and ascending"),
+        ({"band_edges_mm": (0.0, np.nan)}, "finite and ascending"),
+        ({"band_edges_mm": (0.0,), "n_bins": 0}, "need bins"),
+        ({"softmax": True}, "regions of a softmax are its channels 1, 2"),
+    ],
+)
+def test_a_definition_that_contradicts_itself_cannot_be_made(options, message):
+    """Whoever gets one need not check it: built, changed or read, it is sound."""
+    with pytest.raises(ValueError, match=message):
+        ScoreDefinition(**options)
+    with pytest.raises(ValueError, match=message):
+        replace(ScoreDefinition(), **options)
+    with pytest.raises(ValueError, match=message):
+        ScoreDefinition.from_json(ScoreDefinition().to_json() | options)
+
+
+def test_columns_of_unequal_length_are_no_table():
+    columns = {"case_id": np.array(["a"], object), "weight": np.ones(2)}
+    with pytest.raises(ValueError, match="differ in length"):
+        ScoreTable(columns, ScoreDefinition(), {})
+
+
+def test_a_table_cannot_be_changed_in_place():
+    made = table()
+    with pytest.raises(ValueError, match="read-only"):
+        made.critical_probability(0.1)[0] = 1
+    with pytest.raises(TypeError):
+        made.columns["weight"] = np.zeros(20)
 
 
 def test_a_lean_table_holds_no_bins_and_no_curves(tmp_path):
@@ -131,9 +164,9 @@ def test_a_lean_table_holds_no_bins_and_no_curves(tmp_path):
     cohort = match_folders(*synthetic.write_cohort(tmp_path, 12, (8, 9, 7), 40))
     lean = score_cohort(cohort, ScoreDefinition(n_bins=0, grid=False), engine="host")
     full = score_cohort(cohort, ScoreDefinition(), engine="host")
-    assert len(lean.rows.column_names) < len(full.rows.column_names)
-    for name in lean.rows.column_names:
-        assert lean.rows.column(name).equals(full.rows.column(name))
+    assert len(lean.columns) < len(full.columns)
+    for name in lean.columns:
+        np.testing.assert_array_equal(lean.column(name), full.column(name))
     with pytest.raises(
         ValueError, match="no loss curves; score again without --no-grid"
     ):

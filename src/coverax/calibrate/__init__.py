@@ -32,7 +32,6 @@ from coverax.calibrate.ranks import conformal_rank as conformal_rank
 from coverax.calibrate.ranks import n_needed as n_needed
 from coverax.calibrate.ranks import pac_rank as pac_rank
 from coverax.calibrate.raters import Cases as Cases
-from coverax.calibrate.raters import RaterRule as RaterRule
 from coverax.calibrate.raters import cases_of as cases_of
 from coverax.calibrate.raters import settle_raters as settle_raters
 from coverax.calibrate.rcps import rcps_threshold as rcps_threshold
@@ -53,9 +52,10 @@ from coverax.calibrate.split import split_threshold as split_threshold
 from coverax.calibrate.ties import broken_rank_threshold as broken_rank_threshold
 from coverax.calibrate.ties import just_below as just_below
 from coverax.calibrate.ties import tie_numbers as tie_numbers
-from coverax.calibrate.units import EmptyPolicy as EmptyPolicy
 from coverax.calibrate.units import draw_one_per_unit as draw_one_per_unit
 from coverax.calibrate.units import keep_rows as keep_rows
 from coverax.calibrate.weighted import coverage_gap as coverage_gap
 from coverax.calibrate.weighted import fixed_weight_threshold as fixed_weight_threshold
 from coverax.calibrate.weighted import weighted_threshold as weighted_threshold
+from coverax.choices import EmptyPolicy as EmptyPolicy
+from coverax.choices import RaterRule as RaterRule

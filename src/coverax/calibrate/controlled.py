@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from coverax.calibrate.loss_tables import LossTables, RiskTable
-from coverax.calibrate.losses import Loss, LossCurves, LossName, find_loss, is_own
-from coverax.calibrate.ltt import CorrectionName, ltt_threshold
-from coverax.calibrate.rcps import BoundName, rcps_threshold
+from coverax.calibrate.losses import Loss, LossCurves, find_loss, is_own
+from coverax.calibrate.ltt import ltt_threshold
+from coverax.calibrate.rcps import rcps_threshold
 from coverax.calibrate.regions import (
     Part,
     Policy,
@@ -23,6 +23,7 @@ from coverax.calibrate.regions import (
 )
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.risk import crc_threshold
+from coverax.choices import BoundName, CorrectionName, LossName
 from coverax.rational import Level, as_fraction, check_level
 
 DEFAULT_POLICY = Policy()

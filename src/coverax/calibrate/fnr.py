@@ -8,21 +8,14 @@ import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.raters import RaterRule
-from coverax.calibrate.regions import (
-    Part,
-    PerUnit,
-    Policy,
-    calibrate_parts,
-    scope,
-    whom,
-)
+from coverax.calibrate.regions import Part, Policy, calibrate_parts, scope, whom
 from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
-from coverax.calibrate.units import CurveTable, EmptyPolicy, Table
+from coverax.calibrate.units import CurveTable, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
+from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.rational import Level, as_fraction, check_level, check_tolerance
 
 

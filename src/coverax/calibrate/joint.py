@@ -2,20 +2,19 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.ranks import conformal_rank
-from coverax.calibrate.rcps import BoundName, failure_rank
+from coverax.calibrate.rcps import failure_rank
 from coverax.calibrate.scales import RankScale, largest_at_most
 from coverax.calibrate.split import rank_threshold
+from coverax.choices import BoundName, Joint, Side
 from coverax.rational import Level, check_level
 
-Joint = Literal["each", "bonferroni", "max", "ranked"]
 JOINTRULES: tuple[Joint, ...] = ("each", "bonferroni", "max", "ranked")
-Side = Literal["inner", "outer"]
 
 
 class Confidence(NamedTuple):

@@ -9,22 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.ranks import conformal_rank
-from coverax.calibrate.raters import RaterRule, cases_of
+from coverax.calibrate.raters import cases_of
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import EmptyPolicy, Kept, Table, keep_rows
+from coverax.calibrate.units import Kept, Table, keep_rows
+from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
 from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
 
 SCHEMA = 2
 SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
-Side = Literal["inner", "outer"]
 
 
 @runtime_checkable
@@ -154,7 +154,7 @@ def learn_sets(
     n_axes: int = 3,
     empty: EmptyPolicy = "include",
     unit_column: str = "unit",
-    per_unit: Literal["one"] | None = None,
+    per_unit: OnePerUnit | None = None,
     seed: int = 0,
     raters: RaterRule | None = None,
 ) -> LearnedSets:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
+from coverax.choices import LossName, Safe
 
 
 class Counts(NamedTuple):
@@ -118,7 +118,7 @@ class LossCurves:
         return np.stack([self.of_case[i] for i in case_ids])
 
 
-def read_loss_curves(path: Path, *, safe: Literal["small", "large"]) -> LossCurves:
+def read_loss_curves(path: Path, *, safe: Safe) -> LossCurves:
     """Read a CSV of `case_id` and one column a cut, named by the cut.
 
     Args:

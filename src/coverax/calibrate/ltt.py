@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from coverax.calibrate.bounds import hoeffding_bentkus_p_value
 from coverax.calibrate.result import Status
 from coverax.calibrate.risk import Lams, LossTable, check_table
+from coverax.choices import CorrectionName
 from coverax.rational import Level, check_level
 
 PValues = Float[np.ndarray, " lams"]
 Order = Int[np.ndarray, " lams"]
-CorrectionName = Literal["bonferroni", "holm", "fixed_sequence"]
 
 
 @dataclass(frozen=True, slots=True)

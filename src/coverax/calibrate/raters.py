@@ -6,12 +6,12 @@ against all of them at once; `draw` takes one rater at random, for the new case 
 those that calibrate.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-RaterRule = Literal["worst", "draw"]
+from coverax.choices import RaterRule
 
 
 class Cases(NamedTuple):

@@ -1,7 +1,5 @@
 """Risk-controlling prediction sets: a bound of the risk at every lam."""
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Num
 
@@ -15,11 +13,8 @@ from coverax.calibrate.risk import (
     check_monotone,
     first_passing,
 )
+from coverax.choices import BoundName
 from coverax.rational import Level, check_level
-
-BoundName = Literal[
-    "hoeffding", "hoeffding_bentkus", "empirical_bernstein", "wsr", "clopper_pearson"
-]
 
 
 def rcps_threshold(

@@ -6,7 +6,7 @@ all methods, and stands here once.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,12 @@ from coverax.calibrate.features import (
     pack_histograms,
 )
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
-from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
+from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Threshold, with_digest
-from coverax.calibrate.units import CurveTable, EmptyPolicy, Table, keep_rows
+from coverax.calibrate.units import CurveTable, Table, keep_rows
+from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.files import digest_ids
 from coverax.rational import Level, as_fraction
-
-PerUnit = Literal["one", "all"]
 
 
 class Policy(NamedTuple):

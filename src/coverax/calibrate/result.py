@@ -6,7 +6,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.files import digest_json, publish_json, read_sealed_json

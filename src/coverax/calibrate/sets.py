@@ -5,7 +5,7 @@ I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,24 +14,29 @@ from coverax.calibrate.joint import (
     JOINTRULES,
     RULES,
     Confidence,
-    Joint,
     Levels,
     Rule,
     Scales,
     Scores,
     SetThreshold,
-    Side,
     spend,
 )
 from coverax.calibrate.learn import LearnedSets
-from coverax.calibrate.raters import Cases, RaterRule, cases_of, rater_words
-from coverax.calibrate.rcps import BoundName
+from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.statements import set_statement
-from coverax.calibrate.units import EmptyPolicy, Table, keep_rows
+from coverax.calibrate.units import Table, keep_rows
+from coverax.choices import (
+    BoundName,
+    EmptyPolicy,
+    Joint,
+    OnePerUnit,
+    RaterRule,
+    Regions,
+    Side,
+)
 from coverax.rational import Level, as_fraction, check_level
 
-Regions = Literal["each", "joint"]
 # Levels of the curve of coverage against alpha that travels with the calibration.
 CURVE_LEVELS = tuple(Fraction(k, 200) for k in range(1, 41))
 
@@ -78,7 +83,7 @@ def calibrate_sets(
     regions: Regions = "each",
     empty: EmptyPolicy = "include",
     unit_column: str = "unit",
-    per_unit: Literal["one"] | None = None,
+    per_unit: OnePerUnit | None = None,
     seed: int = 0,
     raters: RaterRule | None = None,
 ) -> Calibration:
@@ -215,7 +220,7 @@ def _keep(
     regions: Regions,
     empty: EmptyPolicy,
     unit_column: str,
-    per_unit: Literal["one"] | None,
+    per_unit: OnePerUnit | None,
     seed: int,
     raters: RaterRule | None,
 ) -> _KeptSets:

@@ -1,10 +1,9 @@
 """What a calibration of sets promises, in words."""
 
 from fractions import Fraction
-from typing import Literal
 
 from coverax.calibrate.result import Status, Threshold
-from coverax.calibrate.units import EmptyPolicy
+from coverax.choices import EmptyPolicy, OnePerUnit
 from coverax.rational import Level, as_fraction
 
 
@@ -15,7 +14,7 @@ def set_statement(
     joint: str,
     regions: str,
     empty: EmptyPolicy,
-    per_unit: Literal["one"] | None,
+    per_unit: OnePerUnit | None,
     *,
     delta: Level | None = None,
     references: str = "",

@@ -1,14 +1,13 @@
 """Which rows of a table count: empty references, and one case a unit."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
 
-from coverax.calibrate.raters import RaterRule, draw_one, settle_raters
-
-EmptyPolicy = Literal["exclude", "include", "refuse"]
+from coverax.calibrate.raters import draw_one, settle_raters
+from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 
 
 @runtime_checkable
@@ -72,7 +71,7 @@ def keep_rows(
     *,
     empty: EmptyPolicy = "exclude",
     unit_column: str = "unit",
-    per_unit: Literal["one", "all"] | None = None,
+    per_unit: PerUnit | None = None,
     seed: int = 0,
     raters: RaterRule | None = None,
 ) -> Kept:

@@ -7,7 +7,7 @@ import traceback
 
 import typer
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.cli import (
     calibrate,
     demo,

@@ -1,11 +1,21 @@
 """`coverax calibrate`: a score table to thresholds with a guarantee."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from coverax.choices import (
+    BoundName,
+    CorrectionName,
+    EmptyPolicy,
+    Joint,
+    LossName,
+    Method,
+    PerUnit,
+    Regions,
+    Safe,
+)
 from coverax.cli.common import (
     AllowVacuous,
     Alpha,
@@ -19,74 +29,9 @@ from coverax.cli.common import (
     parse_tolerance,
     print_json,
 )
-from coverax.cli.methods import METHODS, Method, Request, check_options
+from coverax.cli.methods import METHODS, Request, check_options
 
 NAME = "calibrate"
-
-
-class Empty(StrEnum):
-    """What an empty reference does."""
-
-    EXCLUDE = "exclude"
-    INCLUDE = "include"
-    REFUSE = "refuse"
-
-
-class PerUnit(StrEnum):
-    """How a unit with several cases counts."""
-
-    ONE = "one"
-    ALL = "all"
-
-
-class Loss(StrEnum):
-    """Which expected loss is controlled."""
-
-    FNR = "fnr"
-    FPR = "fpr"
-    DICE = "dice"
-    MISSED_LESIONS = "missed_lesions"
-
-
-class Safe(StrEnum):
-    """Which cuts are safe."""
-
-    SMALL = "small"
-    LARGE = "large"
-
-
-class Bound(StrEnum):
-    """Upper bound of a mean loss."""
-
-    HOEFFDING = "hoeffding"
-    HOEFFDING_BENTKUS = "hoeffding_bentkus"
-    EMPIRICAL_BERNSTEIN = "empirical_bernstein"
-    WSR = "wsr"
-    CLOPPER_PEARSON = "clopper_pearson"
-
-
-class Correction(StrEnum):
-    """How multiple tests are paid for."""
-
-    BONFERRONI = "bonferroni"
-    HOLM = "holm"
-    FIXED_SEQUENCE = "fixed_sequence"
-
-
-class Joint(StrEnum):
-    """How the inner and the outer promise hold together."""
-
-    EACH = "each"
-    BONFERRONI = "bonferroni"
-    MAX = "max"
-    RANKED = "ranked"
-
-
-class Regions(StrEnum):
-    """Whether regions are promised together."""
-
-    EACH = "each"
-    JOINT = "joint"
 
 
 def command(
@@ -97,7 +42,7 @@ def command(
         Path, typer.Option("-o", "--output", help="calibration.json to write.")
     ],
     alpha: Alpha,
-    method: Annotated[Method, typer.Option(help="Which guarantee.")] = Method.FNR,
+    method: Annotated[Method, typer.Option(help="Which guarantee.")] = "fnr",
     tolerance: Annotated[
         str | None,
         typer.Option(
@@ -108,7 +53,7 @@ def command(
     ] = None,
     delta: Delta = None,
     empty: Annotated[
-        Empty | None,
+        EmptyPolicy | None,
         typer.Option(help="Empty references. [default: exclude; include for sets]"),
     ] = None,
     unit: UnitColumn = "unit",
@@ -159,11 +104,11 @@ def command(
         ),
     ] = None,
     loss: Annotated[
-        Loss | None,
+        LossName | None,
         typer.Option(help="crc, rcps, ltt: the expected loss. [default: fnr]"),
     ] = None,
     bound: Annotated[
-        Bound | None,
+        BoundName | None,
         typer.Option(
             help="rcps, sets with --delta: of the mean loss. "
             "[default: wsr; clopper_pearson for sets]"
@@ -181,7 +126,7 @@ def command(
         typer.Option(metavar="LOSS=LEVEL", help="ltt: a further loss; repeat."),
     ] = None,
     correction: Annotated[
-        Correction | None, typer.Option(help="ltt: of multiple tests.")
+        CorrectionName | None, typer.Option(help="ltt: of multiple tests.")
     ] = None,
     break_ties: Annotated[
         bool,
@@ -200,27 +145,27 @@ def command(
         alpha=alpha,
         tolerance=tolerance,
         delta=delta,
-        empty=empty.value if empty else None,
+        empty=empty,
         unit=unit,
-        per_unit=per_unit.value if per_unit else None,
+        per_unit=per_unit,
         seed=seed,
         inner=inner,
         outer=outer,
-        joint=joint.value if joint else None,
+        joint=joint,
         alpha_inner=alpha_inner,
         transforms=transforms,
-        regions=regions.value if regions else None,
+        regions=regions,
         group_by=group_by,
         group_floor=group_floor,
         weights=weights,
         largest_weight=largest_weight,
-        raters=raters.value if raters else None,
-        loss=loss.value if loss else None,
+        raters=raters,
+        loss=loss,
         loss_file=loss_file,
-        safe=safe.value if safe else None,
-        bound=bound.value if bound else None,
+        safe=safe,
+        bound=bound,
         also=also or None,
-        correction=correction.value if correction else None,
+        correction=correction,
         break_ties=break_ties or None,
     )
     check_options(method, request)

@@ -7,31 +7,16 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coverax.choices import EngineName, RaterRule
 from coverax.rational import as_fraction, check_level, check_tolerance
 
 if TYPE_CHECKING:
     from coverax.volumes import Cohort
-
-
-class EngineOption(StrEnum):
-    """Where batches are computed."""
-
-    AUTO = "auto"
-    HOST = "host"
-    DEVICE = "device"
-
-
-class RatersOption(StrEnum):
-    """What several references of a case do."""
-
-    WORST = "worst"
-    DRAW = "draw"
 
 
 ProbsDir = Annotated[
@@ -45,7 +30,7 @@ LabelsDir = Annotated[
     ),
 ]
 Raters = Annotated[
-    RatersOption | None,
+    RaterRule | None,
     typer.Option(
         "--raters", help="Several references a case: against the worst, or draw one."
     ),
@@ -54,7 +39,7 @@ CohortFile = Annotated[
     Path | None, typer.Option("--cohort", help="cohort.csv instead of two folders.")
 ]
 EngineChoice = Annotated[
-    EngineOption,
+    EngineName,
     typer.Option(
         "--engine", help="Same results; auto takes the device if it is a GPU or TPU."
     ),
@@ -65,6 +50,13 @@ Threads = Annotated[
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Keep finished cases of an earlier run.")
+]
+VerifyInputs = Annotated[
+    bool,
+    typer.Option(
+        "--verify-inputs",
+        help="With --resume, tell replaced files by their content too.",
+    ),
 ]
 AllowMissing = Annotated[
     bool,
@@ -252,8 +244,21 @@ def print_json(content: Any) -> None:
 
 def check_not_input(output: Path, *inputs: Path | None) -> None:
     """Refuse, as a usage error, an output that would replace an input."""
-    if output.resolve() in [path.resolve() for path in inputs if path]:
-        raise typer.BadParameter(f"the output {output} is an input of this command")
+    from coverax import files
+
+    try:
+        files.check_not_input(output, inputs)
+    except FileExistsError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def files_of(cases: "Cohort") -> list[Path | None]:
+    """Every file that a command reads of a cohort."""
+    return [
+        path
+        for case in cases.cases
+        for path in (case.probs, case.labels, case.valid, case.image)
+    ]
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from coverax.cli.common import (
     Alpha,
     AsJson,
     EngineChoice,
-    EngineOption,
     note,
     parse_tolerance,
     print_json,
@@ -28,7 +27,7 @@ def command(
         typer.Option(parser=parse_tolerance, metavar="SHARE", help="Tolerated FNR."),
     ] = "0.1",
     seed: Annotated[int, typer.Option(min=0, help="Of the split of patients.")] = 0,
-    engine: EngineChoice = EngineOption.AUTO,
+    engine: EngineChoice = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Real lung nodules: three radiologists predict what the fourth will outline."""
@@ -45,7 +44,7 @@ def command(
         alpha=float(alpha),
         tolerance=float(tolerance),
         seed=seed,
-        engine=engine.value,
+        engine=engine,
     )
     if as_json:
         print_json(result.evaluation.summary)

@@ -10,7 +10,6 @@ from coverax.cli.common import (
     AsJson,
     CohortFile,
     EngineChoice,
-    EngineOption,
     LabelsDir,
     ProbsDir,
     Threads,
@@ -32,7 +31,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
-    engine: EngineChoice = EngineOption.AUTO,
+    engine: EngineChoice = "auto",
     threads: Threads = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the draw where units own several cases.")
@@ -42,25 +41,27 @@ def command(
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
     from coverax.calibrate import read_calibration
-    from coverax.evaluate import evaluate_cohort, evaluate_groups, write_evaluation
-    from coverax.files import check_output_folder
+    from coverax.evaluate import evaluate_cohort, evaluate_groups, fill_evaluation
+    from coverax.folders import whole_folder
 
-    check_output_folder(output)
     loaded = read_calibration(calibration)
     cases = load_cohort(probs, labels, cohort, allow_missing)
-    with show_progress("Evaluating", len(cases.cases)) as on_case:
+    with (
+        whole_folder(output) as folder,  # first, so that one who cannot write waits not
+        show_progress("Evaluating", len(cases.cases)) as on_case,
+    ):
         evaluate = evaluate_groups if loaded.is_grouped else evaluate_cohort
         evaluation = evaluate(
             loaded,
             cases,
-            engine=engine.value,
+            engine=engine,
             threads=threads,
             seed=seed,
             allow_missing=allow_missing,
             on_case=on_case,
             on_failure=note,
         )
-    write_evaluation(evaluation, output)
+        fill_evaluation(evaluation, folder)
     if as_json:
         print_json(evaluation.summary)
     else:

@@ -1,13 +1,13 @@
 """`coverax infer`: a checkpoint and images to probability maps, or to their scores."""
 
 from collections import Counter
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from coverax.choices import ProbsStorage
 from coverax.cli.common import (
     REGION_FORM,
     TRANSFORM_FORM,
@@ -15,6 +15,7 @@ from coverax.cli.common import (
     AsJson,
     LabelsDir,
     Resume,
+    VerifyInputs,
     needs_train_extra,
     note,
     note_kept,
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from coverax.train.split import Split
 
 NAME = "infer"
-
-
-class StorageOption(StrEnum):
-    """How values are stored in files."""
-
-    FLOAT32 = "float32"
-    UINT16 = "uint16"
 
 
 def command(
@@ -74,8 +68,8 @@ def command(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 1,
     storage: Annotated[
-        StorageOption, typer.Option(help="float32, or uint16 in steps of 2^-15.")
-    ] = StorageOption.FLOAT32,
+        ProbsStorage, typer.Option(help="float32, or uint16 in steps of 2^-15.")
+    ] = "float32",
     score_only: Annotated[
         bool,
         typer.Option("--score-only", help="Score against --labels; write no maps."),
@@ -107,6 +101,7 @@ def command(
         int, typer.Option(min=1, help="Readers, and writers, beside the net.")
     ] = 2,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
@@ -125,7 +120,7 @@ def command(
     chosen = infer.choose_images(files, known, part or [], allow_missing=allow_missing)
     _note_left_out(files, chosen, known)
     with usage_errors():
-        options = infer.InferOptions(overlap, batch, tuple(flip or ()), storage.value)
+        options = infer.InferOptions(overlap, batch, tuple(flip or ()), storage)
     run = _Run(
         apply=partial(make_predict(loaded.model), loaded.params),
         config=loaded.config,
@@ -134,6 +129,7 @@ def command(
         images={case_id: files[case_id] for case_id in chosen},
         threads=threads,
         resume=resume,
+        verify_inputs=verify_inputs,
         allow_missing=allow_missing,
     )
     if score_only and labels is not None:
@@ -161,10 +157,11 @@ class _Run(NamedTuple):
     images: dict[str, Path]
     threads: int
     resume: bool
+    verify_inputs: bool
     allow_missing: bool
 
 
-def _check_usage(score_only: bool, labels, storage: StorageOption, scoring) -> None:
+def _check_usage(score_only: bool, labels, storage: ProbsStorage, scoring) -> None:
     """Refuse options that contradict each other."""
     if score_only != (labels is not None):
         raise typer.BadParameter("--score-only and --labels go together")
@@ -172,7 +169,7 @@ def _check_usage(score_only: bool, labels, storage: StorageOption, scoring) -> N
         raise typer.BadParameter(
             "--tolerance, --region and --transform go with --score-only"
         )
-    if score_only and storage != StorageOption.FLOAT32:
+    if score_only and storage != "float32":
         raise typer.BadParameter("--storage is about files; --score-only writes none")
 
 
@@ -216,14 +213,12 @@ def _definition(config: "TrainConfig", tolerance, region, transform):
     classes = list(config.data.classes.items())[1:]
     specs = [f"{name}={i}:{value}" for i, (name, value) in enumerate(classes, 1)]
     with usage_errors():
-        definition = ScoreDefinition(
+        return ScoreDefinition(
             regions=parse_regions(region or specs),
             tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
             transforms=parse_transforms(transform or []),
             softmax=not region,
         )
-        definition.check()
-    return definition
 
 
 def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +236,10 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
                 about=about,
                 threads=run.threads,
                 resume=run.resume,
+                verify_inputs=run.verify_inputs,
                 allow_missing=run.allow_missing,
                 on_case=on_case,
+                on_note=note,
             )
     finally:
         note_kept(infer.count_finished(output))
@@ -275,6 +272,7 @@ def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str
                 definition,
                 threads=run.threads,
                 journal=journal,
+                verify_inputs=run.verify_inputs,
                 allow_missing=run.allow_missing,
                 read_map=infer.map_reader(run.apply, run.config, run.options),
                 on_case=on_case,

@@ -1,12 +1,11 @@
 """`coverax learn-sets`: which transforms, and how to split alpha."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coverax.cli.calibrate import Empty
+from coverax.choices import EmptyPolicy, OnePerUnit
 from coverax.cli.common import (
     Alpha,
     AsJson,
@@ -19,12 +18,6 @@ from coverax.cli.common import (
 )
 
 NAME = "learn-sets"
-
-
-class PerUnit(StrEnum):
-    """How a unit with several cases counts."""
-
-    ONE = "one"
 
 
 def command(
@@ -59,10 +52,10 @@ def command(
         int, typer.Option(min=2, max=3, help="2 for cohorts of single slices.")
     ] = 3,
     folds: Annotated[int, typer.Option(min=2, help="Folds of units.")] = 5,
-    empty: Annotated[Empty, typer.Option(help="Empty references.")] = Empty.INCLUDE,
+    empty: Annotated[EmptyPolicy, typer.Option(help="Empty references.")] = "include",
     unit: UnitColumn = "unit",
     per_unit: Annotated[
-        PerUnit | None, typer.Option(help="Draw one case of each unit.")
+        OnePerUnit | None, typer.Option(help="Draw one case of each unit.")
     ] = None,
     raters: Raters = None,
     seed: Annotated[int, typer.Option(min=0, help="Of draws and folds.")] = 0,
@@ -80,11 +73,11 @@ def command(
         tolerance=float(tolerance),
         n_folds=folds,
         n_axes=axes,
-        empty=empty.value,
+        empty=empty,
         unit_column=unit,
-        per_unit=per_unit.value if per_unit else None,
+        per_unit=per_unit,
         seed=seed,
-        raters=raters.value if raters else None,
+        raters=raters,
     )
     learned.write(output)
     if as_json:

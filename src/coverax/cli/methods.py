@@ -2,26 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from coverax.choices import (
+    BoundName,
+    CorrectionName,
+    EmptyPolicy,
+    Joint,
+    LossName,
+    Method,
+    PerUnit,
+    RaterRule,
+    Regions,
+    Safe,
+)
 from coverax.cli.common import parse_alpha
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration, Policy, Threshold
-
-
-class Method(StrEnum):
-    """Which guarantee."""
-
-    FNR = "fnr"
-    CRC = "crc"
-    RCPS = "rcps"
-    LTT = "ltt"
-    SETS = "sets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +32,27 @@ class Request:
     alpha: str
     tolerance: str | None
     delta: str | None
-    empty: Any
+    empty: EmptyPolicy | None
     unit: str
-    per_unit: Any
-    raters: Any
+    per_unit: PerUnit | None
+    raters: RaterRule | None
     seed: int
     inner: str | None
     outer: str | None
-    joint: Any
+    joint: Joint | None
     alpha_inner: str | None
     transforms: Path | None
-    regions: Any
+    regions: Regions | None
     group_by: str | None
     group_floor: int | None
     weights: str | None
     largest_weight: str | None
-    loss: Any
+    loss: LossName | None
     loss_file: Path | None
-    safe: Any
-    bound: Any
+    safe: Safe | None
+    bound: BoundName | None
     also: list[str] | None
-    correction: Any
+    correction: CorrectionName | None
     break_ties: bool | None
 
 
@@ -220,20 +221,18 @@ def _side(threshold: "Threshold") -> str:
 
 _GROUPS = ("group_by", "group_floor")
 _LOSS = ("loss", "loss_file", "safe")
-METHODS = {
-    Method.FNR: _Calibrator(
+METHODS: dict[Method, _Calibrator] = {
+    "fnr": _Calibrator(
         _calibrate_fnr,
         _lesion,
         ("tolerance", "delta", "weights", "largest_weight", "break_ties", *_GROUPS),
     ),
-    Method.CRC: _Calibrator(_calibrate_crc, _lesion, (*_LOSS, *_GROUPS)),
-    Method.RCPS: _Calibrator(
-        _calibrate_rcps, _lesion, (*_LOSS, "delta", "bound", *_GROUPS)
-    ),
-    Method.LTT: _Calibrator(
+    "crc": _Calibrator(_calibrate_crc, _lesion, (*_LOSS, *_GROUPS)),
+    "rcps": _Calibrator(_calibrate_rcps, _lesion, (*_LOSS, "delta", "bound", *_GROUPS)),
+    "ltt": _Calibrator(
         _calibrate_ltt, _lesion, (*_LOSS, "delta", "also", "correction", *_GROUPS)
     ),
-    Method.SETS: _Calibrator(
+    "sets": _Calibrator(
         _calibrate_sets,
         _side,
         (

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coverax.choices import Absent, EngineName
 from coverax.cli.common import (
     AllowMissing,
     AllowOvershoot,
@@ -15,7 +15,6 @@ from coverax.cli.common import (
     BandEdges,
     CohortFile,
     EngineChoice,
-    EngineOption,
     IgnoreLabel,
     LabelsDir,
     Logits,
@@ -51,13 +50,6 @@ _COLUMNS = (
 _FEW_UNITS = 10
 
 
-class AbsentPolicy(StrEnum):
-    """What macro means do with cases that lack a class."""
-
-    SKIP = "skip"
-    INCLUDE = "include"
-
-
 def command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="New folder for results.")
@@ -82,8 +74,8 @@ def command(
         ),
     ] = None,
     absent: Annotated[
-        AbsentPolicy, typer.Option(help="Cases that lack a class, in macro means.")
-    ] = AbsentPolicy.SKIP,
+        Absent, typer.Option(help="Cases that lack a class, in macro means.")
+    ] = "skip",
     leave_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,14 +95,14 @@ def command(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw PNG and SVG.")
     ] = True,
-    engine: EngineChoice = EngineOption.AUTO,
+    engine: EngineChoice = "auto",
     threads: Threads = None,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
-    from coverax.files import check_output_folder
-    from coverax.reliability import compare, summarise, write_reliability
+    from coverax.folders import check_output_folder, whole_folder
+    from coverax.reliability import compare, fill_reliability, summarise
     from coverax.scores import read_table
 
     check_output_folder(output)
@@ -127,32 +119,33 @@ def command(
         "allow_overshoot": allow_overshoot,
         "bins": bins,
     }
-    if table is not None:
-        _refuse_scoring(defined | {"allow_missing": allow_missing})
-        scores = read_table(table)
-    else:
-        cases = load_cohort(probs, labels, cohort, allow_missing)
-        scores = _score(cases, defined, engine, threads, allow_missing)
-    with _naming(table):
-        result = summarise(
-            scores,
-            absent=absent.value,
-            leave_out=leave_out or [],
-            n_draws=draws,
-            seed=seed,
-        )
-    if against is not None:
-        result.summary["against"] = {"table": str(against)} | compare(
-            scores,
-            read_table(against),
-            absent=absent.value,
-            n_draws=draws,
-            seed=seed,
-            names=(str(table or "the maps"), str(against)),
-        )
-    write_reliability(result, output)
-    if figures:
-        _draw(result, output)
+    with whole_folder(output) as folder:
+        if table is not None:
+            _refuse_scoring(defined | {"allow_missing": allow_missing})
+            scores = read_table(table)
+        else:
+            cases = load_cohort(probs, labels, cohort, allow_missing)
+            scores = _score(cases, defined, engine, threads, allow_missing)
+        with _naming(table):
+            result = summarise(
+                scores,
+                absent=absent,
+                leave_out=leave_out or [],
+                n_draws=draws,
+                seed=seed,
+            )
+        if against is not None:
+            result.summary["against"] = {"table": str(against)} | compare(
+                scores,
+                read_table(against),
+                absent=absent,
+                n_draws=draws,
+                seed=seed,
+                names=(str(table or "the maps"), str(against)),
+            )
+        fill_reliability(result, folder)
+        if figures:
+            _draw(result, folder)
     _note_units(result.summary)
     if as_json:
         print_json(result.summary)
@@ -177,13 +170,13 @@ def _refuse_scoring(options: dict[str, Any]) -> None:
 def _score(
     cases: "Cohort",
     options: dict[str, Any],
-    engine: EngineOption,
+    engine: EngineName,
     threads: int | None,
     allow_missing: bool,
 ) -> "ScoreTable":
     """Read the volumes under the options of scoring."""
     from coverax.scores import ScoreDefinition, score_cohort
-    from coverax.scores.definition import DEFAULT_BINS
+    from coverax.table.definition import DEFAULT_BINS
     from coverax.volumes import cohort_regions
 
     with usage_errors():
@@ -196,12 +189,11 @@ def _score(
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
         )
-        definition.check()
     with show_progress("Reading", len(cases.cases)) as on_case:
         return score_cohort(
             cases,
             definition,
-            engine=engine.value,
+            engine=engine,
             threads=threads,
             allow_missing=allow_missing,
             on_case=on_case,
@@ -220,7 +212,7 @@ def _naming(table: Path | None) -> Iterator[None]:
         raise ValueError(f"{table}: {error}") from None
 
 
-def _draw(result: Any, output: Path) -> None:
+def _draw(result: Any, folder: Path) -> None:
     try:
         from coverax.report.reliability import draw_figures
     except ImportError as error:
@@ -228,7 +220,7 @@ def _draw(result: Any, output: Path) -> None:
             raise
         note("no figures: matplotlib is not there; install coverax[report]")
         return
-    draw_figures(result.regions, output)
+    draw_figures(result.regions, folder)
 
 
 def _note_units(summary: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """`coverax score`: probability maps and references to a score table."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from coverax.choices import Neighbours
 from coverax.cli.common import (
     TRANSFORM_FORM,
     AllowMissing,
@@ -14,7 +14,6 @@ from coverax.cli.common import (
     BandEdges,
     CohortFile,
     EngineChoice,
-    EngineOption,
     IgnoreLabel,
     LabelsDir,
     Logits,
@@ -23,7 +22,9 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    VerifyInputs,
     check_not_input,
+    files_of,
     load_cohort,
     note,
     note_kept,
@@ -35,14 +36,6 @@ from coverax.cli.common import (
 )
 
 NAME = "score"
-
-
-class Lesions(StrEnum):
-    """What voxels of one lesion share."""
-
-    FACE = "face"
-    EDGE = "edge"
-    CORNER = "corner"
 
 
 def command(
@@ -88,7 +81,7 @@ def command(
     softmax: Softmax = False,
     band_edges: BandEdges = None,
     lesions: Annotated[
-        Lesions | None,
+        Neighbours | None,
         typer.Option(
             help="Keep the peak of each lesion (connected component of the reference); "
             "voxels of one share this."
@@ -101,9 +94,10 @@ def command(
             help="Read all cases again: counts at the cohort's own thresholds.",
         ),
     ] = False,
-    engine: EngineChoice = EngineOption.AUTO,
+    engine: EngineChoice = "auto",
     threads: Threads = None,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
@@ -113,6 +107,7 @@ def command(
         ScoreDefinition,
         add_critical_curves,
         parse_transforms,
+        resolve_engine,
         score_cohort,
         sorted_tolerances,
     )
@@ -122,6 +117,7 @@ def command(
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing)
+    check_not_input(output, *files_of(cases))
     with usage_errors():
         definition = ScoreDefinition(
             regions=cohort_regions(cases, region or []),
@@ -134,20 +130,21 @@ def command(
             softmax=softmax,
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,
-            lesions=lesions.value if lesions else None,
+            lesions=lesions,
             band_edges_mm=parse_edges(band_edges),
         )
-        definition.check()
-    journal = Journal(output, definition.to_json(), resume=resume)
+    used = definition.with_engine(resolve_engine(engine).name)
+    journal = Journal(output, used.to_json(), resume=resume)
     published = False
     try:
         with show_progress("Scoring", len(cases.cases)) as on_case:
             table = score_cohort(
                 cases,
                 definition,
-                engine=engine.value,
+                engine=engine,
                 threads=threads,
                 journal=journal,
+                verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 on_case=on_case,
                 on_failure=note,
@@ -155,7 +152,7 @@ def command(
         if curves:
             with show_progress("Loss curves", len(cases.cases)) as on_case:
                 table = add_critical_curves(
-                    table, cases, engine=engine.value, threads=threads, on_case=on_case
+                    table, cases, engine=engine, threads=threads, on_case=on_case
                 )
         table.write(output)
         published = True
@@ -166,7 +163,7 @@ def command(
     zero = int((table.column("min_foreground_probability") == 0).sum())
     result = {
         "table": str(output),
-        "n_rows": table.rows.num_rows,
+        "n_rows": table.n_rows,
         "n_empty_reference": empty,
         "n_lesion_voxel_at_zero": zero,
         "excluded": {why: list(ids) for why, ids in table.excluded.items()},
@@ -174,7 +171,7 @@ def command(
     if as_json:
         print_json(result)
         return
-    note(f"{output}: {table.rows.num_rows} rows, {empty} with an empty reference")
+    note(f"{output}: {table.n_rows} rows, {empty} with an empty reference")
     if zero:
         note(f"{zero} rows have a reference voxel of probability 0")
     for why, ids in table.excluded.items():

@@ -1,21 +1,14 @@
 """`coverax validate`: does the guarantee hold on this table, over every split."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from coverax.choices import CountedEmpty
 from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json
 
 NAME = "validate"
-
-
-class Empty(StrEnum):
-    """Whether empty references count."""
-
-    EXCLUDE = "exclude"
-    INCLUDE = "include"
 
 
 def parse_splits(value: str) -> str:
@@ -51,7 +44,7 @@ def command(
             help="All splits, exactly; a number adds that many random ones.",
         ),
     ] = "exact",
-    empty: Annotated[Empty, typer.Option(help="Empty references.")] = Empty.EXCLUDE,
+    empty: Annotated[CountedEmpty, typer.Option(help="Empty references.")] = "exclude",
     hold_out_by: Annotated[
         str | None, typer.Option(help="Column of groups to hold out, each in turn.")
     ] = None,
@@ -63,7 +56,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
-    from coverax.files import check_output_folder, publish_json
+    from coverax.files import publish_json
+    from coverax.folders import check_output_folder, whole_folder
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
 
@@ -74,14 +68,15 @@ def command(
         fractions=tuple(fraction or ["0.5"]),
         n_splits=0 if splits == "exact" else int(splits),
         seed=seed,
-        empty=empty.value,
+        empty=empty,
         hold_out_by=hold_out_by,
         order_by=order_by,
-        raters=raters.value if raters else None,
+        raters=raters,
     )
     result = validate_table(read_table(scores), plan)
     if output is not None:
-        publish_json(output / "validation.json", result)
+        with whole_folder(output) as folder:
+            publish_json(folder / "validation.json", result)
     if as_json:
         print_json(result)
         return

@@ -14,6 +14,7 @@ from coverax.calibrate import (
     tie_numbers,
     unit_digests,
 )
+from coverax.choices import EngineName
 from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
@@ -22,7 +23,6 @@ from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     Engine,
-    EngineName,
     ScoreDefinition,
     ViewBatch,
     engine_of,

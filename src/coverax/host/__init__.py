@@ -5,8 +5,13 @@ and references may be of any number type, are true where they are not 0, and hol
 numbers that are not negative.
 """
 
-from coverax.host.bins import BinStatistics as BinStatistics
-from coverax.host.bins import SoftBinStatistics as SoftBinStatistics
+from coverax.choices import Neighbours as Neighbours
+from coverax.engine.results import BatchScores as BatchScores
+from coverax.engine.results import BinStatistics as BinStatistics
+from coverax.engine.results import Overlap as Overlap
+from coverax.engine.results import ProperScores as ProperScores
+from coverax.engine.results import Sizes as Sizes
+from coverax.engine.results import SoftBinStatistics as SoftBinStatistics
 from coverax.host.bins import bin_statistics as bin_statistics
 from coverax.host.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.host.boxes import box_distance as box_distance
@@ -17,16 +22,11 @@ from coverax.host.distance import signed_distance as signed_distance
 from coverax.host.extremes import extreme_scores as extreme_scores
 from coverax.host.extremes import inner_score as inner_score
 from coverax.host.extremes import outer_score as outer_score
-from coverax.host.lesions import Neighbours as Neighbours
 from coverax.host.lesions import lesion_peaks as lesion_peaks
 from coverax.host.order import critical_probability as critical_probability
-from coverax.host.overlap import Overlap as Overlap
-from coverax.host.overlap import Sizes as Sizes
 from coverax.host.overlap import overlap_counts as overlap_counts
 from coverax.host.overlap import sizes as sizes
-from coverax.host.program import BatchScores as BatchScores
 from coverax.host.program import score_batch as score_batch
-from coverax.host.proper import ProperScores as ProperScores
 from coverax.host.proper import proper_scores as proper_scores
 from coverax.host.smooth import smooth as smooth
 from coverax.host.surface import surface_distance as surface_distance

@@ -1,12 +1,11 @@
 """Bin statistics on the host: exact tallies; soft bins by sorted blocks in float64."""
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Num
 
-from coverax.binning import bin_edges, join_digits, share_intervals
 from coverax.checks import takes_numpy
+from coverax.engine.bins import bin_edges, join_digits, share_intervals
+from coverax.engine.results import BinStatistics, SoftBinStatistics
 from coverax.host.parts import case_parts
 from coverax.host.sums import to_digits
 from coverax.host.tally import (
@@ -17,27 +16,6 @@ from coverax.host.tally import (
     sums_of_runs,
     tally_outcomes,
 )
-
-
-class BinStatistics(NamedTuple):
-    """Sums over the voxels of each bin; fields as in `coverax.kernels.BinStatistics`."""
-
-    count: Int[np.ndarray, "batch bins"]
-    sum_p: Float[np.ndarray, "batch bins"]
-    sum_y: Int[np.ndarray, "batch bins"]
-    sum_py: Float[np.ndarray, "batch bins"]
-    zero_count: Int[np.ndarray, " batch"]
-    zero_sum_y: Int[np.ndarray, " batch"]
-    n_refused: Int[np.ndarray, " batch"]
-
-
-class SoftBinStatistics(NamedTuple):
-    """Weighted sums of soft bins; as in `coverax.kernels.SoftBinStatistics`."""
-
-    weight: Float[np.ndarray, "batch bins"]
-    sum_p: Float[np.ndarray, "batch bins"]
-    sum_y: Float[np.ndarray, "batch bins"]
-    n_refused: Int[np.ndarray, " batch"]
 
 
 @takes_numpy

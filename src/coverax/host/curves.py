@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.binning import check_cuts
 from coverax.checks import takes_numpy
-from coverax.host.overlap import Overlap
+from coverax.engine.bins import check_cuts
+from coverax.engine.results import Overlap
 from coverax.host.parts import case_parts
 from coverax.host.tally import Tally, tally_outcomes
 

@@ -6,10 +6,10 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.binning import check_shapes
 from coverax.checks import takes_numpy
+from coverax.choices import Neighbours
+from coverax.engine.bins import check_shapes
 
-Neighbours = Literal["face", "edge", "corner"]
 # Neighbours of a voxel that shares a face, an edge or a corner, by number of axes.
 _CONNECTIVITY: dict[Neighbours, dict[int, Literal[4, 6, 8, 18, 26]]] = {
     "face": {2: 4, 3: 6},

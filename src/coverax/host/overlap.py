@@ -1,25 +1,10 @@
 """Voxel counts on the host; twins of `coverax.kernels.overlap`."""
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from coverax.checks import takes_numpy
-
-
-class Sizes(NamedTuple):
-    """Voxels that count, and foreground voxels among them, of each case."""
-
-    n_voxels: Int[np.ndarray, " batch"]
-    n_foreground: Int[np.ndarray, " batch"]
-
-
-class Overlap(NamedTuple):
-    """Voxels in the mask, and foreground voxels in the mask, per case and cut."""
-
-    n_predicted: Int[np.ndarray, "batch cuts"]
-    n_true_positive: Int[np.ndarray, "batch cuts"]
+from coverax.engine.results import Overlap, Sizes
 
 
 @takes_numpy

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from coverax.binning import check_shapes
+from coverax.engine.bins import check_shapes
 
 
 class Parts(NamedTuple):

@@ -5,42 +5,23 @@ statistics, bins, curves and proper scores are all taken of these.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Num
 
-from coverax.binning import bin_edges, check_cuts
 from coverax.checks import takes_numpy
-from coverax.host.bins import (
-    BinStatistics,
-    SoftBinStatistics,
-    soft_bin_statistics,
-    stack_bins,
-)
+from coverax.engine.bins import bin_edges, check_cuts
+from coverax.engine.plan import MapsFn, SetScore
+from coverax.engine.results import BatchScores, Sizes
+from coverax.host.bins import soft_bin_statistics, stack_bins
 from coverax.host.curves import stack_grid
 from coverax.host.extremes import inner_score, outer_score
 from coverax.host.order import case_cuts
-from coverax.host.overlap import Overlap, Sizes, overlap_counts
+from coverax.host.overlap import overlap_counts
 from coverax.host.parts import Parts, case_parts
-from coverax.host.proper import ProperScores, case_losses, stack_proper
+from coverax.host.proper import case_losses, stack_proper
 from coverax.host.tally import tally_outcomes
 from coverax.rational import Level, tolerance_terms
-from coverax.score_plan import MapsFn, SetScore
-
-
-class BatchScores(NamedTuple):
-    """Results of a batch; fields as in `coverax.kernels.BatchScores`."""
-
-    sizes: Sizes
-    critical_probability: Float[np.ndarray, "batch tolerances"] | None
-    bins: BinStatistics | None
-    soft_bins: SoftBinStatistics | None
-    proper: ProperScores | None
-    grid: Overlap | None
-    set_scores: tuple[Float[np.ndarray, " batch"], ...]
-    set_counts: tuple[Int[np.ndarray, "batch _"], ...]
-    maps: dict[str, Float[np.ndarray, "batch voxels"]]
 
 
 @takes_numpy

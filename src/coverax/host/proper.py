@@ -1,23 +1,14 @@
 """Proper scores on the host; twins of `coverax.kernels.proper`."""
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Num
 
-from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
 from coverax.checks import takes_numpy
+from coverax.engine.bins import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
+from coverax.engine.results import ProperScores
 from coverax.host.parts import Parts, case_parts
 from coverax.host.sums import PIECE, piece_sum, to_digits
 from coverax.host.tally import LEAST, MOST
-
-
-class ProperScores(NamedTuple):
-    """Sums over background and foreground; as in `coverax.kernels.ProperScores`."""
-
-    sum_squares: Float[np.ndarray, "batch 2"]
-    sum_log_loss: Float[np.ndarray, "batch 2"]
-    n_clipped: Int[np.ndarray, "batch 2"]
 
 
 @takes_numpy

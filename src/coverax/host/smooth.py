@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax.checks import takes_numpy
-from coverax.spacing import Spacing, batched_spacing
+from coverax.engine.spacing import Spacing, batched_spacing
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 

@@ -6,7 +6,7 @@ therefore summed exactly by any NumPy reduction, in any order.
 
 import numpy as np
 
-from coverax.binning import DIGIT_BITS
+from coverax.engine.bins import DIGIT_BITS
 
 _EXACT = 1 << 15  # values in one sum
 # Threads that call NumPy for less wait for one another longer than they count.

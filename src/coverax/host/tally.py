@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from coverax.binning import MARGIN, SMALLEST, bin_edges, low_scale
 from coverax.checks import takes_numpy
+from coverax.engine.bins import MARGIN, SMALLEST, bin_edges, low_scale
 from coverax.host.parts import Parts
 
 LEAST, MOST = np.float32(-MARGIN), np.float32(1 + MARGIN)

@@ -5,7 +5,15 @@ be of any number type and are true where they are not 0; negative numbers, fract
 NaN are refused, but inside `jit`, where values are not known.
 """
 
-from coverax.binning import bin_edges as bin_edges
+from coverax.engine.bins import bin_edges as bin_edges
+from coverax.engine.plan import ScorePlan as ScorePlan
+from coverax.engine.plan import SetScore as SetScore
+from coverax.engine.results import BatchScores as BatchScores
+from coverax.engine.results import BinStatistics as BinStatistics
+from coverax.engine.results import Overlap as Overlap
+from coverax.engine.results import ProperScores as ProperScores
+from coverax.engine.results import Sizes as Sizes
+from coverax.engine.results import SoftBinStatistics as SoftBinStatistics
 from coverax.kernels.batching import Batch as Batch
 from coverax.kernels.batching import batch_size as batch_size
 from coverax.kernels.batching import bucket_axes as bucket_axes
@@ -13,8 +21,6 @@ from coverax.kernels.batching import bucket_size as bucket_size
 from coverax.kernels.batching import clear_slots as clear_slots
 from coverax.kernels.batching import empty_batch as empty_batch
 from coverax.kernels.batching import fill_slot as fill_slot
-from coverax.kernels.bins import BinStatistics as BinStatistics
-from coverax.kernels.bins import SoftBinStatistics as SoftBinStatistics
 from coverax.kernels.bins import bin_index as bin_index
 from coverax.kernels.bins import bin_statistics as bin_statistics
 from coverax.kernels.bins import soft_bin_statistics as soft_bin_statistics
@@ -29,15 +35,9 @@ from coverax.kernels.morphology import morphology as morphology
 from coverax.kernels.morphology import window_mean as window_mean
 from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
-from coverax.kernels.overlap import Overlap as Overlap
-from coverax.kernels.overlap import Sizes as Sizes
 from coverax.kernels.overlap import overlap_counts as overlap_counts
 from coverax.kernels.overlap import sizes as sizes
-from coverax.kernels.program import BatchScores as BatchScores
 from coverax.kernels.program import score_batch as score_batch
-from coverax.kernels.proper import ProperScores as ProperScores
 from coverax.kernels.proper import proper_scores as proper_scores
 from coverax.kernels.smooth import smooth as smooth
 from coverax.kernels.surface import surface_distance as surface_distance
-from coverax.score_plan import ScorePlan as ScorePlan
-from coverax.score_plan import SetScore as SetScore

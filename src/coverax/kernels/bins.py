@@ -6,57 +6,19 @@ are right-inclusive; soft bins share each voxel between its two nearest bin cent
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from coverax.binning import SMALLEST, bin_edges, low_scale, share_intervals
+from coverax.engine.bins import SMALLEST, bin_edges, low_scale, share_intervals
+from coverax.engine.results import BinStatistics, SoftBinStatistics
 from coverax.kernels.arrays import Labels, Map, Valid, takes_arrays
 from coverax.kernels.sums import keyed_sums, outcomes
 
 _P_DIGITS = 4  # 60 bits: relative 1e-6 for a bin of mean 1e-12
 _T_DIGITS = 2  # 30 bits of a position between two centres
-
-
-class BinStatistics(NamedTuple):
-    """Sums over the voxels of each bin; they add up across cases.
-
-    Attributes:
-        count: Voxels.
-        sum_p: Probabilities.
-        sum_y: Foreground voxels.
-        sum_py: Probabilities of the foreground voxels.
-        zero_count: Voxels of the first bin whose probability is 0 (below 2**-126).
-        zero_sum_y: Foreground voxels among those.
-        n_refused: Voxels left out because their value is NaN or no probability.
-    """
-
-    count: Int[Array, "batch bins"]
-    sum_p: Float[Array, "batch bins"]
-    sum_y: Int[Array, "batch bins"]
-    sum_py: Float[Array, "batch bins"]
-    zero_count: Int[Array, " batch"]
-    zero_sum_y: Int[Array, " batch"]
-    n_refused: Int[Array, " batch"]
-
-
-class SoftBinStatistics(NamedTuple):
-    """Weighted sums of soft bins; they add up across cases.
-
-    Attributes:
-        weight: Total weight.
-        sum_p: Weighted probabilities.
-        sum_y: Weighted references.
-        n_refused: Voxels left out because their value is NaN or no probability.
-    """
-
-    weight: Float[Array, "batch bins"]
-    sum_p: Float[Array, "batch bins"]
-    sum_y: Float[Array, "batch bins"]
-    n_refused: Int[Array, " batch"]
 
 
 @takes_arrays

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from coverax.binning import MARGIN, check_cuts
+from coverax.engine.bins import MARGIN, check_cuts
+from coverax.engine.results import Overlap
 from coverax.kernels.arrays import count_true, takes_arrays
 from coverax.kernels.order import sortable_bits
-from coverax.kernels.overlap import Overlap
 
 
 @takes_arrays

@@ -18,8 +18,8 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from coverax.engine.spacing import Spacing, batched_spacing
 from coverax.kernels.arrays import Mask, Valid, takes_arrays
-from coverax.spacing import Spacing, batched_spacing
 
 # Source positions folded into one pass over the volume.
 _SLAB = 16

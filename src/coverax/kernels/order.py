@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from coverax.binning import check_shapes
+from coverax.engine.bins import check_shapes
 from coverax.kernels.arrays import (
     Labels,
     Map,

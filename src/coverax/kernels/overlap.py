@@ -1,27 +1,12 @@
 """Voxel counts of thresholded maps against references, exact integers."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from coverax.engine.results import Overlap, Sizes
 from coverax.kernels.arrays import count_true, takes_arrays
 from coverax.kernels.order import sortable_bits
-
-
-class Sizes(NamedTuple):
-    """Voxels that count, and foreground voxels among them, of each case."""
-
-    n_voxels: Int[Array, " batch"]
-    n_foreground: Int[Array, " batch"]
-
-
-class Overlap(NamedTuple):
-    """Voxels in the mask, and foreground voxels in the mask, per case and cut."""
-
-    n_predicted: Int[Array, "batch cuts"]
-    n_true_positive: Int[Array, "batch cuts"]
 
 
 @takes_arrays

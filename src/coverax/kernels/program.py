@@ -18,49 +18,25 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from coverax.binning import check_shapes
-from coverax.kernels.arrays import Labels, Map, Valid, flat, takes_arrays
-from coverax.kernels.bins import (
+from coverax.engine.bins import check_shapes
+from coverax.engine.plan import MapsFn, ScorePlan, SetScore
+from coverax.engine.results import (
+    BatchScores,
     BinStatistics,
+    Overlap,
+    ProperScores,
     SoftBinStatistics,
-    bin_statistics,
-    soft_bin_statistics,
 )
+from coverax.kernels.arrays import Labels, Map, Valid, flat, takes_arrays
+from coverax.kernels.bins import bin_statistics, soft_bin_statistics
 from coverax.kernels.curves import grid_counts
 from coverax.kernels.extremes import inner_score, outer_score
 from coverax.kernels.order import critical_by_terms
-from coverax.kernels.overlap import Overlap, Sizes, overlap_counts, sizes
-from coverax.kernels.proper import ProperScores, proper_scores
+from coverax.kernels.overlap import overlap_counts, sizes
+from coverax.kernels.proper import proper_scores
 from coverax.rational import Level, tolerance_terms
-from coverax.score_plan import MapsFn, ScorePlan, SetScore
 
 _CUTS_AT_ONCE = 5
-
-
-class BatchScores(NamedTuple):
-    """Results of a batch; None or empty for what was not asked.
-
-    Attributes:
-        sizes: Voxels and foreground voxels.
-        critical_probability: `[batch, tolerances]`.
-        bins: Hard bin statistics.
-        soft_bins: Soft bin statistics.
-        proper: Squared error and log loss.
-        grid: Voxels at or above each cut of the grid.
-        set_scores: Scores of the sets asked for, `[batch]` each.
-        set_counts: Voxels at or above the cuts of each set, `[batch, cuts]` each.
-        maps: The score maps by name.
-    """
-
-    sizes: Sizes
-    critical_probability: Float[Array, "batch tolerances"] | None
-    bins: BinStatistics | None
-    soft_bins: SoftBinStatistics | None
-    proper: ProperScores | None
-    grid: Overlap | None
-    set_scores: tuple[Float[Array, " batch"], ...]
-    set_counts: tuple[Int[Array, "batch _"], ...]
-    maps: dict[str, Float[Array, "batch voxels"]]
 
 
 class Volumes(NamedTuple):

@@ -1,32 +1,14 @@
 """Sums of proper scores: squared error and logarithmic loss of each case."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
 
-from coverax.binning import LARGEST_LOSS, LEAST_PROBABILITY
+from coverax.engine.bins import LARGEST_LOSS, LEAST_PROBABILITY
+from coverax.engine.results import ProperScores
 from coverax.kernels.arrays import Labels, Map, Valid, count_true, takes_arrays
 from coverax.kernels.sums import keyed_sums, outcomes
 
 _DIGITS = 3  # 45 bits
-
-
-class ProperScores(NamedTuple):
-    """Sums over the voxels of each case, for background and foreground apart.
-
-    Index 0 of the last axis is the background, 1 the foreground.
-
-    Attributes:
-        sum_squares: Squared differences of probability and reference.
-        sum_log_loss: Negative logarithm of the probability of what was true.
-        n_clipped: Voxels whose true outcome had less than `2**-24`, counted as that.
-    """
-
-    sum_squares: Float[Array, "batch 2"]
-    sum_log_loss: Float[Array, "batch 2"]
-    n_clipped: Int[Array, "batch 2"]
 
 
 @takes_arrays

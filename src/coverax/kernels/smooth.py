@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from coverax.engine.spacing import Spacing
 from coverax.kernels.arrays import Map, Valid, takes_arrays
 from coverax.kernels.distance import traced_spacing
-from coverax.spacing import Spacing
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 

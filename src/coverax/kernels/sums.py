@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from coverax.binning import DIGIT_BITS, MARGIN, check_shapes, join_digits
+from coverax.engine.bins import DIGIT_BITS, MARGIN, check_shapes, join_digits
 from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
 
 _CHUNK = 1 << 15  # voxels; digits of 15 bits times 2**15 voxels stay below 2**31

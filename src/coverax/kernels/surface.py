@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from coverax.engine.spacing import Spacing
 from coverax.kernels.arrays import Map, Valid, takes_arrays
 from coverax.kernels.distance import lower_envelope, traced_spacing
-from coverax.spacing import Spacing
 
 
 @takes_arrays

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from coverax.engine.spacing import Spacing
 from coverax.kernels import signed_distance
 from coverax.losses._voxels import (
     Map,
@@ -12,7 +13,6 @@ from coverax.losses._voxels import (
     prepare,
     voxel_mean,
 )
-from coverax.spacing import Spacing
 
 SpacingMm = Spacing | Float[Array, "..."]
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.binning import MARGIN
 from coverax.calibrate import Calibration
 from coverax.checks import as_map, check_probabilities
+from coverax.engine.bins import MARGIN
 from coverax.scores import ScoreDefinition, View
 
 

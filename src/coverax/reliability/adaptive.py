@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from coverax.checks import takes_numpy
-from coverax.reliability.statistics import HasBins
+from coverax.engine.results import BinStatistics
 from coverax.scores import Curves
 
 
@@ -39,7 +39,7 @@ def adaptive_calibration_error(
     return out
 
 
-def adaptive_ce_grid(curves: Curves, statistics: HasBins, n_bins: int) -> float:
+def adaptive_ce_grid(curves: Curves, statistics: BinStatistics, n_bins: int) -> float:
     """Equal-mass error of all rows together from their counts at a grid of cuts.
 
     Approximate in two ways: the voxels of a cell between two cuts count as ties, and
@@ -77,7 +77,7 @@ def _cells(above: Int[np.ndarray, "rows cuts"]) -> Float[np.ndarray, " cuts"]:
     return (total - np.append(total[1:], 0)).astype(np.float64)
 
 
-def _first_mean(count, mean_p, statistics: HasBins) -> float:
+def _first_mean(count, mean_p, statistics: BinStatistics) -> float:
     """Mean probability of the first cell, by what the rest of the first bin leaves."""
     if not count[0]:
         return float(mean_p[0])

@@ -5,16 +5,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from coverax.engine.results import BinStatistics
 from coverax.reliability.bootstrap import drawn_weights, intervals, resampled
 from coverax.reliability.errors import calibration_errors
-from coverax.reliability.statistics import HasBins, plain, pooled
-from coverax.scores import band_prefix, read_bins
+from coverax.reliability.statistics import plain, pooled
+from coverax.scores import ScoreTable, band_prefix, read_bins
 
 
 def band_results(
-    rows: pa.Table,
+    rows: ScoreTable,
     edges_mm: tuple[float, ...],
     *,
     level: float,
@@ -34,12 +34,12 @@ def band_results(
         n_draws: Bootstrap samples; 0 for no intervals, nor are there any of one unit.
         seed: Of the bootstrap.
     """
-    units = tuple(rows.column("unit").to_pylist())
+    units = tuple(rows.column("unit").tolist())
     weights = drawn_weights(units, n_draws, seed)
     ends = (-math.inf, *edges_mm, math.inf)
     results = []
     for k, (low, high) in enumerate(pairwise(ends)):
-        statistics = read_bins(rows, band_prefix(k))
+        statistics = read_bins(rows.columns, band_prefix(k))
         result: dict[str, Any] = {
             "from_mm": low if math.isfinite(low) else None,
             "to_mm": high if math.isfinite(high) else None,
@@ -57,7 +57,7 @@ def band_results(
     return results
 
 
-def _measures(statistics: HasBins) -> dict[str, np.ndarray]:
+def _measures(statistics: BinStatistics) -> dict[str, np.ndarray]:
     """Errors, and what is compared: mean probability and frequency of the band."""
     count = np.asarray(statistics.count, np.float64).sum(1)
     n_voxels = np.where(count > 0, count, np.nan)

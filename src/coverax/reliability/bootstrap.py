@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from coverax.host import BinStatistics
-from coverax.reliability.statistics import HasBins
+from coverax.engine.results import BinStatistics
 
 
 class Interval(NamedTuple):
@@ -66,7 +65,9 @@ def unit_sums(
 
 
 def resampled(
-    statistics: HasBins, units: Sequence[str], weights: Int[np.ndarray, "draws units"]
+    statistics: BinStatistics,
+    units: Sequence[str],
+    weights: Int[np.ndarray, "draws units"],
 ) -> BinStatistics:
     """Pooled statistics of every bootstrap sample, `[draws, bins]`."""
 
@@ -105,8 +106,8 @@ def intervals(
 
 
 def compare_models(
-    first: HasBins,
-    second: HasBins,
+    first: BinStatistics,
+    second: BinStatistics,
     units: Sequence[str],
     error_fn: Callable[[BinStatistics], Float[np.ndarray, " draws"]],
     *,

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from coverax.host import BinStatistics, ProperScores
+from coverax.engine.results import BinStatistics, ProperScores
 from coverax.reliability.bootstrap import resampled, unit_sums
 from coverax.reliability.errors import (
     calibration_errors,
@@ -17,9 +16,9 @@ from coverax.reliability.errors import (
     overconfidence_error,
     pixelwise_ece,
 )
-from coverax.reliability.statistics import HasBins, exact_sum, plain, pooled, select
-from coverax.scores import read_bins, read_proper_scores
-from coverax.scores.bins import BACKGROUND, REGION
+from coverax.reliability.statistics import exact_sum, plain, pooled, select
+from coverax.scores import ScoreTable, read_bins, read_proper_scores
+from coverax.table.columns import BACKGROUND, REGION
 
 # Measures by name: of cases, of draws, or of a cohort.
 Measures = dict[str, np.ndarray]
@@ -29,7 +28,7 @@ class ClassSums(NamedTuple):
     """One class of a table: its rows, sums, presence in references, and units."""
 
     name: str
-    rows: pa.Table
+    rows: ScoreTable
     statistics: BinStatistics
     proper: ProperScores
     present: np.ndarray
@@ -38,7 +37,7 @@ class ClassSums(NamedTuple):
     @property
     def groups(self) -> np.ndarray:
         """Group of each row."""
-        return np.array(self.rows.column("group").to_pylist())
+        return self.rows.column("group")
 
 
 class Drawn(NamedTuple):
@@ -48,30 +47,29 @@ class Drawn(NamedTuple):
     macro: Measures
 
 
-def class_sums(rows: pa.Table, name: str, softmax: bool) -> ClassSums:
+def class_sums(rows: ScoreTable, name: str, softmax: bool) -> ClassSums:
     """Sums of one class; the background of a softmax stands in every region's rows."""
     background = softmax and name == "background"
-    part = rows_of(rows, rows.column("region")[0].as_py() if background else name)
+    part = rows_of(rows, rows.column("region")[0] if background else name)
     prefix = BACKGROUND if background else REGION
-    statistics = read_bins(part, prefix)
+    statistics = read_bins(part.columns, prefix)
     present = np.asarray(statistics.sum_y).sum(1) > 0
-    units = tuple(part.column("unit").to_pylist())
+    units = tuple(part.column("unit").tolist())
     return ClassSums(
-        name, part, statistics, read_proper_scores(part, prefix), present, units
+        name, part, statistics, read_proper_scores(part.columns, prefix), present, units
     )
 
 
-def rows_of(rows: pa.Table, region: str) -> pa.Table:
+def rows_of(rows: ScoreTable, region: str) -> ScoreTable:
     """Rows of one region."""
-    names = np.array(rows.column("region").to_pylist())
-    return rows.filter(pa.array(names == region))
+    return rows.select(rows.column("region") == region)
 
 
 def select_class(sums: ClassSums, kept: Bool[np.ndarray, " rows"]) -> ClassSums:
     """The same class on some of its rows."""
     return ClassSums(
         sums.name,
-        sums.rows.filter(pa.array(kept)),
+        sums.rows.select(kept),
         select(sums.statistics, kept),
         ProperScores(*[np.asarray(x)[kept] for x in sums.proper]),
         sums.present[kept],
@@ -170,7 +168,9 @@ def draw_softmax(
 
 def case_rows(sums: ClassSums) -> list[dict[str, Any]]:
     """One plain row a case: who it is, its sizes, and every measure."""
-    about = sums.rows.select(["case_id", "unit", "group", "n_voxels"]).to_pylist()
+    names = ("case_id", "unit", "group", "n_voxels")
+    fixed = zip(*[sums.rows.column(name).tolist() for name in names], strict=True)
+    about = [dict(zip(names, row, strict=True)) for row in fixed]
     measures = case_measures(sums)
     hits = np.asarray(sums.statistics.sum_y).sum(1)
     return [
@@ -182,7 +182,7 @@ def case_rows(sums: ClassSums) -> list[dict[str, Any]]:
 
 
 def _measures(
-    statistics: HasBins,
+    statistics: BinStatistics,
     squares: Float[np.ndarray, " batch"],
     log_loss: Float[np.ndarray, " batch"],
 ) -> Measures:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from coverax.reliability.bootstrap import drawn_weights, intervals
 from coverax.reliability.classes import (
@@ -60,10 +59,10 @@ def compare(
         ValueError: The tables differ in cases, regions, units, references or bins.
     """
     _check_definitions(first.definition, second.definition, names)
-    a, b = (t.rows.sort_by([(k, "ascending") for k in _KEYS]) for t in (first, second))
+    a, b = _sorted(first), _sorted(second)
     _check_rows(a, b, names)
     softmax = first.definition.softmax
-    every = list(dict.fromkeys(a.column("region").to_pylist()))
+    every = list(dict.fromkeys(a.column("region").tolist()))
     every = ["background", *every] if softmax else every
     models = [[class_sums(rows, name, softmax) for name in every] for rows in (a, b)]
     out: dict[str, dict[str, Any]] = {"regions": {}, "macro": {}, "groups": {}}
@@ -159,12 +158,9 @@ def _meaning(definition: ScoreDefinition) -> tuple[str, str, str, str]:
     )
 
 
-def _check_rows(a: pa.Table, b: pa.Table, names: tuple[str, str]) -> None:
+def _check_rows(a: ScoreTable, b: ScoreTable, names: tuple[str, str]) -> None:
     """Refuse rows of other cases, regions, raters, units or references."""
-    here, there = (
-        list(zip(*[rows.column(k).to_pylist() for k in _KEYS], strict=True))
-        for rows in (a, b)
-    )
+    here, there = _keys(a), _keys(b)
     for missing, holder, lacking in (
         (set(here) - set(there), names[0], names[1]),
         (set(there) - set(here), names[1], names[0]),
@@ -180,7 +176,7 @@ def _check_rows(a: pa.Table, b: pa.Table, names: tuple[str, str]) -> None:
         ("n_foreground", "foreground voxels of the reference"),
         ("n_voxels", "number of voxels"),
     ):
-        values = [np.array(rows.column(column).to_pylist()) for rows in (a, b)]
+        values = [rows.column(column) for rows in (a, b)]
         other = np.flatnonzero(values[0] != values[1])
         if other.size:
             i = int(other[0])
@@ -188,6 +184,17 @@ def _check_rows(a: pa.Table, b: pa.Table, names: tuple[str, str]) -> None:
                 f"{names[0]} and {names[1]} cannot be compared, the {what} of "
                 f"{_row_name(here[i])} differs: {values[0][i]} and {values[1][i]}"
             )
+
+
+def _keys(table: ScoreTable) -> list[tuple[str, str, str]]:
+    """Case, region and rater of each row."""
+    return list(zip(*[table.column(k).tolist() for k in _KEYS], strict=True))
+
+
+def _sorted(table: ScoreTable) -> ScoreTable:
+    """The table in the order of its keys."""
+    keys = _keys(table)
+    return table.select(np.array(sorted(range(len(keys)), key=keys.__getitem__)))
 
 
 def _row_name(key: tuple[str, str, str]) -> str:

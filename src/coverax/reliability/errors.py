@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.reliability.statistics import HasBins
+from coverax.engine.results import BinStatistics
 
 
 class CalibrationErrors(NamedTuple):
@@ -27,14 +27,14 @@ class CalibrationErrors(NamedTuple):
 
 
 def bin_means(
-    statistics: HasBins,
+    statistics: BinStatistics,
 ) -> tuple[Float[np.ndarray, "batch bins"], Float[np.ndarray, "batch bins"]]:
     """Mean probability and observed frequency of each bin; NaN where it is empty."""
     count = np.asarray(statistics.count, np.float64)
     return _ratio(statistics.sum_p, count), _ratio(statistics.sum_y, count)
 
 
-def calibration_errors(statistics: HasBins) -> CalibrationErrors:
+def calibration_errors(statistics: BinStatistics) -> CalibrationErrors:
     """ECE, ACE and MCE of each case from its bins.
 
     These are errors of this binning: a lower bound of the error of the binned map, not
@@ -62,7 +62,7 @@ def calibration_errors(statistics: HasBins) -> CalibrationErrors:
     )
 
 
-def debiased_squared_ece(statistics: HasBins) -> Float[np.ndarray, " batch"]:
+def debiased_squared_ece(statistics: BinStatistics) -> Float[np.ndarray, " batch"]:
     """Squared ECE without the variance of the bin frequencies; may be negative.
 
     Unbiased for the squared binned error when voxels are independent given the map,
@@ -80,7 +80,7 @@ def debiased_squared_ece(statistics: HasBins) -> Float[np.ndarray, " batch"]:
     return _ratio((np.where(usable, count, 0) * terms).sum(1), count.sum(1))
 
 
-def overconfidence_error(statistics: HasBins) -> Float[np.ndarray, " batch"]:
+def overconfidence_error(statistics: BinStatistics) -> Float[np.ndarray, " batch"]:
     """Mean over voxels of `mean_p * max(mean_p - mean_y, 0)` of their bin.
 
     References:
@@ -93,7 +93,7 @@ def overconfidence_error(statistics: HasBins) -> Float[np.ndarray, " batch"]:
 
 
 def pixelwise_ece(
-    statistics: HasBins, *, false_positive_weight: float = 2.0
+    statistics: BinStatistics, *, false_positive_weight: float = 2.0
 ) -> Float[np.ndarray, " batch"]:
     """pECE: calibration error with a surcharge for confident background voxels.
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from coverax.engine.results import BinStatistics
 from coverax.reliability.errors import bin_means
-from coverax.reliability.statistics import HasBins, mean_of_known
+from coverax.reliability.statistics import mean_of_known
 
 
 class DatasetHistogram(NamedTuple):
@@ -31,7 +32,7 @@ class DatasetHistogram(NamedTuple):
         return self.count / whole[None]
 
 
-def dataset_histogram(statistics: HasBins) -> DatasetHistogram:
+def dataset_histogram(statistics: BinStatistics) -> DatasetHistogram:
     """Histogram over cases of each bin's observed frequency; a case weighs 1.
 
     A reliability diagram of pooled voxels shows the mean and hides the spread; here a

@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from coverax.host import BinStatistics
-
-# What functions here take: the statistics of `kernels` and of `host` alike.
-HasBins = Any
+from coverax.engine.results import BinStatistics
 
 
 def plain(value: Any) -> float | None:
@@ -36,7 +33,7 @@ def mean_of_known(
     return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
-def pooled(statistics: HasBins) -> BinStatistics:
+def pooled(statistics: BinStatistics) -> BinStatistics:
     """Statistics of all cases together, as one case; the same bits in any order."""
 
     def total(values):
@@ -49,7 +46,7 @@ def pooled(statistics: HasBins) -> BinStatistics:
 
 
 def select(
-    statistics: HasBins,
+    statistics: BinStatistics,
     rows: Int[np.ndarray, " chosen"] | Bool[np.ndarray, " batch"],
 ) -> BinStatistics:
     """Statistics of some of the cases."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.host import BinStatistics
+from coverax.engine.results import BinStatistics
 from coverax.reliability.adaptive import adaptive_ce_grid
 from coverax.reliability.bands import band_results
 from coverax.reliability.bootstrap import drawn_weights, intervals, resampled
@@ -29,7 +29,7 @@ from coverax.reliability.classes import (
 from coverax.reliability.errors import calibration_errors, check_policy
 from coverax.reliability.statistics import mean_of_known, plain, pooled
 from coverax.scores import ScoreTable, read_bins
-from coverax.scores.bins import TOP_LABEL
+from coverax.table.columns import TOP_LABEL
 
 SCHEMA = 1
 LEVEL = 0.95
@@ -89,11 +89,11 @@ def summarise(
     """
     check_policy(absent)
     softmax = table.definition.softmax
-    known = list(dict.fromkeys(table.rows.column("region").to_pylist()))
+    known = list(dict.fromkeys(table.column("region").tolist()))
     if softmax:
         known.insert(0, "background")
     names = _kept_names(known, leave_out)
-    every = {name: class_sums(table.rows, name, softmax) for name in known}
+    every = {name: class_sums(table, name, softmax) for name in known}
     classes = [every[name] for name in names]
     drawn = [
         draw_class(c, drawn_weights(c.units, n_draws, seed), absent) for c in classes
@@ -119,9 +119,9 @@ def summarise(
         ),
     }
     if softmax:
-        one = rows_of(table.rows, known[-1])
+        one = rows_of(table, known[-1])
         units = every["background"].units
-        top = RegionBins("top label", read_bins(one, TOP_LABEL), units)
+        top = RegionBins("top label", read_bins(one.columns, TOP_LABEL), units)
         regions.append(top)
         weights = drawn_weights(units, n_draws, seed)
         summary["top_label"] = _top_label(top, weights)
@@ -173,7 +173,7 @@ def _region_result(
     if table.definition.softmax and sums.name == "background":
         return result  # no region: neither a grid nor a distance is kept of it
     if table.definition.grid:
-        curves = ScoreTable(sums.rows, table.definition, {}).grid_curves()
+        curves = sums.rows.grid_curves()
         found = adaptive_ce_grid(curves, sums.statistics, table.definition.n_bins)
         result["adaptive_ce_grid"] = plain(found)
     if table.definition.band_edges_mm:

@@ -3,16 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from coverax.files import (
-    check_output_folder,
-    publish_json,
-    publish_rows,
-    publishing,
-)
+from coverax.files import publish_json, publish_rows
+from coverax.folders import whole_folder
 from coverax.reliability.summary import Reliability
+from coverax.table.parquet import write_rows
 
 
 def write_reliability(reliability: Reliability, folder: Path) -> None:
@@ -24,10 +18,14 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
     Raises:
         FileExistsError: The folder holds something already.
     """
-    check_output_folder(folder)
+    with whole_folder(folder) as filled:
+        fill_reliability(reliability, filled)
+
+
+def fill_reliability(reliability: Reliability, folder: Path) -> None:
+    """The files of a reliability in a folder that another makes whole."""
     publish_rows(folder / "cases.csv", reliability.cases)
-    with publishing(folder / "cases.parquet") as temporary:
-        pq.write_table(pa.Table.from_pylist(reliability.cases), temporary)
+    write_rows(folder / "cases.parquet", reliability.cases)
     for name, rows_of in (("groups.csv", _groups), ("bands.csv", _bands)):
         found = [
             r for region in reliability.summary["regions"] for r in rows_of(region)

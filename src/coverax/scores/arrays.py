@@ -19,11 +19,11 @@ from coverax.checks import (
     check_lengths,
     check_probabilities,
 )
+from coverax.engine.spacing import batched_spacing
 from coverax.scores.batch import Loaded, View
 from coverax.scores.bins import check_softmax, softmax_columns
-from coverax.scores.definition import ScoreDefinition
 from coverax.scores.stream import foreground
-from coverax.spacing import batched_spacing
+from coverax.table.definition import ScoreDefinition
 from coverax.volumes import Grid, Region, join_channels, parse_regions
 
 CLASS_AXES = ("first", "last")

@@ -9,29 +9,11 @@ bands.
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from coverax import host
 from coverax.scores.batch import View, ViewBatch
-from coverax.scores.bins import bin_fields
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
-
-
-def band_prefix(band: int) -> str:
-    """Start of the names of the columns of a band, counted from the outermost."""
-    return f"band_{band}_"
-
-
-def n_bands(definition: ScoreDefinition) -> int:
-    """Bands of a definition: one more than edges, none without."""
-    return len(definition.band_edges_mm) + 1 if definition.band_edges_mm else 0
-
-
-def fields(definition: ScoreDefinition) -> list[pa.Field]:
-    """Columns this family adds to the score table."""
-    prefixes = map(band_prefix, range(n_bands(definition)))
-    return [f for prefix in prefixes for f in bin_fields(prefix, definition.n_bins)]
+from coverax.table.columns import band_prefix, n_bands
+from coverax.table.definition import ScoreDefinition
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -40,11 +22,8 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {}
 
 
-def columns(
-    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
-) -> dict[str, np.ndarray]:
+def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
-    del engine
     if not definition.band_edges_mm:
         return {}
     rows = [_view_columns(view, definition) for view in batch.views]

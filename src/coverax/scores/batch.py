@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.scores.engine import Engine
+from coverax.engine.switch import Engine
 from coverax.volumes import Grid, Region
 
 

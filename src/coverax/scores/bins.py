@@ -11,29 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from coverax import host
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
+from coverax.table.columns import BACKGROUND, REGION, TOP_LABEL
+from coverax.table.definition import ScoreDefinition
 
-_INTEGERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
-REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 # Rounding of a stored softmax (float16, scaled integers), not of a wrong one.
 _SUM_TOLERANCE = 5e-3
-
-
-def fields(definition: ScoreDefinition) -> list[pa.Field]:
-    """Columns this family adds to the score table; none for 0 bins."""
-    if not definition.n_bins:
-        return []
-    out = bin_fields(REGION, definition.n_bins) + _proper_fields("")
-    if definition.softmax:
-        out += bin_fields(TOP_LABEL, definition.n_bins)
-        out += bin_fields(BACKGROUND + REGION, definition.n_bins)
-        out += _proper_fields(BACKGROUND)
-    return out
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -41,9 +26,7 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"n_bins": definition.n_bins, "proper": bool(definition.n_bins)}
 
 
-def columns(
-    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
-) -> dict[str, np.ndarray]:
+def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
     if not definition.n_bins:
         return {}
@@ -111,61 +94,3 @@ def softmax_columns(
         if part is not None
         for name, values in part._asdict().items()
     }
-
-
-def read_bins(rows: pa.Table, prefix: str = REGION) -> host.BinStatistics:
-    """Bin statistics of the rows of a table, `[rows, bins]`.
-
-    Args:
-        rows: Rows of a score table.
-        prefix: `REGION`, `TOP_LABEL`, `BACKGROUND`, or that of a band.
-
-    Raises:
-        ValueError: The table holds none.
-    """
-    names = host.BinStatistics._fields
-    prefix = prefix + REGION if prefix == BACKGROUND else prefix
-    if prefix + names[0] not in rows.column_names:
-        raise ValueError(
-            "the score table holds no such bins; score with --bins and, for what "
-            "concerns all classes, --softmax"
-        )
-    return host.BinStatistics(*[_matrix(rows.column(prefix + n)) for n in names])
-
-
-def read_proper_scores(rows: pa.Table, prefix: str = REGION) -> host.ProperScores:
-    """Proper scores of the rows of a table, `[rows, 2]`: outside, inside the class."""
-    start = prefix if prefix == BACKGROUND else ""
-    names = host.ProperScores._fields
-    return host.ProperScores(*[_matrix(rows.column(start + n)) for n in names])
-
-
-def bin_fields(prefix: str, n_bins: int) -> list[pa.Field]:
-    """Columns of one set of bins."""
-    out = []
-    for name in host.BinStatistics._fields:
-        kind = pa.int64() if name in _INTEGERS else pa.float64()
-        is_bins = name in ("count", "sum_p", "sum_y", "sum_py")
-        out.append(pa.field(prefix + name, _list(kind, n_bins) if is_bins else kind))
-    return out
-
-
-def _proper_fields(prefix: str) -> list[pa.Field]:
-    kinds = {"n_clipped": pa.int64()}
-    return [
-        pa.field(prefix + name, _list(kinds.get(name, pa.float64()), 2))
-        for name in host.ProperScores._fields
-    ]
-
-
-def _list(kind: pa.DataType, size: int) -> pa.DataType:
-    # The name that Parquet gives the entries, so that a table comes back as it was.
-    return pa.list_(pa.field("element", kind), size)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    whole = column.combine_chunks()
-    if not pa.types.is_fixed_size_list(column.type):
-        return whole.to_numpy(zero_copy_only=False)
-    flat = whole.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, column.type.list_size)

@@ -5,37 +5,13 @@ and volume there. The grid is fixed before any data are seen, so every risk meth
 use it; the safest cut, 0, takes the whole volume.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Float, Int
 
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
-
-# A power of two: k / N_CUTS is exact in float32, and so is every comparison with it.
-N_CUTS = 1024
-GRID_CUTS = np.arange(N_CUTS, dtype=np.float32) / N_CUTS
-GRID_PREDICTED = "grid_predicted"
-GRID_TRUE_POSITIVE = "grid_true_positive"
-CRITICAL_PREDICTED = "critical_predicted"
-CRITICAL_TRUE_POSITIVE = "critical_true_positive"
-
-
-class Curves(NamedTuple):
-    """Voxels in `{probs >= cut}`, and foreground among them, of each row and cut."""
-
-    cuts: Float[np.ndarray, " cuts"]
-    n_predicted: Int[np.ndarray, "rows cuts"]
-    n_true_positive: Int[np.ndarray, "rows cuts"]
-
-
-def fields(definition: ScoreDefinition) -> list[pa.Field]:
-    """Columns this family adds to the score table."""
-    names = (GRID_PREDICTED, GRID_TRUE_POSITIVE) if definition.grid else ()
-    return [pa.field(name, pa.list_(pa.field("element", pa.int64()))) for name in names]
+from coverax.table.columns import GRID_PREDICTED, GRID_TRUE_POSITIVE, N_CUTS
+from coverax.table.definition import ScoreDefinition
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -43,9 +19,7 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"n_cuts": N_CUTS if definition.grid else 0}
 
 
-def columns(
-    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
-) -> dict[str, np.ndarray]:
+def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
     if not definition.grid:
         return {}

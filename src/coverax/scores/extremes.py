@@ -9,54 +9,14 @@ import math
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from coverax.score_plan import SetScore
+from coverax.engine.plan import SetScore
+from coverax.engine.switch import Engine
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
 from coverax.scores.maps import map_name
-from coverax.scores.transforms import Side, Transform
-
-N_SIZE_CUTS = 125
-
-
-def score_column(side: Side, spec: str) -> str:
-    """Column of the scores of a transform."""
-    return f"{side}_score@{spec}"
-
-
-def size_column(side: Side, spec: str) -> str:
-    """Column of the set sizes of a transform, one entry a cut of `size_cuts`."""
-    return f"{side}_size@{spec}"
-
-
-def size_cuts(transform: Transform) -> np.ndarray:
-    """Cuts of the score map at which sizes are kept, ascending.
-
-    Log-odds and distances are spaced evenly near the border and geometrically away from
-    it: maps smoothed wide live in a narrow range.
-    """
-    steps = np.linspace(-1, 1, N_SIZE_CUTS)
-    if transform.kind.unit == "mm":
-        return 0.5 * np.sinh(6.5 * steps)  # up to 166 mm, 0.1 mm apart at the border
-    if transform.name == "relative_distance":
-        return 0.05 * np.sinh(6.5 * steps)
-    return 1 / (1 + np.exp(-0.5 * np.sinh(4.16 * steps)))  # log-odds up to 16
-
-
-def fields(definition: ScoreDefinition) -> list[pa.Field]:
-    """Columns this family adds to the score table."""
-    out = [
-        pa.field(score_column(t.side, t.spec), pa.float64())
-        for t in definition.transforms
-    ]
-    if definition.set_sizes:
-        out += [
-            pa.field(size_column(t.side, t.spec), pa.list_(pa.int64()))
-            for t in definition.transforms
-        ]
-    return out
+from coverax.table.columns import score_column, size_column, size_cuts
+from coverax.table.definition import ScoreDefinition
+from coverax.table.transforms import Transform
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -69,9 +29,7 @@ def _asked(transform: Transform, definition: ScoreDefinition) -> SetScore:
     return SetScore(transform.side, map_name(transform), transform.tolerance, cuts)
 
 
-def columns(
-    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
-) -> dict[str, np.ndarray]:
+def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
     found = batch.results
     out: dict[str, np.ndarray] = {}

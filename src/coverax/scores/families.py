@@ -1,51 +1,40 @@
 """What a score table holds: families of columns, each in a file of its own.
 
-A family has `fields(definition)`, the columns it adds; `asks(definition)`, options of
-`score_batch`, the one program that computes everything asked of a batch; and
-`columns(engine, batch, definition)`, which turns its results into columns. It writes no
-engine switch: `engine.ops` has kernels or host twins of the same names. A new statistic
-is a new file and one line here.
+A family has `asks(definition)`, options of `score_batch`, the one program that computes
+everything asked of a batch; and `columns(batch, definition)`, which turns its results
+into the columns that `table/columns.py` names. It writes no engine switch. A new
+statistic is a new file, one line here, and its columns there.
 """
 
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import pyarrow as pa
 
+from coverax.engine.switch import Engine
 from coverax.scores import bands, bins, curves, extremes, fnr, lesions
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
 from coverax.scores.maps import MapsOf, geometry, map_name
-from coverax.scores.transforms import Transform
+from coverax.table.definition import ScoreDefinition
+from coverax.table.transforms import Transform
 
 
 @runtime_checkable
 class Family(Protocol):
     """A file of score statistics."""
 
-    def fields(self, definition: ScoreDefinition, /) -> list[pa.Field]:
-        """Columns the family adds to the table."""
-        ...
-
     def asks(self, definition: ScoreDefinition, /) -> dict[str, Any]:
         """Options of `score_batch`, each the affair of one family."""
         ...
 
     def columns(
-        self, engine: Engine, batch: ViewBatch, definition: ScoreDefinition, /
+        self, batch: ViewBatch, definition: ScoreDefinition, /
     ) -> dict[str, np.ndarray]:
         """The columns of a batch, one entry a slot."""
         ...
 
 
 FAMILIES: tuple[Family, ...] = (fnr, extremes, curves, bins, bands, lesions)
-
-
-def all_fields(definition: ScoreDefinition) -> list[pa.Field]:
-    """Columns of every family."""
-    return [field for family in FAMILIES for field in family.fields(definition)]
 
 
 def all_columns(
@@ -55,7 +44,7 @@ def all_columns(
     scored = batch._replace(results=score_views(engine, batch, definition))
     out: dict[str, Any] = {}
     for family in FAMILIES:
-        out |= family.columns(engine, scored, definition)
+        out |= family.columns(scored, definition)
     return out
 
 

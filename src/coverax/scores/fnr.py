@@ -3,24 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from coverax.scores.batch import ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
-
-MIN_FOREGROUND = "min_foreground_probability"
-
-
-def column_name(tolerance: float) -> str:
-    """Column of the critical probability at a tolerance."""
-    return f"critical_probability@{tolerance!r}"
-
-
-def fields(definition: ScoreDefinition) -> list[pa.Field]:
-    """Columns this family adds to the score table."""
-    names = [MIN_FOREGROUND, *map(column_name, definition.tolerances)]
-    return [pa.field(name, pa.float32()) for name in names]
+from coverax.table.columns import MIN_FOREGROUND, critical_column
+from coverax.table.definition import ScoreDefinition
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -29,13 +15,11 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"tolerances": (0.0, *definition.tolerances)}
 
 
-def columns(
-    _engine: Engine, batch: ViewBatch, definition: ScoreDefinition
-) -> dict[str, np.ndarray]:
+def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
     critical = np.asarray(batch.results.critical_probability)
     sizes = batch.results.sizes
-    names = [MIN_FOREGROUND, *map(column_name, definition.tolerances)]
+    names = [MIN_FOREGROUND, *map(critical_column, definition.tolerances)]
     return {
         "n_voxels": np.asarray(sizes.n_voxels),
         "n_foreground": np.asarray(sizes.n_foreground),

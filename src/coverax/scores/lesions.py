@@ -7,21 +7,12 @@ score definition. It is missed where the mask touches none of its voxels.
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from coverax import host
+from coverax.choices import Neighbours
 from coverax.scores.batch import View, ViewBatch
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine
-
-PEAKS = "lesion_peaks"
-
-
-def fields(definition: ScoreDefinition) -> list[pa.Field]:
-    """Columns this family adds to the score table."""
-    if definition.lesions is None:
-        return []
-    return [pa.field(PEAKS, pa.list_(pa.field("element", pa.float32())))]
+from coverax.table.columns import LESION_PEAKS
+from coverax.table.definition import ScoreDefinition
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -30,20 +21,17 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {}
 
 
-def columns(
-    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
-) -> dict[str, np.ndarray]:
+def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The column of a batch."""
-    del engine
     if definition.lesions is None:
         return {}
     out = np.empty(len(batch.views), object)
     for slot, view in enumerate(batch.views):
         out[slot] = view_peaks(view, definition.lesions)
-    return {PEAKS: out}
+    return {LESION_PEAKS: out}
 
 
-def view_peaks(view: View, neighbours: host.Neighbours) -> np.ndarray:
+def view_peaks(view: View, neighbours: Neighbours) -> np.ndarray:
     """Peaks of the lesions of one view, ascending.
 
     Raises:

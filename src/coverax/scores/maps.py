@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax import host
+from coverax.engine.switch import Engine
 from coverax.scores.batch import ViewBatch
-from coverax.scores.engine import Engine
-from coverax.scores.transforms import Transform
+from coverax.table.transforms import Transform
 
 
 class Volumes(NamedTuple):

@@ -6,16 +6,17 @@ counts at all of them: every metric of every case at every possible threshold is
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from coverax.choices import EngineName
+from coverax.engine.switch import Engine, resolve_engine
 from coverax.scores.batch import ViewBatch
-from coverax.scores.curves import CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE
-from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.scores.stream import load_case, stream_rows
-from coverax.scores.table import ScoreTable
+from coverax.table.columns import CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE
+from coverax.table.table import ScoreTable
 from coverax.volumes import Cohort
 
 
@@ -77,10 +78,8 @@ def add_critical_curves(
     names = (table.column(name) for name in ("case_id", "region", "rater"))
     keys = zip(*names, strict=True)
     ordered = [found[key] for key in keys]
-    rows = table.rows
+    added: dict[str, np.ndarray] = {}
     for name in (CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE):
-        values = pa.array(
-            [row[name] for row in ordered], pa.list_(pa.field("element", pa.int64()))
-        )
-        rows = rows.append_column(pa.field(name, values.type), values)
-    return ScoreTable(rows, table.definition, table.excluded)
+        added[name] = np.empty(len(ordered), object)
+        added[name][:] = [row[name].astype(np.int64) for row in ordered]
+    return replace(table, columns={**table.columns, **added})

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from coverax.choices import EngineName
+from coverax.engine.switch import Engine, resolve_engine
 from coverax.scores.batch import (
     CaseRows,
     Loaded,
@@ -21,9 +23,8 @@ from coverax.scores.batch import (
     lone_batch,
 )
 from coverax.scores.bins import check_softmax, softmax_columns
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.engine import Engine, EngineName, resolve_engine
 from coverax.stream import Outcome, map_cases
+from coverax.table.definition import ScoreDefinition
 from coverax.volumes import (
     FOREGROUND,
     Buffer,
@@ -54,6 +55,7 @@ def load_case(
     buffers: tuple[Buffer, Buffer] | None = None,
     *,
     read_map: MapReader = read_probs,
+    also: tuple[Region, ...] = (),
 ) -> Loaded:
     """Read the files of a case and cut out its regions.
 
@@ -62,6 +64,8 @@ def load_case(
         definition: What to score and how to read it.
         buffers: Memory to reuse, for map and reference.
         read_map: Takes `case.probs` and the keywords of `read_probs`.
+        also: What is cut out beside the regions and comes before them, such as the
+            background of a softmax.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -114,7 +118,7 @@ def load_case(
             valid,
             file.grid,
         )
-        for r in own
+        for r in (*also, *own)
     ]
     facts = {
         "voxel_volume_ml": file.grid.voxel_volume_ml,
@@ -126,7 +130,7 @@ def load_case(
         check_softmax(prob_map.probs, case.probs)
         facts["softmax"] = softmax_columns(
             prob_map.probs,
-            [v.labels for v in views],
+            [v.labels for v in views[len(also) :]],
             valid,
             definition.n_bins,
         )

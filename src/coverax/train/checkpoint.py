@@ -15,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keeping
 
-from coverax import __version__
+from coverax._version import __version__
 from coverax.train.config import TrainConfig, as_plain, parse_config
 from coverax.train.model import Model, build_model
 from coverax.train.step import TrainState, device_mesh, final_params, start_state

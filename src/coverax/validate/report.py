@@ -1,12 +1,11 @@
 """A score table against its own guarantee: what `coverax validate` writes."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from coverax.calibrate import (
-    RaterRule,
     cases_of,
     compliance_band,
     conformal_rank,
@@ -14,6 +13,7 @@ from coverax.calibrate import (
     keep_rows,
     split_threshold,
 )
+from coverax.choices import CountedEmpty, RaterRule
 from coverax.rational import Level, as_fraction, check_level
 from coverax.scores import ScoreTable
 from coverax.validate.exact import AllSplits, make_pool, splits_of
@@ -58,7 +58,7 @@ class Plan:
     fractions: tuple[Level, ...] = ("0.5",)
     n_splits: int = 0
     seed: int = 0
-    empty: Literal["exclude", "include"] = "exclude"
+    empty: CountedEmpty = "exclude"
     hold_out_by: str | None = None
     order_by: str | None = None
     raters: RaterRule | None = None

@@ -1,5 +1,10 @@
 """Files: NIfTI volumes, grids, cases and cohorts. Nothing else reads a format."""
 
+from coverax.choices import ProbsStorage as ProbsStorage
+from coverax.table.region import FOREGROUND as FOREGROUND
+from coverax.table.region import Region as Region
+from coverax.table.region import parse_region as parse_region
+from coverax.table.region import parse_regions as parse_regions
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
 from coverax.volumes.case import cohort_regions as cohort_regions
@@ -18,7 +23,6 @@ from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import NiftiFile as NiftiFile
-from coverax.volumes.nifti import ProbsStorage as ProbsStorage
 from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import file_stem as file_stem
 from coverax.volumes.nifti import probs_file as probs_file
@@ -27,7 +31,3 @@ from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
-from coverax.volumes.region import FOREGROUND as FOREGROUND
-from coverax.volumes.region import Region as Region
-from coverax.volumes.region import parse_region as parse_region
-from coverax.volumes.region import parse_regions as parse_regions

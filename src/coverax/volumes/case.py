@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from coverax.table.region import Region, parse_regions
 from coverax.volumes.nifti import file_stem
-from coverax.volumes.region import Region, parse_regions
 
 _REQUIRED = ("case_id", "probs", "labels")
 _OPTIONAL = ("image", "unit", "group", "weight", "region", "valid", "rater")

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from coverax.checks import check_labels as check_labels
+from coverax.table.region import Region
 from coverax.volumes.nifti import Buffer, NiftiFile, check_channels, read_voxels
-from coverax.volumes.region import Region
 
 # Resampling overshoots [0, 1] a little; accepted on request, recorded, never clipped.
 MAX_OVERSHOOT = 1e-3

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -20,11 +19,11 @@ from jaxtyping import Float
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from coverax.choices import ProbsStorage
 from coverax.files import publishing
 from coverax.volumes.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
-ProbsStorage = Literal["float32", "uint16"]
 PROBS_STEP = 2.0**-15  # of probabilities stored as uint16
 # The stub of isal types its error as an instance.
 _DAMAGED: tuple[type[Exception], ...] = (

@@ -6,11 +6,10 @@ score table and travels in the calibration, so that prediction rebuilds exactly 
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
+from coverax.choices import Side
 from coverax.rational import as_fraction, check_tolerance
 
-Side = Literal["inner", "outer"]
 SIDES: tuple[Side, ...] = ("inner", "outer")
 
 

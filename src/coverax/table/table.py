@@ -1,53 +1,44 @@
 """The score table: one row a case and region, everything later steps need."""
 
-import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from jaxtyping import Bool, Float, Int, Shaped
 
-from coverax import __version__
-from coverax.files import digest_ids, publishing
-from coverax.scores import curves, extremes, fnr, lesions
-from coverax.scores.curves import Curves
-from coverax.scores.definition import ScoreDefinition
-from coverax.scores.families import all_fields
-from coverax.scores.transforms import Side, Transform, parse_transform
-
-SCHEMA = 1
-_KEY = b"coverax"
-
-_CASE_FIELDS = [
-    pa.field("case_id", pa.string()),
-    pa.field("region", pa.string()),
-    pa.field("unit", pa.string()),
-    pa.field("group", pa.string()),
-    pa.field("weight", pa.float64()),
-    pa.field("rater", pa.string()),
-    pa.field("n_voxels", pa.int64()),
-    pa.field("n_foreground", pa.int64()),
-    pa.field("voxel_volume_ml", pa.float64()),
-    pa.field("overshoot", pa.float32()),
-]
+from coverax._version import __version__
+from coverax.choices import Side
+from coverax.files import digest_ids
+from coverax.table import columns as names
+from coverax.table.columns import Column, Columns, Curves, columns_of, digest_columns
+from coverax.table.definition import ScoreDefinition
+from coverax.table.transforms import Transform, parse_transform
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ScoreTable:
     """Sufficient statistics of a cohort.
 
     Attributes:
-        rows: Arrow table, one row a case and region.
+        columns: By name, in their order; one entry a case and region. Read-only.
         definition: What the scores mean.
         excluded: Reason to case ids, for cases that were allowed to be missing.
     """
 
-    rows: pa.Table
+    columns: Columns
     definition: ScoreDefinition
     excluded: dict[str, tuple[str, ...]]
+
+    def __post_init__(self):
+        lengths = {name: len(values) for name, values in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the columns of a table differ in length: {lengths}")
+        frozen = {name: values.view() for name, values in self.columns.items()}
+        for values in frozen.values():
+            values.flags.writeable = False
+        object.__setattr__(self, "columns", MappingProxyType(frozen))
 
     @classmethod
     def from_rows(
@@ -57,11 +48,20 @@ class ScoreTable:
         excluded: dict[str, tuple[str, ...]] | None = None,
     ) -> "ScoreTable":
         """Build a table from rows of plain values, in their order."""
-        fields = _CASE_FIELDS + all_fields(definition)
-        columns = {f.name: pa.array([r[f.name] for r in rows], f.type) for f in fields}
+        kinds = columns_of(definition)
         return cls(
-            pa.table(columns, schema=pa.schema(fields)), definition, excluded or {}
+            {
+                kind.name: _column(kind, [row[kind.name] for row in rows])
+                for kind in kinds
+            },
+            definition,
+            excluded or {},
         )
+
+    @property
+    def n_rows(self) -> int:
+        """Cases and regions."""
+        return len(self.columns["case_id"])
 
     @property
     def tolerances(self) -> tuple[float, ...]:
@@ -71,38 +71,36 @@ class ScoreTable:
     @property
     def cases_digest(self) -> str:
         """SHA-256 of the case ids."""
-        return digest_ids(self.rows.column("case_id").to_pylist())
+        return digest_ids(self.column("case_id").tolist())
 
     @property
     def rows_digest(self) -> str:
         """SHA-256 of every value of the table, with the names of its columns."""
-        digest = hashlib.sha256()
-        for name in self.rows.column_names:
-            digest.update(f"{name}\n".encode())
-            _hash_array(digest, self.rows.column(name).combine_chunks())
-        return digest.hexdigest()
+        return digest_columns(self.columns)
 
-    def column(self, name: str) -> np.ndarray:
-        """A column as a NumPy array.
+    def select(
+        self, rows: Bool[np.ndarray, " rows"] | Int[np.ndarray, " chosen"]
+    ) -> "ScoreTable":
+        """The table of some of its rows, chosen by a mask or by their places."""
+        chosen = {name: values[rows] for name, values in self.columns.items()}
+        return replace(self, columns=chosen)
+
+    def column(self, name: str) -> Shaped[np.ndarray, "rows *entries"]:
+        """A column, one entry a row.
 
         Raises:
             ValueError: There is no such column.
         """
-        if name not in self.rows.column_names:
+        if name not in self.columns:
             raise ValueError(
                 f"the score table has no column {name!r}; it has "
-                f"{', '.join(self.rows.column_names)}"
+                f"{', '.join(self.columns)}"
             )
-        return self.rows.column(name).to_numpy(zero_copy_only=False)
+        return self.columns[name]
 
-    def critical_probability(self, tolerance: float) -> np.ndarray:
+    def critical_probability(self, tolerance: float) -> Float[np.ndarray, " rows"]:
         """Critical probabilities at a tolerance, float32, one per row."""
-        return self.column(fnr.column_name(tolerance))
-
-    def counts(self, name: str) -> np.ndarray:
-        """A column of equally long lists, `[rows, entries]`."""
-        lists = self.rows.column(name).combine_chunks()
-        return lists.flatten().to_numpy().reshape(len(lists), -1)
+        return self.column(names.critical_column(tolerance))
 
     def grid_curves(self) -> Curves:
         """Voxel counts of every row at the fixed grid of cuts.
@@ -110,14 +108,14 @@ class ScoreTable:
         Raises:
             ValueError: The table was written without them.
         """
-        if curves.GRID_PREDICTED not in self.rows.column_names:
+        if names.GRID_PREDICTED not in self.columns:
             raise ValueError(
                 "the table has no loss curves; score again without --no-grid"
             )
         return Curves(
-            curves.GRID_CUTS,
-            self.counts(curves.GRID_PREDICTED),
-            self.counts(curves.GRID_TRUE_POSITIVE),
+            names.GRID_CUTS,
+            self.column(names.GRID_PREDICTED),
+            self.column(names.GRID_TRUE_POSITIVE),
         )
 
     def critical_curves(self, region: str) -> Curves | None:
@@ -125,18 +123,14 @@ class ScoreTable:
 
         None where the table was scored without the second pass (`--curves`).
         """
-        if curves.CRITICAL_PREDICTED not in self.rows.column_names:
+        if names.CRITICAL_PREDICTED not in self.columns:
             return None
-        mine = ScoreTable(
-            self.rows.filter(pa.array(self.column("region") == region)),
-            self.definition,
-            self.excluded,
+        mine = self.column("region") == region
+        predicted, hits = (
+            np.stack(list(self.column(name)[mine]))
+            for name in (names.CRITICAL_PREDICTED, names.CRITICAL_TRUE_POSITIVE)
         )
-        return Curves(
-            self.critical_cuts(region),
-            mine.counts(curves.CRITICAL_PREDICTED),
-            mine.counts(curves.CRITICAL_TRUE_POSITIVE),
-        )
+        return Curves(self.critical_cuts(region), predicted, hits)
 
     def critical_cuts(self, region: str) -> np.ndarray:
         """Finite critical probabilities of a region at every tolerance, ascending."""
@@ -150,11 +144,9 @@ class ScoreTable:
 
         None where the table was scored without `--lesions`.
         """
-        if lesions.PEAKS not in self.rows.column_names:
+        if names.LESION_PEAKS not in self.columns:
             return None
-        column = self.rows.column(lesions.PEAKS).combine_chunks()
-        ends = np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False))
-        return np.split(column.flatten().to_numpy(zero_copy_only=False), ends[:-1])
+        return list(self.column(names.LESION_PEAKS))
 
     def set_transform(self, side: Side, spec: str | None = None) -> Transform:
         """The transform of one side that was asked for, or the only one.
@@ -163,7 +155,7 @@ class ScoreTable:
             ValueError: The table has none such, or several and none was named.
         """
         have = [t for t in self.definition.transforms if t.side == side]
-        names = ", ".join(t.spec for t in have)
+        known = ", ".join(t.spec for t in have)
         if not have:
             raise ValueError(
                 f"the table has no {side} scores; score again with --transform "
@@ -172,21 +164,21 @@ class ScoreTable:
         if spec is None:
             if len(have) != 1:
                 raise ValueError(
-                    f"the table has {side} transforms {names}: choose one with "
+                    f"the table has {side} transforms {known}: choose one with "
                     f"--{side}, or score again with --transform"
                 )
             return have[0]
         wanted = parse_transform(f"{side}={spec}")
         if wanted not in have:
             raise ValueError(
-                f"the table has no {side} scores for {wanted.spec}, only for {names}; "
+                f"the table has no {side} scores for {wanted.spec}, only for {known}; "
                 "score again with --transform"
             )
         return wanted
 
     def set_scores(self, transform: Transform) -> np.ndarray:
         """Inner or outer scores of a transform, float64, one per row."""
-        return self.column(extremes.score_column(transform.side, transform.spec))
+        return self.column(names.score_column(transform.side, transform.spec))
 
     def set_sizes(self, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
         """Cuts of the score map, and voxels at or above each, `[rows, cuts]`.
@@ -198,24 +190,24 @@ class ScoreTable:
             raise ValueError(
                 "the table has no set sizes; score the learning part with --set-sizes"
             )
-        column = self.column(extremes.size_column(transform.side, transform.spec))
-        return extremes.size_cuts(transform), np.stack(list(column)).astype(np.int64)
+        column = names.size_column(transform.side, transform.spec)
+        return names.size_cuts(transform), self.column(column)
 
     def write(self, path: Path) -> None:
         """Write Parquet; the file appears complete or not at all."""
+        from coverax.table.parquet import write_columns
+
+        kinds = (*columns_of(self.definition), *names.CRITICAL_COLUMNS)
         meta = {
-            "schema": SCHEMA,
             "coverax": __version__,
             "score_definition": self.definition.to_json(),
             "dtype": "float32",
-            "n_rows": self.rows.num_rows,
+            "n_rows": self.n_rows,
             "cases_digest": self.cases_digest,
             "rows_digest": self.rows_digest,
             "excluded": self.excluded,
         }
-        rows = self.rows.replace_schema_metadata({_KEY: json.dumps(meta).encode()})
-        with publishing(path) as temporary:
-            pq.write_table(rows, temporary)
+        write_columns(path, self.columns, kinds, meta)
 
 
 def read_table(path: Path) -> ScoreTable:
@@ -225,25 +217,15 @@ def read_table(path: Path) -> ScoreTable:
         FileNotFoundError: There is no such file.
         ValueError: It is no score table, one of another schema, or altered.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such score table")
-    try:
-        rows = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError):
-        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
-    meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
-    if not isinstance(meta, dict) or "schema" not in meta:
-        raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
-    if meta["schema"] != SCHEMA:
-        raise ValueError(
-            f"{path}: score table of schema {meta['schema']}, this version reads {SCHEMA}"
-        )
+    from coverax.table.parquet import read_columns
+
+    columns, meta = read_columns(path)
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
     try:
         definition = ScoreDefinition.from_json(meta["score_definition"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    table = ScoreTable(rows.replace_schema_metadata(None), definition, excluded)
+    table = ScoreTable(columns, definition, excluded)
     if table.rows_digest != meta["rows_digest"]:
         raise ValueError(
             f"{path}: altered after it was written (its digest does not match); "
@@ -252,12 +234,10 @@ def read_table(path: Path) -> ScoreTable:
     return table
 
 
-def _hash_array(digest: "hashlib._Hash", array: pa.Array) -> None:
-    """Feed the values of an array, nested or not, to a digest."""
-    if pa.types.is_nested(array.type):
-        digest.update(array.value_lengths().to_numpy(zero_copy_only=False).tobytes())
-        _hash_array(digest, array.flatten())
-    elif pa.types.is_string(array.type):
-        digest.update(json.dumps(array.to_pylist()).encode())
-    else:
-        digest.update(array.to_numpy(zero_copy_only=False).tobytes())
+def _column(kind: Column, values: list[Any]) -> np.ndarray:
+    """Plain values of the rows as an array of their kind."""
+    if kind.form == "ragged":
+        out = np.empty(len(values), object)
+        out[:] = [np.asarray(row, kind.kind) for row in values]
+        return out
+    return np.array(values, object if kind.kind == "text" else kind.kind)

@@ -5,10 +5,10 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from coverax.host import Neighbours
-from coverax.rational import Level, as_fraction, check_tolerance
-from coverax.scores.transforms import Transform, parse_transforms
-from coverax.volumes import FOREGROUND, Region, parse_regions
+from coverax.choices import Neighbours
+from coverax.rational import Level, check_tolerance
+from coverax.table.region import FOREGROUND, Region, parse_regions
+from coverax.table.transforms import Transform, parse_transforms
 
 DEFAULT_BINS = 20
 
@@ -48,6 +48,10 @@ class ScoreDefinition:
         lesions: How voxels of one lesion connect; None where lesions are not counted.
         band_edges_mm: Signed distances to the surface of the reference, positive inside,
             between which bins are kept apart; none for no bands.
+
+    Raises:
+        ValueError: The label to ignore belongs to a region, a softmax has not one region
+            a channel, or band edges do not ascend, or have no bins.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -65,26 +69,7 @@ class ScoreDefinition:
     lesions: Neighbours | None = None
     band_edges_mm: tuple[float, ...] = ()
 
-    @property
-    def is_spatial(self) -> bool:
-        """Whether a transform looks at neighbours."""
-        return any(transform.kind.spatial for transform in self.transforms)
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels to read, ascending; all of a softmax."""
-        background = {0} if self.softmax else set()
-        return tuple(
-            sorted(background.union(*(region.channels for region in self.regions)))
-        )
-
-    def check(self) -> None:
-        """Raise where the parts contradict each other.
-
-        Raises:
-            ValueError: The label to ignore belongs to a region, a softmax has not one
-                region a channel, or band edges do not ascend.
-        """
+    def __post_init__(self):
         edges = self.band_edges_mm
         if list(edges) != sorted(set(edges)) or not all(map(math.isfinite, edges)):
             raise ValueError(
@@ -104,6 +89,19 @@ class ScoreDefinition:
                 "the regions of a softmax are its channels 1, 2, ... in order, got "
                 f"{', '.join(map(str, self.regions))}"
             )
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether a transform looks at neighbours."""
+        return any(transform.kind.spatial for transform in self.transforms)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels to read, ascending; all of a softmax."""
+        background = {0} if self.softmax else set()
+        return tuple(
+            sorted(background.union(*(region.channels for region in self.regions)))
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
@@ -157,8 +155,3 @@ def sorted_tolerances(tolerances: list[Level]) -> tuple[float, ...]:
     """Tolerances checked, without repeats, ascending."""
     exact = sorted({check_tolerance(t) for t in tolerances})
     return tuple(float(t) for t in exact)
-
-
-def same_level(a: Level, b: Level) -> bool:
-    """Whether two levels are the same decimal number."""
-    return as_fraction(a) == as_fraction(b)

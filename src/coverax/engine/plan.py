@@ -1,8 +1,9 @@
 """What is asked of the one program of a batch; kernels and host twins share it."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from coverax.choices import Side
 from coverax.rational import Level
 
 # Of volumes `[batch, *spatial]`, spacings, the voxels inside each case's own grid (None
@@ -20,7 +21,7 @@ class SetScore(NamedTuple):
         cuts: Cuts of the map at which voxels are counted.
     """
 
-    side: Literal["inner", "outer"]
+    side: Side
     map: str | None = None
     tolerance: Level = 0
     cuts: tuple[float, ...] = ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
-EngineName = Literal["auto", "host", "device"]
+from coverax.choices import EngineName
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,3 @@
+"""The version, which every file says that this package writes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,38 @@
+"""Every word that an option may take; the library and the command line read them here."""
+
+from typing import Literal
+
+# Where batches are computed, and how.
+EngineName = Literal["auto", "host", "device"]
+# What voxels of one lesion share.
+Neighbours = Literal["face", "edge", "corner"]
+# How values of maps are stored in files.
+ProbsStorage = Literal["float32", "uint16"]
+
+# The two sides of a confidence set.
+Side = Literal["inner", "outer"]
+# Which guarantee a calibration gives.
+Method = Literal["fnr", "crc", "rcps", "ltt", "sets"]
+# What an empty reference does; a validation has nothing to refuse.
+EmptyPolicy = Literal["exclude", "include", "refuse"]
+CountedEmpty = Literal["exclude", "include"]
+# How a unit with several cases counts; sets know one way.
+PerUnit = Literal["one", "all"]
+OnePerUnit = Literal["one"]
+# What several references of a case do.
+RaterRule = Literal["worst", "draw"]
+# Which expected loss is controlled, and at which cuts one of a file is small.
+LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
+Safe = Literal["small", "large"]
+# Upper bound of a mean loss.
+BoundName = Literal[
+    "hoeffding", "hoeffding_bentkus", "empirical_bernstein", "wsr", "clopper_pearson"
+]
+# How multiple tests are paid for.
+CorrectionName = Literal["bonferroni", "holm", "fixed_sequence"]
+# How the promises of the inner and the outer set hold together, and those of regions.
+Joint = Literal["each", "bonferroni", "max", "ranked"]
+Regions = Literal["each", "joint"]
+
+# What macro means do with cases that lack a class.
+Absent = Literal["skip", "include"]

@@ -1,0 +1,1 @@
+"""What both engines agree on: bins, spacing, plans, results, and the switch."""

@@ -1,0 +1,221 @@
+"""Columns of the score table: their names, their shapes, and who reads them how.
+
+A value a row is an array `[rows]`, as many entries in every row an array `[rows, entries]`,
+and rows of their own lengths an array of arrays. A family of statistics computes its
+columns in `coverax.scores`; what they are called, and what they hold, stands here.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from coverax.choices import Side
+from coverax.engine.results import BinStatistics, ProperScores
+from coverax.table.definition import ScoreDefinition
+from coverax.table.transforms import Transform
+
+Columns = Mapping[str, Shaped[np.ndarray, "rows *entries"]]
+
+MIN_FOREGROUND = "min_foreground_probability"
+# A power of two: k / N_CUTS is exact in float32, and so is every comparison with it.
+N_CUTS = 1024
+GRID_CUTS = np.arange(N_CUTS, dtype=np.float32) / N_CUTS
+GRID_PREDICTED, GRID_TRUE_POSITIVE = "grid_predicted", "grid_true_positive"
+CRITICAL_PREDICTED = "critical_predicted"
+CRITICAL_TRUE_POSITIVE = "critical_true_positive"
+LESION_PEAKS = "lesion_peaks"
+REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
+N_SIZE_CUTS = 125
+_WHOLE_NUMBERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
+
+
+class Column(NamedTuple):
+    """What a column holds.
+
+    Attributes:
+        name: Its name.
+        kind: Of its values.
+        form: One `value` a row; `bins`, as many in every row of every table; a `list`, as
+            many in every row of a table; `ragged`, of its own length in each row.
+        n_bins: How many bins; 0 where there are none.
+    """
+
+    name: str
+    kind: Literal["text", "int64", "float64", "float32"]
+    form: Literal["value", "bins", "list", "ragged"] = "value"
+    n_bins: int = 0
+
+
+class Curves(NamedTuple):
+    """Voxels in `{probs >= cut}`, and foreground among them, of each row and cut."""
+
+    cuts: Float[np.ndarray, " cuts"]
+    n_predicted: Int[np.ndarray, "rows cuts"]
+    n_true_positive: Int[np.ndarray, "rows cuts"]
+
+
+CASE_COLUMNS = (
+    Column("case_id", "text"),
+    Column("region", "text"),
+    Column("unit", "text"),
+    Column("group", "text"),
+    Column("weight", "float64"),
+    Column("rater", "text"),
+    Column("n_voxels", "int64"),
+    Column("n_foreground", "int64"),
+    Column("voxel_volume_ml", "float64"),
+    Column("overshoot", "float32"),
+)
+# What the second pass adds, where it was asked for: each region has its own cuts.
+CRITICAL_COLUMNS = (
+    Column(CRITICAL_PREDICTED, "int64", "ragged"),
+    Column(CRITICAL_TRUE_POSITIVE, "int64", "ragged"),
+)
+_PEAKS = Column(LESION_PEAKS, "float32", "ragged")
+RAGGED = tuple(column.name for column in (*CRITICAL_COLUMNS, _PEAKS))
+
+
+def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
+    """The columns of a table of this definition, in their order."""
+    families = (_fnr, _sets, _curves, _bins, _bands, _lesions)
+    own = [column for family in families for column in family(definition)]
+    return (*CASE_COLUMNS, *own)
+
+
+def critical_column(tolerance: float) -> str:
+    """Column of the critical probability at a tolerance."""
+    return f"critical_probability@{tolerance!r}"
+
+
+def score_column(side: Side, spec: str) -> str:
+    """Column of the scores of a transform."""
+    return f"{side}_score@{spec}"
+
+
+def size_column(side: Side, spec: str) -> str:
+    """Column of the set sizes of a transform, one entry a cut of `size_cuts`."""
+    return f"{side}_size@{spec}"
+
+
+def size_cuts(transform: Transform) -> Float[np.ndarray, " cuts"]:
+    """Cuts of the score map at which sizes are kept, ascending.
+
+    Log-odds and distances are spaced evenly near the border and geometrically away from
+    it: maps smoothed wide live in a narrow range.
+    """
+    steps = np.linspace(-1, 1, N_SIZE_CUTS)
+    if transform.kind.unit == "mm":
+        return 0.5 * np.sinh(6.5 * steps)  # up to 166 mm, 0.1 mm apart at the border
+    if transform.name == "relative_distance":
+        return 0.05 * np.sinh(6.5 * steps)
+    return 1 / (1 + np.exp(-0.5 * np.sinh(4.16 * steps)))  # log-odds up to 16
+
+
+def band_prefix(band: int) -> str:
+    """Start of the names of the columns of a band, counted from the outermost."""
+    return f"band_{band}_"
+
+
+def n_bands(definition: ScoreDefinition) -> int:
+    """Bands of a definition: one more than edges, none without."""
+    return len(definition.band_edges_mm) + 1 if definition.band_edges_mm else 0
+
+
+def read_bins(columns: Columns, prefix: str = REGION) -> BinStatistics:
+    """Bin statistics of the rows of a table, `[rows, bins]`.
+
+    Args:
+        columns: Columns of a score table.
+        prefix: `REGION`, `TOP_LABEL`, `BACKGROUND`, or that of a band.
+
+    Raises:
+        ValueError: The table holds none.
+    """
+    prefix = prefix + REGION if prefix == BACKGROUND else prefix
+    if prefix + BinStatistics._fields[0] not in columns:
+        raise ValueError(
+            "the score table holds no such bins; score with --bins and, for what "
+            "concerns all classes, --softmax"
+        )
+    return BinStatistics(*[columns[prefix + name] for name in BinStatistics._fields])
+
+
+def read_proper_scores(columns: Columns, prefix: str = REGION) -> ProperScores:
+    """Proper scores of the rows of a table, `[rows, 2]`: outside, inside the class."""
+    start = prefix if prefix == BACKGROUND else ""
+    return ProperScores(*[columns[start + name] for name in ProperScores._fields])
+
+
+def digest_columns(columns: Columns) -> str:
+    """SHA-256 of every value, with the names of the columns and the lengths of lists."""
+    digest = hashlib.sha256()
+    for name, values in columns.items():
+        digest.update(f"{name}\n".encode())
+        if values.dtype != object and values.ndim == 1:
+            digest.update(values.tobytes())
+        elif values.dtype == object and isinstance(values[0], str):
+            digest.update(json.dumps(values.tolist()).encode())
+        else:
+            digest.update(np.array([len(row) for row in values], np.int32).tobytes())
+            digest.update(np.concatenate(list(values)).tobytes())
+    return digest.hexdigest()
+
+
+def _fnr(definition: ScoreDefinition) -> Iterable[Column]:
+    names = (MIN_FOREGROUND, *map(critical_column, definition.tolerances))
+    return [Column(name, "float32") for name in names]
+
+
+def _sets(definition: ScoreDefinition) -> Iterable[Column]:
+    transforms = definition.transforms
+    yield from (Column(score_column(t.side, t.spec), "float64") for t in transforms)
+    if definition.set_sizes:
+        for t in transforms:
+            yield Column(size_column(t.side, t.spec), "int64", "list")
+
+
+def _curves(definition: ScoreDefinition) -> Iterable[Column]:
+    names = (GRID_PREDICTED, GRID_TRUE_POSITIVE) if definition.grid else ()
+    return [Column(name, "int64", "list") for name in names]
+
+
+def _bins(definition: ScoreDefinition) -> Iterable[Column]:
+    n_bins = definition.n_bins
+    if not n_bins:
+        return
+    yield from _bin_columns(REGION, n_bins)
+    yield from _proper_columns("")
+    if definition.softmax:
+        yield from _bin_columns(TOP_LABEL, n_bins)
+        yield from _bin_columns(BACKGROUND + REGION, n_bins)
+        yield from _proper_columns(BACKGROUND)
+
+
+def _bands(definition: ScoreDefinition) -> Iterable[Column]:
+    for band in range(n_bands(definition)):
+        yield from _bin_columns(band_prefix(band), definition.n_bins)
+
+
+def _lesions(definition: ScoreDefinition) -> Iterable[Column]:
+    if definition.lesions is None:
+        return []
+    return [_PEAKS]
+
+
+def _bin_columns(prefix: str, n_bins: int) -> Iterable[Column]:
+    for name in BinStatistics._fields:
+        kind = "int64" if name in _WHOLE_NUMBERS else "float64"
+        if name in ("count", "sum_p", "sum_y", "sum_py"):
+            yield Column(prefix + name, kind, "bins", n_bins)
+        else:
+            yield Column(prefix + name, kind)
+
+
+def _proper_columns(prefix: str) -> Iterable[Column]:
+    for name in ProperScores._fields:
+        kind = "int64" if name == "n_clipped" else "float64"
+        yield Column(prefix + name, kind, "bins", 2)

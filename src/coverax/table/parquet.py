@@ -1,0 +1,99 @@
+"""How tables lie on disk: the only module that knows Parquet."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coverax.files import publishing
+from coverax.table.columns import RAGGED, Column, Columns
+
+SCHEMA = 1
+_KEY = b"coverax"
+_KINDS = {
+    "text": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "float32": pa.float32(),
+}
+
+
+def write_columns(
+    path: Path, columns: Columns, kinds: Sequence[Column], meta: dict[str, Any]
+) -> None:
+    """Write columns with what they mean; the file appears complete or not at all.
+
+    Raises:
+        ValueError: A column is none of these kinds.
+    """
+    types = {kind.name: _type(kind) for kind in kinds}
+    unknown = columns.keys() - types.keys()
+    if unknown:
+        raise ValueError(f"a score table has no column {', '.join(sorted(unknown))}")
+    fields = [pa.field(name, types[name]) for name in columns]
+    arrays = [_to_arrow(columns[f.name], f.type) for f in fields]
+    about = json.dumps({"schema": SCHEMA} | meta).encode()
+    schema = pa.schema(fields, metadata={_KEY: about})
+    with publishing(path) as temporary:
+        pq.write_table(pa.table(arrays, schema=schema), temporary)
+
+
+def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The columns of a score table, and what they mean.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no score table, or one of another schema.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such score table")
+    try:
+        rows = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError):
+        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
+    meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
+    if not isinstance(meta, dict) or "schema" not in meta:
+        raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
+    if meta["schema"] != SCHEMA:
+        raise ValueError(
+            f"{path}: score table of schema {meta['schema']}, this version reads {SCHEMA}"
+        )
+    return {
+        name: _from_arrow(name, rows.column(name)) for name in rows.column_names
+    }, meta
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write plain rows, columns as the first has them, complete or not at all."""
+    with publishing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows), temporary)
+
+
+def _type(column: Column) -> pa.DataType:
+    kind = _KINDS[column.kind]
+    if column.form == "value":
+        return kind
+    # The name that Parquet gives the entries, so that a table comes back as it was.
+    return pa.list_(pa.field("element", kind), column.n_bins or -1)
+
+
+def _to_arrow(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """One value a row, or a list a row, from its own row of a matrix."""
+    return pa.array(list(values) if pa.types.is_nested(kind) else values, kind)
+
+
+def _from_arrow(name: str, column: pa.ChunkedArray) -> np.ndarray:
+    whole = column.combine_chunks()
+    if not pa.types.is_nested(column.type):
+        return whole.to_numpy(zero_copy_only=False)
+    flat = whole.flatten().to_numpy(zero_copy_only=False)
+    lengths = whole.value_lengths().to_numpy(zero_copy_only=False)
+    if name not in RAGGED:
+        return flat.reshape(len(lengths), -1)
+    out = np.empty(len(lengths), object)
+    out[:] = np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []
+    return out
