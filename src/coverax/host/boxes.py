@@ -24,7 +24,9 @@ def component_boxes(
         raise ValueError(f"components need 2 or 3 axes, got {mask.ndim}")
     neighbours = 26 if mask.ndim == 3 else 8
     labels, n = cc3d.connected_components(
-        np.require(mask, requirements="CW"), connectivity=neighbours, return_N=True
+        np.require(mask, requirements=["C", "W"]),
+        connectivity=neighbours,
+        return_N=True,
     )
     sides = cc3d.statistics(labels)["bounding_boxes"][1 : n + 1]
     spans = [[(side.start, side.stop - 1) for side in box] for box in sides]

@@ -48,7 +48,7 @@ def lesion_peaks(
     if not mask.any():
         return np.zeros(0, probs.dtype)
     box = _bounding_box(mask)
-    inside = np.require(mask[box], requirements="CW")
+    inside = np.require(mask[box], requirements=["C", "W"])
     labels = cc3d.connected_components(
         inside, connectivity=_CONNECTIVITY[neighbours][mask.ndim]
     )

@@ -105,7 +105,7 @@ def window_mean(
             for k, weight in enumerate(weights)
         ]
         values = sum(parts[1:], start=parts[0])
-    return values
+    return jnp.asarray(values)
 
 
 def window_axes(n_spatial: int, slice_axis: int | None) -> tuple[int, ...]:

@@ -94,7 +94,7 @@ class ArrayCases:
         }
         check_lengths(columns, n)
         named = ("case_ids", "units", "groups", "weights", "raters")
-        about = [
+        about: list[dict[str, Any]] = [
             dict(zip(("case_id", "unit", "group", "weight", "rater"), row, strict=True))
             for row in zip(*(columns[name] for name in named), strict=True)
         ]
