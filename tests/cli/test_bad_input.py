@@ -268,8 +268,12 @@ def test_a_channel_the_maps_lack_is_named(files, cli, engine):
     options = (*files.options, "--region", "a=1:1", "--engine", engine)
     result = cli("score", *options, "-o", files.root / "s.pq")
     assert result.code == 1
-    assert len(result.errors) == N_CASES + 1
-    assert "channel 1 asked for, the file has 1" in result.errors[0]
+    assert len(result.errors) == 2
+    assert "channel 1 asked for, but the axes (8, 9, 7)" in result.errors[0]
+    listed = (files.root / "s.pq.errors.txt").read_text().splitlines()
+    assert len(listed) == N_CASES + 1
+    for i, line in enumerate(listed[:-1]):
+        assert line.startswith(f"case case_{i:02d}: {files.map(i)}: channel 1 asked")
 
 
 def test_too_few_cases_is_refused_unless_vacuous_is_allowed(scored, files, cli, engine):
@@ -444,8 +448,10 @@ def test_nothing_is_left_where_every_map_failed(calibrated, files, cli):
     for i in range(N_CASES):
         truncate(files.map(i))
     result = cli("predict", calibrated, "--probs", files.probs, "-o", files.root / "m")
-    assert len(result.errors) == N_CASES + 1
-    assert files.names() == before
+    assert result.errors[0].startswith(f"error: {N_CASES} cases alike (case_00, ")
+    assert files.names() == sorted([*before, "m.errors.txt"])
+    listed = (files.root / "m.errors.txt").read_text().splitlines()
+    assert len(listed) == N_CASES + 1
 
 
 def test_what_is_no_score_table_is_refused(files, cli):
@@ -598,18 +604,20 @@ def test_debug_shows_the_traceback(files, cli):
     assert "Traceback" in done.stderr
 
 
+def cpu_s(*args):
+    """Processor time of a fresh interpreter with these arguments."""
+
+    def used():
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
+    start = used()
+    subprocess.run([sys.executable, *args], capture_output=True, check=True)
+    return used() - start
+
+
 def test_help_is_there_at_once():
-    """Under half a second of a core: others may use the machine at the same time."""
-
-    def cpu_s():
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    command = [sys.executable, "-m", "coverax", "--help"]
-    seconds = []
-    for _ in range(3):
-        start = cpu_s()
-        done = subprocess.run(command, capture_output=True, check=True)
-        seconds.append(cpu_s() - start)
-    assert b"calibrate" in done.stdout
-    assert min(seconds) < 0.5, seconds
+    """At most twice what its own packages take on this machine; with jax it is four."""
+    needed = "import typer, typer.rich_utils, rich.markdown, numpy"
+    ratios = [cpu_s("-m", "coverax", "--help") / cpu_s("-c", needed) for _ in range(5)]
+    assert min(ratios) < 2, ratios

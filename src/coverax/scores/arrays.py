@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,10 @@ from coverax.checks import (
 )
 from coverax.engine.spacing import batched_spacing
 from coverax.scores.batch import Loaded, View
-from coverax.scores.bins import check_softmax, softmax_columns
+from coverax.scores.bins import check_sums, softmax_columns
 from coverax.scores.stream import foreground
 from coverax.table.definition import ScoreDefinition
+from coverax.tolerance import SUM_ROUNDING, sum_slack
 from coverax.volumes import Grid, Region, join_channels, parse_regions
 
 CLASS_AXES = ("first", "last")
@@ -169,9 +169,7 @@ def load_arrays(
     """
     reference = as_array(cases.labels[i], "labels")
     _check_swapped(cases.probs[i], reference)
-    # Checked before it is reshaped: a message then speaks of the map as it is.
     values = as_map(cases.probs[i])
-    check_probabilities(values)
     reference = as_labels(reference, ignore_label=definition.ignore_label)
     classes, labels = _classes(values, reference, channels)
     _check_n_channels(len(classes), definition, declared=declared)
@@ -180,6 +178,10 @@ def load_arrays(
     every = declared and not definition.softmax
     check_labels(labels, "labels", None if every else sorted(expected), ignore)
     valid = _valid(cases.valid[i], labels, ignore)
+    if valid is not None and not definition.is_spatial:
+        # What does not count need hold no number, but a transform looks at every voxel.
+        classes = np.where(valid.reshape(labels.shape), classes, np.float32(0))
+    check_probabilities(classes)
     shape, flat = labels.shape, labels.reshape(-1)
     rows = classes[list(definition.channels)].reshape(len(definition.channels), -1)
     row_of = dict(zip(definition.channels, rows, strict=True))
@@ -187,8 +189,8 @@ def load_arrays(
     views = [
         View(
             region,
-            join_channels([row_of[c] for c in region.channels], region, "probs"),
-            foreground(flat, region),
+            _map_of(region, row_of),
+            foreground(flat, region, ignore),
             valid,
             grid,
         )
@@ -199,10 +201,15 @@ def load_arrays(
         "overshoot": 0.0,
     }
     if definition.softmax:
-        check_softmax(rows, Path("probs"))
-        masks = [view.labels for view in views]
+        check_sums(rows, "probs", sum_slack(len(rows)), valid)
+        masks = [view.labels for view in views[: len(definition.classes)]]
         facts["softmax"] = softmax_columns(rows, masks, valid, definition.n_bins)
     return Loaded(facts, views)
+
+
+def _map_of(region: Region, row_of: dict[int, np.ndarray]) -> np.ndarray:
+    rows = [row_of[channel] for channel in region.channels]
+    return join_channels(rows, region, "probs", sum_slack(len(rows))[1])
 
 
 def _classes(
@@ -246,7 +253,7 @@ def _check_undeclared(values: np.ndarray, labels: np.ndarray) -> None:
         if n < 2 or n_foreground * n != labels.size:
             continue
         if (labels.sum(axis) == 1).all() and np.allclose(
-            values.sum(axis), 1, atol=5e-3
+            values.sum(axis), 1, atol=SUM_ROUNDING
         ):
             raise ValueError(
                 f"probs and labels, of shape {values.shape}, sum to 1 along axis {axis} "

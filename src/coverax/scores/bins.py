@@ -7,18 +7,17 @@ top label, which need all classes of a voxel at once, stand in every row of the 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from coverax import host
 from coverax.scores.batch import ViewBatch
 from coverax.table.columns import BACKGROUND, REGION, TOP_LABEL
 from coverax.table.definition import ScoreDefinition
-
-# Rounding of a stored softmax (float16, scaled integers), not of a wrong one.
-_SUM_TOLERANCE = 5e-3
+from coverax.tolerance import sum_slack
+from coverax.volumes import ProbMap
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -36,21 +35,43 @@ def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarr
     return {name: np.asarray(value) for name, value in out.items()}
 
 
-def check_softmax(probs: np.ndarray, path: Path) -> None:
+def check_softmax(
+    prob_map: ProbMap, valid: Bool[np.ndarray, " voxels"] | None = None
+) -> None:
     """Refuse a map whose classes are no softmax.
 
     Args:
-        probs: `[classes, voxels]`.
-        path: Its file, for the message.
+        prob_map: All channels of a map.
+        valid: Voxels that count; None means all.
 
     Raises:
-        ValueError: The probabilities of the classes do not sum to 1.
+        ValueError: The probabilities of a voxel do not sum to 1, to the rounding of
+            their storage (`coverax.tolerance`).
+    """
+    below, above = sum_slack(len(prob_map.probs), prob_map.file.step)
+    slack = below, max(above, prob_map.overshoot)
+    check_sums(prob_map.probs, str(prob_map.path), slack, valid)
+
+
+def check_sums(
+    probs: Float[np.ndarray, "classes voxels"],
+    where: str,
+    slack: tuple[float, float],
+    valid: Bool[np.ndarray, " voxels"] | None,
+) -> None:
+    """Refuse classes whose sum lies further below or above 1 than the slack.
+
+    Raises:
+        ValueError: That of a voxel that counts does.
     """
     totals = probs.sum(axis=0)
-    farthest = max(totals.min(), totals.max(), key=lambda total: abs(total - 1))
-    if abs(farthest - 1) > _SUM_TOLERANCE:
+    if valid is not None:
+        totals = totals[valid]
+    low, high = float(totals.min(initial=1)), float(totals.max(initial=1))
+    if low < 1 - slack[0] or high > 1 + slack[1]:
+        farthest = max(low, high, key=lambda total: abs(total - 1))
         raise ValueError(
-            f"{path}: the classes of a softmax must sum to 1, got {farthest:.6g} at a "
+            f"{where}: the classes of a softmax must sum to 1, got {farthest:.6g} at a "
             "voxel; independent (sigmoid) channels go without --softmax"
         )
 
@@ -68,7 +89,7 @@ def softmax_columns(
 
     Args:
         probs: `[classes, voxels]`, the background first.
-        masks: References of the other classes.
+        masks: References of the other classes, in order.
         valid: Voxels that count; None means all.
         n_bins: Number of bins; none without bins.
     """

@@ -15,6 +15,7 @@ from coverax.scores.arrays import (
 )
 from coverax.scores.batch import CaseRows, Loaded, ViewBatch
 from coverax.scores.families import all_columns
+from coverax.scores.notes import cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.stream import Journal, file_facts
 from coverax.table.definition import (
@@ -23,9 +24,16 @@ from coverax.table.definition import (
     ScoreDefinition,
     sorted_tolerances,
 )
-from coverax.table.table import ScoreTable
+from coverax.table.table import ScoreTable, check_further
 from coverax.table.transforms import parse_transforms
-from coverax.volumes import FOREGROUND, Case, Cohort, Region, read_probs
+from coverax.volumes import (
+    FOREGROUND,
+    Case,
+    Cohort,
+    Region,
+    common_storages,
+    read_probs,
+)
 
 
 def score_cohort(
@@ -40,6 +48,7 @@ def score_cohort(
     read_map: MapReader = read_probs,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> ScoreTable:
     """Score every case of a cohort; each file is read once.
 
@@ -55,6 +64,8 @@ def score_cohort(
         read_map: How a case's map comes into memory, as `load_case` takes it.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
+        on_note: Called with a line for what was left out inside cases: labels of no
+            region, values where no voxel counts.
 
     Returns:
         The table, in the order of the cohort.
@@ -65,6 +76,8 @@ def score_cohort(
     """
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
+    further = tuple(name for name, _ in cohort.cases[0].columns) if cohort.cases else ()
+    check_further(further, definition)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
@@ -119,9 +132,11 @@ def score_cohort(
     kept = [records[_key(case)] for case in cohort.cases if _key(case) in records]
     if not kept:
         raise ValueError("no case could be scored")
+    for line in cohort_notes(record.get("notes", {}) for record in kept):
+        on_note(line)
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
-    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded)
+    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
 
 
 def score_arrays(
@@ -165,7 +180,8 @@ def score_arrays(
         set_sizes: Keep the sizes of their sets too, for `learn_sets`.
         spacing_mm: Voxel edges, the same for all or one row a case; spatial transforms
             need it.
-        valid: Masks of the voxels that count; all by default.
+        valid: Masks of the voxels that count; all by default. The others need no
+            number, unless a transform looks at neighbours.
         case_ids: Names; `case_0`, `case_1`, ... by default.
         units: What is exchangeable; the case by default.
         groups: Category of each case known without the reference.
@@ -273,6 +289,7 @@ def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, An
     return {
         "files": facts.get(_key(case)),
         "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "notes": result.facts["notes"],
         "rows": _rows(_about(case), result),
     }
 
@@ -285,6 +302,7 @@ def _about(case: Case) -> dict[str, Any]:
         "group": case.group,
         "weight": case.weight,
         "rater": case.rater,
+        **dict(case.columns),
     }
 
 
@@ -294,7 +312,7 @@ def _key(case: Case) -> str:
 
 
 def _common_kind(records: list[dict[str, Any]]) -> MapKind:
-    """The kind of map all cases share; storages may differ and are all recorded."""
+    """The kind of map all cases share; storages may differ (`common_storages`)."""
     by_channels = {record["kind"][0]: record for record in records}
     if len(by_channels) > 1:
         which = [
@@ -303,5 +321,5 @@ def _common_kind(records: list[dict[str, Any]]) -> MapKind:
             for n, record in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
-    storages = sorted({record["kind"][1] for record in records})
-    return MapKind(next(iter(by_channels)), tuple(storages))
+    storages = common_storages(tuple(record["kind"][1] for record in records))
+    return MapKind(next(iter(by_channels)), storages)

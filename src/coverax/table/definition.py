@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverax.choices import Neighbours
-from coverax.rational import Level, check_tolerance
+from coverax.files import check_fields
+from coverax.rational import MAX_DENOMINATOR, Level, as_fraction, check_tolerance
 from coverax.table.region import FOREGROUND, Region, parse_regions
 from coverax.table.transforms import Transform, parse_transforms
 
@@ -39,8 +40,8 @@ class ScoreDefinition:
         map_kind: What the maps looked like; None before they were read.
         n_bins: Bins of the calibration statistics; 0 for none.
         grid: Whether voxel counts at the fixed grid of cuts are kept, for loss curves.
-        softmax: The maps are a softmax: channel 0 is the background and the regions are
-            the other channels, in order.
+        softmax: The maps are a softmax: channel 0 is the background and the first
+            regions are the other channels, in order; further ones may join them.
         transforms: Transforms whose inner or outer scores are kept.
         set_sizes: Whether the sizes of their sets are kept too, for `learn-sets`.
         engine: Which engine computed what it could have rounded otherwise (distances,
@@ -83,17 +84,44 @@ class ScoreDefinition:
                     f"label {self.ignore_label} is to be ignored, but belongs to region "
                     f"{region.name}"
                 )
-        channels = [region.channels for region in self.regions]
-        if self.softmax and channels != [(k + 1,) for k in range(len(channels))]:
+        if self.softmax:
+            self._check_softmax()
+
+    def _check_softmax(self) -> None:
+        """Classes in order; a joined region has the labels of its classes."""
+        classes = self.classes
+        channels = [region.channels for region in classes]
+        in_order = channels == [(k + 1,) for k in range(len(channels))]
+        if not in_order or classes != self.regions[: len(classes)]:
             raise ValueError(
-                "the regions of a softmax are its channels 1, 2, ... in order, got "
-                f"{', '.join(map(str, self.regions))}"
+                "the regions of a softmax are its channels 1, 2, ... in order (regions "
+                f"that join them last), got {', '.join(map(str, self.regions))}"
             )
+        if not all(region.labels for region in self.regions):
+            raise ValueError("the regions of a softmax name their labels, not any")
+        own = {region.channels[0]: set(region.labels) for region in classes}
+        for region in self.regions[len(classes) :]:
+            labels = set().union(*(own.get(c, set()) for c in region.channels))
+            if set(region.channels) - own.keys() or labels != set(region.labels):
+                raise ValueError(
+                    f"region {region} joins classes of a softmax whose labels are "
+                    f"{', '.join(map(str, sorted(labels))) or 'not named'}"
+                )
 
     @property
     def is_spatial(self) -> bool:
         """Whether a transform looks at neighbours."""
         return any(transform.kind.spatial for transform in self.transforms)
+
+    @property
+    def needs_mm(self) -> bool:
+        """Whether distances in millimetres are computed."""
+        return self.is_spatial or bool(self.band_edges_mm)
+
+    @property
+    def classes(self) -> tuple[Region, ...]:
+        """Regions that are one class of a softmax; the others join several."""
+        return tuple(r for r in self.regions if len(r.channels) == 1)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -118,6 +146,15 @@ class ScoreDefinition:
         Raises:
             ValueError: A part is missing: another version wrote it.
         """
+        try:
+            return cls._from_json(content)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"not a sound score definition ({type(error).__name__}: {error!s:.80})"
+            ) from None
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
         missing = cls.__dataclass_fields__.keys() - content.keys()
         if missing:
             raise ValueError(
@@ -125,7 +162,7 @@ class ScoreDefinition:
                 "written by another version; run `coverax score` again"
             )
         kind = content["map_kind"]
-        return cls(
+        found = cls(
             regions=parse_regions(content["regions"]),
             tolerances=tuple(content["tolerances"]),
             logits=content["logits"],
@@ -141,6 +178,8 @@ class ScoreDefinition:
             lesions=content["lesions"],
             band_edges_mm=tuple(content["band_edges_mm"]),
         )
+        check_fields(found)
+        return found
 
     def with_engine(self, name: str) -> "ScoreDefinition":
         """The same definition, computed by this engine where that can matter."""
@@ -153,5 +192,12 @@ class ScoreDefinition:
 
 def sorted_tolerances(tolerances: list[Level]) -> tuple[float, ...]:
     """Tolerances checked, without repeats, ascending."""
-    exact = sorted({check_tolerance(t) for t in tolerances})
-    return tuple(float(t) for t in exact)
+    exact = {check_tolerance(t): t for t in tolerances}
+    for fraction, written in exact.items():
+        if as_fraction(float(fraction)) != fraction:
+            raise ValueError(
+                f"tolerance {written} is no decimal, and columns are named by decimals "
+                f"(of a denominator of at most {MAX_DENOMINATOR}): choose one near it, "
+                f"as {float(fraction):.4f}"
+            )
+    return tuple(float(t) for t in sorted(exact))

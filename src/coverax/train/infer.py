@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from coverax._version import __version__
 from coverax.choices import ProbsStorage
-from coverax.files import publish_json
+from coverax.files import PathLike, publish_json
 from coverax.scores import MapReader
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
@@ -64,7 +64,7 @@ def digest_params(params: Any) -> str:
 
 
 def choose_images(
-    images: Mapping[str, Path],
+    images: Mapping[str, PathLike],
     split: Split | None,
     parts: Sequence[str] = (),
     *,
@@ -85,6 +85,7 @@ def choose_images(
         ValueError: A part is unknown, asked for without a split, or lacks images; or
             nothing is left.
     """
+    images = {name: Path(path) for name, path in images.items()}
     if unknown := sorted(set(parts) - {*PARTS, NEW}):
         raise ValueError(
             f"no part {unknown[0]!r}; there are {', '.join((*PARTS, NEW))}"
@@ -142,8 +143,8 @@ def infer_case(
 
 def infer_folder(
     apply: Apply,
-    images: Mapping[str, Path],
-    output: Path,
+    images: Mapping[str, PathLike],
+    output: PathLike,
     config: TrainConfig,
     options: InferOptions,
     *,

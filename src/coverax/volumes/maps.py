@@ -13,13 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from coverax.checks import check_labels as check_labels
+from coverax.files import PathLike
 from coverax.table.region import Region
-from coverax.volumes.nifti import Buffer, NiftiFile, check_channels, read_voxels
+from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
+from coverax.volumes.header import NiftiFile
+from coverax.volumes.nifti import Buffer, check_channels, read_voxels
 
-# Resampling overshoots [0, 1] a little; accepted on request, recorded, never clipped.
-MAX_OVERSHOOT = 1e-3
-# A softmax stored in float32 or coarser may sum to a little more than 1.
-MAX_ROUNDING = 1e-5
 _LABEL_LIMIT = 2.0**31  # labels are int32
 
 
@@ -33,6 +32,7 @@ class ProbMap:
         path: The file.
         file: Its header.
         overshoot: How far the values leave [0, 1]; 0 for a proper map.
+        has_void: Whether voxels that do not count held no probabilities; they read as 0.
     """
 
     probs: Float[np.ndarray, "channels voxels"]
@@ -40,23 +40,25 @@ class ProbMap:
     path: Path
     file: NiftiFile
     overshoot: float
+    has_void: bool = False
 
     def of(self, region: Region) -> Float[np.ndarray, " voxels"]:
         """The map of a region; of several channels their sum, at most 1.
 
         Raises:
-            ValueError: The sum leaves [0, 1] by more than rounding: the channels do not
-                exclude each other.
+            ValueError: The sum exceeds 1 by more than the storage rounds
+                (`coverax.tolerance`): the channels do not exclude each other.
         """
         rows = [self.probs[self.channels.index(c)] for c in region.channels]
-        return join_channels(rows, region, self.path, max(MAX_ROUNDING, self.overshoot))
+        _, slack = sum_slack(len(rows), self.file.step)
+        return join_channels(rows, region, self.path, max(slack, self.overshoot))
 
 
 def join_channels(
     rows: Sequence[Float[np.ndarray, " voxels"]],
     region: Region,
     where: Path | str,
-    slack: float = MAX_ROUNDING,
+    slack: float,
 ) -> Float[np.ndarray, " voxels"]:
     """The map of a region from its channels: their sum, at most 1.
 
@@ -76,21 +78,27 @@ def join_channels(
 
 
 def read_probs(
-    path: Path,
+    path: PathLike,
     *,
     channels: Sequence[int],
     logits: bool = False,
     allow_overshoot: bool = False,
+    valid: Bool[np.ndarray, " voxels"] | None = None,
     check_header: Callable[[NiftiFile], None] = lambda _file: None,
     buffer: Buffer | None = None,
 ) -> ProbMap:
     """Read channels of a map as float32 probabilities.
+
+    A value that leaves [0, 1] by rounding of its storage alone (`coverax.tolerance`) is
+    the 0 or 1 it stands for.
 
     Args:
         path: NIfTI file, 3-D (one channel) or x, y, z, class.
         channels: Channels to keep, in this order.
         logits: The file holds logits: sigmoid for one channel, softmax over several.
         allow_overshoot: Accept values up to `MAX_OVERSHOOT` outside [0, 1].
+        valid: Voxels that count, in storage order; None means all. The others need
+            hold no probabilities: if one does not, they all read as 0.
         check_header: Raises where the file is not of the kind wanted.
         buffer: Memory to reuse.
 
@@ -99,6 +107,7 @@ def read_probs(
         ValueError: The file is damaged, or has values that are no probabilities (or,
             with `logits`, values that already look like probabilities).
     """
+    path = Path(path)
     file, stored = read_voxels(
         path,
         channels=None if logits else channels,
@@ -107,9 +116,13 @@ def read_probs(
     )
     check_channels(file, channels)
     values = _as_float32(stored, file)
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        n_bad = int(np.count_nonzero(~np.isfinite(values)))
+    low, high = _range(values)
+    has_void = False
+    is_sound = 0 <= low <= high <= 1 or (logits and np.isfinite(high - low))
+    if valid is not None and not is_sound:
+        values, low, high, has_void = _without_void(values, valid)
+    if not np.isfinite([low, high]).all():
+        n_bad = int(np.count_nonzero(~np.isfinite(values).all(axis=0)))
         raise ValueError(f"{path}: {n_bad} voxels are NaN or infinite")
     if logits:
         if 0 <= low < high <= 1:
@@ -118,8 +131,10 @@ def read_probs(
                 "like probabilities"
             )
         values = _probabilities(values)[list(channels)]
-        return ProbMap(values, tuple(channels), path, file, 0.0)
+        return ProbMap(values, tuple(channels), path, file, 0.0, has_void)
     overshoot = max(0.0, -low, high - 1.0)
+    if 0 < overshoot <= range_slack(file.scale[1]):
+        values, overshoot = np.clip(values, 0, 1, out=values), 0.0
     if overshoot > (MAX_OVERSHOOT if allow_overshoot else 0):
         hint = (
             "; allow_overshoot (--allow-overshoot) accepts this much"
@@ -127,44 +142,83 @@ def read_probs(
             else ""
         )
         raise ValueError(
-            f"{path}: probabilities must lie in [0, 1], got {low:.6g} to {high:.6g}{hint}"
+            f"{path}: probabilities must lie in [0, 1], got {low:.9g} to {high:.9g}{hint}"
         )
-    return ProbMap(values, tuple(channels), path, file, overshoot)
+    return ProbMap(values, tuple(channels), path, file, overshoot, has_void)
 
 
 def read_labels(
-    path: Path, *, buffer: Buffer | None = None
+    path: PathLike, *, buffer: Buffer | None = None
 ) -> tuple[Integer[np.ndarray, " voxels"], NiftiFile]:
     """Read a reference label map as a flat integer array in storage order.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, has a class axis, or holds fractions.
+        ValueError: The file is damaged, has a class axis, or holds fractions beyond the
+            rounding of its storage (`coverax.tolerance`).
     """
+    return _read_whole(
+        Path(path), "a reference", "labels must be whole numbers", buffer
+    )
+
+
+def read_valid(path: PathLike) -> tuple[Bool[np.ndarray, " voxels"], NiftiFile]:
+    """Read a mask of the voxels that count, flat, in storage order.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: As `read_labels`.
+    """
+    path = Path(path)
+    rule = "a mask of voxels that count must be 0 or a whole number"
+    values, file = _read_whole(path, "a mask of voxels that count", rule, None)
+    return values != 0, file
+
+
+def _read_whole(
+    path: Path, what: str, rule: str, buffer: Buffer | None
+) -> tuple[Integer[np.ndarray, " voxels"], NiftiFile]:
+    """A file of one whole number a voxel; `what` and `rule` are for messages."""
     file, stored = read_voxels(path, buffer=buffer)
     if file.n_channels > 1:
+        axes = (*file.grid.shape, file.n_channels)
         raise ValueError(
-            f"{path}: a reference has one label per voxel, got {file.n_channels} channels"
+            f"{path}: {what} has one label per voxel, got {file.n_channels} channels "
+            f"(its axes {axes} are x, y, z, class)"
         )
     labels = stored[0]
-    if labels.dtype.kind in "iu" and file.scale == (1.0, 0.0):
+    slope, intercept = file.scale
+    if labels.dtype.kind in "iu" and (slope, intercept) == (1.0, 0.0):
         return labels, file
-    values = labels * file.scale[0] + file.scale[1]
-    is_label = (values == np.rint(values)) & (np.abs(values) < _LABEL_LIMIT)
-    if not is_label.all():
-        raise ValueError(
-            f"{path}: labels must be whole numbers, got {values[~is_label][0]:.6g}"
-        )
-    return values.astype(np.int32), file
+    with np.errstate(all="ignore"):  # what is not finite is refused
+        values = labels * slope + intercept
+        whole, bad = nearest_labels(values, file.step, intercept)
+        bad |= ~(np.abs(whole) < _LABEL_LIMIT)
+    if bad.any():
+        raise ValueError(f"{path}: {rule}, got {float(values[bad][0])!r}")
+    return whole.astype(np.int32), file
 
 
-def read_valid(path: Path) -> tuple[Bool[np.ndarray, " voxels"], NiftiFile]:
-    """Read a mask of the voxels that count, flat, in storage order."""
-    labels, file = read_labels(path)
-    return labels != 0, file
+def _without_void(
+    values: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, float, float, bool]:
+    """Values and their range; 0 where no voxel counts if the range is not met elsewhere."""
+    whole = _range(values)
+    if valid.size != values.shape[1]:  # another grid, which others refuse
+        return values, *whole, False
+    counted = values[:, valid]
+    inside = _range(counted) if counted.size else (0.0, 0.0)
+    if inside == whole:
+        return values, *whole, False
+    return np.where(valid, values, np.float32(0)), *inside, True
 
 
-@np.errstate(over="ignore")
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest value; NaN where one is."""
+    return float(values.min()), float(values.max())
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def _as_float32(stored: np.ndarray, file: NiftiFile) -> np.ndarray:
     """Stored values times slope plus intercept, rounded once to float32.
 
