@@ -6,6 +6,7 @@ all methods, and stands here once.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ from coverax.calibrate.features import (
 )
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.result import Calibration, Threshold, with_digest
-from coverax.calibrate.units import CurveTable, Table, keep_rows
+from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.units import CurveTable, Table, all_empty, keep_rows
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.files import digest_ids
 from coverax.rational import Level, as_fraction
@@ -70,6 +71,7 @@ def calibrate_parts(
     threshold_fn: Callable[[Part], Threshold],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
+    nothing: Threshold,
     *,
     method: str,
     alpha: Level,
@@ -78,8 +80,11 @@ def calibrate_parts(
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
+    A region of which every reference is empty gets `nothing`, status EMPTY_GROUP.
+
     Raises:
-        ValueError: Cases cannot calibrate (see `keep_rows`), or have no group.
+        ValueError: Cases cannot calibrate (see `keep_rows`), have no group, or every
+            reference of every region is empty.
     """
     thresholds: list[Threshold] = []
     excluded = {why: set(ids) for why, ids in table.excluded.items()}
@@ -87,6 +92,7 @@ def calibrate_parts(
     used: set[str] = set()
     reference: dict[str, dict[str, list[Any]]] = {}
     merged: dict[str, list[str]] = {}
+    empty: list[str] = []
     for region in list(dict.fromkeys(table.column("region"))):
         kept = keep_rows(
             table,
@@ -96,7 +102,14 @@ def calibrate_parts(
             per_unit=policy.per_unit,
             seed=policy.seed,
             raters=policy.raters,
+            none_too=True,
         )
+        for why, ids in kept.excluded.items():
+            excluded.setdefault(why, set()).update(ids)
+        if not kept.rows.any():
+            empty.append(all_empty(region, kept.excluded))
+            thresholds.append(replace(nothing, region=region))
+            continue
         groups = _groups(table, kept.rows, policy)
         merged[region] = groups.small
         for group, rows in groups.rows.items():
@@ -105,8 +118,8 @@ def calibrate_parts(
         used |= set(units[kept.rows])
         if table.definition.grid:  # a lean table calibrates, but cannot be monitored
             reference[region] = _reference(table, region, policy)
-        for why, ids in kept.excluded.items():
-            excluded.setdefault(why, set()).update(ids)
+    if len(empty) == len(thresholds):
+        raise ValueError("; ".join(empty))
     calibration = Calibration(
         method=method,
         alpha=float(as_fraction(alpha)),
@@ -133,6 +146,20 @@ def calibrate_parts(
     return with_digest(calibration)
 
 
+def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
+    """What a region without a unit that counts gets: no promise, the safe end."""
+    return Threshold(
+        region="",
+        group="",
+        side="lesion",
+        tolerance=tolerance,
+        n_units=0,
+        rank=None,
+        status=Status.EMPTY_GROUP,
+        value=value,
+    )
+
+
 def unit_digests(units: set[str]) -> tuple[str, ...]:
     """Short hashes of units, sorted: recognisable, but no list of names."""
     return tuple(sorted(digest_ids([unit])[:12] for unit in units))
@@ -150,6 +177,8 @@ def whom(policy: Policy) -> str:
         text += " with a non-empty reference"
     if policy.group_by:
         text += f" of a calibrated {policy.group_by}"
+    if policy.group_floor:
+        text += f", or of one that {MERGED} serves"
     return text
 
 
@@ -163,10 +192,10 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
             f"It holds within each {policy.group_by} on its own, not for all of them at "
             "once; it must be known without the reference. "
         )
-    if policy.group_floor and any(t.group == MERGED for t in thresholds):
+    if policy.group_floor:
         text += (
-            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}: it "
-            "holds for them together, not within each. "
+            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}, and "
+            "so do those never met: it holds for all of them together, not within each. "
         )
     return text + rater_words(policy.raters)
 

@@ -3,7 +3,9 @@
 I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -23,6 +25,7 @@ from coverax.calibrate.joint import (
 )
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.raters import Cases, cases_of, rater_words
+from coverax.calibrate.regions import nothing_known
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import Table, keep_rows
@@ -147,7 +150,7 @@ def calibrate_sets(
     digests = unit_digests(kept.units)
     if learned is not None:
         learned.check_apart(digests)
-    rule = RULES[joint]
+    rule, nothing = RULES[joint], nothing_known(math.inf)
     groups = [
         Scores(
             names,
@@ -164,6 +167,10 @@ def calibrate_sets(
         _as_threshold(found, group, chosen, has_delta=delta is not None)
         for group in groups
         for found in rule(group, levels, scales)
+    ) + tuple(
+        replace(nothing, side=side, tolerance=chosen[side].tolerance, region=region)
+        for region in kept.empty
+        for side in chosen
     )
     calibration = Calibration(
         method="sets",
@@ -211,6 +218,7 @@ def calibrate_sets(
 
 class _KeptSets(NamedTuple):
     groups: list[tuple[list[str], list[Cases]]]
+    empty: list[str]
     units: set[str]
     excluded: dict[str, tuple[str, ...]]
 
@@ -229,6 +237,7 @@ def _keep(
     ids, units = table.column("case_id"), table.column(unit_column)
     excluded = {why: set(cases) for why, cases in table.excluded.items()}
     each: list[Cases] = []
+    empty_regions: list[str] = []
     for region in names:
         kept = keep_rows(
             table,
@@ -238,13 +247,20 @@ def _keep(
             per_unit=per_unit,
             seed=seed,
             raters=raters,
+            none_too=regions == "each" and len(empty_regions) < len(names) - 1,
         )
+        if not kept.rows.any():
+            empty_regions.append(region)
         mine = np.flatnonzero(kept.rows)
         mine = mine[np.argsort(ids[mine].astype(str), kind="stable")]
         each.append(cases_of(ids, mine, kept.references))
         for why, cases in kept.excluded.items():
             excluded.setdefault(why, set()).update(cases)
-    groups = [([name], [cases]) for name, cases in zip(names, each, strict=True)]
+    groups = [
+        ([name], [cases])
+        for name, cases in zip(names, each, strict=True)
+        if name not in empty_regions
+    ]
     if regions == "joint":
         if any(list(ids[cases.rows]) != list(ids[each[0].rows]) for cases in each):
             raise ValueError(
@@ -253,7 +269,8 @@ def _keep(
             )
         groups = [(names, each)]
     used = {str(unit) for cases in each for unit in units[cases.rows]}
-    return _KeptSets(groups, used, {w: tuple(sorted(c)) for w, c in excluded.items()})
+    sorted_out = {why: tuple(sorted(cases)) for why, cases in excluded.items()}
+    return _KeptSets(groups, empty_regions, used, sorted_out)
 
 
 def _spec(asked: str | None, learned: LearnedSets | None, side: Side) -> str | None:

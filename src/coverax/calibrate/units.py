@@ -74,6 +74,7 @@ def keep_rows(
     per_unit: PerUnit | None = None,
     seed: int = 0,
     raters: RaterRule | None = None,
+    none_too: bool = False,
 ) -> Kept:
     """Rows of a region that calibrate: references settled, one case a unit.
 
@@ -89,6 +90,7 @@ def keep_rows(
             neither on the order of the table nor on the scores.
         raters: What several references of a case do, see `settle_raters`. The draw
             comes before empty references are put aside.
+        none_too: Give no rows where every reference is empty, instead of raising.
 
     Raises:
         ValueError: References are empty under `refuse` or all of them are, a unit owns
@@ -101,6 +103,8 @@ def keep_rows(
     of_region = table.column("region") == region
     references = settle_raters(case_ids, table.column("rater"), of_region, raters, seed)
     references, excluded = _put_empty_aside(table, region, references, empty)
+    if not (references.any() or none_too):
+        raise ValueError(all_empty(region, excluded))
     rows = np.zeros(len(case_ids), bool)
     ids = case_ids[references]
     if ids.size:
@@ -114,6 +118,12 @@ def keep_rows(
         excluded["not_drawn"] = tuple(case_ids[rows & ~drawn])
         rows = drawn
     return Kept(rows, references & np.isin(case_ids, case_ids[rows]), excluded)
+
+
+def all_empty(region: str, excluded: Mapping[str, tuple[str, ...]]) -> str:
+    """Why a region has no case that counts."""
+    n_empty = len(excluded.get("empty_reference", ()))
+    return f"region {region}: all {n_empty} references are empty"
 
 
 def _put_empty_aside(
@@ -133,10 +143,6 @@ def _put_empty_aside(
             f"{_some(case_ids[is_empty])}"
         )
     kept = references & ~is_empty
-    if not kept.any():
-        raise ValueError(
-            f"region {region}: all {references.sum()} references are empty"
-        )
     still = set(case_ids[kept])
     ids = dict.fromkeys(case_ids[is_empty])
     excluded = {

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 
 from coverax.checks import takes_numpy
 from coverax.engine.spacing import Spacing, batched_spacing
+from coverax.host.components import components
 
 
 @takes_numpy
@@ -20,14 +21,8 @@ def component_boxes(
     Raises:
         ValueError: The mask has not 2 or 3 axes.
     """
-    if mask.ndim not in (2, 3):
-        raise ValueError(f"components need 2 or 3 axes, got {mask.ndim}")
-    neighbours = 26 if mask.ndim == 3 else 8
-    labels, n = cc3d.connected_components(
-        np.require(mask, requirements=["C", "W"]),
-        connectivity=neighbours,
-        return_N=True,
-    )
+    labels = components(mask, "corner")
+    n = int(labels.max())
     sides = cc3d.statistics(labels)["bounding_boxes"][1 : n + 1]
     spans = [[(side.start, side.stop - 1) for side in box] for box in sides]
     boxes = np.unique(np.array(spans, np.int64).reshape(n, mask.ndim, 2), axis=0)

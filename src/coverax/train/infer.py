@@ -15,8 +15,8 @@ from coverax._version import __version__
 from coverax.choices import ProbsStorage
 from coverax.files import PathLike, publish_json
 from coverax.scores import MapReader
+from coverax.stream import RunError, fill_folder
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder
 from coverax.train.cases import Prepared, prepare_case
 from coverax.train.config import TrainConfig
 from coverax.train.memory import out_of_memory
@@ -189,8 +189,11 @@ def infer_folder(
 
     def write_case(case_id: str, path: Path, folder: Path) -> None:
         case = _read(path, config)
-        with one_at_a_time:
-            probs = infer_case(apply, case, config, options)
+        try:
+            with one_at_a_time:
+                probs = infer_case(apply, case, config, options)
+        except ValueError as error:  # of the net and its windows, not of the image
+            raise RunError(str(error)) from error
         write_probs(folder / f"{case_id}.nii.gz", probs, case.file, options.storage)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
