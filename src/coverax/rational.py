@@ -60,18 +60,10 @@ def check_level(name: str, value: Level) -> Fraction:
 
 
 def check_tolerance(value: Level) -> Fraction:
-    """Return a tolerated rate of one case as a fraction; refuse outside [0, 1).
-
-    A float that no decimal of a few digits prints, 1/3, is the one fraction of a small
-    denominator that it is nearest to.
-    """
+    """Return a tolerated rate of one case as a fraction; refuse outside [0, 1)."""
     tolerance = as_fraction(value)
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must lie in [0, 1), got {value}")
-    if tolerance.denominator > MAX_DENOMINATOR:  # 1/3 as a float is 1/3
-        near = tolerance.limit_denominator(MAX_DENOMINATOR)
-        if near < 1 and float(near) == float(tolerance):
-            return near
     if tolerance.denominator > MAX_DENOMINATOR:
         raise ValueError(
             f"tolerance {value} needs a denominator of at most {MAX_DENOMINATOR} to be "

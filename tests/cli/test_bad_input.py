@@ -219,7 +219,7 @@ def test_levels_out_of_range_are_usage_errors(scored, files, cli, value):
 
 
 def test_a_tolerance_that_cannot_be_counted_exactly_is_a_usage_error(files, cli):
-    for value in ("0.00000001", "0.333333"):
+    for value in ("0.00000001", "1/3"):
         result = cli("score", *files.options, "--tolerance", value, "-o", "x.parquet")
         assert result.code == 2, value
         assert "denominator" in result.err

@@ -139,8 +139,8 @@ def test_the_rows_of_a_case_differ_in_the_rater_alone():
 
 @pytest.mark.parametrize(
     ("one", "exact"),
-    [(0.29, "0.29"), ("0.29", "0.29"), (np.float32(0.25), "1/4"), (Fraction(1, 3), "1/3"),
-     ("1/3", "1/3"), (1 / 3, "1/3"), (0, "0")],
+    [(0.29, "0.29"), ("0.29", "0.29"), (np.float32(0.25), "1/4"), ("1/4", "1/4"),
+     (Fraction(1, 8), "1/8"), (0, "0")],
 )  # fmt: skip
 def test_one_tolerance_is_one_tolerance_and_exact(one, exact):
     n = 300
@@ -152,6 +152,12 @@ def test_one_tolerance_is_one_tolerance_and_exact(one, exact):
     assert cut == np.float32((allowed + 1) / 512)
     calibration = cx.calibrate.calibrate_fnr(table, alpha=0.5, tolerance=one)
     assert calibration.thresholds[0].probability == cut
+
+
+@pytest.mark.parametrize("one", [Fraction(1, 3), "1/3", 1 / 3, "a", 1, -0.1, True])
+def test_a_single_tolerance_is_refused_once_and_not_a_case_at_a_time(one):
+    with pytest.raises(ValueError, match="tolerance|finite number"):
+        score_arrays(*cohort(), one)
 
 
 def test_maps_are_checked_after_the_rounding_of_scoring():
@@ -266,4 +272,4 @@ def test_lesions_need_the_axes_of_a_volume():
     probs, labels = np.full((1, 9), 0.5, np.float32), np.ones((1, 9), bool)
     with pytest.raises(ExceptionGroup) as error:
         score_arrays(probs, labels, [0.1], spacing_mm=(1.0,), lesions="face")
-    assert "2 or 3 axes" in str(error.value.exceptions[0])
+    assert "probs has shape (9,)" in str(error.value.exceptions[0])

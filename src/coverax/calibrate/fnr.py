@@ -24,7 +24,7 @@ from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
 from coverax.calibrate.units import CurveTable, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
-from coverax.rational import Level, as_fraction, check_level, check_tolerance
+from coverax.rational import Level, as_fraction, check_level
 
 
 def calibrate_fnr(
@@ -155,9 +155,9 @@ def choose_tolerance(table: Table, tolerance: Level | None) -> float:
         if len(table.tolerances) == 1:
             return table.tolerances[0]
         raise ValueError(f"the table has scores for tolerances {have}: choose one")
-    wanted = check_tolerance(tolerance)
+    wanted = as_fraction(tolerance)
     for known in table.tolerances:
-        if check_tolerance(known) == wanted:
+        if as_fraction(known) == wanted:
             return known
     raise ValueError(
         f"the table has no scores for tolerance {tolerance}, only for {have}; "

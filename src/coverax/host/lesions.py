@@ -33,6 +33,8 @@ def lesion_peaks(
     Raises:
         ValueError: The shapes differ, or have not 2 or 3 axes.
     """
+    if probs.ndim not in (2, 3):
+        raise ValueError(f"probs has shape {probs.shape}: lesions need 2 or 3 axes")
     check_shapes(probs, mask, valid, what="mask")
     if not mask.any():
         return np.zeros(0, probs.dtype)
