@@ -220,6 +220,6 @@ def test_learning_takes_the_worst_of_raters_too():
     cases = cx.calibrate.cases_of(
         table.column("case_id"), np.arange(0, 60, 3), np.ones(60, bool)
     )
-    own = table.set_transform("outer", learned.outer)
-    expected = np.sort(cases.worst(table.set_scores(own)))
+    own = table.side_transform("outer", learned.outer)
+    expected = np.sort(cases.worst(table.side_scores(own)))
     assert learned.scores["foreground", "outer"] == tuple(expected)

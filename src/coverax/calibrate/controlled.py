@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.calibrate.loss_tables import LossTables, RiskTable
+from coverax.calibrate.loss_tables import LossTables
 from coverax.calibrate.losses import Loss, LossCurves, find_loss, is_own
 from coverax.calibrate.ltt import ltt_threshold
 from coverax.calibrate.rcps import rcps_threshold
@@ -25,12 +25,13 @@ from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.risk import crc_threshold
 from coverax.choices import BoundName, CorrectionName, LossName
 from coverax.rational import Level, as_fraction, check_level
+from coverax.table import ScoreTable
 
 DEFAULT_POLICY = Policy()
 
 
 def calibrate_crc(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     policy: Policy = DEFAULT_POLICY,
     *,
@@ -84,7 +85,7 @@ def calibrate_crc(
 
 
 def calibrate_rcps(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     delta: Level,
     policy: Policy = DEFAULT_POLICY,
@@ -138,7 +139,7 @@ def calibrate_rcps(
 
 
 def calibrate_ltt(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     delta: Level,
     policy: Policy = DEFAULT_POLICY,

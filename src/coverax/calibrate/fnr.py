@@ -9,18 +9,17 @@ import numpy as np
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.ranks import conformal_rank, pac_rank
 from coverax.calibrate.regions import Part, Policy, calibrate_parts, scope, whom
-from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
-from coverax.calibrate.units import CurveTable, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.rational import Level, as_fraction, check_level
+from coverax.table import ScoreTable
 
 
 def calibrate_fnr(
-    table: CurveTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     tolerance: Level | None = None,
@@ -135,7 +134,7 @@ def check_combination(
         raise ValueError(f"{' and '.join(both)} cannot be combined: choose one")
 
 
-def choose_tolerance(table: Table, tolerance: Level | None) -> float:
+def choose_tolerance(table: ScoreTable, tolerance: Level | None) -> float:
     """The table's tolerance that was asked for, or its only one.
 
     Raises:

@@ -9,35 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.raters import cases_of
+from coverax.calibrate.regions import unit_digests
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import Kept, Table, keep_rows
+from coverax.calibrate.units import Kept, keep_rows
 from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
 from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
+from coverax.table import ScoreTable, Transform
+from coverax.table.transforms import on_map
 
 SCHEMA = 2
 SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
-
-
-@runtime_checkable
-class LearningTable(Table, Protocol):
-    """A score table with set sizes."""
-
-    def set_scores(self, transform: Any) -> np.ndarray:
-        """Scores of a transform."""
-        ...
-
-    def set_sizes(self, transform: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Cuts of the score map, and voxels at or above each."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +133,7 @@ def read_learned(path: Path) -> LearnedSets:
 
 
 def learn_sets(
-    table: LearningTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     n_calibration: int | None = None,
@@ -256,7 +245,7 @@ def learn_sets(
     return replace(learned, digest=learned.to_json()["digest"])
 
 
-def _competing(table: LearningTable, tolerance: float) -> list[Any]:
+def _competing(table: ScoreTable, tolerance: float) -> list[Transform]:
     """The transforms of a tolerance; both sides must have one."""
     competing = [t for t in table.definition.transforms if t.tolerance == tolerance]
     for side in ("inner", "outer"):
@@ -291,10 +280,10 @@ def _competing_shares(
 
 
 def _worst_scores(
-    table: LearningTable, transform: Any, each: dict[str, Kept]
+    table: ScoreTable, transform: Transform, each: dict[str, Kept]
 ) -> np.ndarray:
     """Scores of a transform; the row of a case holds the worst over its references."""
-    own = table.set_scores(transform)
+    own = table.side_scores(transform)
     out = own.copy()
     for found in each.values():
         rows = np.flatnonzero(found.rows)
@@ -315,7 +304,7 @@ def _width(candidate: dict[str, Any]) -> float:
 
 
 def _folds(
-    table: Table, kept: dict[str, np.ndarray], n_folds: int, seed: int
+    table: ScoreTable, kept: dict[str, np.ndarray], n_folds: int, seed: int
 ) -> np.ndarray:
     """Fold of every row: a seeded share-out of the sorted case ids."""
     ids = table.column("case_id").astype(str)
@@ -326,7 +315,7 @@ def _folds(
 
 
 def _parts(
-    transform: Any, level: Fraction, shares: Sequence[Fraction]
+    transform: Transform, level: Fraction, shares: Sequence[Fraction]
 ) -> list[Fraction]:
     """What of the level the transform's side gets at each share."""
     inner = transform.side == "inner"
@@ -334,8 +323,8 @@ def _parts(
 
 
 def _cross_fitted(
-    table: LearningTable,
-    transform: Any,
+    table: ScoreTable,
+    transform: Transform,
     scores: np.ndarray,
     kept: dict[str, np.ndarray],
     levels: Sequence[Fraction],
@@ -347,7 +336,7 @@ def _cross_fitted(
     Millimetres and millilitres, or voxels where a voxel's volume is unknown. A rank
     beyond the other folds is their last.
     """
-    cuts, counts = table.set_sizes(transform)
+    cuts, counts = table.side_sizes(transform)
     voxel_ml = table.column("voxel_volume_ml")
     known = np.isfinite(voxel_ml)
     whole = table.column("n_voxels") * (transform.side == "outer")
@@ -364,7 +353,7 @@ def _cross_fitted(
         if threshold == np.inf:
             return whole[mine]
         inner = transform.side == "inner"
-        cut = _on_map(transform, threshold if inner else -threshold)
+        cut = on_map(transform, threshold if inner else -threshold)
         return _counts_at(cut, cuts, counts[mine], whole[mine], inner=inner)
 
     def means(level: Fraction) -> dict[str, float]:
@@ -378,11 +367,6 @@ def _cross_fitted(
         }
 
     return [means(level) for level in levels]
-
-
-def _on_map(transform: Any, cut: float) -> float:
-    """A cut of the score as a cut of the map that sizes were counted on."""
-    return 1 / (1 + np.exp(-cut)) if transform.name == "logit" else cut
 
 
 def _counts_at(

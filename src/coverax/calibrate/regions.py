@@ -18,10 +18,11 @@ from coverax.calibrate.features import (
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Threshold, with_digest
-from coverax.calibrate.units import CurveTable, Table, keep_rows
+from coverax.calibrate.units import keep_rows
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.files import digest_ids
 from coverax.rational import Level, as_fraction
+from coverax.table import ScoreTable
 
 
 class Policy(NamedTuple):
@@ -66,7 +67,7 @@ class Part(NamedTuple):
 
 
 def calibrate_parts(
-    table: CurveTable,
+    table: ScoreTable,
     threshold_fn: Callable[[Part], Threshold],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
@@ -125,7 +126,7 @@ def calibrate_parts(
         | _group_options(policy, merged)
         | options
         | ({"reference": reference} if reference else {}),
-        score_definition=table.definition.to_json(),
+        definition=table.definition,
         cases_digest=table.cases_digest,
         unit_digests=unit_digests(used),
         statement=statement_fn(thresholds),
@@ -171,7 +172,7 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
     return text + rater_words(policy.raters)
 
 
-def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
+def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
     """Row numbers of every group; of all kept rows where there is one for all."""
     rows = np.flatnonzero(kept)
     if policy.group_by is None:
@@ -192,7 +193,7 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     )
 
 
-def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list[Any]]:
+def _reference(table: ScoreTable, region: str, policy: Policy) -> dict[str, list[Any]]:
     """Label-free features of the cohort, sorted: no case to be found.
 
     Of one case a unit, empty references too: new scans come without a reference, so

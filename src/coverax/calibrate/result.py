@@ -9,7 +9,9 @@ from typing import Any
 from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.ties import just_below, tie_numbers
+from coverax.choices import Kind
 from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.table import ScoreDefinition
 
 SCHEMA = 1
 
@@ -100,15 +102,16 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: `fnr` for Conformal Lesion Segmentation, `sets` for confidence sets.
+        method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
+            `rcps`, `ltt` (an expected loss), or `sets` (confidence sets).
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
         n_units: Units that counted (the fewest over thresholds).
-        thresholds: One per region.
+        thresholds: One a region, group and side.
         excluded: Reason to case ids.
         options: Policies and seeds that shaped the result.
-        score_definition: What the scores mean, as the table says.
+        definition: What the scores mean, as the table says.
         cases_digest: SHA-256 of the case ids.
         unit_digests: Short hashes of the units used, to recognise them in evaluation.
         statement: The guarantee in words, with its assumptions.
@@ -122,11 +125,16 @@ class Calibration:
     thresholds: tuple[Threshold, ...]
     excluded: dict[str, tuple[str, ...]]
     options: dict[str, Any]
-    score_definition: dict[str, Any]
+    definition: ScoreDefinition
     cases_digest: str
     unit_digests: tuple[str, ...]
     statement: str
     digest: str = field(default="")
+
+    @property
+    def kind(self) -> Kind:
+        """One cut of the map of a region, or a set on each side of its border."""
+        return "cut" if self.thresholds[0].side == "lesion" else "sides"
 
     @property
     def status(self) -> Status:
@@ -221,7 +229,7 @@ class Calibration:
             "thresholds": [_threshold_to_json(t) for t in self.thresholds],
             "excluded": {why: list(ids) for why, ids in self.excluded.items()},
             "options": self.options,
-            "score_definition": self.score_definition,
+            "score_definition": self.definition.to_json(),
             "cases_digest": self.cases_digest,
             "unit_digests": list(self.unit_digests),
             "statement": self.statement,
@@ -248,6 +256,10 @@ def read_calibration(path: Path) -> Calibration:
         ValueError: It is no calibration, of another schema, or was altered.
     """
     content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
+    try:
+        definition = ScoreDefinition.from_json(content["score_definition"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
     return Calibration(
         method=content["method"],
@@ -258,7 +270,7 @@ def read_calibration(path: Path) -> Calibration:
         thresholds=thresholds,
         excluded={why: tuple(ids) for why, ids in content["excluded"].items()},
         options=content["options"],
-        score_definition=content["score_definition"],
+        definition=definition,
         cases_digest=content["cases_digest"],
         unit_digests=tuple(content["unit_digests"]),
         statement=content["statement"],

@@ -5,11 +5,10 @@ I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.joint import (
     JOINTRULES,
     RULES,
@@ -23,9 +22,10 @@ from coverax.calibrate.joint import (
 )
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.raters import Cases, cases_of, rater_words
+from coverax.calibrate.regions import unit_digests
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.statements import set_statement
-from coverax.calibrate.units import Table, keep_rows
+from coverax.calibrate.units import keep_rows
 from coverax.choices import (
     BoundName,
     EmptyPolicy,
@@ -36,41 +36,14 @@ from coverax.choices import (
     Side,
 )
 from coverax.rational import Level, as_fraction, check_level
+from coverax.table import ScoreTable, Transform
 
 # Levels of the curve of coverage against alpha that travels with the calibration.
 CURVE_LEVELS = tuple(Fraction(k, 200) for k in range(1, 41))
 
 
-@runtime_checkable
-class SetTransform(Protocol):
-    """What calibration needs to know of a transform."""
-
-    @property
-    def spec(self) -> str:
-        """Its canonical text."""
-        ...
-
-    @property
-    def tolerance(self) -> float:
-        """Share of the reference that may be wrong."""
-        ...
-
-
-@runtime_checkable
-class SetTable(Table, Protocol):
-    """A score table with inner and outer scores."""
-
-    def set_transform(self, side: Side, spec: str | None = None) -> Any:
-        """The transform of one side that was asked for, or the only one."""
-        ...
-
-    def set_scores(self, transform: Any) -> np.ndarray:
-        """Scores of a transform."""
-        ...
-
-
 def calibrate_sets(
-    table: SetTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     inner: str | None = None,
@@ -138,9 +111,9 @@ def calibrate_sets(
     if delta is not None:
         confidence = Confidence(check_level("delta", delta), bound, seed)
     levels = spend(joint, alpha, alpha_inner, learned, confidence)
-    chosen: dict[Side, SetTransform] = {
-        "inner": table.set_transform("inner", _spec(inner, learned, "inner")),
-        "outer": table.set_transform("outer", _spec(outer, learned, "outer")),
+    chosen: dict[Side, Transform] = {
+        "inner": table.side_transform("inner", _spec(inner, learned, "inner")),
+        "outer": table.side_transform("outer", _spec(outer, learned, "outer")),
     }
     scales = _scales(joint, chosen, learned)
     kept = _keep(table, regions, empty, unit_column, per_unit, seed, raters)
@@ -153,7 +126,7 @@ def calibrate_sets(
             names,
             *(
                 np.stack(
-                    [cases.worst(table.set_scores(chosen[side])) for cases in each]
+                    [cases.worst(table.side_scores(chosen[side])) for cases in each]
                 )
                 for side in ("inner", "outer")
             ),
@@ -191,7 +164,7 @@ def calibrate_sets(
             "order_seed": seed if delta is not None and bound == "wsr" else None,
             "curve": _curve(groups, rule, levels, scales),
         },
-        score_definition=table.definition.to_json(),
+        definition=table.definition,
         cases_digest=table.cases_digest,
         unit_digests=digests,
         statement=set_statement(
@@ -216,7 +189,7 @@ class _KeptSets(NamedTuple):
 
 
 def _keep(
-    table: Table,
+    table: ScoreTable,
     regions: Regions,
     empty: EmptyPolicy,
     unit_column: str,
@@ -263,7 +236,7 @@ def _spec(asked: str | None, learned: LearnedSets | None, side: Side) -> str | N
 
 
 def _scales(
-    joint: Joint, chosen: dict[Side, SetTransform], learned: LearnedSets | None
+    joint: Joint, chosen: dict[Side, Transform], learned: LearnedSets | None
 ) -> Scales:
     if joint != "ranked":
         return {}
@@ -284,7 +257,7 @@ def _scales(
 def _as_threshold(
     found: SetThreshold,
     group: Scores,
-    chosen: dict[Side, SetTransform],
+    chosen: dict[Side, Transform],
     *,
     has_delta: bool,
 ) -> Threshold:

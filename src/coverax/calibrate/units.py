@@ -1,54 +1,13 @@
 """Which rows of a table count: empty references, and one case a unit."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
 from coverax.calibrate.raters import draw_one, settle_raters
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
-
-
-@runtime_checkable
-class Table(Protocol):
-    """What calibration needs of a score table."""
-
-    @property
-    def excluded(self) -> Mapping[str, tuple[str, ...]]:
-        """Reason to case ids."""
-        ...
-
-    @property
-    def cases_digest(self) -> str:
-        """SHA-256 of the case ids."""
-        ...
-
-    @property
-    def tolerances(self) -> tuple[float, ...]:
-        """Tolerances the table holds scores for."""
-        ...
-
-    @property
-    def definition(self) -> Any:
-        """What the scores mean; has `to_json`."""
-        ...
-
-    def column(self, name: str) -> np.ndarray:
-        """A column as an array."""
-        ...
-
-    def critical_probability(self, tolerance: float) -> np.ndarray:
-        """Critical probabilities at a tolerance."""
-        ...
-
-
-class CurveTable(Table, Protocol):
-    """A score table with loss curves."""
-
-    def grid_curves(self) -> Any:
-        """Counts at the fixed grid: `cuts`, `n_predicted`, `n_true_positive`."""
-        ...
+from coverax.table import ScoreTable
 
 
 class Kept(NamedTuple):
@@ -66,7 +25,7 @@ class Kept(NamedTuple):
 
 
 def keep_rows(
-    table: Table,
+    table: ScoreTable,
     region: str,
     *,
     empty: EmptyPolicy = "exclude",
@@ -117,7 +76,7 @@ def keep_rows(
 
 
 def _put_empty_aside(
-    table: Table,
+    table: ScoreTable,
     region: str,
     references: Bool[np.ndarray, " rows"],
     empty: EmptyPolicy,

@@ -29,7 +29,7 @@ from coverax.cli.common import (
     parse_tolerance,
     print_json,
 )
-from coverax.cli.methods import METHODS, Request, check_options
+from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
 
 NAME = "calibrate"
 
@@ -177,7 +177,7 @@ def command(
         print_json(calibration.to_json())
         return
     for t in calibration.thresholds:
-        note(f"{t.name}: {METHODS[method].describe(t)} ({t.place}, {t.status.name})")
+        note(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1 and t.tie is None:
             note(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
     for why, ids in calibration.excluded.items():

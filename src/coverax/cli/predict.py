@@ -56,7 +56,7 @@ def command(
 
     loaded = read_calibration(calibration)
     if overlay is not None:
-        if loaded.method != "sets":
+        if loaded.kind != "sides":
             raise typer.BadParameter("--overlay goes with a calibration of sets")
         check_output_folder(overlay)
     maps = nifti_files(probs)

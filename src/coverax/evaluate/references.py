@@ -52,7 +52,7 @@ def count_rows(
     rule = calibration.options.get("raters")
     kept = settle_raters(case_ids, column["rater"], everything, rule, seed)
     # `refuse` calibrated without empty references; those of sets count all the same.
-    aside = ("exclude",) if calibration.method == "sets" else ("exclude", "refuse")
+    aside = ("exclude",) if calibration.kind == "sides" else ("exclude", "refuse")
     if calibration.options["empty"] in aside:
         kept &= column["n_foreground"] > 0
     if not kept.any():

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax.calibrate import Calibration
-from coverax.scores import ScoreDefinition, View
+from coverax.scores import View
 
 
 class RegionMasks(NamedTuple):
@@ -35,9 +35,7 @@ def threshold_mask(
     return probs >= probs.dtype.type(probability)
 
 
-def lesion_mask(
-    calibration: Calibration, _definition: ScoreDefinition, view: View
-) -> RegionMasks:
+def lesion_mask(calibration: Calibration, view: View) -> RegionMasks:
     """The mask of a threshold on the map itself."""
     threshold = calibration.threshold_of(view.region.name)
     mask = threshold_mask(view.probs, threshold.probability)

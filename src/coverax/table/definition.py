@@ -98,7 +98,7 @@ class ScoreDefinition:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels to read, ascending; all of a softmax."""
-        background = {0} if self.softmax else set()
+        background: set[int] = {0} if self.softmax else set()
         return tuple(
             sorted(background.union(*(region.channels for region in self.regions)))
         )

@@ -67,7 +67,7 @@ def monitor_folder(
             f"this calibration of method {calibration.method} carries nothing to compare "
             "with: it needs method fnr, crc, rcps or ltt on a table with the grid"
         )
-    definition = ScoreDefinition.from_json(calibration.score_definition)
+    definition = calibration.definition
     if definition.ignore_label is not None:
         raise ValueError(
             "voxels were left out by their reference label in calibration: maps without "
