@@ -2,7 +2,8 @@
 
 import pytest
 
-from coverax.files import check_output_folder, publish_json, publish_text, publishing
+from coverax.files import publish_json, publish_text, publishing
+from coverax.folders import check_output_folder
 
 
 def write_half(path):

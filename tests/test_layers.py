@@ -55,7 +55,7 @@ OUTSIDE = {
     "kernels": {"numpy", "jax", "jaxtyping"},
     "losses": {"numpy", "jax", "jaxtyping"},
 }
-ROOT_MODULES = {"choices", "rational", "files", "_version"}
+ROOT_MODULES = {"_version", "choices", "files", "folders", "locks", "rational"}
 
 
 def imports_of(path: Path):

@@ -1,31 +1,104 @@
 """Publishing files whole: a temporary name first, then a rename."""
 
 import csv
+import glob
 import hashlib
 import io
 import json
-import shutil
+import os
+import secrets
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
+
+from coverax.locks import beside, is_held
+
+
+class OutputError(OSError):
+    """An output cannot be written: the disk is full, or the place is not writable.
+
+    No case is to blame, so that a run over cases stops.
+    """
 
 
 @contextmanager
 def publishing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place when all went well.
 
+    The name is new and nobody else's, so that two writers of one file each publish a
+    whole one. What is published is on the disk before it has its name, and has the mode
+    of the file it replaces. Temporary files of killed writers are removed.
+
     Raises:
         FileExistsError: `path` is a folder or a device.
+        OutputError: It cannot be written.
     """
     check_output_file(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    with as_output_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        handle, temporary = _open_temporary(path)
     try:
-        yield temporary
-        temporary.replace(path)
+        with as_output_error(path):
+            yield temporary
+            os.fsync(handle)
+            temporary.replace(path)
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def as_output_error(path: Path) -> Iterator[None]:
+    """What the system says of a write becomes one line that names the output."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({why})") from None
+
+
+def _open_temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, of its mode, locked while its writer lives."""
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
+    while True:
+        temporary = beside(path, f".{secrets.token_hex(6)}.tmp")
+        handle = os.open(temporary, flags, 0o666 if mode is None else mode)
+        is_held(handle)
+        if temporary.exists():  # else another took it for a leftover before the lock
+            if mode is not None:
+                temporary.chmod(mode)  # the umask may have narrowed it
+            return handle, temporary
+        os.close(handle)
+
+
+def _remove_stale(path: Path) -> None:
+    """Delete the temporary files of `path` whose writer is gone."""
+    start = f"{beside(path, '').name}."
+    for entry in path.parent.glob(f"{glob.escape(start)}*.tmp"):
+        with suppress(OSError):
+            handle = os.open(entry, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if is_held(handle):
+                    entry.unlink()
+            finally:
+                os.close(handle)
 
 
 def publish_text(path: Path, text: str) -> None:
@@ -104,68 +177,19 @@ def check_output_file(path: Path) -> None:
         raise FileExistsError(f"{path} is {what}; name a file")
 
 
-def check_output_folder(folder: Path) -> None:
-    """Refuse an output folder that holds something already.
+def check_not_input(output: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuse an output that is one of the files a command reads, whatever its name.
 
     Raises:
-        FileExistsError: It is a file or holds anything.
+        FileExistsError: It is one of them; told by the file itself, so links count.
     """
-    if folder.is_dir():
-        if any(folder.iterdir()):
+    if not output.exists():
+        return
+    for path in inputs:
+        if path is not None and path.exists() and output.samefile(path):
             raise FileExistsError(
-                f"{folder} exists and is not empty; name a new folder"
+                f"{output} is an input of this command ({path}); name another output"
             )
-    elif folder.exists():
-        raise FileExistsError(f"{folder} exists and is not a folder")
-
-
-def partial_folder(output: Path) -> Path:
-    """Where an output folder is filled before it takes its name."""
-    return output.with_name(f"{output.name}.partial")
-
-
-def start_folder(output: Path, meaning: str, *, kind: str, resume: bool) -> Path:
-    """Make the partial folder of an output, or take over an interrupted run's.
-
-    Args:
-        output: Folder the run will publish; must not hold anything.
-        meaning: What the files depend on; a run of another meaning is not resumed.
-        kind: What the meaning is the digest of, for the marker's name and messages.
-        resume: Keep what an earlier run has finished.
-
-    Raises:
-        FileExistsError: The output holds something, or the partial folder is no run's.
-        ValueError: The interrupted run had another meaning.
-    """
-    check_output_folder(output)
-    partial = partial_folder(output)
-    marker = partial / folder_marker(kind)
-    if partial.exists():
-        if not marker.is_file():
-            raise FileExistsError(f"{partial} exists and is not an interrupted run")
-        if resume and marker.read_text(encoding="utf-8") != meaning:
-            raise ValueError(
-                f"{partial} was written with another {kind}; run without --resume"
-            )
-        if not resume:
-            shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    marker.write_text(meaning, encoding="utf-8")
-    return partial
-
-
-def folder_marker(kind: str) -> str:
-    """Name of the file that marks a partial folder as a run's."""
-    return f"{kind}.digest"
-
-
-def finish_folder(output: Path, kind: str) -> None:
-    """Give a filled partial folder its name."""
-    partial = partial_folder(output)
-    (partial / folder_marker(kind)).unlink()
-    if output.exists():
-        output.rmdir()
-    partial.replace(output)
 
 
 def digest_json(content: Any) -> str:

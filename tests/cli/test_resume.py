@@ -14,6 +14,9 @@ import pytest
 from tests.cli.conftest import N_CASES
 from tests.synthetic import case, write_nifti
 
+from coverax.volumes import maps
+from coverax.volumes.nifti import read_voxels
+
 
 def broken(path):
     good = path.read_bytes()
@@ -53,17 +56,34 @@ def test_score_goes_on_after_a_failure_and_gives_the_same_table(files, cli, engi
     assert files.names() == ["s.parquet", "whole.parquet"]
 
 
-def test_finished_cases_are_not_read_again(files, cli):
+def test_finished_cases_are_not_read_again(files, cli, monkeypatch):
     output = files.root / "s.parquet"
     good = broken(files.map(4))
     assert cli("score", *files.options, "-o", output).code == 1
     mend(files.map(4), good)
-    # Same size and time, other content: only a reader would notice.
+    read = []
+
+    def counting(path, **options):
+        read.append(path)
+        return read_voxels(path, **options)
+
+    monkeypatch.setattr(maps, "read_voxels", counting)
+    assert cli("score", *files.options, "-o", output, "--resume").code == 0
+    assert read == [files.map(4), files.label(4)]
+
+
+def test_a_file_replaced_with_size_and_time_kept_is_read_again(files, cli):
+    """As `cp -p`, `rsync -t` or `tar` leave it."""
+    output = files.root / "s.parquet"
+    good = broken(files.map(4))
+    assert cli("score", *files.options, "-o", output).code == 1
+    mend(files.map(4), good)
     stat = files.map(5).stat()
     files.map(5).write_bytes(b"x" * stat.st_size)
     os.utime(files.map(5), ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert cli("score", *files.options, "-o", output, "--resume").code == 0
-    assert cli("score", *files.options, "-o", output).code == 1
+    result = cli("score", *files.options, "-o", output, "--resume")
+    assert result.code == 1
+    assert str(files.map(5)) in result.err
 
 
 def test_a_file_replaced_in_between_is_read_again(files, cli):

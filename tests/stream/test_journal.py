@@ -78,7 +78,7 @@ def test_another_meaning_is_refused_and_the_records_stay(tmp_path):
         resumed(tmp_path, {**MEANING, "tolerances": [0.2]})
     assert path.read_bytes() == before
     path.write_text("")
-    with pytest.raises(ValueError, match="other options"):
+    with pytest.raises(ValueError, match="another version; run without --resume"):
         resumed(tmp_path)
 
 

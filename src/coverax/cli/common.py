@@ -51,6 +51,13 @@ Threads = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Keep finished cases of an earlier run.")
 ]
+VerifyInputs = Annotated[
+    bool,
+    typer.Option(
+        "--verify-inputs",
+        help="With --resume, tell replaced files by their content too.",
+    ),
+]
 AllowMissing = Annotated[
     bool,
     typer.Option("--allow-missing", help="Publish without failing cases; record them."),
@@ -237,8 +244,21 @@ def print_json(content: Any) -> None:
 
 def check_not_input(output: Path, *inputs: Path | None) -> None:
     """Refuse, as a usage error, an output that would replace an input."""
-    if output.resolve() in [path.resolve() for path in inputs if path]:
-        raise typer.BadParameter(f"the output {output} is an input of this command")
+    from coverax import files
+
+    try:
+        files.check_not_input(output, inputs)
+    except FileExistsError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def files_of(cases: "Cohort") -> list[Path | None]:
+    """Every file that a command reads of a cohort."""
+    return [
+        path
+        for case in cases.cases
+        for path in (case.probs, case.labels, case.valid, case.image)
+    ]
 
 
 @contextmanager

@@ -41,13 +41,15 @@ def command(
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
     from coverax.calibrate import read_calibration
-    from coverax.evaluate import evaluate_cohort, evaluate_groups, write_evaluation
-    from coverax.files import check_output_folder
+    from coverax.evaluate import evaluate_cohort, evaluate_groups, fill_evaluation
+    from coverax.folders import whole_folder
 
-    check_output_folder(output)
     loaded = read_calibration(calibration)
     cases = load_cohort(probs, labels, cohort, allow_missing)
-    with show_progress("Evaluating", len(cases.cases)) as on_case:
+    with (
+        whole_folder(output) as folder,  # first, so that one who cannot write waits not
+        show_progress("Evaluating", len(cases.cases)) as on_case,
+    ):
         evaluate = evaluate_groups if loaded.is_grouped else evaluate_cohort
         evaluation = evaluate(
             loaded,
@@ -59,7 +61,7 @@ def command(
             on_case=on_case,
             on_failure=note,
         )
-    write_evaluation(evaluation, output)
+        fill_evaluation(evaluation, folder)
     if as_json:
         print_json(evaluation.summary)
     else:

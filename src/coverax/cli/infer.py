@@ -15,6 +15,7 @@ from coverax.cli.common import (
     AsJson,
     LabelsDir,
     Resume,
+    VerifyInputs,
     needs_train_extra,
     note,
     note_kept,
@@ -100,6 +101,7 @@ def command(
         int, typer.Option(min=1, help="Readers, and writers, beside the net.")
     ] = 2,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
@@ -127,6 +129,7 @@ def command(
         images={case_id: files[case_id] for case_id in chosen},
         threads=threads,
         resume=resume,
+        verify_inputs=verify_inputs,
         allow_missing=allow_missing,
     )
     if score_only and labels is not None:
@@ -154,6 +157,7 @@ class _Run(NamedTuple):
     images: dict[str, Path]
     threads: int
     resume: bool
+    verify_inputs: bool
     allow_missing: bool
 
 
@@ -232,8 +236,10 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
                 about=about,
                 threads=run.threads,
                 resume=run.resume,
+                verify_inputs=run.verify_inputs,
                 allow_missing=run.allow_missing,
                 on_case=on_case,
+                on_note=note,
             )
     finally:
         note_kept(infer.count_finished(output))
@@ -266,6 +272,7 @@ def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str
                 definition,
                 threads=run.threads,
                 journal=journal,
+                verify_inputs=run.verify_inputs,
                 allow_missing=run.allow_missing,
                 read_map=infer.map_reader(run.apply, run.config, run.options),
                 on_case=on_case,

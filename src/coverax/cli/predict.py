@@ -11,6 +11,7 @@ from coverax.cli.common import (
     AsJson,
     Resume,
     Threads,
+    VerifyInputs,
     note,
     note_kept,
     print_json,
@@ -28,6 +29,7 @@ def command(
     ],
     threads: Threads = None,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     allow_vacuous: AllowVacuous = False,
     sides: Annotated[
@@ -50,7 +52,7 @@ def command(
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
-    from coverax.files import check_output_folder
+    from coverax.folders import check_output_folder
     from coverax.predict import count_finished, predict_folder
     from coverax.volumes import nifti_files, read_groups
 
@@ -68,11 +70,13 @@ def command(
                 output,
                 threads=threads,
                 resume=resume,
+                verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
                 sides=sides,
                 groups=None if groups is None else read_groups(groups),
                 on_case=on_case,
+                on_note=note,
             )
     finally:
         note_kept(count_finished(output))

@@ -101,8 +101,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
-    from coverax.files import check_output_folder
-    from coverax.reliability import compare, summarise, write_reliability
+    from coverax.folders import check_output_folder, whole_folder
+    from coverax.reliability import compare, fill_reliability, summarise
     from coverax.scores import read_table
 
     check_output_folder(output)
@@ -119,32 +119,33 @@ def command(
         "allow_overshoot": allow_overshoot,
         "bins": bins,
     }
-    if table is not None:
-        _refuse_scoring(defined | {"allow_missing": allow_missing})
-        scores = read_table(table)
-    else:
-        cases = load_cohort(probs, labels, cohort, allow_missing)
-        scores = _score(cases, defined, engine, threads, allow_missing)
-    with _naming(table):
-        result = summarise(
-            scores,
-            absent=absent,
-            leave_out=leave_out or [],
-            n_draws=draws,
-            seed=seed,
-        )
-    if against is not None:
-        result.summary["against"] = {"table": str(against)} | compare(
-            scores,
-            read_table(against),
-            absent=absent,
-            n_draws=draws,
-            seed=seed,
-            names=(str(table or "the maps"), str(against)),
-        )
-    write_reliability(result, output)
-    if figures:
-        _draw(result, output)
+    with whole_folder(output) as folder:
+        if table is not None:
+            _refuse_scoring(defined | {"allow_missing": allow_missing})
+            scores = read_table(table)
+        else:
+            cases = load_cohort(probs, labels, cohort, allow_missing)
+            scores = _score(cases, defined, engine, threads, allow_missing)
+        with _naming(table):
+            result = summarise(
+                scores,
+                absent=absent,
+                leave_out=leave_out or [],
+                n_draws=draws,
+                seed=seed,
+            )
+        if against is not None:
+            result.summary["against"] = {"table": str(against)} | compare(
+                scores,
+                read_table(against),
+                absent=absent,
+                n_draws=draws,
+                seed=seed,
+                names=(str(table or "the maps"), str(against)),
+            )
+        fill_reliability(result, folder)
+        if figures:
+            _draw(result, folder)
     _note_units(result.summary)
     if as_json:
         print_json(result.summary)
@@ -211,7 +212,7 @@ def _naming(table: Path | None) -> Iterator[None]:
         raise ValueError(f"{table}: {error}") from None
 
 
-def _draw(result: Any, output: Path) -> None:
+def _draw(result: Any, folder: Path) -> None:
     try:
         from coverax.report.reliability import draw_figures
     except ImportError as error:
@@ -219,7 +220,7 @@ def _draw(result: Any, output: Path) -> None:
             raise
         note("no figures: matplotlib is not there; install coverax[report]")
         return
-    draw_figures(result.regions, output)
+    draw_figures(result.regions, folder)
 
 
 def _note_units(summary: dict[str, Any]) -> None:

@@ -22,7 +22,9 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    VerifyInputs,
     check_not_input,
+    files_of,
     load_cohort,
     note,
     note_kept,
@@ -95,6 +97,7 @@ def command(
     engine: EngineChoice = "auto",
     threads: Threads = None,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
@@ -104,6 +107,7 @@ def command(
         ScoreDefinition,
         add_critical_curves,
         parse_transforms,
+        resolve_engine,
         score_cohort,
         sorted_tolerances,
     )
@@ -113,6 +117,7 @@ def command(
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing)
+    check_not_input(output, *files_of(cases))
     with usage_errors():
         definition = ScoreDefinition(
             regions=cohort_regions(cases, region or []),
@@ -128,7 +133,8 @@ def command(
             lesions=lesions,
             band_edges_mm=parse_edges(band_edges),
         )
-    journal = Journal(output, definition.to_json(), resume=resume)
+    used = definition.with_engine(resolve_engine(engine).name)
+    journal = Journal(output, used.to_json(), resume=resume)
     published = False
     try:
         with show_progress("Scoring", len(cases.cases)) as on_case:
@@ -138,6 +144,7 @@ def command(
                 engine=engine,
                 threads=threads,
                 journal=journal,
+                verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 on_case=on_case,
                 on_failure=note,

@@ -17,7 +17,9 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    VerifyInputs,
     check_not_input,
+    files_of,
     load_cohort,
     note,
     note_kept,
@@ -62,6 +64,7 @@ def fit(
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing=False)
+    check_not_input(output, *files_of(cases))
     with usage_errors():
         definition = ScoreDefinition(
             regions=cohort_regions(cases, region or []),
@@ -107,6 +110,7 @@ def apply(
     ] = None,
     threads: Threads = None,
     resume: Resume = False,
+    verify_inputs: VerifyInputs = False,
     as_json: AsJson = False,
 ) -> None:
     """Write every map of a folder at the fitted temperature, under its name."""
@@ -124,7 +128,9 @@ def apply(
                 units=None if units is None else read_groups(units, "unit"),
                 threads=threads,
                 resume=resume,
+                verify_inputs=verify_inputs,
                 on_case=on_case,
+                on_note=note,
             )
     finally:
         note_kept(count_finished(output))

@@ -56,7 +56,8 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
-    from coverax.files import check_output_folder, publish_json
+    from coverax.files import publish_json
+    from coverax.folders import check_output_folder, whole_folder
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
 
@@ -74,7 +75,8 @@ def command(
     )
     result = validate_table(read_table(scores), plan)
     if output is not None:
-        publish_json(output / "validation.json", result)
+        with whole_folder(output) as folder:
+            publish_json(folder / "validation.json", result)
     if as_json:
         print_json(result)
         return

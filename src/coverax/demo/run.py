@@ -9,7 +9,7 @@ from coverax.calibrate import Calibration, calibrate_fnr
 from coverax.choices import EngineName
 from coverax.demo.cohort import load_nodules, one_nodule_per_patient, write_nodules
 from coverax.evaluate import Evaluation, evaluate_cohort, write_evaluation
-from coverax.files import check_output_folder
+from coverax.folders import whole_folder
 from coverax.predict import predict_folder
 from coverax.scores import ScoreDefinition, score_cohort
 from coverax.volumes import read_cohort
@@ -45,34 +45,34 @@ def run_demo(
     Raises:
         FileExistsError: `output` holds something already.
     """
-    check_output_folder(output)
-    drawn = one_nodule_per_patient(load_nodules()["patient"], seed)
-    with progress("Writing NIfTI", len(drawn)) as on_case:
-        calibration_csv, heldout_csv = (
-            write_nodules(output / "cohort", part, name, on_case=on_case)
-            for part, name in (
-                (drawn[:N_CALIBRATION], "calibration.csv"),
-                (drawn[N_CALIBRATION:], "heldout.csv"),
+    with whole_folder(output) as folder:
+        drawn = one_nodule_per_patient(load_nodules()["patient"], seed)
+        with progress("Writing NIfTI", len(drawn)) as on_case:
+            calibration_csv, heldout_csv = (
+                write_nodules(folder / "cohort", part, name, on_case=on_case)
+                for part, name in (
+                    (drawn[:N_CALIBRATION], "calibration.csv"),
+                    (drawn[N_CALIBRATION:], "heldout.csv"),
+                )
             )
-        )
-    cohort, heldout = read_cohort(calibration_csv), read_cohort(heldout_csv)
-    with progress("Scoring", len(cohort.cases)) as on_case:
-        table = score_cohort(
-            cohort,
-            ScoreDefinition(tolerances=(tolerance,)),
-            engine=engine,
-            on_case=on_case,
-        )
-    table.write(output / "scores.parquet")
-    calibration = calibrate_fnr(table, alpha)
-    calibration.raise_if_bad()
-    calibration.write(output / "calibration.json")
-    maps = {case.case_id: case.probs for case in heldout.cases}
-    with progress("Predicting", len(maps)) as on_case:
-        predict_folder(calibration, maps, output / "masks", on_case=on_case)
-    with progress("Evaluating", len(heldout.cases)) as on_case:
-        evaluation = evaluate_cohort(
-            calibration, heldout, engine=engine, on_case=on_case
-        )
-    write_evaluation(evaluation, output / "evaluation")
-    return DemoResult(calibration, evaluation)
+        cohort, heldout = read_cohort(calibration_csv), read_cohort(heldout_csv)
+        with progress("Scoring", len(cohort.cases)) as on_case:
+            table = score_cohort(
+                cohort,
+                ScoreDefinition(tolerances=(tolerance,)),
+                engine=engine,
+                on_case=on_case,
+            )
+        table.write(folder / "scores.parquet")
+        calibration = calibrate_fnr(table, alpha)
+        calibration.raise_if_bad()
+        calibration.write(folder / "calibration.json")
+        maps = {case.case_id: case.probs for case in heldout.cases}
+        with progress("Predicting", len(maps)) as on_case:
+            predict_folder(calibration, maps, folder / "masks", on_case=on_case)
+        with progress("Evaluating", len(heldout.cases)) as on_case:
+            evaluation = evaluate_cohort(
+                calibration, heldout, engine=engine, on_case=on_case
+            )
+        write_evaluation(evaluation, folder / "evaluation")
+        return DemoResult(calibration, evaluation)

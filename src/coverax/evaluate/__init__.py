@@ -5,4 +5,5 @@ from coverax.evaluate.compute import evaluate_cohort as evaluate_cohort
 from coverax.evaluate.groups import evaluate_groups as evaluate_groups
 from coverax.evaluate.metrics import CaseMetrics as CaseMetrics
 from coverax.evaluate.metrics import case_metrics as case_metrics
+from coverax.evaluate.write import fill_evaluation as fill_evaluation
 from coverax.evaluate.write import write_evaluation as write_evaluation

@@ -10,10 +10,11 @@ import numpy as np
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
-from coverax.files import partial_folder, publish_json
+from coverax.files import publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.scores import ScoreDefinition, View
+from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
 from coverax.volumes import NiftiFile, Region, read_probs, write_mask
 
@@ -31,7 +32,9 @@ def predict_folder(
     allow_vacuous: bool = False,
     sides: bool = False,
     groups: Mapping[str, str] | None = None,
+    verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Write the mask of every map, and a JSON sidecar that carries the guarantee.
 
@@ -43,12 +46,15 @@ def predict_folder(
         maps: Case id to map.
         output: A new folder, or an empty one.
         threads: Cases at a time.
-        resume: Keep the finished masks of an interrupted run of the same calibration.
+        resume: Keep the finished masks of an interrupted run of the same calibration,
+            maps and groups.
         allow_missing: Publish without the maps that failed.
         allow_vacuous: Write whole volumes where no guarantee can be given.
         sides: For confidence sets, write the inner and the outer mask too.
         groups: Group of each case, for a calibration by groups.
+        verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
+        on_note: Called with a line that says what is done again.
 
     Returns:
         Number of cases written, and the failed ones by case id.
@@ -83,18 +89,16 @@ def predict_folder(
         files=_output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",)),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
-        meaning=f"{calibration.digest}{' sides' * sides}",
+        meaning={"calibration": calibration.digest, "sides": sides},
+        case_meaning=groups,
         threads=threads,
         resume=resume,
+        verify_inputs=verify_inputs,
         allow_missing=allow_missing,
         on_case=on_case,
+        on_note=on_note,
     )
     return {"n_cases": len(maps) - len(failures), "failed": failures}
-
-
-def count_finished(output: Path) -> int:
-    """Cases that an unfinished run into `output` has kept for `resume`."""
-    return len(list(partial_folder(output).glob("*.json")))
 
 
 def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:

@@ -41,4 +41,5 @@ from coverax.reliability.temperature import fit_isotonic as fit_isotonic
 from coverax.reliability.temperature import fit_platt as fit_platt
 from coverax.reliability.temperature import fit_temperature as fit_temperature
 from coverax.reliability.temperature import logits_of as logits_of
+from coverax.reliability.write import fill_reliability as fill_reliability
 from coverax.reliability.write import write_reliability as write_reliability

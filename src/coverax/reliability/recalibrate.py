@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from coverax._version import __version__
-from coverax.files import digest_ids, digest_json, partial_folder, read_sealed_json
+from coverax.files import digest_ids, digest_json, read_sealed_json
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
@@ -21,13 +21,13 @@ from coverax.reliability.temperature import (
     sample_of,
 )
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
+from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder, map_cases
 from coverax.volumes import (
     Case,
     Cohort,
     Region,
     check_channels,
-    file_stem,
     parse_regions,
     read_header,
     read_probs,
@@ -76,15 +76,16 @@ def fit_cohort(
                 "the channels"
             )
 
-    def read(numbered: tuple[int, Case]) -> dict[str, Sample]:
-        number, case = numbered
-        rng = np.random.default_rng([seed, number])
+    def read(case: Case) -> dict[str, Sample]:
+        # Of the name and not of the row, so that the order of rows changes nothing.
+        name = digest_ids([f"{case.case_id}\n{case.rater}"])
+        rng = np.random.default_rng([seed, int(name[:16], 16)])
         return _samples(case, definition, voxels_per_case, rng)
 
     samples: dict[str, list[Sample]] = {}
     failures: list[ValueError] = []
-    cases = enumerate(cohort.cases)
-    for (_, case), found, error in map_cases(read, cases, threads=threads):
+    cases = sorted(cohort.cases, key=lambda case: (case.case_id, case.rater))
+    for case, found, error in map_cases(read, cases, threads=threads):
         on_case()
         if error is not None:
             failures.append(ValueError(f"case {case.case_id}: {error}"))
@@ -156,7 +157,9 @@ def apply_folder(
     units: Mapping[str, str] | None = None,
     threads: int | None = None,
     resume: bool = False,
+    verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Write maps at the fitted temperatures, as probabilities, under their names.
 
@@ -171,7 +174,9 @@ def apply_folder(
             alone where None.
         threads: Cases at a time.
         resume: Keep the finished maps of an interrupted run of the same temperatures.
+        verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
+        on_note: Called with a line that says what is done again.
 
     Returns:
         Number of cases written, those of them (or of their units) that the temperature
@@ -193,7 +198,9 @@ def apply_folder(
         meaning=digest_json(content),
         threads=threads,
         resume=resume,
+        verify_inputs=verify_inputs,
         on_case=on_case,
+        on_note=on_note,
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
     return {
@@ -201,12 +208,6 @@ def apply_folder(
         "fitted_on": fitted_on,
         "unchanged_channels": sorted(set(range(n_channels)) - _channels(content)),
     }
-
-
-def count_finished(output: Path) -> int:
-    """Maps that an unfinished run into `output` has kept for `resume`."""
-    folder = partial_folder(output)
-    return sum(file_stem(p) is not None for p in folder.glob("*"))
 
 
 def _samples(

@@ -3,11 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from coverax.files import (
-    check_output_folder,
-    publish_json,
-    publish_rows,
-)
+from coverax.files import publish_json, publish_rows
+from coverax.folders import whole_folder
 from coverax.reliability.summary import Reliability
 from coverax.table.parquet import write_rows
 
@@ -21,7 +18,12 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
     Raises:
         FileExistsError: The folder holds something already.
     """
-    check_output_folder(folder)
+    with whole_folder(folder) as filled:
+        fill_reliability(reliability, filled)
+
+
+def fill_reliability(reliability: Reliability, folder: Path) -> None:
+    """The files of a reliability in a folder that another makes whole."""
     publish_rows(folder / "cases.csv", reliability.cases)
     write_rows(folder / "cases.parquet", reliability.cases)
     for name, rows_of in (("groups.csv", _groups), ("bands.csv", _bands)):

@@ -12,7 +12,7 @@ from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.families import all_columns
 from coverax.scores.stream import MapReader, load_case, stream_rows
-from coverax.stream import Journal
+from coverax.stream import Journal, file_facts
 from coverax.table.definition import (
     DEFAULT_BINS,
     MapKind,
@@ -31,6 +31,7 @@ def score_cohort(
     engine: EngineName = "auto",
     threads: int | None = None,
     journal: Journal | None = None,
+    verify_inputs: bool = False,
     allow_missing: bool = False,
     read_map: MapReader = read_probs,
     on_case: Callable[[], None] = lambda: None,
@@ -45,6 +46,7 @@ def score_cohort(
             within 1e-6.
         threads: Reader threads; the cores of the process by default.
         journal: Where finished records go, and where earlier ones come from.
+        verify_inputs: With earlier records, tell replaced files by their content too.
         allow_missing: Publish without the cases that failed and record them.
         read_map: How a case's map comes into memory, as `load_case` takes it.
         on_case: Called once a case, for progress.
@@ -65,10 +67,17 @@ def score_cohort(
 
     records: dict[str, Any] = {}
     failures: dict[str, Exception] = {}
+    # Before anything is read: a file that is replaced meanwhile is read again next time.
+    facts = {
+        _key(case): file_facts(
+            [case.probs, case.labels, case.valid], content=verify_inputs
+        )
+        for case in (cohort.cases if journal else ())
+    }
     todo = []
     for case in cohort.cases:
         known = journal.records.get(_key(case)) if journal else None
-        if known and known["files"] == _fingerprint(case):
+        if known and known["files"] == facts[_key(case)]:
             # Files are unchanged; unit, group and weight are what the cohort says now.
             rows = [row | _about(case) for row in known["rows"]]
             records[_key(case)] = known | {"rows": rows}
@@ -88,7 +97,7 @@ def score_cohort(
         if error is not None or result is None:
             failures[_key(case)] = error or ValueError("no result")
             continue
-        records[_key(case)] = record = _record(case, result)
+        records[_key(case)] = record = _record(case, result, facts)
         if journal:
             journal.add(_key(case), record)
     excluded = dict(cohort.excluded)
@@ -259,9 +268,9 @@ def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
     return [about | facts | {"region": region.name} | row for region, row in ordered]
 
 
-def _record(case: Case, result: CaseRows) -> dict[str, Any]:
+def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, Any]:
     return {
-        "files": _fingerprint(case),
+        "files": facts.get(_key(case)),
         "kind": [result.facts["n_channels"], result.facts["storage"]],
         "rows": _rows(_about(case), result),
     }
@@ -281,18 +290,6 @@ def _about(case: Case) -> dict[str, Any]:
 def _key(case: Case) -> str:
     region = "" if case.region is None else f"\n{case.region}"
     return case.case_id + region + (f"\nrater {case.rater}" if case.rater else "")
-
-
-def _fingerprint(case: Case) -> list[list[Any] | None]:
-    """Name, size and time of each file: enough to see that it was replaced."""
-    out: list[list[Any] | None] = []
-    for path in (case.probs, case.labels, case.valid):
-        try:
-            stat = path.stat() if path else None
-        except OSError:
-            stat = None
-        out.append([str(path), stat.st_size, stat.st_mtime_ns] if stat else None)
-    return out
 
 
 def _common_kind(records: list[dict[str, Any]]) -> MapKind:

@@ -4,17 +4,26 @@ Decoders and NumPy release the GIL, so threads scale; a failed case becomes a va
 that every case is tried before anything is reported.
 """
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+from coverax.files import OutputError
+
 C = TypeVar("C")
 R = TypeVar("R")
 
 # What a bad file or a bad value raises; anything else is a defect and stops the run.
-CASE_ERRORS = (ValueError, OSError)
+CASE_ERRORS = (ValueError, OSError, MemoryError)
+# A full disk, a failing one, or too few handles is nobody's case: it stops the run too.
+_OF_THE_MACHINE = {
+    getattr(errno, name)
+    for name in ("EDQUOT", "EFBIG", "EIO", "EMFILE", "ENFILE", "ENOSPC", "EROFS")
+    if hasattr(errno, name)
+}
 
 
 class Outcome(NamedTuple):
@@ -57,5 +66,14 @@ def map_cases(
 def _outcome(case: Any, future: Future[Any]) -> Outcome:
     try:
         return Outcome(case, future.result(), None)
+    except MemoryError:
+        return Outcome(case, None, MemoryError("the case does not fit the memory"))
     except CASE_ERRORS as error:
+        if isinstance(error, OutputError) or is_of_the_machine(error):
+            raise
         return Outcome(case, None, error)
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether an error says nothing about the case during which it came up."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,10 @@ from jaxtyping import Float
 
 from coverax._version import __version__
 from coverax.choices import ProbsStorage
-from coverax.files import (
-    digest_ids,
-    digest_json,
-    finish_folder,
-    partial_folder,
-    publish_json,
-    start_folder,
-)
+from coverax.files import publish_json
 from coverax.scores import MapReader
-from coverax.stream import Outcome, map_cases
+from coverax.stream import count_finished as count_finished
+from coverax.stream import fill_folder
 from coverax.train.cases import Prepared, prepare_case
 from coverax.train.config import TrainConfig
 from coverax.train.memory import out_of_memory
@@ -157,8 +151,10 @@ def infer_folder(
     about: Mapping[str, Any] | None = None,
     threads: int = 2,
     resume: bool = False,
+    verify_inputs: bool = False,
     allow_missing: bool = False,
     on_case: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, str]:
     """Write the softmax of every image, `CASE.nii.gz`, and the record `infer.json`.
 
@@ -173,10 +169,12 @@ def infer_folder(
         options: How volumes go through it.
         model: Digest of its parameters.
         about: What else to record.
-        threads: Readers, and as many writers; each holds up to two maps.
+        threads: Cases that are read or written while the net has another.
         resume: Keep the maps of an interrupted run of this model and these options.
+        verify_inputs: With `resume`, tell a replaced image by its content too.
         allow_missing: Publish without the cases that failed.
         on_case: Called once a case.
+        on_note: Called with a line that says what is done again.
 
     Returns:
         Why each failed case failed, by case id.
@@ -186,49 +184,34 @@ def infer_folder(
         ExceptionGroup: Cases failed; one exception each.
         ValueError: The interrupted run was another.
     """
-    meaning = digest_json(
-        {"model": model, "options": options.plain(), "cases": digest_ids(images)}
+    one_at_a_time = threading.Lock()  # readers and writers run on; the net takes one
+
+    def write_case(case_id: str, path: Path, folder: Path) -> None:
+        case = _read(path, config)
+        with one_at_a_time:
+            probs = infer_case(apply, case, config, options)
+        write_probs(folder / f"{case_id}.nii.gz", probs, case.file, options.storage)
+
+    def finish(folder: Path, failures: dict[str, str]) -> None:
+        record = {"coverax": __version__, "model": model, "options": options.plain()}
+        record |= {"classes": config.data.classes, "failed": failures, **(about or {})}
+        publish_json(folder / RECORD, record)
+
+    return fill_folder(
+        output,
+        images,
+        write_case,
+        files={case_id: [f"{case_id}.nii.gz"] for case_id in images},
+        kind=_KIND,
+        meaning={"model": model, "options": options.plain()},
+        finish=finish,
+        threads=1 + threads,
+        resume=resume,
+        verify_inputs=verify_inputs,
+        allow_missing=allow_missing,
+        on_case=on_case,
+        on_note=on_note,
     )
-    partial = start_folder(output, meaning, kind=_KIND, resume=resume)
-
-    def read(case_id: str) -> Prepared | None:
-        path = images[case_id]
-        is_done = _is_newer(partial / f"{case_id}.nii.gz", path)
-        return None if is_done else _read(path, config)
-
-    def predicted() -> Iterator[Outcome]:
-        for case_id, case, error in map_cases(read, sorted(images), threads=threads):
-            probs = None if case is None else infer_case(apply, case, config, options)
-            yield Outcome(case_id, (case, probs), error)
-
-    def write(outcome: Outcome) -> None:
-        case, probs = outcome.value
-        if outcome.error is not None:
-            raise outcome.error
-        if case is not None:
-            path = partial / f"{outcome.case}.nii.gz"
-            write_probs(path, probs, case.file, options.storage)
-
-    failures: dict[str, str] = {}
-    for (case_id, _, _), _, error in map_cases(write, predicted(), threads=threads):
-        on_case()
-        if error is not None:
-            failures[case_id] = str(error)
-    if failures and not (allow_missing and len(failures) < len(images)):
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(images)} cases failed",
-            [ValueError(f"case {i}: {why}") for i, why in sorted(failures.items())],
-        )
-    record = {"coverax": __version__, "model": model, "options": options.plain()}
-    record |= {"classes": config.data.classes, "failed": failures, **(about or {})}
-    publish_json(partial / RECORD, record)
-    finish_folder(output, _KIND)
-    return failures
-
-
-def count_finished(output: Path) -> int:
-    """Maps that an unfinished run into `output` has kept for `resume`."""
-    return len(list(partial_folder(output).glob("*.nii.gz")))
 
 
 def map_reader(apply: Apply, config: TrainConfig, options: InferOptions) -> MapReader:
@@ -250,13 +233,6 @@ def map_reader(apply: Apply, config: TrainConfig, options: InferOptions) -> MapR
         return ProbMap(np.stack(rows), tuple(channels), path, file, 0.0)
 
     return read_map
-
-
-def _is_newer(written: Path, source: Path) -> bool:
-    """Whether a file is there and its source has not changed since."""
-    if not (written.exists() and source.exists()):
-        return False
-    return written.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _read(path: Path, config: TrainConfig) -> Prepared:

@@ -14,12 +14,8 @@ import jax
 import numpy as np
 
 from coverax._version import __version__
-from coverax.files import (
-    check_output_folder,
-    digest_json,
-    publish_json,
-    read_sealed_json,
-)
+from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.folders import check_output_folder
 from coverax.losses import combine
 from coverax.stream import map_cases
 from coverax.train.augment import augment
