@@ -160,7 +160,7 @@ def calibrate_ltt(
         policy: Which rows count.
         loss: `fnr`, `fpr`, `dice`, `missed_lesions`, or a loss of one's own.
         also: Further losses with their levels.
-        correction: Of multiple tests; `fixed_sequence` from the safe end for one
+        correction: How multiple tests are paid for: `fixed_sequence` from the safe end for one
             monotone loss, `holm` otherwise.
 
     Raises:

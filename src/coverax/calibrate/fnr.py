@@ -46,12 +46,13 @@ def calibrate_fnr(
         table: Scores of the calibration cohort.
         alpha: Tolerated probability that a new case misses more, in (0, 1).
         tolerance: Tolerated false-negative rate; the table's, where it has one.
-        delta: For the statement with confidence `1 - delta`.
+        delta: Share of calibration sets for which the promise may fail; None for the
+            marginal one.
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit; `all` keeps them, each unit
             weighing the same: the promise is then for one case of a new unit.
-        seed: Of that draw.
+        seed: Seed of the draws, of cases and raters and of ties.
         group_by: Column of groups, known without the reference: each gets a threshold
             of its own and the promise holds within it.
         group_floor: Groups of fewer units are merged into one, `other`.

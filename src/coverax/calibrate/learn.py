@@ -43,7 +43,7 @@ class LearnedSets:
         candidates: Cross-fitted sets of every transform at every share: `mean_width`
             (mm), `mean_size` (mL), `share_empty`.
         unit_digests: Short hashes of the units used.
-        digest: Of the file.
+        digest: SHA-256 of the content of the file.
     """
 
     alpha: float
@@ -169,7 +169,7 @@ def learn_sets(
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of draws and folds.
+        seed: Seed of draws and folds.
         raters: What several references of a case do: `worst` or `draw`.
 
     Raises:

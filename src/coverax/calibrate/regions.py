@@ -33,7 +33,7 @@ class Policy(NamedTuple):
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit; `all` keeps all of them, each unit
             weighing the same; None refuses units with several cases.
-        seed: Of that draw.
+        seed: Seed of the draws.
         group_by: Column of groups, each with a threshold of its own.
         group_floor: Groups of fewer units count as one, `other`.
         raters: What several references of a case do: `worst`, `draw`, or None to

@@ -74,14 +74,14 @@ def calibrate_sets(
         table: Scores of the calibration cohort.
         alpha: Tolerated probability that the promise fails, in (0, 1).
         inner: Transform of the inner set; the learned one, or the table's only one.
-        outer: Transform of the outer set; likewise.
+        outer: Transform of the outer set; the learned one, or the table's only one.
         joint: `each`; `bonferroni` splits alpha; `max` takes one threshold for both
             scores as they are (sensible on a common scale); `ranked` one on the scale
             of a learning set.
         alpha_inner: What of alpha the inner side gets (`bonferroni`, `ranked`); as
             learned, or half.
-        delta: For the statement with confidence `1 - delta`; `bonferroni` gives each
-            side half of it.
+        delta: Share of calibration sets for which the promise may fail; `bonferroni`
+            gives each side half of it. None for the marginal one.
         bound: Upper bound of the failure rate, with `delta`; Clopper-Pearson is exact.
         learned: Result of `learn_sets`; `ranked` needs it. Its units must be others.
         regions: `each` on its own, or `joint`: all regions of a case at once, by the
@@ -89,7 +89,7 @@ def calibrate_sets(
         empty: Policy for empty references; they count by default.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of draws, and of the order of units for bound `wsr`.
+        seed: Seed of draws, and of the order of units for bound `wsr`.
         raters: Where cases have several references, `worst` promises against all of
             them and `draw` against one drawn at random.
 

@@ -70,7 +70,7 @@ def evaluate_cohort(
         cohort: Cases with references, not used for calibration.
         engine: `host` and `device` give the same counts.
         threads: Reader threads.
-        seed: Of the draw of one case a unit.
+        seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.

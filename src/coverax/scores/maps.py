@@ -80,7 +80,7 @@ class Geometry(NamedTuple):
     """What spatial transforms need of a batch beside its map.
 
     Attributes:
-        axes: Of the volumes, slowest first.
+        axes: Axes of the volumes, slowest first.
         spacing_mm: `[batch, axes]`.
         shapes: Own shape of each case, `[batch, axes]`; None without padding.
         given: What is computed on the host under either engine, by map spec.

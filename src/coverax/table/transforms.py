@@ -27,7 +27,7 @@ class Kind:
         keys: Names of its parameters.
         sentence: What it is, for people.
         spatial: Neighbours matter, so it needs shape and spacing.
-        unit: Of its values: `mm`, or empty.
+        unit: Unit of its values: `mm`, or empty.
     """
 
     keys: tuple[str, ...]

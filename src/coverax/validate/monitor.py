@@ -49,7 +49,7 @@ def monitor_folder(
         calibration: Carries the features of the maps that calibrated.
         maps: Case id to map; one a unit.
         level: Tolerated probability of a false alarm.
-        seed: Of the permutations.
+        seed: Seed of the permutations.
         threads: Reader threads.
         on_case: Called once a case, for progress.
 

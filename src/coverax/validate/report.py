@@ -47,7 +47,7 @@ class Plan:
         alphas: Tolerated miscoverages.
         fractions: Shares of units that calibrate.
         n_splits: Random splits beside all splits; 0 for none.
-        seed: Of the splits, and of the draw of one case a unit.
+        seed: Seed of the splits, and of the draw of one case a unit.
         empty: Whether empty references count.
         hold_out_by: Column of groups that are held out in turn.
         order_by: Column of the order of acquisition.
