@@ -371,3 +371,12 @@ def test_a_scale_never_falls_and_its_inverse_is_the_event(seed, n):
     for level in rng.choice(heights, 5):
         largest = largest_at_most(scale, float(level))
         assert np.array_equal(x <= largest, heights <= level)
+
+
+def test_units_that_weigh_their_cases_do_not_go_with_sets():
+    """Each case of a unit would be counted as independent: the promise would be void."""
+    from coverax.calibrate import Policy
+
+    Policy(per_unit="one").check_no_weights()
+    with pytest.raises(ValueError, match="per_unit must be 'one', got 'all'"):
+        Policy(per_unit="all").check_no_weights()

@@ -13,10 +13,10 @@ import numpy as np
 from coverax.calibrate.loss_tables import LossTables
 from coverax.calibrate.losses import Loss, LossCurves, find_loss, is_own
 from coverax.calibrate.ltt import ltt_threshold
+from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.rcps import rcps_threshold
 from coverax.calibrate.regions import (
     Part,
-    Policy,
     calibrate_parts,
     scope,
     whom,
@@ -26,8 +26,6 @@ from coverax.calibrate.risk import crc_threshold
 from coverax.choices import BoundName, CorrectionName, LossName
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable
-
-DEFAULT_POLICY = Policy()
 
 
 def calibrate_crc(

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.regions import Part, Policy, calibrate_parts, scope, whom
+from coverax.calibrate.regions import Part, calibrate_parts, scope, whom
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.raters import cases_of
-from coverax.calibrate.regions import unit_digests
+from coverax.calibrate.regions import digests_of, keep_regions
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import Kept, keep_rows
+from coverax.calibrate.units import Kept
 from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
 from coverax.files import digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
@@ -178,21 +179,11 @@ def learn_sets(
     """
     level = check_level("alpha", alpha)
     competing = _competing(table, tolerance)
-    each = {
-        region: keep_rows(
-            table,
-            region,
-            empty=empty,
-            unit_column=unit_column,
-            per_unit=per_unit,
-            seed=seed,
-            raters=raters,
-        )
-        for region in dict.fromkeys(table.column("region"))
-    }
+    policy = Policy(empty, unit_column, per_unit, seed, raters=raters)
+    policy.check_no_weights()
+    each = keep_regions(table, policy)
     kept = {region: np.flatnonzero(found.rows) for region, found in each.items()}
     scores = {(t.side, t.spec): _worst_scores(table, t, each) for t in competing}
-    units = table.column(unit_column)
     n_learning = min(rows.size for rows in kept.values())
     if n_learning < n_folds:
         raise ValueError(f"{n_folds} folds need as many units")
@@ -238,9 +229,7 @@ def learn_sets(
         },
         n_calibration=n_calibration,
         candidates=tuple(candidates),
-        unit_digests=unit_digests(
-            {str(u) for rows in kept.values() for u in units[rows]}
-        ),
+        unit_digests=digests_of(table, each, policy),
     )
     return replace(learned, digest=learned.to_json()["digest"])
 

@@ -3,9 +3,9 @@
 I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from coverax.calibrate.joint import (
     spend,
 )
 from coverax.calibrate.learn import LearnedSets
-from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.regions import unit_digests
-from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.policy import Policy
+from coverax.calibrate.raters import Cases, cases_of
+from coverax.calibrate.regions import digests_of, keep_regions, sealed
+from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.statements import set_statement
-from coverax.calibrate.units import keep_rows
+from coverax.calibrate.units import Kept
 from coverax.choices import (
     BoundName,
     EmptyPolicy,
@@ -35,8 +36,8 @@ from coverax.choices import (
     Regions,
     Side,
 )
-from coverax.rational import Level, as_fraction, check_level
-from coverax.table import ScoreTable, Transform
+from coverax.rational import Level, check_level
+from coverax.table import SIDES, ScoreTable, Transform
 
 # Levels of the curve of coverage against alpha that travels with the calibration.
 CURVE_LEVELS = tuple(Fraction(k, 200) for k in range(1, 41))
@@ -116,36 +117,29 @@ def calibrate_sets(
         "outer": table.side_transform("outer", _spec(outer, learned, "outer")),
     }
     scales = _scales(joint, chosen, learned)
-    kept = _keep(table, regions, empty, unit_column, per_unit, seed, raters)
-    digests = unit_digests(kept.units)
+    policy = Policy(empty, unit_column, per_unit, seed, raters=raters)
+    policy.check_no_weights()
+    kept = keep_regions(table, policy)
     if learned is not None:
-        learned.check_apart(digests)
+        learned.check_apart(digests_of(table, kept, policy))
     rule = RULES[joint]
     groups = [
-        Scores(
-            names,
-            *(
-                np.stack(
-                    [cases.worst(table.side_scores(chosen[side])) for cases in each]
-                )
-                for side in ("inner", "outer")
-            ),
-        )
-        for names, each in kept.groups
+        Scores(names, *(_worst(table, chosen[side], each) for side in SIDES))
+        for names, each in _aligned(table, kept, regions)
     ]
-    thresholds = tuple(
+    thresholds = [
         _as_threshold(found, group, chosen, has_delta=delta is not None)
         for group in groups
         for found in rule(group, levels, scales)
-    )
-    calibration = Calibration(
+    ]
+    return sealed(
+        table,
+        kept,
+        thresholds,
+        policy,
         method="sets",
-        alpha=float(levels.alpha),
-        delta=None if delta is None else float(as_fraction(delta)),
-        n_cases=len(set(table.column("case_id"))),
-        n_units=min(t.n_units for t in thresholds),
-        thresholds=thresholds,
-        excluded=kept.excluded,
+        alpha=alpha,
+        delta=delta,
         options={
             "joint": joint,
             "regions": regions,
@@ -155,78 +149,40 @@ def calibrate_sets(
             "alpha_outer": str(levels.outer),
             "learned": None if learned is None else learned.digest,
             "learned_units": [] if learned is None else list(learned.unit_digests),
-            "empty": empty,
-            "unit_column": unit_column,
-            "per_unit": per_unit,
-            "seed": seed if per_unit or raters == "draw" else None,
-            "raters": raters,
+            **policy.recorded(),
             "bound": None if delta is None else bound,
             "order_seed": seed if delta is not None and bound == "wsr" else None,
             "curve": _curve(groups, rule, levels, scales),
         },
-        definition=table.definition,
-        cases_digest=table.cases_digest,
-        unit_digests=digests,
-        statement=set_statement(
-            thresholds,
-            levels.alpha,
-            (levels.inner, levels.outer),
-            joint,
-            regions,
-            empty,
-            per_unit,
-            delta=delta,
-            references=rater_words(raters),
-        ),
+        statement=set_statement(thresholds, levels, joint, regions, policy, delta),
     )
-    return with_digest(calibration)
 
 
-class _KeptSets(NamedTuple):
-    groups: list[tuple[list[str], list[Cases]]]
-    units: set[str]
-    excluded: dict[str, tuple[str, ...]]
+def _worst(table: ScoreTable, transform: Transform, each: list[Cases]) -> np.ndarray:
+    """Scores of a transform, the worst over references, `[regions, units]`."""
+    scores = table.side_scores(transform)
+    return np.stack([cases.worst(scores) for cases in each])
 
 
-def _keep(
-    table: ScoreTable,
-    regions: Regions,
-    empty: EmptyPolicy,
-    unit_column: str,
-    per_unit: OnePerUnit | None,
-    seed: int,
-    raters: RaterRule | None,
-) -> _KeptSets:
-    """Cases of every region, ordered by name so that regions align."""
-    names = list(dict.fromkeys(table.column("region")))
-    ids, units = table.column("case_id"), table.column(unit_column)
-    excluded = {why: set(cases) for why, cases in table.excluded.items()}
-    each: list[Cases] = []
-    for region in names:
-        kept = keep_rows(
-            table,
-            region,
-            empty=empty,
-            unit_column=unit_column,
-            per_unit=per_unit,
-            seed=seed,
-            raters=raters,
-        )
-        mine = np.flatnonzero(kept.rows)
+def _aligned(
+    table: ScoreTable, kept: Mapping[str, Kept], regions: Regions
+) -> list[tuple[list[str], list[Cases]]]:
+    """Regions that are calibrated together, their cases in the order of their names."""
+    ids = table.column("case_id")
+    each: dict[str, Cases] = {}
+    for region, found in kept.items():
+        mine = np.flatnonzero(found.rows)
         mine = mine[np.argsort(ids[mine].astype(str), kind="stable")]
-        each.append(cases_of(ids, mine, kept.references))
-        for why, cases in kept.excluded.items():
-            excluded.setdefault(why, set()).update(cases)
-    groups = [([name], [cases]) for name, cases in zip(names, each, strict=True)]
-    if regions == "joint":
-        if any(list(ids[cases.rows]) != list(ids[each[0].rows]) for cases in each):
-            raise ValueError(
-                "regions jointly need every region of every case; some cases lack one "
-                "(with empty='exclude', an empty one)"
-            )
-        groups = [(names, each)]
-    used = {str(unit) for cases in each for unit in units[cases.rows]}
-    return _KeptSets(groups, used, {w: tuple(sorted(c)) for w, c in excluded.items()})
+        each[region] = cases_of(ids, mine, found.references)
+    if regions == "each":
+        return [([region], [cases]) for region, cases in each.items()]
+    first, *others = (list(ids[cases.rows]) for cases in each.values())
+    if any(other != first for other in others):
+        raise ValueError(
+            "regions jointly need every region of every case; some cases lack one "
+            "(with empty='exclude', an empty one)"
+        )
+    return [(list(each), list(each.values()))]
 
 
 def _spec(asked: str | None, learned: LearnedSets | None, side: Side) -> str | None:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.raters import draw_one, settle_raters
-from coverax.choices import EmptyPolicy, PerUnit, RaterRule
+from coverax.choices import EmptyPolicy
 from coverax.table import ScoreTable
 
 
@@ -27,38 +28,28 @@ class Kept(NamedTuple):
 def keep_rows(
     table: ScoreTable,
     region: str,
-    *,
-    empty: EmptyPolicy = "exclude",
-    unit_column: str = "unit",
-    per_unit: PerUnit | None = None,
-    seed: int = 0,
-    raters: RaterRule | None = None,
+    policy: Policy = DEFAULT_POLICY,
 ) -> Kept:
     """Rows of a region that calibrate: references settled, one case a unit.
 
     Args:
         table: The score table.
         region: Its region.
-        empty: What an empty reference does: `exclude` (the guarantee speaks of cases
-            with foreground), `include` (score -inf, always served), `refuse`.
-        unit_column: Column that names what is exchangeable.
-        per_unit: `one` draws one case of each unit; `all` keeps every case, for methods
-            that weigh units; None refuses several.
-        seed: Of the draws. It gives every name a fixed priority, so they depend
-            neither on the order of the table nor on the scores.
-        raters: What several references of a case do, see `settle_raters`. The draw
-            comes before empty references are put aside.
+        policy: Which rows count; groups play no part here.
 
     Raises:
         ValueError: References are empty under `refuse` or all of them are, a unit owns
             several cases and no draw was asked for, or a case has several references
             and no rule was named.
     """
+    empty, seed = policy.empty, policy.seed
     if empty not in ("exclude", "include", "refuse"):
         raise ValueError(f"empty must be exclude, include or refuse, got {empty!r}")
-    case_ids, units = table.column("case_id"), table.column(unit_column)
+    case_ids, units = table.column("case_id"), table.column(policy.unit_column)
     of_region = table.column("region") == region
-    references = settle_raters(case_ids, table.column("rater"), of_region, raters, seed)
+    references = settle_raters(
+        case_ids, table.column("rater"), of_region, policy.raters, seed
+    )
     references, excluded = _put_empty_aside(table, region, references, empty)
     rows = np.zeros(len(case_ids), bool)
     ids = case_ids[references]
@@ -66,8 +57,8 @@ def keep_rows(
         _, first = np.unique(ids.astype(str), return_index=True)
         rows[np.flatnonzero(references)[first]] = True
     n_units = len(set(check_units(units[rows])))
-    if n_units < rows.sum() and per_unit != "all":
-        if per_unit is None:
+    if n_units < rows.sum() and policy.per_unit != "all":
+        if policy.per_unit is None:
             raise ValueError(_several_cases(region, case_ids[rows], units[rows]))
         drawn = rows & draw_one_per_unit(case_ids, units, rows, seed)
         excluded["not_drawn"] = tuple(case_ids[rows & ~drawn])
