@@ -180,7 +180,7 @@ def report(name, cases, n_calibration, n_splits):
                     "transform",
                     "mean coverage",
                     "standard error of splits",
-                    "mean size ratio",
+                    "mean size ratio (cube root)",
                     "distinct scores",
                 ],
                 one_sided(table, maps, splits, n_calibration),

@@ -9,9 +9,10 @@ import numpy as np
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.regions import Part, calibrate_parts, scope, whom
+from coverax.calibrate.regions import Part, calibrate_parts, nothing_known, scope, whom
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.split import rank_threshold
+from coverax.calibrate.statements import lost_first
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
@@ -115,6 +116,7 @@ def calibrate_fnr(
             + (_BROKEN if break_ties else "")
         ),
         policy,
+        nothing_known(math.inf, chosen),
         method="fnr",
         alpha=alpha,
         delta=delta,
@@ -252,7 +254,9 @@ def _statement(
         "It assumes that the model never saw a calibration or new unit, and that "
         "method, alpha and tolerance were fixed before looking. "
     )
-    return (text + scope(thresholds, policy) + _exceptions(thresholds)).strip()
+    some_hold = any(t.status == Status.OK for t in thresholds)
+    text += scope(thresholds, policy) + _whole(thresholds)
+    return lost_first(text, _lost(thresholds), some_hold=some_hold).strip()
 
 
 _BROKEN = (
@@ -263,16 +267,23 @@ _BROKEN = (
 )
 
 
-def _exceptions(thresholds: list[Threshold]) -> str:
-    """What the masks are where they say nothing."""
+def _lost(thresholds: list[Threshold]) -> str:
+    """Where nothing can be promised."""
+    return "".join(
+        f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the only safe mask is "
+        "the whole volume. "
+        for t in thresholds
+        if t.status != Status.OK
+    )
+
+
+def _whole(thresholds: list[Threshold]) -> str:
+    """What the masks are where the promise is kept by saying nothing."""
     text = ""
     for t in thresholds:
         if t.status != Status.OK:
-            text += (
-                f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the mask is the "
-                "whole volume. "
-            )
-        elif t.probability == 0.0:
+            continue
+        if t.probability == 0.0:
             text += (
                 f"In {t.name}: the threshold is probability 0, so the mask is the whole "
                 "volume: too many lesions have voxels the model gives 0. "

@@ -181,7 +181,7 @@ def learn_sets(
     competing = _competing(table, tolerance)
     policy = Policy(empty, unit_column, per_unit, seed, raters=raters)
     policy.check_no_weights()
-    each = keep_regions(table, policy)
+    each = keep_regions(table, policy, none_too=False)
     kept = {region: np.flatnonzero(found.rows) for region, found in each.items()}
     scores = {(t.side, t.spec): _worst_scores(table, t, each) for t in competing}
     n_learning = min(rows.size for rows in kept.values())

@@ -3,7 +3,7 @@
 import numpy as np
 
 from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
-from coverax.calibrate.regions import Part
+from coverax.calibrate.regions import Part, nothing_known
 from coverax.calibrate.result import Status, Threshold
 from coverax.table import ScoreTable
 
@@ -30,6 +30,11 @@ class LossTables:
         self.table, self.main, self.refined = table, main, refined
         self.units = table.column(unit_column)
         self.peaks = table.lesion_peaks()
+
+    @property
+    def nothing(self) -> Threshold:
+        """What a region without a unit that counts gets."""
+        return nothing_known(-self.main.safe_sign * np.inf)
 
     def of_part(
         self, part: Part, losses: list[Loss | LossCurves]

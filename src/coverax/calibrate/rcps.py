@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Num
 
+from coverax.calibrate.attainable import smallest_level
 from coverax.calibrate.bounds import BOUNDS, is_at_most
 from coverax.calibrate.ranks import pac_rank
 from coverax.calibrate.result import Status
@@ -61,6 +62,22 @@ def rcps_threshold(
     # From the safe end on, up to the first lam that does not pass.
     n_safe = lams.size if passes.all() else int(np.argmin(passes[::-1]))
     return first_passing(lams, lams.size - n_safe)
+
+
+def attainable_level(
+    loss_table: LossTable, delta: Level, *, method: BoundName, seed: int
+) -> float | None:
+    """Smallest level at which the safest lam would have passed: a description.
+
+    Takes the options of `rcps_threshold`; see `smallest_level`.
+    """
+    safest, lams = np.asarray(loss_table)[:, -1:], np.zeros(1)
+
+    def passes(level: Level) -> bool:
+        found = rcps_threshold(safest, lams, level, delta, method=method, seed=seed)
+        return found.status == Status.OK
+
+    return smallest_level(passes)
 
 
 def failure_rank(

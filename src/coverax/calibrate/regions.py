@@ -6,6 +6,7 @@ all methods, and stands here once.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ from coverax.calibrate.features import (
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.result import Calibration, Threshold, with_digest
-from coverax.calibrate.units import Kept, keep_rows
+from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
 from coverax.files import digest_ids
 from coverax.rational import Level, as_fraction
@@ -48,6 +49,7 @@ def calibrate_parts(
     threshold_fn: Callable[[Part], Threshold],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
+    nothing: Threshold,
     *,
     method: Method,
     alpha: Level,
@@ -56,14 +58,20 @@ def calibrate_parts(
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
+    A region of which every reference is empty gets `nothing`, status EMPTY_GROUP.
+
     Raises:
-        ValueError: Cases cannot calibrate (see `keep_rows`), or have no group.
+        ValueError: Cases cannot calibrate (see `keep_rows`), have no group, or every
+            reference of every region is empty.
     """
     thresholds: list[Threshold] = []
     reference: dict[str, dict[str, list[Any]]] = {}
     merged: dict[str, list[str]] = {}
     kept = keep_regions(table, policy)
     for region, found in kept.items():
+        if not found.rows.any():
+            thresholds.append(replace(nothing, region=region))
+            continue
         groups = _groups(table, found.rows, policy)
         merged[region] = groups.small
         for group, rows in groups.rows.items():
@@ -87,14 +95,27 @@ def calibrate_parts(
     )
 
 
-def keep_regions(table: ScoreTable, policy: Policy) -> dict[str, Kept]:
-    """The rows of every region that count.
+def keep_regions(
+    table: ScoreTable, policy: Policy, *, none_too: bool = True
+) -> dict[str, Kept]:
+    """The rows of every region that count; none where every reference is empty.
+
+    Args:
+        table: The score table.
+        policy: Which rows count.
+        none_too: Let some regions have none, instead of raising.
 
     Raises:
-        ValueError: Cases cannot calibrate, see `keep_rows`.
+        ValueError: Cases cannot calibrate, see `keep_rows`, or no region has any.
     """
-    regions = dict.fromkeys(table.column("region"))
-    return {region: keep_rows(table, region, policy) for region in regions}
+    kept = {
+        region: keep_rows(table, region, policy, none_too=none_too)
+        for region in dict.fromkeys(table.column("region"))
+    }
+    if not any(found.rows.any() for found in kept.values()):
+        lines = [all_empty(name, found.excluded) for name, found in kept.items()]
+        raise ValueError("; ".join(lines))
+    return kept
 
 
 def digests_of(
@@ -151,6 +172,20 @@ def sealed(
     return with_digest(calibration)
 
 
+def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
+    """What a region without a unit that counts gets: no promise, the safe end."""
+    return Threshold(
+        region="",
+        group="",
+        side="lesion",
+        tolerance=tolerance,
+        n_units=0,
+        rank=None,
+        status=Status.EMPTY_GROUP,
+        value=value,
+    )
+
+
 def unit_digests(units: set[str]) -> tuple[str, ...]:
     """Short hashes of units, sorted: recognisable, but no list of names."""
     return tuple(sorted(digest_ids([unit])[:12] for unit in units))
@@ -163,6 +198,8 @@ def whom(policy: Policy) -> str:
         text += " with a non-empty reference"
     if policy.group_by:
         text += f" of a calibrated {policy.group_by}"
+    if policy.group_floor:
+        text += f", or of one that {MERGED} serves"
     return text
 
 
@@ -176,10 +213,10 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
             f"It holds within each {policy.group_by} on its own, not for all of them at "
             "once; it must be known without the reference. "
         )
-    if policy.group_floor and any(t.group == MERGED for t in thresholds):
+    if policy.group_floor:
         text += (
-            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}: it "
-            "holds for them together, not within each. "
+            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}, and "
+            "so do those never met: it holds for all of them together, not within each. "
         )
     return text + rater_words(policy.raters)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
+from coverax.calibrate.refusals import refusal
 from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.choices import Kind
 from coverax.files import digest_json, publish_json, read_sealed_json
@@ -149,13 +150,54 @@ class Calibration:
         """
         bad = [t for t in self.thresholds if t.status != Status.OK]
         if bad:
-            which = "; ".join(f"{t.name}: {t.status.name} ({t.place})" for t in bad)
-            safe = "the whole volume" if bad[0].value > 0 else "the empty one"
-            raise ValueError(
-                f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
-                "`coverax plan` tells how many are needed. The only safe mask is "
-                f"{safe}; allow_vacuous (--allow-vacuous) writes it"
+            raise ValueError(refusal(self, bad))
+
+    def promised(self) -> "Calibration":
+        """The part that carries a guarantee; the rest is refused, and recorded.
+
+        A region of sets stays if both its sides have their status OK. Regions and
+        groups that are refused get no mask.
+
+        Raises:
+            ValueError: No part does.
+        """
+        bad = [t for t in self.thresholds if t.status != Status.OK]
+        refused = {(t.region, t.group): t for t in bad}
+        kept = tuple(t for t in self.thresholds if (t.region, t.group) not in refused)
+        if not kept:
+            raise ValueError(refusal(self, bad))
+        if not bad:
+            return self
+        rows = [
+            {"region": t.region, "group": t.group, "status": t.status.name}
+            for t in refused.values()
+        ]
+        return with_digest(
+            replace(
+                self,
+                thresholds=kept,
+                n_units=min(t.n_units for t in kept),
+                options=self.options | {"refused": rows},
+                statement=f"{self.statement} No mask is written where there is none.",
             )
+        )
+
+    def refused(self, region: str, group: str | None = None) -> str | None:
+        """Status of a region that was refused, for all or for a group; None if not.
+
+        The group is the one of `of_group` where none is named.
+        """
+        rows = self.options.get("refused", [])
+        own = str(self.options.get("group", "")) if group is None else group
+        served = {"", own, self._serving(region, own)}
+        return next(
+            (
+                row["status"]
+                for row in rows
+                if row["region"] == region and row["group"] in served
+            ),
+            None,
+        )
 
     @property
     def is_grouped(self) -> bool:
@@ -180,27 +222,56 @@ class Calibration:
     def of_group(self, group: str) -> "Calibration":
         """What a case of this group is served by; the whole where there are no groups.
 
+        With a floor, a group that is small or was never met is served by `other`.
+
         Raises:
-            ValueError: No unit of the group was calibrated.
+            ValueError: No group is named, no unit of it was calibrated (and there is no
+                floor, or nothing for `other`), or it was refused in every region.
         """
         if not self.is_grouped:
             return self
-        small = self.options["merged_groups"]
+        by = self.options["group_by"]
+        if not group:
+            raise ValueError(
+                f"no {by} is named, and each {by} has a threshold of its own: no promise "
+                "can be given"
+            )
+        options = {k: v for k, v in self.options.items() if k != "group_by"}
         own = tuple(
             t
             for t in self.thresholds
-            if t.group == (MERGED if group in small[t.region] else group)
+            if t.group in ("", self._serving(t.region, group))
         )
-        lacking = {t.region for t in self.thresholds} - {t.region for t in own}
-        if lacking:
-            known = ", ".join(sorted({t.group for t in self.thresholds}))
-            where = f" in region {', '.join(sorted(lacking))}" if own else ""
-            raise ValueError(
-                f"{self.options['group_by']} {group!r} was not calibrated{where}, only "
-                f"{known}: no promise can be given"
-            )
-        options = {k: v for k, v in self.options.items() if k != "group_by"}
-        return replace(self, thresholds=own, options=options | {"group": group})
+        found = replace(self, thresholds=own, options=options | {"group": group})
+        regions = {t.region for t in self.thresholds}
+        lacking = regions - {t.region for t in own}
+        refused = {region: found.refused(region) for region in sorted(lacking)}
+        if lacking and (not own or None in refused.values()):
+            raise ValueError(self._not_served(by, group, refused, some=bool(own)))
+        return found
+
+    def _serving(self, region: str, group: str) -> str:
+        """Name of the group whose threshold serves a group in a region."""
+        standing = {t.group for t in self.thresholds if t.region == region}
+        standing |= {
+            row["group"]
+            for row in self.options.get("refused", [])
+            if row["region"] == region
+        }
+        floor = self.options.get("group_floor")
+        return MERGED if floor and group not in standing else group
+
+    def _not_served(
+        self, by: str, group: str, refused: dict[str, str | None], *, some: bool
+    ) -> str:
+        known = ", ".join(sorted({t.group for t in self.thresholds}))
+        statuses = {status for status in refused.values() if status}
+        if statuses:
+            why = f"was refused in calibration ({', '.join(sorted(statuses))})"
+        else:
+            where = f" in region {', '.join(refused)}" if some else ""
+            why = f"was not calibrated{where}, only {known}"
+        return f"{by} {group!r} {why}: no promise can be given"
 
     def of_case(self, case_id: str) -> "Calibration":
         """What a case of this name is served by: ties are broken by its number."""

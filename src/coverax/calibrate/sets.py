@@ -3,7 +3,9 @@
 I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -23,7 +25,7 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of
-from coverax.calibrate.regions import digests_of, keep_regions, sealed
+from coverax.calibrate.regions import digests_of, keep_regions, nothing_known, sealed
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import Kept
@@ -119,10 +121,10 @@ def calibrate_sets(
     scales = _scales(joint, chosen, learned)
     policy = Policy(empty, unit_column, per_unit, seed, raters=raters)
     policy.check_no_weights()
-    kept = keep_regions(table, policy)
+    kept = keep_regions(table, policy, none_too=regions == "each")
     if learned is not None:
         learned.check_apart(digests_of(table, kept, policy))
-    rule = RULES[joint]
+    rule, nothing = RULES[joint], nothing_known(math.inf)
     groups = [
         Scores(names, *(_worst(table, chosen[side], each) for side in SIDES))
         for names, each in _aligned(table, kept, regions)
@@ -131,6 +133,12 @@ def calibrate_sets(
         _as_threshold(found, group, chosen, has_delta=delta is not None)
         for group in groups
         for found in rule(group, levels, scales)
+    ]
+    thresholds += [
+        replace(nothing, side=side, tolerance=chosen[side].tolerance, region=region)
+        for region, found in kept.items()
+        if not found.rows.any()
+        for side in SIDES
     ]
     return sealed(
         table,
@@ -167,10 +175,15 @@ def _worst(table: ScoreTable, transform: Transform, each: list[Cases]) -> np.nda
 def _aligned(
     table: ScoreTable, kept: Mapping[str, Kept], regions: Regions
 ) -> list[tuple[list[str], list[Cases]]]:
-    """Regions that are calibrated together, their cases in the order of their names."""
+    """Regions that are calibrated together, their cases in the order of their names.
+
+    A region without a case that counts is calibrated with none.
+    """
     ids = table.column("case_id")
     each: dict[str, Cases] = {}
     for region, found in kept.items():
+        if not found.rows.any():
+            continue
         mine = np.flatnonzero(found.rows)
         mine = mine[np.argsort(ids[mine].astype(str), kind="stable")]
         each[region] = cases_of(ids, mine, found.references)

@@ -9,6 +9,14 @@ from coverax.choices import Joint, Regions
 from coverax.rational import Level, as_fraction
 
 
+def lost_first(promise: str, lost: str, *, some_hold: bool) -> str:
+    """A statement that opens with what cannot be kept, where something cannot."""
+    if not lost:
+        return promise
+    rest = "Elsewhere: " if some_hold else "What was asked for, and is NOT promised: "
+    return f"{lost}{rest}{promise}"
+
+
 def set_statement(
     thresholds: list[Threshold],
     levels: Levels,
@@ -70,11 +78,13 @@ def set_statement(
             if regions == "joint"
             else "It holds for each region on its own, not for all of them jointly. "
         )
+    lost = ""
     for t in thresholds:
         if t.status != Status.OK:
-            what = "is empty" if t.side == "inner" else "is everything"
-            text += (
-                f"Region {t.region}: NO INFORMATIVE GUARANTEE ({t.status.name}): the "
-                f"{t.side} set {what}. "
+            what = "empty" if t.side == "inner" else "everything"
+            lost += (
+                f"Region {t.region}: NO INFORMATIVE GUARANTEE ({t.status.name}): the only "
+                f"safe {t.side} set is {what}. "
             )
-    return text.strip()
+    some_hold = any(t.status == Status.OK for t in thresholds)
+    return lost_first(text, lost, some_hold=some_hold).strip()

@@ -1,5 +1,6 @@
 """Which rows of a table count: empty references, and one case a unit."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ def keep_rows(
     table: ScoreTable,
     region: str,
     policy: Policy = DEFAULT_POLICY,
+    *,
+    none_too: bool = False,
 ) -> Kept:
     """Rows of a region that calibrate: references settled, one case a unit.
 
@@ -36,6 +39,7 @@ def keep_rows(
         table: The score table.
         region: Its region.
         policy: Which rows count; groups play no part here.
+        none_too: Give no rows where every reference is empty, instead of raising.
 
     Raises:
         ValueError: References are empty under `refuse` or all of them are, a unit owns
@@ -51,6 +55,8 @@ def keep_rows(
         case_ids, table.column("rater"), of_region, policy.raters, seed
     )
     references, excluded = _put_empty_aside(table, region, references, empty)
+    if not (references.any() or none_too):
+        raise ValueError(all_empty(region, excluded))
     rows = np.zeros(len(case_ids), bool)
     ids = case_ids[references]
     if ids.size:
@@ -64,6 +70,12 @@ def keep_rows(
         excluded["not_drawn"] = tuple(case_ids[rows & ~drawn])
         rows = drawn
     return Kept(rows, references & np.isin(case_ids, case_ids[rows]), excluded)
+
+
+def all_empty(region: str, excluded: Mapping[str, tuple[str, ...]]) -> str:
+    """Why a region has no case that counts."""
+    n_empty = len(excluded.get("empty_reference", ()))
+    return f"region {region}: all {n_empty} references are empty"
 
 
 def _put_empty_aside(
@@ -83,10 +95,6 @@ def _put_empty_aside(
             f"{_some(case_ids[is_empty])}"
         )
     kept = references & ~is_empty
-    if not kept.any():
-        raise ValueError(
-            f"region {region}: all {references.sum()} references are empty"
-        )
     still = set(case_ids[kept])
     ids = dict.fromkeys(case_ids[is_empty])
     excluded = {

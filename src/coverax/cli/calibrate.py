@@ -138,11 +138,21 @@ def command(
         ),
     ] = False,
     allow_vacuous: AllowVacuous = False,
+    allow_scarce: Annotated[
+        bool,
+        typer.Option(
+            "--allow-scarce",
+            help="Keep the regions and groups that have a guarantee; refuse the others, "
+            "which get no mask.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn scores into a threshold that carries a finite-sample guarantee."""
     from coverax.scores import read_table
 
+    if allow_vacuous and allow_scarce:
+        raise typer.BadParameter("give either --allow-vacuous or --allow-scarce")
     check_not_input(output, scores, transforms)
     request = Request(
         alpha=alpha,
@@ -173,6 +183,8 @@ def command(
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)
+    if allow_scarce:
+        calibration = calibration.promised()
     if not allow_vacuous:
         calibration.raise_if_bad()
     calibration.write(output)
@@ -183,6 +195,10 @@ def command(
         note(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1 and t.tie is None:
             note(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
+    for row in calibration.options.get("refused", []):
+        where = f"region {row['region']}"
+        where += f", group {row['group']}" if row["group"] else ""
+        note(f"{where}: refused ({row['status']}): no mask")
     for why, ids in calibration.excluded.items():
         note(f"left out ({why}): {len(ids)} cases")
     note(calibration.statement)

@@ -270,6 +270,8 @@ def _show(summary: dict[str, Any]) -> None:
         every = {"pooled": scores, "pooled_interval": scores["interval"]}
         _add_rows(shown, "softmax", None, every)
     console.print(shown)
+    if summary["n_draws"]:
+        console.print("A pooled MCE has no lower end: maxima of noise lie above it.")
     if any("groups" in result for result in results):
         shown = _table("By group", "region, group")
         for result in results:

@@ -1,7 +1,7 @@
 """A calibration against cases with references."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,13 +16,14 @@ from coverax.calibrate import (
 )
 from coverax.choices import EngineName, Kind
 from coverax.evaluate.metrics import worst_metrics
-from coverax.evaluate.references import count_rows
+from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     Engine,
+    ScoreDefinition,
     ViewBatch,
     engine_of,
     load_case,
@@ -56,6 +57,7 @@ def evaluate_cohort(
     threads: int | None = None,
     seed: int = 0,
     allow_missing: bool = False,
+    none_too: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
 ) -> Evaluation:
@@ -63,7 +65,8 @@ def evaluate_cohort(
 
     Compliance is `score <= threshold`, equivalently an integer comparison of missed and
     allowed voxels; no mask and no float rate decides it. Where units own several cases
-    one case of each is drawn, so that the exact law of compliance applies.
+    one case of each is drawn, so that the exact law of compliance applies. A region of
+    which every reference is empty, or that was refused in calibration, has no result.
 
     Args:
         calibration: Thresholds, and how to read the maps.
@@ -72,17 +75,18 @@ def evaluate_cohort(
         threads: Reader threads.
         seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
+        none_too: Return without results where no case counts, instead of raising.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count, or units are of a column that the cohort
+        ValueError: No case was left to count (see `none_too`), or units are of a column that the cohort
             does not have.
     """
-    definition = calibration.definition
-    _check_regions(calibration, cohort)
+    definition = promised_regions(calibration)
     unit_column = _unit_column(calibration)
+    _check_regions(calibration, cohort)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
 
@@ -133,7 +137,19 @@ def evaluate_cohort(
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
-    return summarise(calibration, rows, excluded, seed)
+    evaluation = summarise(calibration, rows, excluded, seed)
+    lacking = evaluation.summary["not_evaluated"]
+    if not (evaluation.summary["results"] or none_too):
+        raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
+    return evaluation
+
+
+def promised_regions(calibration: Calibration) -> ScoreDefinition:
+    """How to read the maps, of the regions that have a threshold."""
+    definition = calibration.definition
+    known = {threshold.region for threshold in calibration.thresholds}
+    regions = tuple(r for r in definition.regions if r.name in known)
+    return replace(definition, regions=regions)
 
 
 def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
@@ -167,9 +183,16 @@ def summarise(
     if not rows:
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
+    lacking = {
+        row["region"]: f"refused in calibration ({row['status']})"
+        for row in calibration.options.get("refused", [])
+    }
     for region in dict.fromkeys(t.region for t in calibration.thresholds):
+        lacking.pop(region, None)  # refused for other groups
         mine = [row for row in rows if row["region"] == region]
-        if mine:
+        if mine and not some_count(calibration, mine):
+            lacking[region] = "all references are empty"
+        elif mine:
             result, table = KINDS[calibration.kind].region(
                 calibration, region, mine, seed
             )
@@ -193,6 +216,7 @@ def summarise(
         "seed": seed,
         "excluded": {why: list(ids) for why, ids in excluded.items()},
         "results": regions,
+        "not_evaluated": lacking,
     }
     summary |= KINDS[calibration.kind].overall(calibration, cases)
     return Evaluation(summary, cases)
@@ -260,7 +284,7 @@ def _evaluate_region(
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
         "raters": calibration.options.get("raters"),
-        **law_of(threshold, n_counted),
+        **law_of(threshold, counted.worst(scores)[counted.rows]),
     }
     table = [
         {

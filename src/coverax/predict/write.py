@@ -86,7 +86,11 @@ def predict_folder(
         output,
         maps,
         write_one,
-        files=_output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",)),
+        files=_output_names(
+            {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
+            definition,
+            ("", *SIDE_SUFFIXES) if sides else ("",),
+        ),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
         meaning={"calibration": calibration.digest, "sides": sides},
@@ -132,16 +136,23 @@ def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str
     return case_id if alone else f"{case_id}_{region.name}"
 
 
+def _masked(
+    calibration: Calibration, definition: ScoreDefinition, group: str | None
+) -> list[Region]:
+    """Regions of a case that get a mask: all that were not refused."""
+    return [r for r in definition.regions if not calibration.refused(r.name, group)]
+
+
 def _output_names(
-    maps: Mapping[str, Path], definition: ScoreDefinition, suffixes: tuple[str, ...]
+    regions_of: Mapping[str, list[Region]],
+    definition: ScoreDefinition,
+    suffixes: tuple[str, ...],
 ) -> dict[str, list[str]]:
     """The files of each case, its sidecar last; no two masks may share a name."""
     owners: dict[str, str] = {}
     files: dict[str, list[str]] = {}
-    for case_id in maps:
-        stems = [
-            _mask_stem(case_id, region, definition) for region in definition.regions
-        ]
+    for case_id, regions in regions_of.items():
+        stems = [_mask_stem(case_id, region, definition) for region in regions]
         masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
         files[case_id] = [*masks, f"{case_id}.json"]
         for name in masks:
@@ -168,6 +179,10 @@ def _write_case(
     file = prob_map.file
     entries = []
     for region in definition.regions:
+        refused = calibration.refused(region.name)
+        if refused is not None:
+            entries.append({"region": region.name, "mask": None, "status": refused})
+            continue
         probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
         masks = REGION_MASKS[calibration.kind](calibration, view)

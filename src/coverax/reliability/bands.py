@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from coverax.engine.results import BinStatistics
-from coverax.reliability.bootstrap import drawn_weights, intervals, resampled
+from coverax.reliability.bootstrap import drawn_weights, pooled_intervals, resampled
 from coverax.reliability.errors import calibration_errors
 from coverax.reliability.statistics import plain, pooled
 from coverax.scores import ScoreTable, band_prefix, read_bins
@@ -52,7 +52,7 @@ def band_results(
         draws = None
         if weights is not None:
             draws = _measures(resampled(statistics, units, weights))
-        result["pooled_interval"] = intervals(draws, level)
+        result["pooled_interval"] = pooled_intervals(draws, level)
         results.append(result)
     return results
 
