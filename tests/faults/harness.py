@@ -26,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Command:
     resumes: bool = False
 
 
+# Not of the package: what the harness must catch.
+CARELESS = Command(("careless",), "out")
 SCORES = ("--probs", "in/probs", "--labels", "in/labels")
 SETS = ("--transform", "inner=identity", "--transform", "outer=distance")
 COMMANDS = {
@@ -82,13 +85,15 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--every", type=int, default=1, help="Take one change in K.")
     parser.add_argument("--seed", type=int, default=0, help="Of which one.")
+    parser.add_argument("--races", type=int, help="Rounds of two runs, one output.")
     options = parser.parse_args()
     if "libfault" not in os.environ.get("LD_PRELOAD", ""):
         return run_under_shim()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         prepare()
-        sys.stdout.write(json.dumps(campaign(options), indent=1) + "\n")
+        report = {"races": race(options.races)} if options.races else campaign(options)
+        sys.stdout.write(json.dumps(report, indent=1) + "\n")
     return 0
 
 
@@ -131,6 +136,9 @@ def prepare() -> None:
 
 
 def run_command(args) -> tuple[int, str]:
+    if args == CARELESS.args:
+        Path("out").write_text("a result\n" * 100)
+        return 0, ""
     from coverax.cli.app import run
 
     out = io.StringIO()
@@ -183,7 +191,7 @@ def start_over() -> None:
 def campaign(options) -> dict:
     report = {}
     for name in options.commands:
-        command = COMMANDS[name]
+        command = CARELESS if name == "careless" else COMMANDS[name]
         start_over()
         code, text, _ = in_child(command.args, 1 << 40, 0)
         assert code == 0, (name, text)
@@ -229,6 +237,47 @@ def trial(command: Command, at: int, kind: str, whole: dict[str, str]) -> str | 
         return where + "again: other bytes"
     left = {p.name for p in Path().iterdir()} - {"in", command.output}
     return where + f"left behind: {sorted(left)}" if left else None
+
+
+def race(rounds: int) -> dict:
+    """Two calibrations predict into one folder at once, shifted a little each round.
+
+    Whoever exits 0 has published a whole folder of its own calibration; the other is
+    refused. One at least publishes where the other was refused.
+    """
+    others = ("predict", "in/c.json"), ("predict", "in/other.json")
+    args = ("calibrate", "in/s.parquet", "--alpha", ".4", "-o", "in/other.json")
+    assert run_command(args)[0] == 0
+    rest = ("--probs", "in/probs", "-o", "out")
+    whole = []
+    for first in others:
+        start_over()
+        assert in_child((*first, *rest), 1 << 40, 0)[0] == 0
+        whole.append(bytes_of(Path("out")))
+    failures, published = [], 0
+    for i in range(rounds):
+        start_over()
+        readers = []
+        for first in others:
+            reader, writer = os.pipe()
+            if os.fork() == 0:
+                code, text = run_command((*first, *rest))
+                os.write(writer, json.dumps([code, text[-500:]]).encode())
+                os._exit(0)
+            os.close(writer)
+            readers.append(reader)
+            time.sleep(i % 10 / 100)
+        ends = []
+        for reader in readers:
+            with os.fdopen(reader, "rb") as stream:
+                ends.append(json.loads(stream.read()))
+            os.wait()
+        won = [k for k, (code, _) in enumerate(ends) if code == 0]
+        published += len(won)
+        found = bytes_of(Path("out"))
+        if len(won) != 1 or found != whole[won[0]]:
+            failures.append(f"round {i}: {ends}, {len(found)} files")
+    return {"rounds": rounds, "published": published, "failures": failures}
 
 
 if __name__ == "__main__":
