@@ -6,7 +6,6 @@ probabilities too where a second pass counted there.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -16,16 +15,17 @@ from coverax.calibrate.ltt import attainable_levels, ltt_threshold
 from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.rcps import attainable_level, rcps_threshold
 from coverax.calibrate.refusals import attainable_words, is_safe, mask_words
-from coverax.calibrate.regions import (
+from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.risk import crc_threshold
+from coverax.calibrate.seal import (
     Part,
     calibrate_parts,
     scope,
     whom,
 )
-from coverax.calibrate.result import Calibration, Status, Threshold
-from coverax.calibrate.risk import crc_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.choices import BoundName, CorrectionName, LossName
+from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable
 
@@ -237,9 +237,9 @@ def _check_unit_bound(losses: list[Loss | LossCurves]) -> None:
             )
 
 
-def _loss_options(loss: Loss | LossCurves) -> dict[str, Any]:
+def _loss_options(loss: Loss | LossCurves) -> Json:
     """What a calibration records of its loss; more of one that is the user's own."""
-    options: dict[str, Any] = {"loss": loss.name}
+    options: Json = {"loss": loss.name}
     if is_own(loss):
         options |= {
             "own_loss": loss.words,
@@ -252,7 +252,7 @@ def _loss_options(loss: Loss | LossCurves) -> dict[str, Any]:
 
 
 def _note_attainable(
-    options: dict[str, Any],
+    options: Json,
     part: Part,
     levels: Mapping[str, tuple[float | None, float | None]],
 ) -> None:
@@ -300,7 +300,7 @@ def _all_but(delta: Level) -> str:
 def _statement(
     thresholds: list[Threshold],
     policy: Policy,
-    options: dict[str, Any],
+    options: Json,
     levels: list[tuple[Loss | LossCurves, Level]],
     over: str,
     units: str,
@@ -323,7 +323,7 @@ def _statement(
     return lost_first(text, _lost(thresholds, options), some_hold=some_hold).strip()
 
 
-def _lost(thresholds: list[Threshold], options: dict[str, Any]) -> str:
+def _lost(thresholds: list[Threshold], options: Json) -> str:
     """Where nothing can be promised, and what could have been."""
     safe = (
         "the only safe mask is"

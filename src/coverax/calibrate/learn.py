@@ -9,19 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.raters import cases_of
-from coverax.calibrate.regions import digests_of, keep_regions
 from coverax.calibrate.scales import RankScale
+from coverax.calibrate.seal import digests_of, keep_regions
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import Kept
 from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import Json, digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
 from coverax.table import ScoreTable, Transform
 from coverax.table.transforms import on_map
@@ -53,7 +52,7 @@ class LearnedSets:
     inner_share: Fraction
     scores: dict[tuple[str, str], tuple[float, ...]]
     n_calibration: int
-    candidates: tuple[dict[str, Any], ...]
+    candidates: tuple[Json, ...]
     unit_digests: tuple[str, ...]
     digest: str = ""
 
@@ -80,9 +79,9 @@ class LearnedSets:
                 "other units"
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The content of `transforms.json`."""
-        content: dict[str, Any] = {
+        content: Json = {
             "schema": SCHEMA,
             "what": "transforms",
             "alpha": self.alpha,
@@ -280,7 +279,7 @@ def _worst_scores(
     return out
 
 
-def _best_at(candidates: list[dict[str, Any]], share: Fraction):
+def _best_at(candidates: list[Json], share: Fraction):
     """Mean width of the band between the best sets at a share, and which they are."""
     mine = [c for c in candidates if c["inner_share"] == str(share)]
     inner = max((c for c in mine if c["side"] == "inner"), key=_width)
@@ -288,7 +287,7 @@ def _best_at(candidates: list[dict[str, Any]], share: Fraction):
     return _width(outer) - _width(inner), share, inner["transform"], outer["transform"]
 
 
-def _width(candidate: dict[str, Any]) -> float:
+def _width(candidate: Json) -> float:
     return candidate["mean_width"]
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
-from coverax.calibrate.regions import Part, nothing_known
 from coverax.calibrate.result import Status, Threshold
+from coverax.calibrate.seal import Part, nothing_known
 from coverax.table import ScoreTable
 
 

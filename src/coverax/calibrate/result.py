@@ -4,41 +4,34 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
 from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.refusals import refusal
 from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.choices import Kind
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import Json, digest_json, publish_json, read_sealed_json
 from coverax.table import ScoreDefinition
 
 SCHEMA = 1
 
 
 class Status(IntEnum):
-    """Whether a guarantee can be given."""
+    """Whether a guarantee can be given; `sentence` says what that means, for people."""
 
-    OK = 0
-    TOO_FEW_CASES = 1
-    INFEASIBLE = 2
-    NONFINITE_SCORE = 3
-    EMPTY_GROUP = 4
+    sentence: str
 
-    @property
-    def sentence(self) -> str:
-        """What the status means, for people."""
-        return _SENTENCES[self]
+    OK = 0, "The guarantee holds."
+    TOO_FEW_CASES = 1, "There are too few calibration units for this level."
+    INFEASIBLE = 2, "No threshold meets the risk at this level."
+    EMPTY_GROUP = 4, "A group has no calibration unit."
 
-
-_SENTENCES = {
-    Status.OK: "The guarantee holds.",
-    Status.TOO_FEW_CASES: "There are too few calibration units for this level.",
-    Status.INFEASIBLE: "No threshold meets the risk at this level.",
-    Status.NONFINITE_SCORE: "The threshold fell on a score that is not finite.",
-    Status.EMPTY_GROUP: "A group has no calibration unit.",
-}
+    def __new__(cls, value: int, sentence: str):
+        """A member of this value."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +118,7 @@ class Calibration:
     n_units: int
     thresholds: tuple[Threshold, ...]
     excluded: dict[str, tuple[str, ...]]
-    options: dict[str, Any]
+    options: Json
     definition: ScoreDefinition
     cases_digest: str
     unit_digests: tuple[str, ...]
@@ -286,9 +279,9 @@ class Calibration:
         )
         return replace(self, thresholds=own)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The content of `calibration.json`."""
-        content: dict[str, Any] = {
+        content: Json = {
             "schema": SCHEMA,
             "coverax": __version__,
             "method": self.method,
@@ -354,22 +347,22 @@ def with_digest(calibration: Calibration) -> Calibration:
     return replace(calibration, digest=calibration.to_json()["digest"])
 
 
-def _number_to_json(value: float) -> dict[str, Any]:
+def _number_to_json(value: float) -> Json:
     """Decimal and exact hex; an infinite value has no decimal."""
     if math.isinf(value):
         return {"value": None, "hex": "inf" if value > 0 else "-inf"}
     return {"value": value, "hex": value.hex()}
 
 
-def _threshold_to_json(threshold: Threshold) -> dict[str, Any]:
+def _threshold_to_json(threshold: Threshold) -> Json:
     return asdict(threshold) | {
         "status": threshold.status.name,
         **_number_to_json(threshold.value),
     }
 
 
-def _threshold_from_json(content: dict[str, Any]) -> Threshold:
-    values: dict[str, Any] = {
+def _threshold_from_json(content: Json) -> Threshold:
+    values: Json = {
         **content,
         "value": float.fromhex(content["hex"]),
         "status": Status[content["status"]],

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -25,8 +24,8 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of
-from coverax.calibrate.regions import digests_of, keep_regions, nothing_known, sealed
 from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.seal import digests_of, keep_regions, nothing_known, sealed
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import Kept
 from coverax.choices import (
@@ -38,6 +37,7 @@ from coverax.choices import (
     Regions,
     Side,
 )
+from coverax.files import Json
 from coverax.rational import Level, check_level
 from coverax.table import SIDES, ScoreTable, Transform
 
@@ -247,12 +247,12 @@ def _as_threshold(
 
 def _curve(
     groups: Sequence[Scores], rule: Rule, levels: Levels, scales: Scales
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Thresholds at many levels, the split in proportion, for coverage curves.
 
     None for bounds that cost a table of losses at each level.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     if levels.confidence and levels.confidence.bound != "clopper_pearson":
         return rows
     for alpha in CURVE_LEVELS:

@@ -3,8 +3,8 @@
 from coverax.calibrate.joint import Levels
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import rater_words
-from coverax.calibrate.regions import whom
 from coverax.calibrate.result import Status, Threshold
+from coverax.calibrate.seal import whom
 from coverax.choices import Joint, Regions
 from coverax.rational import Level, as_fraction
 

@@ -7,7 +7,7 @@ all methods, and stands here once.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
-from coverax.files import digest_ids
+from coverax.files import Json, digest_ids
 from coverax.rational import Level, as_fraction
 from coverax.table import ScoreTable
 
@@ -54,7 +54,7 @@ def calibrate_parts(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    options: dict[str, Any],
+    options: Json,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -65,7 +65,7 @@ def calibrate_parts(
             reference of every region is empty.
     """
     thresholds: list[Threshold] = []
-    reference: dict[str, dict[str, list[Any]]] = {}
+    reference: dict[str, dict[str, list[float] | list[str]]] = {}
     merged: dict[str, list[str]] = {}
     kept = keep_regions(table, policy)
     for region, found in kept.items():
@@ -135,7 +135,7 @@ def sealed(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    options: dict[str, Any],
+    options: Json,
     statement: str,
 ) -> Calibration:
     """The calibration of thresholds: whose they are, and the digest of its file.
@@ -242,7 +242,9 @@ def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
     )
 
 
-def _reference(table: ScoreTable, region: str, policy: Policy) -> dict[str, list[Any]]:
+def _reference(
+    table: ScoreTable, region: str, policy: Policy
+) -> dict[str, list[float] | list[str]]:
     """Label-free features of the cohort, sorted: no case to be found.
 
     Of one case a unit, empty references too: new scans come without a reference, so
@@ -258,7 +260,7 @@ def _reference(table: ScoreTable, region: str, policy: Policy) -> dict[str, list
     }
 
 
-def _group_options(policy: Policy, merged: dict[str, list[str]]) -> dict[str, Any]:
+def _group_options(policy: Policy, merged: dict[str, list[str]]) -> Json:
     if policy.group_by is None:
         return {}
     return {
