@@ -13,16 +13,18 @@ demo: $(VENV)/.installed
 	$(BIN)/coverax demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu" --doctest-modules --pyargs tests coverax.calibrate coverax.losses
+	$(BIN)/python -m pytest -m "not slow and not gpu" --doctest-modules --pyargs tests coverax
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m "slow and not gpu"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell src tests benchmarks docs README.md CHANGELOG.md CONTRIBUTING.md
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python docs/make_cli.py --check
+	$(BIN)/python -m benchmarks.tables --check
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -215,10 +215,10 @@ def main():
         f"`python -m benchmarks.sets --size {args.size}`, {date.today()}, {machine()}"
     ]
     if DATA.is_dir():
-        some = hippocampus(24 if tiny else 200)
-        parts.append(report("Hippocampus", some, 12 if tiny else 100, n_splits))
-    some = nodules(30 if tiny else 550)
-    parts.append(report("Lung nodules", some, 15 if tiny else 300, n_splits))
+        some = hippocampus(60 if tiny else 200)
+        parts.append(report("Hippocampus", some, 30 if tiny else 100, n_splits))
+    some = nodules(60 if tiny else 550)
+    parts.append(report("Lung nodules", some, 30 if tiny else 300, n_splits))
     save("sets_tiny" if tiny else "sets", "\n\n".join(parts))
 
 

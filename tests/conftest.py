@@ -3,6 +3,18 @@
 import os
 from pathlib import Path
 
+# Compiling is most of what the suite costs, and tiny volumes run once: the compiler does
+# little here, in child processes too. The tests of kernels turn it on (`real_compiler`),
+# and so do the slow runs and whoever sets the variable to 0.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# What was compiled once is kept in the checkout, for child processes and the next run.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xla"),
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
@@ -39,3 +51,14 @@ def shared_data() -> Path:
 def engine(request) -> str:
     """Both engines, one after the other."""
     return request.param
+
+
+@pytest.fixture(scope="module")
+def real_compiler():
+    """The compiler as users have it: what is claimed to the bit is claimed of this."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()

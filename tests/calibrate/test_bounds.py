@@ -108,6 +108,75 @@ def test_bounds_lie_above_the_mean_and_columns_do_not_mix(seed, n):
         np.testing.assert_allclose(upper, alone, rtol=1e-14)
 
 
+def three_valued(n, risk):
+    """All counts of losses 0, risk and 1 among n, as a table with a column each."""
+    counts = [
+        (low, middle, n - low - middle)
+        for low in range(n + 1)
+        for middle in range(n + 1 - low)
+    ]
+    columns = [np.repeat([0.0, risk, 1.0], each) for each in counts]
+    return np.array(counts), np.stack(columns, axis=1)
+
+
+def chances(counts, risk):
+    """Chance of each count where the mean loss is the risk; the first has no spread."""
+    for spread in (0.0, 0.1, 0.5, 1.0):
+        masses = [spread * (1 - risk), 1 - spread, spread * risk]
+        yield stats.multinomial.pmf(counts, counts[0].sum(), masses)
+
+
+@pytest.mark.parametrize("n", [1, 3, 10])
+@pytest.mark.parametrize("risk", [0.099, 0.25, 0.5])
+def test_bounds_and_p_values_hold_for_losses_between_0_and_1(n, risk):
+    """Exact, over losses of three values: what is only right for 0 and 1 fails."""
+    counts, tables = three_valued(n, risk)
+    p = np.asarray(bounds.hoeffding_bentkus_p_value(tables, risk))
+    uppers = [
+        (delta, fn(tables, delta))
+        for fn in (
+            bounds.hoeffding,
+            bounds.hoeffding_bentkus,
+            bounds.empirical_bernstein,
+        )
+        for delta in (0.05, 0.4, 0.9)
+    ]
+    for chance in chances(counts, risk):
+        for t in np.unique(p):
+            assert chance[p <= t].sum() <= t + 1e-12
+        for delta, upper in uppers:
+            assert chance[upper < risk - 1e-12].sum() <= delta + 1e-12
+
+
+def capital_of_bets(losses, risk, delta):
+    """Largest capital, row by row as published: a bet knows the rows before it alone."""
+    n, capital, largest = len(losses), 1.0, 1.0
+    sum_losses, sum_squares, variance, bets = 0.5, 0.25, 0.25, []
+    for i, loss in enumerate(losses, start=1):
+        bets.append(min(1.0, np.sqrt(2 * np.log(1 / delta) / (n * variance))))
+        capital *= 1 - bets[-1] * (loss - risk)
+        largest = max(largest, capital)
+        sum_losses += loss
+        sum_squares += (loss - sum_losses / (i + 1)) ** 2
+        variance = sum_squares / (i + 1)
+    return largest, bets
+
+
+@pytest.mark.parametrize(("n", "mean", "delta"), [(150, 0.1, 0.1), (60, 0.5, 0.2)])
+def test_wsr_is_its_published_form(n, mean, delta):
+    """The smallest risk at which the capital passes 1 / delta, with bets below 1."""
+    rng = np.random.default_rng(n)
+    for losses in (rng.random(n) < mean, rng.beta(mean, 1 - mean, n)):
+        upper = float(bounds.wsr(losses, delta))
+        above, bets = capital_of_bets(losses, upper + 1e-9, delta)
+        below, _ = capital_of_bets(losses, upper - 1e-9, delta)
+        assert below <= 1 / delta < above
+        assert min(bets) < 0.9
+        at = [upper - 1e-9, upper + 1e-9]
+        passes = [bool(bounds.is_at_most("wsr", losses, r, delta)) for r in at]
+        assert passes == [False, True]
+
+
 def test_known_values():
     zeros = np.zeros(100)
     assert bounds.hoeffding(zeros, 0.1) == pytest.approx(np.sqrt(np.log(10) / 200))

@@ -320,6 +320,21 @@ def test_weights_give_the_weighted_threshold_and_name_the_largest():
         cx.calibrate.calibrate_fnr(zero, 0.2, tolerance=0.1, weights="weight")
 
 
+def test_the_largest_weight_is_that_of_the_column_whether_its_case_counts_or_not():
+    """A case as heavy as one put aside is still one that may come."""
+    rng = np.random.default_rng(3)
+    probs = rng.random((12, 4, 5), dtype=np.float32)
+    labels = np.arange(12)[:, None, None] > np.zeros((12, 4, 5))  # the first is empty
+    table = cx.scores.score_arrays(
+        probs, labels, ["0.1"], weights=[9.0] + [1.0] * 11, engine="host"
+    )
+    found = cx.calibrate.calibrate_fnr(table, "0.6", weights="weight")
+    assert found.options["largest_weight"] == 9.0
+    scores = -table.critical_probability(0.1)[1:]
+    expected = cx.calibrate.weighted_threshold(scores, np.ones(11), 9, "0.6")
+    assert found.thresholds[0].value == expected < np.inf
+
+
 def test_all_cases_of_units_give_the_hierarchical_threshold():
     units = np.array([f"p{i // 2}" for i in range(40)])
     table, _, _ = table_of(40, units=units.tolist())

@@ -102,6 +102,18 @@ def test_empty_references_follow_the_policy():
         cx.calibrate.calibrate_fnr(none, 0.1)
 
 
+@pytest.mark.parametrize(("alpha", "value"), [("0.1", -0.5), ("0.7", -math.inf)])
+def test_included_empty_references_are_served_before_all_others(alpha, value):
+    """Any mask complies with an empty reference: its score lies below all scores."""
+    probs = np.full((12, 4, 4), 0.5, np.float32)
+    labels = np.zeros(probs.shape, bool)
+    labels[:7, 0, 0] = True
+    table = cx.scores.score_arrays(probs, labels, [0.1], engine="host")
+    (found,) = cx.calibrate.calibrate_fnr(table, alpha, empty="include").thresholds
+    assert (found.value, found.status, found.n_units) == (value, Status.OK, 12)
+    assert found.rank == cx.calibrate.conformal_rank(12, alpha)
+
+
 def test_several_cases_a_unit_are_refused_or_drawn():
     units = [f"patient_{i // 2}" for i in range(40)]
     table, _, _ = table_of(40, units=units)

@@ -61,6 +61,14 @@ def test_n_needed_is_the_first_feasible_number():
     assert cx.calibrate.n_needed("0.1", "0.05") == 29
 
 
+def test_n_needed_counts_an_exact_tie_as_reached():
+    """At alpha 1/2 the last rank fails with probability 2**-n, delta to the digit."""
+    for n in range(1, 40):
+        assert cx.calibrate.n_needed("0.5", Fraction(1, 2**n)) == n
+        assert cx.calibrate.pac_rank(n, "0.5", Fraction(1, 2**n)) == n
+    assert cx.calibrate.n_needed("0.1", "0.81") == 2
+
+
 def test_attainable_levels_have_exact_coverage():
     for level in cx.calibrate.attainable_levels(7):
         assert Fraction(cx.calibrate.conformal_rank(7, level), 8) == 1 - level

@@ -231,6 +231,24 @@ def test_corrections_are_nested_and_stop(seed):
     assert n == 8 or p[order[n]] > 0.1
 
 
+def closed_test(p_values, delta):
+    """Holm by its theorem: rejected where every set of hypotheses around it is."""
+    n = p_values.size
+    sets = [s for k in range(1, n + 1) for s in itertools.combinations(range(n), k)]
+    stands = [s for s in sets if p_values[list(s)].min() > delta / len(s)]
+    return np.array([not any(i in s for s in stands) for i in range(n)])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holm_is_the_closed_bonferroni_test(seed):
+    """Every subset of five hypotheses, p-values at and beside each share of delta."""
+    rng, delta = np.random.default_rng(seed), 0.1
+    shares = delta / np.arange(1, 7)
+    p = rng.choice([*shares, *np.nextafter(shares, 1)], 5)
+    np.testing.assert_array_equal(holm(p, delta), closed_test(p, delta))
+    assert bonferroni(p, delta).tolist() == (p <= delta / 5).tolist()
+
+
 def family_wise_error(correction, n, risks, alpha, delta):
     """Exact chance of any false certificate, independent binary losses per lam."""
     p_of = stats.binom.cdf(np.arange(n + 1), n, alpha)

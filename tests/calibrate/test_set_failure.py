@@ -17,6 +17,7 @@ from coverax.calibrate import (
     rcps_threshold,
     split_threshold,
 )
+from coverax.calibrate.bounds import BOUNDS
 from coverax.calibrate.rcps import failure_rank
 
 SYMMETRIC = ["clopper_pearson", "hoeffding", "hoeffding_bentkus", "empirical_bernstein"]
@@ -38,6 +39,23 @@ def test_confidence_holds_exactly(n, alpha, delta, bound):
         assert chance_of_failure(n, rank - 1, alpha) > delta
     else:
         assert rank >= pac_rank(n, alpha, delta)
+
+
+@pytest.mark.parametrize("bound", SYMMETRIC)
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_failure_rank_leaves_as_many_above_as_the_bound_allows(bound, tied):
+    """No rank is given away: one more failure among n would pass alpha."""
+    n, alpha, delta = 60, 0.3, 0.1
+    counts = np.arange(n + 1)
+    upper = BOUNDS[bound]((np.arange(n)[:, None] < counts).astype(float), delta)
+    allowed = int(counts[upper <= alpha].max())
+    scores = np.random.default_rng(5).permutation(n) // (2 if tied else 1)
+    rank = failure_rank(scores.astype(float), alpha, delta, bound=bound)
+    threshold = np.sort(scores)[rank - 1]
+    assert 1 <= allowed < n
+    assert (scores > threshold).sum() <= allowed < (scores >= threshold).sum()
+    if not tied:
+        assert rank == n - allowed
 
 
 def test_the_marginal_rank_has_no_confidence():

@@ -1,12 +1,15 @@
 """Confidence sets: the promise as an identity over a bag, and who may not make it."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sets_cohort import blobs, both_sides
+
+from coverax.calibrate import split_threshold
 
 ALPHAS = (Fraction(1, 10), Fraction(1, 5), Fraction(3, 7))
 JOINT = ("max", "ranked")
@@ -180,6 +183,30 @@ def test_a_ranked_threshold_never_drops_the_case_that_set_it():
         assert both.sum() == result.thresholds[0].rank
 
 
+def test_a_rank_scale_counts_the_scores_up_to_its_knots():
+    from coverax.calibrate import RankScale
+
+    scale = RankScale.of(np.array([4.0, 2.0, 1.0, 2.0, np.inf]))
+    assert scale.knots.tolist() == [1.0, 2.0, 4.0]
+    assert scale.heights.tolist() == [1 / 6, 3 / 6, 4 / 6]
+    np.testing.assert_array_equal(scale(scale.knots), scale.heights)
+    assert scale(np.array([3.0]))[0] == pytest.approx(3.5 / 6)
+
+
+@pytest.mark.parametrize("share", [Fraction(1, 5), Fraction(7, 10)])
+def test_ranked_spends_alpha_by_the_shares(share):
+    """What lies beyond the thresholds among learning scores goes by the shares."""
+    rng = np.random.default_rng(2)
+    learned = learned_from(rng.normal(size=400), rng.gamma(2, size=400), share)
+    bag = Bag(rng.normal(size=200), rng.gamma(2, size=200))
+    result = calibrate(bag, "0.3", "ranked", learned=learned)
+    beyond = {
+        side: 1 - scale(np.array([result.threshold_of("r0", side).value]))[0]
+        for (_, side), scale in learned.scales.items()
+    }
+    assert beyond["inner"] / beyond["outer"] == pytest.approx(share / (1 - share))
+
+
 def test_units_that_were_learned_from_are_refused():
     bag = Bag(np.arange(20.0), np.arange(20.0))
     learned = learned_from(np.arange(5.0), np.arange(5.0), units=("c3", "other"))
@@ -314,6 +341,32 @@ def test_a_split_that_learning_cannot_judge_is_not_learned():
     assert learn_sets(few, "0.1", n_calibration=50).inner_share == Fraction(1, 2)
 
 
+@pytest.mark.parametrize("n_axes", [2, 3])
+@pytest.mark.parametrize("side", ["inner", "outer"])
+def test_widths_are_those_of_sets_that_never_saw_their_case(side, n_axes):
+    """As many folds as cases: each is sized by a threshold from all the others."""
+    from coverax.calibrate import learn_sets
+
+    rng = np.random.default_rng(4)
+    n, level = 12, Fraction(1, 2)
+    table = Learning(rng.uniform(0.5, 1, n), -rng.uniform(0.01, 0.5, n))
+    learned = learn_sets(
+        table, level, shares=(Fraction(1, 2),), n_folds=n, n_axes=n_axes
+    )
+    (found,) = (c for c in learned.candidates if c["side"] == side)
+    scores = table.set_scores(SimpleNamespace(side=side))
+    cuts, counts = table.set_sizes(None)
+    voxels = []
+    for i in range(n):
+        threshold = split_threshold(np.delete(scores, i), level / 2)
+        safe = cuts[cuts > threshold] if side == "inner" else cuts[cuts <= -threshold]
+        cut = safe.min() if side == "inner" else safe.max()
+        voxels.append(counts[i, np.flatnonzero(cuts == cut)[0]])
+    widths = np.array(voxels, float) ** (1 / n_axes)  # of voxels of 1 mm3
+    assert found["mean_width"] == pytest.approx(widths.mean(), rel=1e-12)
+    assert found["mean_size"] == pytest.approx(np.mean(voxels) / 1000, rel=1e-12)
+
+
 def test_an_empty_inner_set_costs_the_width_of_the_lesion():
     from coverax.calibrate import learn_sets
 
@@ -324,6 +377,23 @@ def test_an_empty_inner_set_costs_the_width_of_the_lesion():
     empty = {Fraction(c["inner_share"]): c["share_empty"] for c in mine}
     assert empty[Fraction(1, 5)] == 1
     assert empty[learned.inner_share] == 0
+
+
+def test_log_odds_give_the_sets_of_the_probability():
+    """A monotone transform changes no set, so none that is sized either."""
+    from coverax.calibrate import learn_sets
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(12, 3)
+    names = both_sides(["identity", "logit"])
+    table = score_arrays(
+        probs, labels, [0.1], transforms=names, set_sizes=True, engine="host"
+    )
+    sizes = {"identity": [], "logit": []}
+    for found in learn_sets(table, "0.4").candidates:
+        sizes[found["transform"]].append((found["side"], found["mean_size"]))
+    assert sizes["logit"] == sizes["identity"]
+    assert len(set(sizes["logit"])) > 2
 
 
 def test_learned_transforms_survive_their_file(tmp_path):

@@ -598,18 +598,20 @@ def test_debug_shows_the_traceback(files, cli):
     assert "Traceback" in done.stderr
 
 
+def cpu_s(*args):
+    """Processor time of a fresh interpreter with these arguments."""
+
+    def used():
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
+    start = used()
+    subprocess.run([sys.executable, *args], capture_output=True, check=True)
+    return used() - start
+
+
 def test_help_is_there_at_once():
-    """Under half a second of a core: others may use the machine at the same time."""
-
-    def cpu_s():
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    command = [sys.executable, "-m", "coverax", "--help"]
-    seconds = []
-    for _ in range(3):
-        start = cpu_s()
-        done = subprocess.run(command, capture_output=True, check=True)
-        seconds.append(cpu_s() - start)
-    assert b"calibrate" in done.stdout
-    assert min(seconds) < 0.5, seconds
+    """At most twice what its own packages take on this machine; with jax it is four."""
+    needed = "import typer, typer.rich_utils, rich.markdown, numpy"
+    ratios = [cpu_s("-m", "coverax", "--help") / cpu_s("-c", needed) for _ in range(5)]
+    assert min(ratios) < 2, ratios

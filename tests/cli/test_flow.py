@@ -80,9 +80,10 @@ def test_the_whole_flow_by_hand(files, cli, engine):
     (region,) = result["results"]
     assert region["calibrated"]["ecr"] == 1.0
     assert region["n_counted"] == N_CASES
-    fnr, dice, pc = [], [], []
+    fnr, fpr, dice, pc = [], [], [], []
     for i in range(N_CASES):
         truth, mask = load(files.label(i)) != 0, load(files.map(i)) >= 0.5
+        fpr.append((mask & ~truth).sum() / (~truth).sum())
         fnr.append(1 - (truth & mask).sum() / truth.sum())
         dice.append(2 * (truth & mask).sum() / (truth.sum() + mask.sum()))
         pc.append(mask.mean())
@@ -90,6 +91,7 @@ def test_the_whole_flow_by_hand(files, cli, engine):
     assert fixed["ecr"] == np.mean(np.array(fnr) <= 0.1)
     assert fixed["fnr_mean"] == pytest.approx(np.mean(fnr), rel=1e-12)
     assert fixed["fnr_sd"] == pytest.approx(np.std(fnr, ddof=1), rel=1e-12)
+    assert fixed["fpr"] == pytest.approx(np.mean(fpr), rel=1e-12)
     assert fixed["dice"] == pytest.approx(np.mean(dice), rel=1e-12)
     assert fixed["pc"] == pytest.approx(np.mean(pc), rel=1e-12)
     with (evaluation / "cases.csv").open() as stream:

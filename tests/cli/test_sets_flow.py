@@ -67,6 +67,31 @@ def calibrated(flow, cli, *words):
     return path
 
 
+def test_slices_are_learned_from_by_their_areas(tmp_path, cli):
+    """`--axes` decides what a width is; without it a set is a volume."""
+    from coverax.calibrate import learn_sets
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(12, 3, (9, 11))
+    names = ["inner=identity", "outer=identity"]
+    table = score_arrays(
+        probs, labels, ["0.1"], transforms=names, set_sizes=True, engine="host"
+    )
+    table.write(tmp_path / "s.parquet")
+    for axes, words in ((2, ("--axes", "2")), (3, ())):
+        out = tmp_path / f"{axes}.json"
+        done = cli(
+            "learn-sets", tmp_path / "s.parquet", "--alpha", "0.4", *words, "-o", out
+        )
+        assert done.code == 0, done.err
+        found = json.loads(out.read_text())["candidates"]
+        assert found == list(learn_sets(table, "0.4", n_axes=axes).candidates)
+    widths = [
+        json.loads((tmp_path / f"{n}.json").read_text())["candidates"] for n in (2, 3)
+    ]
+    assert widths[0] != widths[1]
+
+
 @pytest.mark.parametrize("joint", ["each", "bonferroni", "max", "ranked"])
 def test_what_is_predicted_is_what_is_evaluated(joint, flow, blob_files, cli):
     """Volumes of the written sets are the counts that evaluation counted."""
@@ -177,7 +202,7 @@ def test_an_output_does_not_replace_the_learned_transforms(flow, cli):
     words = ("--method", "sets", "--alpha", "0.3", "--transforms", learned)
     result = cli("calibrate", flow / "scores.parquet", *words, "-o", learned)
     assert result.code == 2
-    assert "is an input" in " ".join(result.err.split())
+    assert "is an input" in " ".join(result.err.replace("│", " ").split())
     assert learned.read_text() == before
 
 

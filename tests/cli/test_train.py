@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from tests.nifti_files import save
-from tests.train.conftest import compiled_steps  # noqa: F401
 
 SIDE = 8
 N_CASES = 10

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests import synthetic
 
@@ -53,10 +54,10 @@ def test_units_that_were_learned_from_are_not_held_out(cohort, table):
     found = cx.calibrate.calibrate_fnr(table, "0.2")
     digests = list(found.unit_digests)
     learned = replace(
-        found, unit_digests=(), options=found.options | {"learned_units": digests[:5]}
+        found, unit_digests=(), options=found.options | {"learned_units": digests[:1]}
     )
     seen = cx.evaluate.evaluate_cohort(learned, cohort, engine="host").summary
-    assert seen["n_units_seen_in_calibration"] == 5
+    assert seen["n_units_seen_in_calibration"] == 1  # one is one too many
     assert seen["held_out"] is False
 
 
@@ -71,6 +72,38 @@ def test_small_groups_count_together_as_promised_and_have_no_law(cohort, table):
     assert all(
         len(r["ecr_band"]) == (2 if r["group"] == "north" else 0) for r in results
     )
+
+
+def test_the_law_is_that_of_the_calibration_units_for_as_many_new_ones(cohort, table):
+    found = cx.calibrate.calibrate_fnr(table, "0.2")
+    (threshold,) = found.thresholds
+    new = Cohort(cohort.cases[:10], {})
+    (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
+        "results"
+    ]
+    n, rank = N_CASES, cx.calibrate.conformal_rank(N_CASES, "0.2")
+    assert (threshold.rank, result["n_counted"]) == (rank, 10)
+    assert result["expected_ecr"] == rank / (n + 1)
+    for band in result["ecr_band"]:
+        ends = cx.calibrate.compliance_band(n, rank, 10, band["level"])
+        assert (band["low"], band["high"]) == ends
+    assert [band["level"] for band in result["ecr_band"]] == [0.95, 0.999]
+
+
+def test_empty_references_count_only_where_they_calibrated(tmp_path, cohort, table):
+    """An empty reference complies with any mask: counted it would flatter the mask."""
+    folders = synthetic.write_cohort(tmp_path, 6, (6, 7, 5), 40, seed=9)
+    for path in sorted(folders[1].iterdir())[:4]:
+        synthetic.write_nifti(path, np.zeros((6, 7, 5), np.uint8))
+    new = cx.volumes.match_folders(*folders)
+    for empty, n_counted in (("exclude", 2), ("refuse", 2), ("include", 6)):
+        found = cx.calibrate.calibrate_fnr(table, "0.9", empty=empty)
+        (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
+            "results"
+        ]
+        assert (result["n_counted"], result["n_empty_reference"]) == (n_counted, 4)
+        n_empty = n_counted - 2
+        assert n_empty <= result["calibrated"]["n_compliant"] <= n_empty + 1
 
 
 def test_all_regions_are_of_cases_that_count_in_every_region(table):
@@ -103,3 +136,30 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
     found = joint_over_regions(both, cases)["all_regions"]
     assert (found["n_covered"], found["coverage"]) == (1, 0.5)
     assert joint_over_regions(both, cases[2:4]) == {"all_regions": None}
+
+
+def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts(table):
+    """As in calibration: no background has no false positives, no lesion none missed."""
+    from coverax.evaluate.metrics import case_metrics
+    from coverax.evaluate.summary import risks_of
+
+    metrics = case_metrics(
+        n_voxels=np.array([10, 10, 10]),
+        n_foreground=np.array([10, 4, 0]),
+        n_predicted=np.array([5, 5, 5]),
+        n_true_positive=np.array([5, 2, 0]),
+        voxel_volume_ml=np.ones(3),
+        n_lesions=np.array([1, 2, 0]),
+        n_lesions_hit=np.array([1, 1, 0]),
+    )
+    found = cx.calibrate.calibrate_fnr(table, "0.2")
+    losses = {"fnr": 0.5, "fpr": 0.1, "dice": 0.3, "missed_lesions": 0.4}
+    also = {name: losses[name] for name in ("fpr", "dice", "missed_lesions")}
+    found = replace(found, alpha=0.5, options={"loss": "fnr", "also": also})
+    risks = risks_of(found, metrics, np.ones(3, bool))
+    means = {risk["loss"]: risk["mean"] for risk in risks}
+    assert {risk["loss"]: risk["level"] for risk in risks} == losses
+    assert means["fnr"] == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert means["fpr"] == pytest.approx((0 + 0.5 + 0.5) / 3)
+    assert means["dice"] == pytest.approx((1 / 3 + 5 / 9 + 1) / 3)
+    assert means["missed_lesions"] == pytest.approx((0 + 0.5 + 0) / 3)

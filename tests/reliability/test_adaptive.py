@@ -46,3 +46,9 @@ def test_rows_are_pooled_and_no_voxel_is_nan():
     whole = of_grid(p.reshape(1, -1), y.reshape(1, -1))
     assert of_grid(p, y) == pytest.approx(whole, rel=1e-9)
     assert np.isnan(of_grid(p[:, :0], y[:, :0]))
+
+
+def test_the_first_cell_has_the_mean_of_its_voxels():
+    """Most voxels of a map lie there, far below the middle of the cell."""
+    p = np.full((1, 5000), 1e-5, np.float32)
+    assert of_grid(p, p > 1) == pytest.approx(1e-5, rel=1e-3)

@@ -74,3 +74,17 @@ def test_bad_edges_and_missing_spacings_are_refused(cases):
     with pytest.raises(ExceptionGroup) as caught:
         score_arrays(*cases, [0.1], band_edges_mm=(0.0,))
     assert "spacing of the voxels" in str(caught.value.exceptions[0])
+
+
+def test_voxels_that_do_not_count_are_in_no_band():
+    from coverax.scores import band_prefix, read_bins, score_arrays
+
+    rng = np.random.default_rng(0)
+    probs = rng.random((3, 5, 6, 4), dtype=np.float32)
+    labels, valid = probs > 0.6, rng.random(probs.shape) < 0.5
+    table = score_arrays(
+        probs, labels, [0.1], valid=valid, spacing_mm=(1.0, 1.0, 2.0),
+        band_edges_mm=(-1.0, 1.0), engine="host",
+    )  # fmt: skip
+    counts = [read_bins(table.columns, band_prefix(k)).count.sum(1) for k in range(3)]
+    np.testing.assert_array_equal(sum(counts), valid.sum((1, 2, 3)))

@@ -24,6 +24,14 @@ def test_a_draw_of_every_unit_once_is_the_pooled_cohort():
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
+def test_a_sample_has_as_many_units_as_the_cohort():
+    from coverax.reliability import unit_weights
+
+    weights = unit_weights(7, 200, 0)
+    assert weights.shape == (200, 7)
+    assert (weights.sum(axis=1) == 7).all()
+
+
 def test_units_are_drawn_whole():
     from coverax.reliability import pooled, resampled, select
 

@@ -73,6 +73,24 @@ def test_pixelwise_ece_counts_zeros_in_the_mean_but_in_no_bin(ops):
     assert got == pytest.approx((abs(0.05 + 2 * 0.05) + 0.1) / 4, rel=1e-5)
 
 
+def test_errors_with_a_sense_of_direction_by_hand(ops):
+    """Bins of a fifth; each line is a bin: mean probability, frequency, voxels."""
+    from coverax.reliability import overconfidence_error, pixelwise_ece
+
+    p = np.array([[0, 0, 0, 0.05, 0.15, 0.7, 0.7, 0.3, 0.9, 0.9]], np.float32)
+    y = np.array([[1, 0, 0, 0, 1, 1, 0, 1, 0, 1]]) != 0
+    statistics = ops.bin_statistics(p, y, 5)
+    # Zeros count in a hard bin: 0.2 / 5 against 2 / 5, which is no overconfidence.
+    bins = [(0.04, 0.4, 5), (0.3, 1.0, 1), (0.7, 0.5, 2), (0.9, 0.5, 2)]
+    over = sum(n * q * max(q - f, 0) for q, f, n in bins) / 10
+    assert overconfidence_error(statistics)[0] == pytest.approx(over, rel=1e-6)
+    # But not in those of pECE: the first bin holds 0.05 (outside) and 0.15 (inside).
+    first = abs(0.1 - 0.5 + 2 * 0.05) * 2
+    others = abs(0.3 - 1) + 2 * abs(0.2 + 2 * 0.7) + 2 * abs(0.4 + 2 * 0.9)
+    expected = (first + others) / 10
+    assert pixelwise_ece(statistics)[0] == pytest.approx(expected, rel=1e-6)
+
+
 def test_golden_plane_pixelwise_ece(ops):
     """The 7x7 plane: two logits, softmax, the reference implementation's metrics."""
     from coverax.reliability import calibration_errors, pixelwise_ece

@@ -300,6 +300,27 @@ def test_published_slip_a_threshold_is_a_score_never_between_two():
         assert t.value in table.side_scores(table.side_transform(t.side))
 
 
+@pytest.mark.parametrize("shape", [(9, 11), (9, 11, 8)])
+def test_relative_distance_is_over_the_root_of_the_size(shape, engine):
+    """Square root of the area of the predicted mask, cube root of its volume."""
+    from coverax.scores import score_arrays
+
+    probs, labels = blobs(4, 3, shape)
+    spacing = SPACING[: len(shape)]
+    names = both_sides(["distance", "relative_distance"])
+    table = score_arrays(
+        probs, labels, [0.1], transforms=names, spacing_mm=spacing, engine=engine
+    )
+    size = (probs >= 0.5).sum(axis=tuple(range(1, probs.ndim))) * np.prod(spacing)
+    for side in ("inner", "outer"):
+        plain, relative = (
+            table.set_scores(table.set_transform(side, f"{name}:cut=0.5"))
+            for name in ("distance", "relative_distance")
+        )
+        expected = plain / size ** (1 / len(shape))
+        np.testing.assert_allclose(relative, expected, rtol=1e-5)
+
+
 def test_a_spatial_transform_without_spacing_is_refused(cohort):
     from coverax.scores import score_arrays
 

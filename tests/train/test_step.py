@@ -142,11 +142,10 @@ print(json.dumps({"devices": jax.device_count(), "ends": ends}))
 
 
 @pytest.mark.slow
-def test_two_devices_equal_one(compiled_steps):
+def test_two_devices_equal_one():
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "src"),
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_COMPILATION_CACHE_DIR": compiled_steps,
     }
     done = subprocess.run(
         [sys.executable, "-c", TWO_STEPS, str(ROOT)],

@@ -91,6 +91,16 @@ def test_drift_of_features():
     assert found["b"] < 1e-6 < found["a"]
 
 
+def test_an_alarm_pays_for_every_test_that_was_made():
+    """Of k tests at their k-th share of the level at most the level raise an alarm."""
+    for k in (1, 3, 8):
+        quiet = dict.fromkeys(map(str, range(k - 1)), 0.9)
+        share = 0.05 / k
+        assert is_drift(quiet | {"one": share}, 0.05)
+        assert not is_drift(quiet | {"one": np.nextafter(share, 1)}, 0.05)
+    assert not is_drift({}, 0.05)
+
+
 @pytest.mark.parametrize(("n", "m"), [(20, 1), (9, 3), (5, 5)])
 @pytest.mark.parametrize("n_tied", [1, 3])
 def test_drift_p_values_are_super_uniform_over_all_splits(n, m, n_tied):
