@@ -55,7 +55,10 @@ OUTSIDE = {
     "kernels": {"numpy", "jax", "jaxtyping"},
     "losses": {"numpy", "jax", "jaxtyping"},
 }
-ROOT_MODULES = {"_version", "choices", "files", "folders", "locks", "rational"}
+ROOT_MODULES = {
+    *("_version", "choices", "files", "folders", "locks", "rational"),
+    "tolerance",
+}
 
 
 def imports_of(path: Path):

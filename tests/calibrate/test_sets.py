@@ -1,7 +1,6 @@
 """Confidence sets: the promise as an identity over a bag, and who may not make it."""
 
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -354,8 +353,8 @@ def test_widths_are_those_of_sets_that_never_saw_their_case(side, n_axes):
         table, level, shares=(Fraction(1, 2),), n_folds=n, n_axes=n_axes
     )
     (found,) = (c for c in learned.candidates if c["side"] == side)
-    scores = table.set_scores(SimpleNamespace(side=side))
-    cuts, counts = table.set_sizes(None)
+    transform = table.side_transform(side)
+    scores, (cuts, counts) = table.side_scores(transform), table.side_sizes(transform)
     voxels = []
     for i in range(n):
         threshold = split_threshold(np.delete(scores, i), level / 2)

@@ -269,7 +269,7 @@ def test_a_channel_the_maps_lack_is_named(files, cli, engine):
     result = cli("score", *options, "-o", files.root / "s.pq")
     assert result.code == 1
     assert len(result.errors) == N_CASES + 1
-    assert "channel 1 asked for, the file has 1" in result.errors[0]
+    assert "channel 1 asked for, but the axes (8, 9, 7)" in result.errors[0]
 
 
 def test_too_few_cases_is_refused_unless_vacuous_is_allowed(scored, files, cli, engine):

@@ -314,7 +314,7 @@ def test_relative_distance_is_over_the_root_of_the_size(shape, engine):
     size = (probs >= 0.5).sum(axis=tuple(range(1, probs.ndim))) * np.prod(spacing)
     for side in ("inner", "outer"):
         plain, relative = (
-            table.set_scores(table.set_transform(side, f"{name}:cut=0.5"))
+            table.side_scores(table.side_transform(side, f"{name}:cut=0.5"))
             for name in ("distance", "relative_distance")
         )
         expected = plain / size ** (1 / len(shape))

@@ -37,7 +37,7 @@ def test_one_trace_a_bucket_and_one_read_a_file(cohort, monkeypatch):
     from coverax.volumes import nifti
 
     traced, reads = [], collections.Counter()
-    sizes, opened = program.PARTS["sizes"], nifti._opened
+    sizes, opened = program.PARTS["sizes"], nifti.opened
 
     def counted_sizes(volumes, plan):
         traced.append(volumes.probs.shape)
@@ -55,7 +55,7 @@ def test_one_trace_a_bucket_and_one_read_a_file(cohort, monkeypatch):
         return run(*args, **kwargs)
 
     monkeypatch.setitem(program.PARTS, "sizes", counted_sizes)
-    monkeypatch.setattr(nifti, "_opened", counted_open)
+    monkeypatch.setattr(nifti, "opened", counted_open)
     monkeypatch.setattr(kernels, "score_batch", counted_run)
     table = score_cohort(cohort, definition(), engine="device")
     assert len(traced) == len(set(traced)) == len(calls) == 2

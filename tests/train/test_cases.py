@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from tests.nifti_files import AFFINE, save, with_scale
@@ -227,3 +228,24 @@ def test_a_damaged_cache_entry_is_named(config, tmp_path):
     entry.write_bytes(entry.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"image\.npy: a damaged cache file"):
         prepare_case(*files, kept)
+
+
+def test_millimetres_of_sheared_axes_are_asked_for_by_resampling_alone(config):
+    sheared = np.diag([1.0, 1.0, 3.0, 1.0])
+    sheared[1, 2] = 1.0
+    paths = write(config, "a", affine=sheared)
+    save(paths[0], np.random.default_rng(0).normal(size=SHAPE), affine=sheared)
+    assert prepare_case(*paths, config).image.shape == (*SHAPE, 1)
+    resampled = replace(config, spacing_mm=(1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: .*not at right angles"):
+        prepare_case(*paths, resampled)
+
+
+def test_references_of_a_fitted_scale_are_classes(config):
+    labels = np.random.default_rng(1).choice([0, 7, 3], SHAPE)
+    paths = write(config, "a", labels=labels.astype(np.uint8))
+    before = prepare_case(*paths, config).labels
+    image = nib.Nifti1Image(labels.astype(float), nib.load(paths[1]).affine)
+    image.set_data_dtype(np.int16)
+    nib.save(image, paths[1])
+    np.testing.assert_array_equal(prepare_case(*paths, config).labels, before)

@@ -73,7 +73,7 @@ def test_storage_names_integer_steps(tmp_path):
         (np.nan, "1 voxels are NaN or infinite"),
         (np.inf, "NaN or infinite"),
         (-np.inf, "NaN or infinite"),
-        (1.0000001, r"must lie in \[0, 1\]"),
+        (1.000001, r"must lie in \[0, 1\], got 0 to 1\.00000[01]"),
         (-1e-6, r"must lie in \[0, 1\]"),
         (255.0, r"must lie in \[0, 1\], got 0 to 255"),
         (1e300, "NaN or infinite|must lie in"),
@@ -253,3 +253,144 @@ def test_a_label_between_declared_ones_is_refused():
     for wrong in ([0, 1, 2, 3], [0, 4], [-1, 1], [2**31 - 1]):
         with pytest.raises(ValueError, match=r"ref.nii.gz: unexpected label"):
             check_labels(np.array(wrong), path, (1, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16])
+@pytest.mark.parametrize("largest", [1, 2, 3, 7])
+def test_labels_written_through_a_fitted_scale_are_labels(tmp_path, dtype, largest):
+    """Float data under a header of integers: the header library fits the scale."""
+    labels = np.arange(60).reshape(3, 4, 5) % (largest + 1)
+    image = nib.Nifti1Image(labels.astype(float), np.eye(4))
+    image.set_data_dtype(dtype)
+    nib.save(image, tmp_path / "a.nii.gz")
+    assert read_labels(tmp_path / "a.nii.gz")[0].tolist() == labels.ravel("F").tolist()
+    valid, _ = read_valid(tmp_path / "a.nii.gz")
+    assert valid.tolist() == (labels != 0).ravel("F").tolist()
+
+
+def test_labels_that_float_arithmetic_left_beside_a_whole_number_are_labels(tmp_path):
+    stored = np.array([0, 0.99999994, 1.0000001, 2.9999998]).reshape(2, 2)
+    path = save(tmp_path / "a.nii", stored)
+    assert read_labels(path)[0].tolist() == [0, 1, 1, 3]
+
+
+def test_the_digits_of_what_is_no_label_are_printed(tmp_path):
+    path = save(tmp_path / "a.nii", np.full((2, 2), 1.00001))
+    with pytest.raises(ValueError, match=r"got 1\.00001$"):
+        read_labels(path)
+
+
+def test_a_fractional_valid_mask_is_told_what_it_is(tmp_path):
+    path = save(tmp_path / "a.nii", np.full((2, 2), 0.37))
+    with pytest.raises(
+        ValueError, match="a mask of voxels that count must be"
+    ) as error:
+        read_valid(path)
+    assert "labels" not in str(error.value)
+
+
+def test_a_softmax_in_steps_of_one_byte_is_joined(tmp_path):
+    """Every class rounded to the nearest step: two of them may exceed 1 by one step."""
+    softmax = np.zeros((2, 2, 2, 3))
+    softmax[...] = (0.0, 0.5, 0.5)
+    stored = np.ceil(softmax * 255).astype(np.uint8)  # 128 + 128 of 255
+    path = with_scale(save(tmp_path / "p.nii", stored), 1 / 255, 0.0)
+    joined = read_probs(path, channels=(1, 2)).of(parse_region("any=1+2:1,2"))
+    assert joined.max() == 1
+    stored[..., 2] = 140
+    path = with_scale(save(tmp_path / "q.nii", stored), 1 / 255, 0.0)
+    with pytest.raises(ValueError, match="only classes that exclude each other"):
+        read_probs(path, channels=(1, 2)).of(parse_region("any=1+2:1,2"))
+
+
+@pytest.mark.parametrize("value", [1 + 1e-7, -1e-9])
+def test_what_storage_rounds_out_of_the_unit_interval_is_0_or_1(tmp_path, value):
+    path = save(tmp_path / "p.nii", np.array([[0.5, value]]))
+    read = read_probs(path, channels=[0])
+    assert read.probs[0].tolist() == [0.5, round(value)]
+    assert read.overshoot == 0
+
+
+@pytest.mark.parametrize("void", [np.nan, np.inf, -np.inf, -1.0, 255.0])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_voxels_that_do_not_count_need_no_number(tmp_path, void, n_channels):
+    rng = np.random.default_rng(0)
+    probs = rng.random((4, 5, 6, n_channels), np.float32) / n_channels
+    counts = rng.random((4, 5, 6)) > 0.3
+    clean = np.where(counts[..., None], probs, 0).astype(np.float32)
+    path = save(tmp_path / "p.nii", np.where(counts[..., None], probs, void))
+    flat = counts.ravel(order="F")
+    channels = range(n_channels)
+    read = read_probs(path, channels=channels, valid=flat)
+    expected = clean.reshape(-1, n_channels, order="F").T
+    np.testing.assert_array_equal(read.probs, expected)
+    assert read.has_void
+    assert not read_probs(
+        save(tmp_path / "c.nii", clean), channels=channels, valid=flat
+    ).has_void
+    with pytest.raises(ValueError, match=r"p\.nii: "):
+        read_probs(path, channels=channels)
+    with pytest.raises(ValueError, match=r"p\.nii: "):
+        read_probs(path, channels=channels, valid=np.ones_like(flat))
+
+
+def test_any_label_is_a_region():
+    region = parse_region("lesion=0+1:any")
+    assert region.labels == ()
+    assert parse_region(str(region)) == region
+
+
+STEPS = ["int16*3.05e-05+0.5", "int16*3.04e-05+0.5", "int16*3.03e-05+0.5"]
+
+
+def test_a_scale_per_file_is_one_storage():
+    from coverax.volumes import common_storages
+
+    assert common_storages(("float", *STEPS)) == ("float", "int16, a scale per file")
+    assert common_storages(tuple(STEPS[:2] * 9)) == tuple(sorted(STEPS[:2]))
+    once = common_storages(tuple(STEPS))
+    assert common_storages((*once, STEPS[0])) == once
+
+
+@pytest.mark.parametrize(
+    ("dtype", "slope", "storages", "same"),
+    [
+        (np.int16, 2.9e-5, STEPS, True),
+        (np.int16, 1 / 32767, STEPS, True),
+        (np.int16, 1e-4, STEPS, False),  # no scale that was fitted to [0, 1]
+        (np.uint16, 1e-5, STEPS, False),
+        (np.int16, 2.9e-5, STEPS[:2], False),
+        (np.uint8, 1 / 255, ["uint8*0.00392156886+0"], True),
+        (np.uint8, 1 / 256, ["uint8*0.00392156886+0"], False),
+    ],
+)
+def test_maps_are_of_the_kind_of_type_and_scale(tmp_path, dtype, slope, storages, same):
+    path = save(tmp_path / "a.nii", np.zeros((2, 2, 2), dtype))
+    file = read_probs(with_scale(path, slope, 0.0), channels=[0]).file
+    assert file.is_stored_as(tuple(storages)) is same
+
+
+@pytest.mark.parametrize("value", [1.0009, 1 + 1e-7])
+def test_an_overshoot_where_voxels_count_is_no_void(tmp_path, value):
+    probs = np.full((2, 3), 0.5)
+    probs[0, 0] = value
+    path = save(tmp_path / "p.nii", probs)
+    flat = np.arange(6) < 4
+    read = read_probs(path, channels=[0], valid=flat, allow_overshoot=True)
+    assert not read.has_void
+    assert (read.probs > 0).all()
+    probs[0, 0] = np.nan
+    path = save(tmp_path / "n.nii", probs)
+    with pytest.raises(ValueError, match="NaN"):
+        read_probs(path, channels=[0], valid=flat)
+
+
+def test_logits_need_no_number_where_no_voxel_counts(tmp_path):
+    logits = np.random.default_rng(0).normal(0, 3, (4, 5)).astype(np.float32)
+    away = np.random.default_rng(1).random((4, 5)) < 0.3
+    path = save(tmp_path / "p.nii", np.where(away, np.float32(np.nan), logits))
+    flat = ~away.ravel(order="F")
+    read = read_probs(path, channels=[0], logits=True, valid=flat)
+    whole = read_probs(save(tmp_path / "q.nii", logits), channels=[0], logits=True)
+    assert read.has_void
+    np.testing.assert_array_equal(read.probs[0][flat], whole.probs[0][flat])

@@ -1,7 +1,9 @@
 """NIfTI reading and writing against nibabel, and every way a file can be broken."""
 
 import gzip
+import os
 import struct
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -135,6 +137,19 @@ def _change(path, start, new):
     path.write_bytes(bytes(data))
 
 
+def _in_gzip(path, start, new):
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    data[start : start + len(new)] = new
+    path.write_bytes(gzip.compress(bytes(data)))
+
+
+def _by_qform(path, quaternion, pixdim=(1.0, 1.0, 1.0)):
+    """Place an uncompressed file by its qform alone."""
+    _change(path, 80, struct.pack("<fff", *pixdim))
+    _change(path, 252, struct.pack("<hh", 1, 0))
+    _change(path, 256, struct.pack("<fff", *quaternion))
+
+
 BREAKAGES = {
     "empty gz": (".nii.gz", lambda p: p.write_bytes(b""), "empty|gzip"),
     "empty nii": (".nii", lambda p: p.write_bytes(b""), "is empty"),
@@ -147,12 +162,12 @@ BREAKAGES = {
     "plain nii named gz": (
         ".nii.gz",
         lambda p: p.write_bytes(gzip.decompress(p.read_bytes())),
-        "gzip",
+        "named .gz but not compressed",
     ),
     "gz named nii": (
         ".nii.gz",
         lambda p: p.rename(p.with_name("case.nii")),
-        "not a NIfTI file",
+        "compressed with gzip; name it .nii.gz",
     ),
     "truncated gz": (
         ".nii.gz",
@@ -187,7 +202,7 @@ BREAKAGES = {
     "truncated nii": (
         ".nii",
         lambda p: p.write_bytes(p.read_bytes()[:-700]),
-        "truncated: voxel data end 700 bytes early",
+        "truncated, or .* voxel data end 700 bytes early",
     ),
     "nii cut in the header": (
         ".nii",
@@ -235,6 +250,34 @@ BREAKAGES = {
         lambda p: _change(p, 280, bytes(48)),
         "affine is singular",
     ),
+    "an sform of an unknown code": (
+        ".nii",
+        lambda p: _change(p, 254, struct.pack("<h", 77)),
+        "sform_code 77 is unknown",
+    ),
+    "a qform that is no rotation": (
+        ".nii",
+        lambda p: _by_qform(p, (0.9, 0.9, 0.9)),
+        "quaternion of its qform is no rotation",
+    ),
+    "a git-lfs pointer": (
+        ".nii.gz",
+        lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\noid 0\n"),
+        "is a git-lfs pointer",
+    ),
+    "a git-annex pointer": (
+        ".nii",
+        lambda p: p.write_text("/annex/objects/SHA256E-s1--0.nii\n"),
+        "is a git-annex pointer",
+    ),
+    **{
+        f"voxels at byte {value:g}": (
+            ".nii.gz",
+            lambda p, value=value: _in_gzip(p, 108, struct.pack("<f", value)),
+            "not a sound NIfTI header or truncated: voxels would start",
+        )
+        for value in (float("inf"), float("nan"), 1e30, 1e12, 3e9)
+    },
     "affine of NaN": (
         ".nii",
         lambda p: _change(p, 280, struct.pack("<f", float("nan"))),
@@ -356,3 +399,120 @@ def test_the_checksum_is_checked_however_the_reads_fall(tmp_path, n, where):
     _change(path, path.stat().st_size + where, b"\1\2\3\4")
     with pytest.raises(ValueError, match="not a sound gzip file"):
         read_voxels(path)
+
+
+def test_a_damaged_header_of_64_bit_offsets_costs_no_memory(tmp_path):
+    path = save(tmp_path / "a.nii", integers((4, 4, 4), "u1"), image=nib.Nifti2Image)
+    _change(path, 168, struct.pack("<q", 2**55))
+    with pytest.raises(ValueError, match=r"a\.nii: .*voxels would start at byte"):
+        read_voxels(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_bytes_around_the_voxels_are_passed_over_in_bounded_memory(tmp_path, suffix):
+    values = integers((4, 4, 4), np.uint8)
+    plain = save(tmp_path / "a.nii", values).read_bytes()
+    far, behind = 1 << 26, 1 << 25  # a float32 holds the offset
+    data = bytearray(plain[:348]) + bytes(far - 348) + plain[352:] + bytes(behind)
+    data[108:112] = struct.pack("<f", far)
+    path = tmp_path / f"b{suffix}"
+    path.write_bytes(gzip.compress(bytes(data), 1) if suffix == ".nii.gz" else data)
+    del data
+    tracemalloc.start()
+    _, stored = read_voxels(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(stored[0], values.ravel(order="F"))
+    assert peak < 1 << 23
+
+
+def test_bytes_behind_the_voxels_do_not_keep_the_checksum_from_being_read(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, 400_000, np.uint8).tobytes()
+    data = save(tmp_path / "a.nii", integers((4, 4, 4), np.uint8)).read_bytes()
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(data + noise))
+    assert read_voxels(path)[1].size == 64
+    _change(path, path.stat().st_size - 8, b"\1\2\3\4")
+    with pytest.raises(ValueError, match="not a sound gzip file"):
+        read_voxels(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a{suffix}")
+    with pytest.raises(ValueError, match=r"a\.nii.*: is no regular file"):
+        read_voxels(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("quaternion", [(0.707107, 0.707107, 0.001), (1.00001, 0, 0)])
+def test_a_quaternion_that_is_a_little_too_long_is_rounded(tmp_path, quaternion):
+    path = _sound(tmp_path, ".nii")
+    _by_qform(path, quaternion, pixdim=(0.5, 0.75, 2.0))
+    file = read_header(path)
+    assert file.grid.spacing_mm == pytest.approx((0.5, 0.75, 2.0), rel=1e-5)
+    write_mask(tmp_path / "m.nii", np.ones((12, 11, 10), bool), file)
+    np.testing.assert_allclose(
+        nib.load(tmp_path / "m.nii").affine, file.grid.affine, atol=1e-5
+    )
+
+
+def test_the_header_library_says_nothing_of_its_own(tmp_path, caplog, capfd):
+    path = _sound(tmp_path, ".nii")
+    _change(path, 76, struct.pack("<ffff", 0.0, -1.0, 0.0, 2.0))
+    _change(path, 108, struct.pack("<f", 357))
+    path.write_bytes(path.read_bytes() + bytes(5))
+    assert read_voxels(path)[1].size == 1320
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("codes", [(1, 0), (0, 0)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_pixdim_of_0_is_no_millimetre(tmp_path, codes, axis):
+    path = _sound(tmp_path, ".nii")
+    pixdim = [1.5, 2.0, 3.0]
+    pixdim[axis] = 0.0
+    _by_qform(path, (0, 0, 0), pixdim)
+    _change(path, 252, struct.pack("<hh", *codes))
+    file = read_header(path)
+    with pytest.raises(
+        ValueError, match=rf"case\.nii: pixdim is 0 along {'xyz'[axis]}"
+    ):
+        _ = file.grid.spacing_mm
+    assert np.isnan(file.grid.voxel_volume_ml)
+    write_mask(tmp_path / "m.nii", np.ones((12, 11, 10), bool), file)
+    with pytest.raises(ValueError, match=r"m\.nii: pixdim is 0"):
+        _ = read_header(tmp_path / "m.nii").grid.spacing_mm
+
+
+def test_a_slice_without_thickness_has_distances_and_no_volume(tmp_path):
+    path = save(tmp_path / "a.nii", integers((6, 5), np.uint8))
+    _by_qform(path, (0, 0, 0), (1.5, 2.0, 0.0))
+    grid = read_header(path).grid
+    assert grid.spacing_mm == (1.5, 2.0)
+    assert np.isnan(grid.voxel_volume_ml)
+    with pytest.raises(ValueError, match=r"a\.nii: pixdim is 0 along z"):
+        grid.check_sizes()
+
+
+def test_the_thickness_of_a_slice_counts_without_any_form(tmp_path):
+    path = save(tmp_path / "a.nii", integers((6, 5), np.uint8))
+    _by_qform(path, (0, 0, 0), (1.5, 2.0, 4.0))
+    _change(path, 252, struct.pack("<hh", 0, 0))
+    assert read_header(path).grid.voxel_volume_ml == pytest.approx(0.012)
+
+
+def test_a_pixdim_of_0_beside_an_sform_changes_nothing(tmp_path):
+    path = save(tmp_path / "a.nii", integers((6, 5, 4), np.uint8))
+    before = read_header(path).grid
+    _change(path, 80, bytes(12))
+    after = read_header(path).grid
+    assert after.spacing_mm == before.spacing_mm
+    assert after.voxel_volume_ml == before.voxel_volume_ml
+
+
+def test_classes_on_the_third_axis_are_said_to_be_no_classes(tmp_path):
+    path = save(tmp_path / "a.nii", integers((40, 40, 2), np.uint8))
+    with pytest.raises(ValueError, match=r"\(40, 40, 2\) are x, y\[, z\]"):
+        read_voxels(path, channels=[1])

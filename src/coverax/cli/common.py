@@ -114,7 +114,7 @@ Delta = Annotated[
         help="Hold for all but this share of calibration sets (PAC).",
     ),
 ]
-REGION_FORM = "NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]"
+REGION_FORM = "NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]|any"
 TRANSFORM_FORM = "SIDE=NAME[:KEY=VALUE,...]"
 RegionSpecs = Annotated[
     list[str] | None,
@@ -129,7 +129,8 @@ Softmax = Annotated[
     bool,
     typer.Option(
         "--softmax",
-        help="A softmax: background in channel 0, the regions all others.",
+        help="A softmax: background in channel 0, the regions all others, in order; "
+        "regions that join them last.",
     ),
 ]
 IgnoreLabel = Annotated[

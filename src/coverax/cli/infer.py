@@ -277,6 +277,7 @@ def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str
                 read_map=infer.map_reader(run.apply, run.config, run.options),
                 on_case=on_case,
                 on_failure=failures.append,
+                on_note=note,
             )
         table.write(output)
         published = True

@@ -198,6 +198,7 @@ def _score(
             allow_missing=allow_missing,
             on_case=on_case,
             on_failure=note,
+            on_note=note,
         )
 
 

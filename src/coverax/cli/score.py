@@ -148,6 +148,7 @@ def command(
                 allow_missing=allow_missing,
                 on_case=on_case,
                 on_failure=note,
+                on_note=note,
             )
         if curves:
             with show_progress("Loss curves", len(cases.cases)) as on_case:

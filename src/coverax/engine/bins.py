@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from coverax.tolerance import MAX_OVERSHOOT
+
 MAX_BINS = 1 << 12
 # Sums are whole numbers in digits of 15 bits, so that every engine finds the same ones.
 DIGIT_BITS = 15
-# Interpolation overshoots [0, 1] a little; what lies further out is no probability.
-MARGIN = 1e-3
+# What lies further out of [0, 1] is no probability.
+MARGIN = MAX_OVERSHOOT
 # Accelerators take what lies below the normal floats for 0; so does every engine here.
 SMALLEST = np.float32(2.0**-126)
 # The log loss of a voxel ends here: half a step of float32 below 1.

@@ -1,5 +1,6 @@
 """Thresholds to masks."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,12 @@ def threshold_mask(
     return probs >= probs.dtype.type(probability)
 
 
+def volume_ml(n_voxels: int, view: View) -> float | None:
+    """Volume of voxels of a view, None where the size of a voxel is not known."""
+    voxel_ml = view.grid.voxel_volume_ml if view.grid else math.nan
+    return None if math.isnan(voxel_ml) else n_voxels * voxel_ml
+
+
 def lesion_mask(calibration: Calibration, view: View) -> RegionMasks:
     """The mask of a threshold on the map itself."""
     threshold = calibration.threshold_of(view.region.name)
@@ -50,6 +57,6 @@ def lesion_mask(calibration: Calibration, view: View) -> RegionMasks:
         "status": threshold.status.name,
         "whole_volume": n_predicted == mask.size,
         "n_predicted": n_predicted,
-        "volume_ml": n_predicted * view.grid.voxel_volume_ml if view.grid else None,
+        "volume_ml": volume_ml(n_predicted, view),
     }
     return RegionMasks({"": mask}, 1, entry)

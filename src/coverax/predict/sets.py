@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from coverax.calibrate import Calibration, Threshold
-from coverax.predict.masks import RegionMasks, threshold_mask
+from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.scores import (
     Transform,
     View,
@@ -44,7 +44,6 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     inner, outer = sets["inner"], sets["outer"]
     certain = inner & outer
     labels = np.where(certain, np.uint8(CERTAIN), (inner | outer).astype(np.uint8))
-    voxel_ml = view.grid.voxel_volume_ml if view.grid else float("nan")
     n_certain = int(np.count_nonzero(certain))
     n_uncertain = int(np.count_nonzero(inner | outer)) - n_certain
     n_outer, n_inner = int(np.count_nonzero(outer)), int(np.count_nonzero(inner))
@@ -56,10 +55,10 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
             calibration.threshold_of(view.region.name, side).status for side in sets
         ).name,
         "volume_ml": {
-            "inner": n_inner * voxel_ml,
-            "outer": n_outer * voxel_ml,
-            "certain": n_certain * voxel_ml,
-            "uncertain": n_uncertain * voxel_ml,
+            "inner": volume_ml(n_inner, view),
+            "outer": volume_ml(n_outer, view),
+            "certain": volume_ml(n_certain, view),
+            "uncertain": volume_ml(n_uncertain, view),
         },
         "n_contradictory": n_inner - n_certain,
     }

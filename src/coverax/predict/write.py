@@ -16,7 +16,13 @@ from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
-from coverax.volumes import NiftiFile, Region, read_probs, write_mask
+from coverax.volumes import (
+    NiftiFile,
+    Region,
+    common_storages,
+    read_probs,
+    write_mask,
+)
 
 _KIND = "calibration"  # what a folder of masks depends on
 
@@ -120,10 +126,11 @@ def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
             f"{file.path}: the calibration is for maps with "
             f"{_channels(kind.n_channels)}, this one has {_channels(n_channels)}"
         )
-    if file.storage not in kind.storages:
+    if not file.is_stored_as(kind.storages):
+        known = common_storages(kind.storages)
         raise ValueError(
             f"{file.path}: values are stored as {file.storage}, the calibration is for "
-            f"{' or '.join(kind.storages)}; other rounding is another score"
+            f"{' or '.join(known)}; other rounding is another score"
         )
 
 

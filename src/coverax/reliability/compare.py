@@ -83,8 +83,10 @@ def compare(
             out["groups"][name] = groups
     if softmax:
         weights = drawn_weights(models[0][0].units, n_draws, seed)
-        points = [softmax_scores(classes) for classes in models]
-        draws = [draw_softmax(classes, weights) for classes in models]
+        own = {"background", *(region.name for region in first.definition.classes)}
+        parts = [[c for c in classes if c.name in own] for classes in models]
+        points = [softmax_scores(classes) for classes in parts]
+        draws = [draw_softmax(classes, weights) for classes in parts]
         out["regions"]["softmax"] = _paired(points, draws)
     return out
 

@@ -26,6 +26,7 @@ from coverax.stream import fill_folder, map_cases
 from coverax.volumes import (
     Case,
     Cohort,
+    ProbMap,
     Region,
     check_channels,
     parse_regions,
@@ -274,6 +275,7 @@ def _write_case(
     content: dict[str, Any], _case_id: str, path: Path, folder: Path
 ) -> None:
     file = read_header(path)
+    file.grid.check_sizes()  # the affine is written as the sizes of voxels
     wanted = sorted(_channels(content))
     if content["softmax"] and file.n_channels != len(wanted):
         raise ValueError(
@@ -286,19 +288,19 @@ def _write_case(
         logits=content["logits"],
         allow_overshoot=content["allow_overshoot"],
     )
-    scaled = _scaled(content, prob_map.probs, path)
+    scaled = _scaled(content, prob_map)
     channels = (file.n_channels,) if file.has_channel_axis else ()
     volume = scaled.reshape(*channels, *file.grid.shape[::-1]).T
     write_volume(folder / path.name, volume, file.grid.affine)
 
 
-def _scaled(content: dict[str, Any], probs: np.ndarray, path: Path) -> np.ndarray:
+def _scaled(content: dict[str, Any], prob_map: ProbMap) -> np.ndarray:
     """All channels of a map at the fitted temperatures, `[channels, voxels]`."""
-    fits = _fits(content)
+    fits, probs = _fits(content), prob_map.probs
     # An overshoot that was accepted has no logit; it counts as 0 or 1.
     proper = np.clip(probs, 0, 1) if content["allow_overshoot"] else probs
     if content["softmax"]:
-        check_softmax(probs, path)
+        check_softmax(prob_map)
         return apply_temperature(proper, fits[_SOFTMAX].temperature, axis=0)
     out = probs.copy()
     for region in parse_regions(content["regions"]):

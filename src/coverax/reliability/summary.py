@@ -136,8 +136,10 @@ def summarise(
         regions.append(top)
         weights = drawn_weights(units, n_draws, seed)
         summary["top_label"] = _top_label(top, weights)
-        scores = draw_softmax(list(every.values()), weights)
-        summary["softmax"] = softmax_scores(list(every.values())) | {
+        own = ["background", *(region.name for region in table.definition.classes)]
+        parts = [every[name] for name in own]  # a joined region counts voxels twice
+        scores = draw_softmax(parts, weights)
+        summary["softmax"] = softmax_scores(parts) | {
             "interval": intervals(scores, LEVEL)
         }
     cases = [row for c in classes for row in case_rows(c)]

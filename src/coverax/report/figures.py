@@ -105,7 +105,7 @@ def draw_sets(sidecar: Path, background: Path, folder: Path) -> list[Path]:
         drawn, stored = read_voxels(background, channels=[0])
         check_same_grid(drawn.grid, background, file.grid, path)
         shape = (*file.grid.shape, 1)[:3]
-        spacing = (*file.grid.spacing_mm, 1.0)[:3]
+        spacing = file.grid.edges_mm
         figure = plot_sets(
             stored[0].reshape(shape, order="F"),
             flat.reshape(shape, order="F"),
@@ -190,4 +190,6 @@ def _slices(labels: np.ndarray) -> list[int]:
 
 def _volumes(entry: dict[str, Any]) -> str:
     ml = entry["volume_ml"]
+    if ml["certain"] is None:
+        return "volumes unknown (the size of a voxel is)"
     return f"certain {ml['certain']:.3g} mL, to look at {ml['uncertain']:.3g} mL"

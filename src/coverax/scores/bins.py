@@ -7,18 +7,17 @@ top label, which need all classes of a voxel at once, stand in every row of the 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from coverax import host
 from coverax.scores.batch import ViewBatch
 from coverax.table.columns import BACKGROUND, REGION, TOP_LABEL
 from coverax.table.definition import ScoreDefinition
-
-# Rounding of a stored softmax (float16, scaled integers), not of a wrong one.
-_SUM_TOLERANCE = 5e-3
+from coverax.tolerance import sum_slack
+from coverax.volumes import ProbMap
 
 
 def asks(definition: ScoreDefinition) -> dict[str, Any]:
@@ -36,22 +35,30 @@ def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarr
     return {name: np.asarray(value) for name, value in out.items()}
 
 
-def check_softmax(probs: np.ndarray, path: Path) -> None:
+def check_softmax(
+    prob_map: ProbMap, valid: Bool[np.ndarray, " voxels"] | None = None
+) -> None:
     """Refuse a map whose classes are no softmax.
 
     Args:
-        probs: `[classes, voxels]`.
-        path: Its file, for the message.
+        prob_map: All channels of a map.
+        valid: Voxels that count; None means all.
 
     Raises:
-        ValueError: The probabilities of the classes do not sum to 1.
+        ValueError: The probabilities of a voxel do not sum to 1, to the rounding of
+            their storage (`coverax.tolerance`).
     """
-    totals = probs.sum(axis=0)
-    farthest = max(totals.min(), totals.max(), key=lambda total: abs(total - 1))
-    if abs(farthest - 1) > _SUM_TOLERANCE:
+    totals = prob_map.probs.sum(axis=0)
+    if valid is not None:
+        totals = totals[valid]
+    low, high = float(totals.min(initial=1)), float(totals.max(initial=1))
+    below, above = sum_slack(len(prob_map.probs), prob_map.file.step)
+    if low < 1 - below or high > 1 + max(above, prob_map.overshoot):
+        farthest = max(low, high, key=lambda total: abs(total - 1))
         raise ValueError(
-            f"{path}: the classes of a softmax must sum to 1, got {farthest:.6g} at a "
-            "voxel; independent (sigmoid) channels go without --softmax"
+            f"{prob_map.path}: the classes of a softmax must sum to 1, got "
+            f"{farthest:.6g} at a voxel; independent (sigmoid) channels go without "
+            "--softmax"
         )
 
 
@@ -68,7 +75,7 @@ def softmax_columns(
 
     Args:
         probs: `[classes, voxels]`, the background first.
-        masks: References of the other classes.
+        masks: References of the other classes, in order.
         valid: Voxels that count; None means all.
         n_bins: Number of bins; none without bins.
     """

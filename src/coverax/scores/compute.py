@@ -11,6 +11,7 @@ from coverax.engine.switch import Engine, resolve_engine
 from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.families import all_columns
+from coverax.scores.notes import cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.stream import Journal, file_facts
 from coverax.table.definition import (
@@ -21,7 +22,16 @@ from coverax.table.definition import (
 )
 from coverax.table.table import ScoreTable
 from coverax.table.transforms import parse_transforms
-from coverax.volumes import FOREGROUND, Case, Cohort, Grid, Region, read_probs
+from coverax.volumes import (
+    FOREGROUND,
+    Case,
+    Cohort,
+    Grid,
+    Region,
+    common_storages,
+    read_probs,
+    zero_where_void,
+)
 
 
 def score_cohort(
@@ -36,6 +46,7 @@ def score_cohort(
     read_map: MapReader = read_probs,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
+    on_note: Callable[[str], None] = lambda _line: None,
 ) -> ScoreTable:
     """Score every case of a cohort; each file is read once.
 
@@ -51,6 +62,8 @@ def score_cohort(
         read_map: How a case's map comes into memory, as `load_case` takes it.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
+        on_note: Called with a line for what was left out inside cases: labels of no
+            region, values where no voxel counts.
 
     Returns:
         The table, in the order of the cohort.
@@ -115,6 +128,8 @@ def score_cohort(
     kept = [records[_key(case)] for case in cohort.cases if _key(case) in records]
     if not kept:
         raise ValueError("no case could be scored")
+    for line in cohort_notes(record.get("notes", {}) for record in kept):
+        on_note(line)
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
     return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded)
@@ -151,7 +166,8 @@ def score_arrays(
         set_sizes: Keep the sizes of their sets too, for `learn_sets`.
         spacing_mm: Voxel edges, the same for all or one row a case; spatial transforms
             need it.
-        valid: Masks of the voxels that count; all by default.
+        valid: Masks of the voxels that count; all by default. The others need no
+            number, unless a transform looks at neighbours.
         case_ids: Names; `case_0`, `case_1`, ... by default.
         units: What is exchangeable; the case by default.
         groups: Category of each case known without the reference.
@@ -206,7 +222,10 @@ def score_arrays(
             "overshoot": 0.0,
         }
         region = definition.regions[0]
-        arrays = (probs[i], labels[i], columns["valid"][i])
+        valid_i = columns["valid"][i]
+        # A transform looks at every voxel of a map, so there each needs a number.
+        own = probs[i] if definition.is_spatial else zero_where_void(probs[i], valid_i)
+        arrays = (own, labels[i], valid_i)
         return Loaded(facts, [_array_view(region, *arrays, columns["spacing_mm"][i])])
 
     def batch_fn(engine: Engine, batch: ViewBatch):
@@ -272,6 +291,7 @@ def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, An
     return {
         "files": facts.get(_key(case)),
         "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "notes": result.facts["notes"],
         "rows": _rows(_about(case), result),
     }
 
@@ -293,7 +313,7 @@ def _key(case: Case) -> str:
 
 
 def _common_kind(records: list[dict[str, Any]]) -> MapKind:
-    """The kind of map all cases share; storages may differ and are all recorded."""
+    """The kind of map all cases share; storages may differ (`common_storages`)."""
     by_channels = {record["kind"][0]: record for record in records}
     if len(by_channels) > 1:
         which = [
@@ -302,5 +322,5 @@ def _common_kind(records: list[dict[str, Any]]) -> MapKind:
             for n, record in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
-    storages = sorted({record["kind"][1] for record in records})
-    return MapKind(next(iter(by_channels)), tuple(storages))
+    storages = common_storages(tuple(record["kind"][1] for record in records))
+    return MapKind(next(iter(by_channels)), storages)

@@ -23,12 +23,14 @@ from coverax.scores.batch import (
     lone_batch,
 )
 from coverax.scores.bins import check_softmax, softmax_columns
+from coverax.scores.notes import case_notes
 from coverax.stream import Outcome, map_cases
 from coverax.table.definition import ScoreDefinition
 from coverax.volumes import (
     FOREGROUND,
     Buffer,
     Case,
+    NiftiFile,
     ProbMap,
     Region,
     check_labels,
@@ -70,31 +72,30 @@ def load_case(
     Raises:
         FileNotFoundError: A file is missing.
         GridMismatchError: Map, reference and valid mask lie on different grids.
-        ValueError: A file is damaged or holds values it must not hold.
+        ValueError: A file is damaged or holds values it must not hold, or distances are
+            asked for that its header does not give.
     """
     probs_buffer, labels_buffer = buffers or (None, None)
-    if case.labels is None:
-        raise ValueError("the case has no reference")
+    labels, valid, reference = _reference(case, definition, labels_buffer)
     channels = definition.channels
     prob_map = read_map(
         case.probs,
         channels=channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
+        # A transform looks at every voxel of a map, whatever a reference says of it.
+        valid=None if definition.is_spatial else valid,
         buffer=probs_buffer,
     )
     file = prob_map.file
-    if (
-        file.has_channel_axis
-        and definition.regions == (FOREGROUND,)
-        and file.n_channels > 1
-    ):
+    check_same_grid(file.grid, case.probs, reference.grid, reference.path)
+    if definition.needs_mm:
+        file.grid.check_mm()
+    if file.n_channels > 1 and definition.regions == (FOREGROUND,):
         raise ValueError(
             f"{case.probs} has {file.n_channels} channels; name a region with "
             "--region NAME=CHANNEL:LABEL"
         )
-    labels, labels_file = read_labels(case.labels, buffer=labels_buffer)
-    check_same_grid(file.grid, case.probs, labels_file.grid, case.labels)
     if definition.softmax and (
         file.n_channels != len(channels) or case.region is not None
     ):
@@ -102,22 +103,11 @@ def load_case(
             f"{case.probs} has {file.n_channels} channels, the softmax {len(channels)} "
             "classes, the background included"
         )
-    ignore = definition.ignore_label
     own = [r for r in definition.regions if case.region in (None, r.name)]
-    check_labels(labels, case.labels, _expected_labels(case, definition, own), ignore)
-    valid = None if ignore is None else labels != ignore
-    if case.valid is not None:
-        mask, mask_file = read_valid(case.valid)
-        check_same_grid(file.grid, case.probs, mask_file.grid, case.valid)
-        valid = mask if valid is None else valid & mask
+    expected, ignore = _expected_labels(case, definition, own), definition.ignore_label
+    check_labels(labels, reference.path, expected, ignore)
     views = [
-        View(
-            r,
-            prob_map.of(r),
-            _foreground(labels, r),
-            valid,
-            file.grid,
-        )
+        View(r, prob_map.of(r), _foreground(labels, r, ignore), valid, file.grid)
         for r in (*also, *own)
     ]
     facts = {
@@ -125,16 +115,33 @@ def load_case(
         "n_channels": file.n_channels if file.has_channel_axis else 0,
         "storage": file.storage,
         "overshoot": prob_map.overshoot,
+        "notes": case_notes(prob_map, labels, definition.regions, ignore),
     }
     if definition.softmax:
-        check_softmax(prob_map.probs, case.probs)
+        check_softmax(prob_map, valid)
         facts["softmax"] = softmax_columns(
             prob_map.probs,
-            [v.labels for v in views[len(also) :]],
+            [v.labels for v in views[len(also) :][: len(definition.classes)]],
             valid,
             definition.n_bins,
         )
     return Loaded(facts, views)
+
+
+def _reference(
+    case: Case, definition: ScoreDefinition, buffer: Buffer | None
+) -> tuple[np.ndarray, np.ndarray | None, NiftiFile]:
+    """Labels of a case, the voxels that count (None for all), and the labels' file."""
+    if case.labels is None:
+        raise ValueError("the case has no reference")
+    labels, file = read_labels(case.labels, buffer=buffer)
+    ignore = definition.ignore_label
+    valid = None if ignore is None else labels != ignore
+    if case.valid is not None:
+        mask, mask_file = read_valid(case.valid)
+        check_same_grid(file.grid, case.labels, mask_file.grid, case.valid)
+        valid = mask if valid is None else valid & mask
+    return labels, valid, file
 
 
 def _expected_labels(
@@ -259,8 +266,12 @@ def _row(columns: dict[str, np.ndarray], slot: int) -> dict[str, Any]:
     return {name: values[slot].tolist() for name, values in columns.items()}
 
 
-def _foreground(labels: np.ndarray, region: Region) -> np.ndarray:
+def _foreground(
+    labels: np.ndarray, region: Region, ignore: int | None = None
+) -> np.ndarray:
     """Reference mask of a region; zeros and ones are taken as they are."""
+    if not region.labels:  # any but the background
+        return labels > 0 if ignore is None else (labels > 0) & (labels != ignore)
     if region.labels == (1,):
         if labels.dtype.itemsize == 1 and labels.max(initial=0) <= 1:
             return labels.view(bool)

@@ -39,8 +39,8 @@ class ScoreDefinition:
         map_kind: What the maps looked like; None before they were read.
         n_bins: Bins of the calibration statistics; 0 for none.
         grid: Whether voxel counts at the fixed grid of cuts are kept, for loss curves.
-        softmax: The maps are a softmax: channel 0 is the background and the regions are
-            the other channels, in order.
+        softmax: The maps are a softmax: channel 0 is the background and the first
+            regions are the other channels, in order; further ones may join them.
         transforms: Transforms whose inner or outer scores are kept.
         set_sizes: Whether the sizes of their sets are kept too, for `learn-sets`.
         engine: Which engine computed what it could have rounded otherwise (distances,
@@ -83,17 +83,44 @@ class ScoreDefinition:
                     f"label {self.ignore_label} is to be ignored, but belongs to region "
                     f"{region.name}"
                 )
-        channels = [region.channels for region in self.regions]
-        if self.softmax and channels != [(k + 1,) for k in range(len(channels))]:
+        if self.softmax:
+            self._check_softmax()
+
+    def _check_softmax(self) -> None:
+        """Classes in order; a joined region has the labels of its classes."""
+        classes = self.classes
+        channels = [region.channels for region in classes]
+        in_order = channels == [(k + 1,) for k in range(len(channels))]
+        if not in_order or classes != self.regions[: len(classes)]:
             raise ValueError(
-                "the regions of a softmax are its channels 1, 2, ... in order, got "
-                f"{', '.join(map(str, self.regions))}"
+                "the regions of a softmax are its channels 1, 2, ... in order (regions "
+                f"that join them last), got {', '.join(map(str, self.regions))}"
             )
+        if not all(region.labels for region in self.regions):
+            raise ValueError("the regions of a softmax name their labels, not any")
+        own = {region.channels[0]: set(region.labels) for region in classes}
+        for region in self.regions[len(classes) :]:
+            labels = set().union(*(own.get(c, set()) for c in region.channels))
+            if set(region.channels) - own.keys() or labels != set(region.labels):
+                raise ValueError(
+                    f"region {region} joins classes of a softmax whose labels are "
+                    f"{', '.join(map(str, sorted(labels))) or 'not named'}"
+                )
 
     @property
     def is_spatial(self) -> bool:
         """Whether a transform looks at neighbours."""
         return any(transform.kind.spatial for transform in self.transforms)
+
+    @property
+    def needs_mm(self) -> bool:
+        """Whether distances in millimetres are computed."""
+        return self.is_spatial or bool(self.band_edges_mm)
+
+    @property
+    def classes(self) -> tuple[Region, ...]:
+        """Regions that are one class of a softmax; the others join several."""
+        return tuple(r for r in self.regions if len(r.channels) == 1)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ class Region:
         name: Short name, used in tables and file names.
         channels: Entries of the class axis of the map; `(0,)` for a map without one.
             Several are classes that exclude each other: their probabilities add up.
-        labels: Reference labels that count as foreground.
+        labels: Reference labels that count as foreground; none for any above 0.
     """
 
     name: str
@@ -21,24 +21,29 @@ class Region:
 
     def __str__(self) -> str:
         channels = "+".join(map(str, self.channels))
-        return f"{self.name}={channels}:{','.join(map(str, self.labels))}"
+        return f"{self.name}={channels}:{','.join(map(str, self.labels)) or _ANY}"
 
 
 FOREGROUND = Region("foreground", (0,), (1,))
-_SPEC = re.compile(r"([\w.-]+)=(\d+(?:\+\d+)*):(\d+(?:,\d+)*)")
+_ANY = "any"
+_SPEC = re.compile(rf"([\w.-]+)=(\d+(?:\+\d+)*):({_ANY}|\d+(?:,\d+)*)")
 
 
 def parse_region(spec: str) -> Region:
-    """Parse `NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]`.
+    """Parse `NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]`, or `...:any` for labels above 0.
 
     Raises:
         ValueError: The text has another form, names the background, or a channel twice.
     """
     match = _SPEC.fullmatch(spec)
     if not match:
-        raise ValueError(f"expected NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL], got {spec!r}")
-    labels = tuple(sorted({int(label) for label in match[3].split(",")}))
-    if labels[0] == 0:
+        raise ValueError(
+            "expected NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL] (any for all labels above "
+            f"0), got {spec!r}"
+        )
+    named = [] if match[3] == _ANY else match[3].split(",")
+    labels = tuple(sorted({int(label) for label in named}))
+    if 0 in labels:
         raise ValueError(f"label 0 is the background, no region, got {spec!r}")
     channels = tuple(sorted({int(channel) for channel in match[2].split("+")}))
     if len(channels) <= match[2].count("+"):

@@ -112,7 +112,8 @@ def _compute(
     if label_path is not None:
         labels = _read_classes(label_path, config.classes, file)
     if config.spacing_mm is not None:
-        spacing = tuple(np.linalg.norm(file.grid.affine[:3, :3], axis=0))
+        file.grid.check_sizes()
+        spacing = (*file.grid.spacing_mm, file.grid.edges_mm[2])[:3]
         shape = resample.resampled_shape(image.shape[:3], spacing, config.spacing_mm)
         image = resample.resample_image(image, shape)
         if labels is not None:

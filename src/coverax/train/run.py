@@ -180,5 +180,8 @@ def _spacing(config: TrainConfig, cases: Sequence[Prepared]) -> tuple[float, ...
     """Voxel edges that patches turn in: the net's, or the median of the files'."""
     if config.data.spacing_mm is not None:
         return config.data.spacing_mm
-    edges = [np.linalg.norm(c.file.grid.affine[:3, :3], axis=0) for c in cases]
+    if not (config.patch.rotation_degrees or config.patch.zoom):
+        return (1.0, 1.0, 1.0)  # nothing turns
+    grids = [case.file.grid for case in cases]
+    edges = [(*grid.spacing_mm, grid.edges_mm[2])[:3] for grid in grids]
     return tuple(np.median(edges, axis=0).tolist())

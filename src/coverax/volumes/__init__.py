@@ -13,15 +13,15 @@ from coverax.volumes.case import nifti_files as nifti_files
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
 from coverax.volumes.grid import Grid as Grid
-from coverax.volumes.grid import GridMismatchError as GridMismatchError
-from coverax.volumes.grid import check_same_grid as check_same_grid
+from coverax.volumes.header import NiftiFile as NiftiFile
+from coverax.volumes.header import common_storages as common_storages
 from coverax.volumes.maps import ProbMap as ProbMap
 from coverax.volumes.maps import check_labels as check_labels
 from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
+from coverax.volumes.maps import zero_where_void as zero_where_void
 from coverax.volumes.nifti import Buffer as Buffer
-from coverax.volumes.nifti import NiftiFile as NiftiFile
 from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import file_stem as file_stem
 from coverax.volumes.nifti import probs_file as probs_file
@@ -30,3 +30,5 @@ from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
+from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
+from coverax.volumes.same_grid import check_same_grid as check_same_grid

@@ -13,12 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from coverax.table.region import Region
-from coverax.volumes.nifti import Buffer, NiftiFile, check_channels, read_voxels
+from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
+from coverax.volumes.header import NiftiFile
+from coverax.volumes.nifti import Buffer, check_channels, read_voxels
 
-# Resampling overshoots [0, 1] a little; accepted on request, recorded, never clipped.
-MAX_OVERSHOOT = 1e-3
-# A softmax stored in float32 or coarser may sum to a little more than 1.
-MAX_ROUNDING = 1e-5
 _LABEL_LIMIT = 2.0**31  # labels are int32
 
 
@@ -32,6 +30,7 @@ class ProbMap:
         path: The file.
         file: Its header.
         overshoot: How far the values leave [0, 1]; 0 for a proper map.
+        has_void: Whether voxels that do not count held no probabilities; they read as 0.
     """
 
     probs: Float[np.ndarray, "channels voxels"]
@@ -39,20 +38,22 @@ class ProbMap:
     path: Path
     file: NiftiFile
     overshoot: float
+    has_void: bool = False
 
     def of(self, region: Region) -> Float[np.ndarray, " voxels"]:
         """The map of a region; of several channels their sum, at most 1.
 
         Raises:
-            ValueError: The sum leaves [0, 1] by more than rounding: the channels do not
-                exclude each other.
+            ValueError: The sum exceeds 1 by more than the storage rounds
+                (`coverax.tolerance`): the channels do not exclude each other.
         """
         rows = [self.probs[self.channels.index(c)] for c in region.channels]
         if len(rows) == 1:
             return rows[0]
         total = functools.reduce(np.add, rows)
         excess = float(total.max()) - 1
-        if excess > max(MAX_ROUNDING, self.overshoot):
+        _, slack = sum_slack(len(rows), self.file.step)
+        if excess > max(slack, self.overshoot):
             raise ValueError(
                 f"{self.path}: the channels of region {region} sum to {1 + excess:.6g}; "
                 "only classes that exclude each other (a softmax) can be joined"
@@ -66,16 +67,22 @@ def read_probs(
     channels: Sequence[int],
     logits: bool = False,
     allow_overshoot: bool = False,
+    valid: Bool[np.ndarray, " voxels"] | None = None,
     check_header: Callable[[NiftiFile], None] = lambda _file: None,
     buffer: Buffer | None = None,
 ) -> ProbMap:
     """Read channels of a map as float32 probabilities.
+
+    A value that leaves [0, 1] by rounding of its storage alone (`coverax.tolerance`) is
+    the 0 or 1 it stands for.
 
     Args:
         path: NIfTI file, 3-D (one channel) or x, y, z, class.
         channels: Channels to keep, in this order.
         logits: The file holds logits: sigmoid for one channel, softmax over several.
         allow_overshoot: Accept values up to `MAX_OVERSHOOT` outside [0, 1].
+        valid: Voxels that count, in storage order; None means all. The others need
+            hold no probabilities: if one does not, they all read as 0.
         check_header: Raises where the file is not of the kind wanted.
         buffer: Memory to reuse.
 
@@ -92,9 +99,13 @@ def read_probs(
     )
     check_channels(file, channels)
     values = _as_float32(stored, file)
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        n_bad = int(np.count_nonzero(~np.isfinite(values)))
+    low, high = _range(values)
+    has_void = False
+    is_sound = 0 <= low <= high <= 1 or (logits and np.isfinite(high - low))
+    if valid is not None and not is_sound:
+        values, low, high, has_void = _without_void(values, valid)
+    if not np.isfinite([low, high]).all():
+        n_bad = int(np.count_nonzero(~np.isfinite(values).all(axis=0)))
         raise ValueError(f"{path}: {n_bad} voxels are NaN or infinite")
     if logits:
         if 0 <= low < high <= 1:
@@ -103,8 +114,10 @@ def read_probs(
                 "like probabilities"
             )
         values = _probabilities(values)[list(channels)]
-        return ProbMap(values, tuple(channels), path, file, 0.0)
+        return ProbMap(values, tuple(channels), path, file, 0.0, has_void)
     overshoot = max(0.0, -low, high - 1.0)
+    if 0 < overshoot <= range_slack(file.scale[1]):
+        values, overshoot = np.clip(values, 0, 1, out=values), 0.0
     if overshoot > (MAX_OVERSHOOT if allow_overshoot else 0):
         hint = (
             "; allow_overshoot (--allow-overshoot) accepts this much"
@@ -112,9 +125,23 @@ def read_probs(
             else ""
         )
         raise ValueError(
-            f"{path}: probabilities must lie in [0, 1], got {low:.6g} to {high:.6g}{hint}"
+            f"{path}: probabilities must lie in [0, 1], got {low:.9g} to {high:.9g}{hint}"
         )
-    return ProbMap(values, tuple(channels), path, file, overshoot)
+    return ProbMap(values, tuple(channels), path, file, overshoot, has_void)
+
+
+def zero_where_void(probs: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """A map with 0 where a voxel does not count, so that it need hold no number there.
+
+    Args:
+        probs: The map.
+        valid: What is not 0 counts; None means all. Of another shape, it is left for
+            others to refuse.
+    """
+    if valid is None or np.shape(valid) != np.shape(probs):
+        return probs
+    values = np.asarray(probs)
+    return np.where(np.asarray(valid) != 0, values, values.dtype.type(0))
 
 
 def read_labels(
@@ -124,29 +151,46 @@ def read_labels(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, has a class axis, or holds fractions.
+        ValueError: The file is damaged, has a class axis, or holds fractions beyond the
+            rounding of its storage (`coverax.tolerance`).
     """
-    file, stored = read_voxels(path, buffer=buffer)
-    if file.n_channels > 1:
-        raise ValueError(
-            f"{path}: a reference has one label per voxel, got {file.n_channels} channels"
-        )
-    labels = stored[0]
-    if labels.dtype.kind in "iu" and file.scale == (1.0, 0.0):
-        return labels, file
-    values = labels * file.scale[0] + file.scale[1]
-    is_label = (values == np.rint(values)) & (np.abs(values) < _LABEL_LIMIT)
-    if not is_label.all():
-        raise ValueError(
-            f"{path}: labels must be whole numbers, got {values[~is_label][0]:.6g}"
-        )
-    return values.astype(np.int32), file
+    return _read_whole(path, "a reference", "labels must be whole numbers", buffer)
 
 
 def read_valid(path: Path) -> tuple[Bool[np.ndarray, " voxels"], NiftiFile]:
-    """Read a mask of the voxels that count, flat, in storage order."""
-    labels, file = read_labels(path)
-    return labels != 0, file
+    """Read a mask of the voxels that count, flat, in storage order.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: As `read_labels`.
+    """
+    rule = "a mask of voxels that count must be 0 or a whole number"
+    values, file = _read_whole(path, "a mask of voxels that count", rule, None)
+    return values != 0, file
+
+
+def _read_whole(
+    path: Path, what: str, rule: str, buffer: Buffer | None
+) -> tuple[Integer[np.ndarray, " voxels"], NiftiFile]:
+    """A file of one whole number a voxel; `what` and `rule` are for messages."""
+    file, stored = read_voxels(path, buffer=buffer)
+    if file.n_channels > 1:
+        axes = (*file.grid.shape, file.n_channels)
+        raise ValueError(
+            f"{path}: {what} has one label per voxel, got {file.n_channels} channels "
+            f"(its axes {axes} are x, y, z, class)"
+        )
+    labels = stored[0]
+    slope, intercept = file.scale
+    if labels.dtype.kind in "iu" and (slope, intercept) == (1.0, 0.0):
+        return labels, file
+    with np.errstate(all="ignore"):  # what is not finite is refused
+        values = labels * slope + intercept
+        whole, bad = nearest_labels(values, file.step, intercept)
+        bad |= ~(np.abs(whole) < _LABEL_LIMIT)
+    if bad.any():
+        raise ValueError(f"{path}: {rule}, got {float(values[bad][0])!r}")
+    return whole.astype(np.int32), file
 
 
 def check_labels(
@@ -188,7 +232,26 @@ def check_labels(
         )
 
 
-@np.errstate(over="ignore")
+def _without_void(
+    values: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, float, float, bool]:
+    """Values and their range; 0 where no voxel counts if the range is not met elsewhere."""
+    whole = _range(values)
+    if valid.size != values.shape[1]:  # another grid, which others refuse
+        return values, *whole, False
+    counted = values[:, valid]
+    inside = _range(counted) if counted.size else (0.0, 0.0)
+    if inside == whole:
+        return values, *whole, False
+    return np.where(valid, values, np.float32(0)), *inside, True
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest value; NaN where one is."""
+    return float(values.min()), float(values.max())
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def _as_float32(stored: np.ndarray, file: NiftiFile) -> np.ndarray:
     """Stored values times slope plus intercept, rounded once to float32.
 

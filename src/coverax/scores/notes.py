@@ -1,0 +1,57 @@
+"""What reading a case left out, and the line that says so of a cohort."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from coverax.volumes import ProbMap, Region
+
+_UNCLAIMED, _VOID = "unclaimed_labels", "void_values"
+
+
+def case_notes(
+    prob_map: ProbMap,
+    labels: np.ndarray,
+    regions: tuple[Region, ...],
+    ignore_label: int | None,
+) -> dict[str, Any]:
+    """What was left out of one case, as plain data.
+
+    Args:
+        prob_map: Its map.
+        labels: Its reference.
+        regions: Every region of the definition.
+        ignore_label: A label whose voxels do not count.
+    """
+    notes: dict[str, Any] = {}
+    if prob_map.has_void:
+        notes[_VOID] = True
+    claimed = {label for region in regions for label in region.labels}
+    claimed |= {0} if ignore_label is None else {0, ignore_label}
+    takes_all = not all(region.labels for region in regions)
+    # No table of values is made where none is missing up to the largest.
+    if takes_all or claimed >= set(range(int(labels.max(initial=0)) + 1)):
+        return notes
+    unclaimed = np.unique(labels[~np.isin(labels, list(claimed))])
+    return notes | ({_UNCLAIMED: unclaimed.tolist()} if unclaimed.size else {})
+
+
+def cohort_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Lines for the user, from the notes of every case."""
+    cases = list(cases)
+    unclaimed = [case[_UNCLAIMED] for case in cases if _UNCLAIMED in case]
+    if unclaimed:
+        every = sorted(set().union(*unclaimed))
+        more = f" and {len(every) - 5} more" if len(every) > 5 else ""
+        yield (
+            f"label {', '.join(map(str, every[:5]))}{more} belongs to no region: "
+            f"background in {len(unclaimed)} references (--region NAME=CHANNEL:any "
+            "takes every label above 0)"
+        )
+    n_void = sum(_VOID in case for case in cases)
+    if n_void:
+        yield (
+            f"{n_void} maps hold no probabilities where no voxel counts; predict has no "
+            "such mask and refuses them: write 0 there in maps of new cases"
+        )
