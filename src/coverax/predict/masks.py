@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from coverax.calibrate import Calibration
 from coverax.checks import as_map, check_probabilities
 from coverax.engine.bins import MARGIN
-from coverax.scores import ScoreDefinition, View
+from coverax.scores import View
 
 
 class RegionMasks(NamedTuple):
@@ -65,9 +65,7 @@ def volume_ml(n_voxels: int, view: View) -> float | None:
     return None if math.isnan(voxel_ml) else n_voxels * voxel_ml
 
 
-def lesion_mask(
-    calibration: Calibration, _definition: ScoreDefinition, view: View
-) -> RegionMasks:
+def lesion_mask(calibration: Calibration, view: View) -> RegionMasks:
     """The mask of a threshold on the map itself."""
     threshold = calibration.threshold_of(view.region.name)
     mask = at_or_above(view.probs, threshold.probability)
