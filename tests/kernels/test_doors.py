@@ -50,7 +50,7 @@ ARGUMENTS = {
     "ranks": np.array([[3], [2]], np.int32),
 }
 # Functions of one case, of its voxels, of flat cases; one of labels that are classes.
-ONE_CASE = {"lesion_peaks", "component_boxes"}
+ONE_CASE = {"lesion_peaks", "component_boxes", "components"}
 VOXELS = {"fill_slot", "fit_platt", "fit_isotonic"}
 VOXELS |= {"binary_logits_of", "apply_binary_temperature"}
 OTHERS = {"fit_temperature"}

@@ -6,6 +6,7 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from coverax.checks import takes_numpy
 from coverax.choices import Neighbours
 
 _CONNECTIVITY: dict[Neighbours, Literal[6, 18, 26]] = {
@@ -15,6 +16,7 @@ _CONNECTIVITY: dict[Neighbours, Literal[6, 18, 26]] = {
 }
 
 
+@takes_numpy
 def components(
     mask: Bool[np.ndarray, "*spatial"], neighbours: Neighbours
 ) -> Integer[np.ndarray, "*spatial"]:
