@@ -97,10 +97,11 @@ def test_a_cohort_is_refused_where_no_map_is_soft_and_one_is_a_mask(kinds, refus
 
 def test_hard_masks_are_refused_by_name_of_the_region_and_taken_on_request():
     _, labels = maps(4)
+    hard = [mask.astype(np.float32) for mask in labels]
     with pytest.raises(ValueError, match=r"maps of 4 cases hold 0 and 1 alone"):
-        cx.scores.score_arrays(labels, labels, [0.1], engine="host")
+        cx.scores.score_arrays(hard, labels, [0.1], engine="host")
     table = cx.scores.score_arrays(
-        labels, labels, [0.1], allow_hard_masks=True, engine="host"
+        hard, labels, [0.1], allow_hard_masks=True, engine="host"
     )
     assert table.definition.allow_hard_masks
     # All of a case's voxels 0 or 1 say nothing of the cohort, nor of a cohort of one.

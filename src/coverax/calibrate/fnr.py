@@ -2,33 +2,26 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.regions import (
-    Part,
-    Policy,
-    calibrate_parts,
-    nothing_known,
-    scope,
-    whom,
-)
-from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration, Status, Threshold, informative
+from coverax.calibrate.seal import Part, calibrate_parts, nothing_known, scope, whom
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
-from coverax.calibrate.units import CurveTable, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
+from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
+from coverax.table import ScoreTable
 
 
 def calibrate_fnr(
-    table: CurveTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     tolerance: Level | None = None,
@@ -55,12 +48,13 @@ def calibrate_fnr(
         table: Scores of the calibration cohort.
         alpha: Tolerated probability that a new case misses more, in (0, 1).
         tolerance: Tolerated false-negative rate; the table's, where it has one.
-        delta: For the statement with confidence `1 - delta`.
+        delta: Share of calibration sets for which the promise may fail; None for the
+            marginal one.
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit; `all` keeps them, each unit
             weighing the same: the promise is then for one case of a new unit.
-        seed: Of that draw.
+        seed: Seed of the draws, of cases and raters and of ties.
         group_by: Column of groups, known without the reference: each gets a threshold
             of its own and the promise holds within it.
         group_floor: Groups of fewer units are merged into one, `other`.
@@ -95,7 +89,7 @@ def calibrate_fnr(
     scores = 0.0 - table.critical_probability(chosen)
     units = table.column(unit_column)
 
-    options: dict[str, Any] = {"tie_seed": seed} if break_ties else {}
+    options: Json = {"tie_seed": seed} if break_ties else {}
     if weights is not None and largest_weight is not None:
         largest = float(as_fraction(largest_weight))
         options |= {"weights": weights, "largest_weight": largest}
@@ -145,7 +139,7 @@ def check_combination(
         raise ValueError(f"{' and '.join(both)} cannot be combined: choose one")
 
 
-def choose_tolerance(table: Table, tolerance: Level | None) -> float:
+def choose_tolerance(table: ScoreTable, tolerance: Level | None) -> float:
     """The table's tolerance that was asked for, or its only one.
 
     Raises:

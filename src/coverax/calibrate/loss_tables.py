@@ -1,25 +1,11 @@
 """From score tables to loss tables: lams, losses of units, thresholds of lams."""
 
-from typing import Any, Protocol
-
 import numpy as np
 
 from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
-from coverax.calibrate.regions import Part, nothing_known
 from coverax.calibrate.result import Status, Threshold, informative
-from coverax.calibrate.units import CurveTable
-
-
-class RiskTable(CurveTable, Protocol):
-    """A score table whose curves may include the cohort's own cuts."""
-
-    def critical_curves(self, region: str) -> Any:
-        """Counts of a region's rows at its critical probabilities, or None."""
-        ...
-
-    def lesion_peaks(self) -> list[np.ndarray] | None:
-        """Largest probability of each lesion of each row, ascending, or None."""
-        ...
+from coverax.calibrate.seal import Part, nothing_known
+from coverax.table import ScoreTable
 
 
 class LossTables:
@@ -35,7 +21,7 @@ class LossTables:
 
     def __init__(
         self,
-        table: RiskTable,
+        table: ScoreTable,
         unit_column: str,
         main: Loss | LossCurves,
         *,

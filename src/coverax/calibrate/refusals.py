@@ -1,9 +1,10 @@
 """What is said where a guarantee cannot be given: why, what is left, what would do."""
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coverax.calibrate.losses import LOSSES
+from coverax.files import Json
 from coverax.provenance import gap_words
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _vacuous(calibration: "Calibration", bad: "list[Threshold]", which: str) -> 
     )
 
 
-def is_safe(options: dict[str, Any]) -> bool:
+def is_safe(options: Json) -> bool:
     """Whether the mask at the safe end keeps every expected loss down for certain.
 
     So it does where all losses are built in, monotone, and safe at the same end: not for
@@ -62,7 +63,7 @@ def mask_words(value: float) -> str:
     return "the whole volume" if value >= 0 else "the empty one"
 
 
-def attainable_words(rows: list[dict[str, Any]]) -> str:
+def attainable_words(rows: list[Json]) -> str:
     """The smallest levels that would have passed; nothing where none was looked for."""
     if not rows:
         return ""
@@ -72,7 +73,7 @@ def attainable_words(rows: list[dict[str, Any]]) -> str:
     return f"{text}. {_DESCRIPTION}"
 
 
-def _attainable(row: dict[str, Any], *, several: bool) -> str:
+def _attainable(row: Json, *, several: bool) -> str:
     where = " ".join(filter(None, [row["region"], row["group"]]))
     text = f"{where} {row['loss']} {_level(row['level'])}"
     if several:
@@ -86,7 +87,7 @@ def _level(level: float | None) -> str:
 
 def _left(calibration: "Calibration", bad: "Threshold") -> str:
     """What is left where nothing is promised."""
-    if calibration.method == "sets":
+    if calibration.kind == "sides":
         return "The only safe sets are an empty inner and an outer of the whole volume"
     mask = mask_words(bad.value)
     if is_safe(calibration.options):

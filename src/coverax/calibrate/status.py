@@ -4,29 +4,22 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """Whether a guarantee can be given."""
+    """Whether a guarantee can be given; `sentence` says what that means, for people."""
 
-    OK = 0
-    TOO_FEW_CASES = 1
-    INFEASIBLE = 2
-    NONFINITE_SCORE = 3
-    EMPTY_GROUP = 4
-    VACUOUS = 5
+    sentence: str
 
-    @property
-    def sentence(self) -> str:
-        """What the status means, for people."""
-        return _SENTENCES[self]
+    OK = 0, "The guarantee holds."
+    TOO_FEW_CASES = 1, "There are too few calibration units for this level."
+    INFEASIBLE = 2, "No threshold meets the risk at this level."
+    EMPTY_GROUP = 4, "A group has no calibration unit."
+    VACUOUS = 5, "The promise holds for the whole volume alone, which says nothing."
 
-
-_SENTENCES = {
-    Status.OK: "The guarantee holds.",
-    Status.TOO_FEW_CASES: "There are too few calibration units for this level.",
-    Status.INFEASIBLE: "No threshold meets the risk at this level.",
-    Status.NONFINITE_SCORE: "The threshold fell on a score that is not finite.",
-    Status.EMPTY_GROUP: "A group has no calibration unit.",
-    Status.VACUOUS: "The promise holds for the whole volume alone, which says nothing.",
-}
+    def __new__(cls, value: int, sentence: str):
+        """A member of this value."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
 
 
 def informative(status: Status, value: float, whole_at: float = 0.0) -> Status:

@@ -64,7 +64,7 @@ def command(
     loaded = read_calibration(calibration)
     if images is not None and overlay is None:
         raise typer.BadParameter("--images goes with --overlay")
-    if overlay is not None and loaded.method != "sets":
+    if overlay is not None and loaded.kind != "sides":
         raise typer.BadParameter("--overlay goes with a calibration of sets")
     maps = nifti_files(probs)
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)

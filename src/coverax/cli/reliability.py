@@ -97,7 +97,7 @@ def command(
     draws: Annotated[
         int, typer.Option(min=0, help="Bootstrap samples over units; 0 for none.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw PNG and SVG.")
     ] = True,

@@ -18,8 +18,8 @@ def show_evaluation(summary: dict[str, Any]) -> None:
         if spent := part_words(summary["n_cases_of_spent_parts"]):
             why += f"; {spent}"
         console.print(f"[bold red]Not held out:[/] {why}; the band does not apply.")
-    table, sentence = _SHOW[summary["method"]]
     for result in summary["results"]:
+        table, sentence = _shown(result)
         console.print(table(summary, result))
         console.print(sentence(result, held_out=summary["held_out"]))
         if result["n_empty_reference"]:
@@ -31,6 +31,13 @@ def show_evaluation(summary: dict[str, Any]) -> None:
     for why, ids in summary["excluded"].items():
         console.print(f"left out ({why}): {', '.join(ids)}", markup=False)
     console.print(summary["statement"], style="dim", markup=False)
+
+
+def _shown(result: dict[str, Any]):
+    """The table of a region, and the sentence below it."""
+    if "calibrated" not in result:
+        return _sets_table, _left_to_see
+    return _table, _risks if "risks" in result else _compliance
 
 
 def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
@@ -178,13 +185,3 @@ def _bars(counts: list[int]) -> str:
     top = max(counts) or 1
     signs = _BLOCKS if can_show(_BLOCKS) else _DIGITS
     return "".join(signs[-(-c * (len(signs) - 1) // top)] for c in counts)
-
-
-# Method of a calibration -> its table, and the sentence below it.
-_SHOW = {
-    "fnr": (_table, _compliance),
-    "crc": (_table, _risks),
-    "rcps": (_table, _risks),
-    "ltt": (_table, _risks),
-    "sets": (_sets_table, _left_to_see),
-}

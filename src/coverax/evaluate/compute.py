@@ -13,11 +13,11 @@ from coverax.calibrate import (
     just_below,
     tie_numbers,
 )
-from coverax.choices import EngineName
+from coverax.choices import EngineName, Kind
 from coverax.evaluate.held_out import held_out_facts, without_law
 from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
-from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
+from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
 from coverax.predict import check_first_mark, check_map_kind
 from coverax.provenance import check_not_masks, kind_of_values
@@ -75,7 +75,7 @@ def evaluate_cohort(
         cohort: Cases with references, not used for calibration.
         engine: `host` and `device` give the same counts.
         threads: Reader threads.
-        seed: Of the draw of one case a unit.
+        seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         none_too: Return without results where no case counts, instead of raising.
@@ -99,7 +99,7 @@ def evaluate_cohort(
         return load_case(case, definition, buffers, read_map=read_map)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
-        return METHODS[calibration.method].columns(engine, batch, calibration)
+        return KINDS[calibration.kind].columns(engine, batch, calibration)
 
     results: dict[Any, Any] = {}
     failures: dict[Any, Exception] = {}
@@ -158,7 +158,7 @@ def evaluate_cohort(
 
 def promised_regions(calibration: Calibration) -> ScoreDefinition:
     """How to read the maps, of the regions that have a threshold."""
-    definition = ScoreDefinition.from_json(calibration.score_definition)
+    definition = calibration.definition
     known = {threshold.region for threshold in calibration.thresholds}
     regions = tuple(r for r in definition.regions if r.name in known)
     return replace(definition, regions=regions)
@@ -210,7 +210,7 @@ def summarise(
         if mine and not some_count(calibration, mine):
             lacking[region] = "all references are empty"
         elif mine:
-            result, table = METHODS[calibration.method].region(
+            result, table = KINDS[calibration.kind].region(
                 calibration, region, mine, seed
             )
             regions.append(result)
@@ -231,7 +231,7 @@ def summarise(
         "results": regions,
         "not_evaluated": lacking,
     }
-    summary |= METHODS[calibration.method].overall(calibration, cases)
+    summary |= KINDS[calibration.kind].overall(calibration, cases)
     if not held_out["held_out"]:
         summary = without_law(summary)
     return Evaluation(summary, cases)
@@ -249,7 +249,7 @@ def _columns(
     cuts[: len(views), 2] = [-just_below(t.value) for t in own]
     tolerance = calibration.thresholds[0].tolerance
     if tolerance is None:  # a mean is controlled: critical probabilities are for show
-        tolerance = calibration.score_definition["tolerances"][0]
+        tolerance = calibration.definition.tolerances[0]
     critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
     sizes = engine.ops.sizes(labels, valid=valid)
     overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
@@ -266,7 +266,7 @@ def _lesion_columns(
     batch: ViewBatch, calibration: Calibration, cuts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Lesions of each view, and those the mask touches at each of its cuts."""
-    neighbours = calibration.score_definition["lesions"]
+    neighbours = calibration.definition.lesions
     if neighbours is None:
         return {}
     peaks = [view_peaks(view, neighbours) for view in batch.views]
@@ -343,8 +343,8 @@ def _is_cut_above(
     return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
 
 
-class Method(NamedTuple):
-    """How calibrations of a method are evaluated.
+class Judge(NamedTuple):
+    """How calibrations of a kind are evaluated.
 
     Attributes:
         columns: Counts and scores of a batch.
@@ -357,11 +357,7 @@ class Method(NamedTuple):
     overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
 
 
-_ONE_CUT = Method(_columns, _evaluate_region, lambda _calibration, _cases: {})
-METHODS = {
-    "crc": _ONE_CUT,
-    "rcps": _ONE_CUT,
-    "ltt": _ONE_CUT,
-    "fnr": _ONE_CUT,
-    "sets": Method(set_columns, evaluate_sets, joint_over_regions),
+KINDS: dict[Kind, Judge] = {
+    "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: {}),
+    "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
 }

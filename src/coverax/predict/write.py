@@ -10,9 +10,10 @@ import numpy as np
 
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
+from coverax.choices import Kind
 from coverax.files import PathLike, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
-from coverax.predict.sets import SIDE_SUFFIXES, set_masks
+from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import count_finished as count_finished
@@ -81,7 +82,7 @@ def predict_folder(
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
-    if sides and calibration.method != "sets":
+    if sides and calibration.kind != "sides":
         raise ValueError(
             f"inner and outer masks belong to method sets, not {calibration.method}"
         )
@@ -94,7 +95,7 @@ def predict_folder(
         calibration.raise_if_bad()
     if not allow_missing:
         _check_groups(calibration, maps, groups or {})
-    definition = ScoreDefinition.from_json(calibration.score_definition)
+    definition = calibration.definition
     check_first_mark(maps.values(), definition)
     n_whole: list[int] = []
 
@@ -103,7 +104,7 @@ def predict_folder(
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
-        _write_case(own.of_case(case_id), definition, case_id, path, folder, sides)
+        _write_case(own.of_case(case_id), case_id, path, folder, sides)
 
     failures = fill_folder(
         output,
@@ -244,13 +245,9 @@ def _output_names(
 
 
 def _write_case(
-    calibration: Calibration,
-    definition: ScoreDefinition,
-    case_id: str,
-    path: Path,
-    folder: Path,
-    sides: bool,
+    calibration: Calibration, case_id: str, path: Path, folder: Path, sides: bool
 ) -> None:
+    definition = calibration.definition
     prob_map = read_probs(
         path,
         check_header=partial(check_map_kind, definition=definition),
@@ -267,7 +264,7 @@ def _write_case(
             continue
         probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
-        masks = REGION_MASKS[calibration.method](calibration, definition, view)
+        masks = REGION_MASKS[calibration.kind](calibration, view)
         stem = _mask_stem(case_id, region, definition)
         for suffix, values in masks.files.items():
             if sides or not suffix:
@@ -313,11 +310,8 @@ def _check_written(
     return sum(bool(entry.get("whole_volume")) for _, entry in entries)
 
 
-# Method of a calibration -> what it writes for one region of one case.
-REGION_MASKS: dict[str, Callable[[Calibration, ScoreDefinition, View], RegionMasks]] = {
-    "fnr": lesion_mask,
-    "crc": lesion_mask,
-    "rcps": lesion_mask,
-    "ltt": lesion_mask,
-    "sets": set_masks,
+# Kind of a calibration -> what it writes for one region of one case.
+REGION_MASKS: dict[Kind, Callable[[Calibration, View], RegionMasks]] = {
+    "cut": lesion_mask,
+    "sides": side_masks,
 }

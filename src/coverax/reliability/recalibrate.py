@@ -71,7 +71,7 @@ def fit_cohort(
         definition: The regions, whether the maps are a softmax, and how they are read.
         voxels_per_case: Larger cases are sampled, and weighted so that the mean is
             still that over all voxels.
-        seed: Of the sampling.
+        seed: Seed of the sampling.
         threads: Cases at a time.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         on_case: Called once a case, for progress.

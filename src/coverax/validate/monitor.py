@@ -58,7 +58,7 @@ def monitor_folder(
         calibration: Carries the features of the maps that calibrated.
         maps: Case id to map; one a unit.
         level: Tolerated probability of a false alarm of this one look.
-        seed: Of the permutations.
+        seed: Seed of the permutations.
         threads: Reader threads.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         on_case: Called once a case, for progress.
@@ -80,7 +80,7 @@ def monitor_folder(
             f"this calibration of method {calibration.method} carries nothing to compare "
             "with: it needs method fnr, crc, rcps or ltt on a table with the grid"
         )
-    definition = ScoreDefinition.from_json(calibration.score_definition)
+    definition = calibration.definition
     if definition.ignore_label is not None:
         raise ValueError(
             "voxels were left out by their reference label in calibration: maps without "
