@@ -5,7 +5,7 @@ from pathlib import Path
 
 from coverax.calibrate import map_digest
 from coverax.provenance import FITTED, TRAIN
-from coverax.volumes import MapContent, ProbMap, file_stem, map_content, read_parts
+from coverax.volumes import MapContent, ProbMap, file_stem, known_parts, map_content
 
 
 def contents_of(prob_map: ProbMap, channels: Iterable[int]) -> list[MapContent]:
@@ -31,7 +31,9 @@ def scaled_parts(
         maps: Case id to the map before scaling.
         fitted_on: Cases that the temperature was fitted on.
     """
-    known = {folder: read_parts(folder) for folder in {p.parent for p in maps.values()}}
+    known = {
+        folder: known_parts(folder) for folder in {p.parent for p in maps.values()}
+    }
     stems = {case_id: file_stem(path) or "" for case_id, path in maps.items()}
     parts = {stems[case_id]: FITTED for case_id in sorted(fitted_on)}
     for case_id, path in maps.items():

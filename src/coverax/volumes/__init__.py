@@ -41,7 +41,7 @@ from coverax.volumes.origin import INFER_RECORD as INFER_RECORD
 from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
 from coverax.volumes.origin import add_mark as add_mark
 from coverax.volumes.origin import describe_mark as describe_mark
-from coverax.volumes.origin import read_parts as read_parts
+from coverax.volumes.origin import known_parts as known_parts
 from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern

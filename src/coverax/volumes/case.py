@@ -15,7 +15,7 @@ from coverax.files import PathLike
 from coverax.table.region import Region, parse_regions
 from coverax.volumes.names import check_case_id, check_name, some_names
 from coverax.volumes.nifti import file_stem
-from coverax.volumes.origin import read_parts
+from coverax.volumes.origin import known_parts
 from coverax.volumes.rows import Row, Rows, read_rows
 from coverax.volumes.unit_names import units_of
 
@@ -164,7 +164,7 @@ def with_units(cases: Sequence[Case], pattern: str | None) -> tuple[Case, ...]:
 
 def with_parts(cases: Iterable[Case]) -> tuple[Case, ...]:
     """The cases, each with the part that the record beside its map names."""
-    parts = functools.lru_cache(None)(read_parts)
+    parts = functools.lru_cache(None)(known_parts)
 
     def part_of(path: Path) -> str:
         return parts(path.parent).get(file_stem(path) or "", "")

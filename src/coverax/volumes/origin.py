@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coverax.files import digest_json
+from coverax.files import PathLike, digest_json
 
 INFER_RECORD = "infer.json"
 SCALED_RECORD = "scaled.json"
@@ -46,14 +46,14 @@ def describe_mark(mark: str) -> str:
     return f"the mark {mark!r}" if mark else "no mark of infer or temperature apply"
 
 
-def read_parts(folder: Path) -> dict[str, str]:
+def known_parts(folder: PathLike) -> dict[str, str]:
     """Part of each map in a folder by file stem, where a record names it.
 
     Raises:
         ValueError: The record is damaged.
     """
     for name in (SCALED_RECORD, INFER_RECORD):
-        path = folder / name
+        path = Path(folder) / name
         if path.is_file():
             return _parts_of(path)
     return {}
