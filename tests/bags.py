@@ -254,8 +254,8 @@ def set_served(calibration, bag, unit):
         region = bag.column("region")[row]
         each = []
         for side in ("inner", "outer"):
-            transform = bag.table.set_transform(side, calibration.options[side])
-            score = bag.table.set_scores(transform)[row]
+            transform = bag.table.side_transform(side, calibration.options[side])
+            score = bag.table.side_scores(transform)[row]
             each.append(score <= calibration.threshold_of(region, side).value)
         hits.append((*each, all(each)))
     return [Fraction(all(hit[k] for hit in hits)) for k in range(3)]

@@ -6,33 +6,32 @@ probabilities too where a second pass counted there.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from coverax.calibrate.loss_tables import LossTables, RiskTable
+from coverax.calibrate.loss_tables import LossTables
 from coverax.calibrate.losses import Loss, LossCurves, find_loss, is_own
 from coverax.calibrate.ltt import attainable_levels, ltt_threshold
+from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.rcps import attainable_level, rcps_threshold
 from coverax.calibrate.refusals import attainable_words, is_safe, mask_words
-from coverax.calibrate.regions import (
+from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.risk import crc_threshold
+from coverax.calibrate.seal import (
     Part,
-    Policy,
     calibrate_parts,
     scope,
     whom,
 )
-from coverax.calibrate.result import Calibration, Status, Threshold
-from coverax.calibrate.risk import crc_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.choices import BoundName, CorrectionName, LossName
+from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
-
-DEFAULT_POLICY = Policy()
+from coverax.table import ScoreTable
 
 
 def calibrate_crc(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     policy: Policy = DEFAULT_POLICY,
     *,
@@ -86,7 +85,7 @@ def calibrate_crc(
 
 
 def calibrate_rcps(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     delta: Level,
     policy: Policy = DEFAULT_POLICY,
@@ -145,7 +144,7 @@ def calibrate_rcps(
 
 
 def calibrate_ltt(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     delta: Level,
     policy: Policy = DEFAULT_POLICY,
@@ -166,7 +165,7 @@ def calibrate_ltt(
         policy: Which rows count.
         loss: `fnr`, `fpr`, `dice`, `missed_lesions`, or a loss of one's own.
         also: Further losses with their levels.
-        correction: Of multiple tests; `fixed_sequence` from the safe end for one
+        correction: How multiple tests are paid for: `fixed_sequence` from the safe end for one
             monotone loss, `holm` otherwise.
 
     Raises:
@@ -238,9 +237,9 @@ def _check_unit_bound(losses: list[Loss | LossCurves]) -> None:
             )
 
 
-def _loss_options(loss: Loss | LossCurves) -> dict[str, Any]:
+def _loss_options(loss: Loss | LossCurves) -> Json:
     """What a calibration records of its loss; more of one that is the user's own."""
-    options: dict[str, Any] = {"loss": loss.name}
+    options: Json = {"loss": loss.name}
     if is_own(loss):
         options |= {
             "own_loss": loss.words,
@@ -253,7 +252,7 @@ def _loss_options(loss: Loss | LossCurves) -> dict[str, Any]:
 
 
 def _note_attainable(
-    options: dict[str, Any],
+    options: Json,
     part: Part,
     levels: Mapping[str, tuple[float | None, float | None]],
 ) -> None:
@@ -301,7 +300,7 @@ def _all_but(delta: Level) -> str:
 def _statement(
     thresholds: list[Threshold],
     policy: Policy,
-    options: dict[str, Any],
+    options: Json,
     levels: list[tuple[Loss | LossCurves, Level]],
     over: str,
     units: str,
@@ -324,7 +323,7 @@ def _statement(
     return lost_first(text, _lost(thresholds, options), some_hold=some_hold).strip()
 
 
-def _lost(thresholds: list[Threshold], options: dict[str, Any]) -> str:
+def _lost(thresholds: list[Threshold], options: Json) -> str:
     """Where nothing can be promised, and what could have been."""
     safe = (
         "the only safe mask is"

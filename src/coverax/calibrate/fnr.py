@@ -2,33 +2,26 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.regions import (
-    Part,
-    Policy,
-    calibrate_parts,
-    nothing_known,
-    scope,
-    whom,
-)
-from coverax.calibrate.regions import unit_digests as unit_digests
-from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.result import Calibration, Status, Threshold, informative
+from coverax.calibrate.seal import Part, calibrate_parts, nothing_known, scope, whom
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
-from coverax.calibrate.units import CurveTable, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
+from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
+from coverax.table import ScoreTable
 
 
 def calibrate_fnr(
-    table: CurveTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     tolerance: Level | None = None,
@@ -55,12 +48,13 @@ def calibrate_fnr(
         table: Scores of the calibration cohort.
         alpha: Tolerated probability that a new case misses more, in (0, 1).
         tolerance: Tolerated false-negative rate; the table's, where it has one.
-        delta: For the statement with confidence `1 - delta`.
+        delta: Share of calibration sets for which the promise may fail; None for the
+            marginal one.
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit; `all` keeps them, each unit
             weighing the same: the promise is then for one case of a new unit.
-        seed: Of that draw.
+        seed: Seed of the draws, of cases and raters and of ties.
         group_by: Column of groups, known without the reference: each gets a threshold
             of its own and the promise holds within it.
         group_floor: Groups of fewer units are merged into one, `other`.
@@ -75,6 +69,7 @@ def calibrate_fnr(
     Returns:
         One threshold a region and group; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
         rank lies beyond the last unit: the threshold is then `inf`, the whole volume.
+        VACUOUS where the cut is probability 0, which is the whole volume too.
 
     Raises:
         ValueError: A level is out of range, the table has no such tolerance, or its
@@ -94,7 +89,7 @@ def calibrate_fnr(
     scores = 0.0 - table.critical_probability(chosen)
     units = table.column(unit_column)
 
-    options: dict[str, Any] = {"tie_seed": seed} if break_ties else {}
+    options: Json = {"tie_seed": seed} if break_ties else {}
     if weights is not None and largest_weight is not None:
         largest = float(as_fraction(largest_weight))
         options |= {"weights": weights, "largest_weight": largest}
@@ -144,7 +139,7 @@ def check_combination(
         raise ValueError(f"{' and '.join(both)} cannot be combined: choose one")
 
 
-def choose_tolerance(table: Table, tolerance: Level | None) -> float:
+def choose_tolerance(table: ScoreTable, tolerance: Level | None) -> float:
     """The table's tolerance that was asked for, or its only one.
 
     Raises:
@@ -217,7 +212,7 @@ def _threshold(
         tolerance=tolerance,
         n_units=n_units,
         rank=rank,
-        status=status,
+        status=informative(status, value),
         value=value,
         n_tied=int(np.count_nonzero(scores == value)),
     )
@@ -287,13 +282,11 @@ def _whole(thresholds: list[Threshold]) -> str:
     """What the masks are where the promise is kept by saying nothing."""
     text = ""
     for t in thresholds:
-        if t.status != Status.OK:
-            continue
-        if t.probability == 0.0:
+        if t.status == Status.VACUOUS:
             text += (
-                f"In {t.name}: the threshold is probability 0, so the mask is the whole "
-                "volume: too many lesions have voxels the model gives 0. "
+                f"In {t.name} the threshold is probability 0: too many references have "
+                "voxels that the model gives 0. "
             )
-        elif math.isinf(t.value):
+        elif t.status == Status.OK and math.isinf(t.value):
             text += f"In {t.name}: the mask is empty (empty references dominate). "
     return text

@@ -100,7 +100,7 @@ def failure_rank(
         alpha: Tolerated failure rate, in (0, 1).
         delta: Tolerated share of calibration sets with a larger one, in (0, 1).
         bound: Bound of the failure rate; Clopper-Pearson gives `pac_rank`.
-        seed: Of the order of units, which `wsr` depends on.
+        seed: Seed of the order of units, which `wsr` depends on.
 
     Returns:
         A rank in 1..n, or `n + 1` where none will do.

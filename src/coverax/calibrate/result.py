@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
 from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.refusals import refusal
+from coverax.calibrate.seen import Seen
+from coverax.calibrate.status import Status as Status
+from coverax.calibrate.status import informative as informative
 from coverax.calibrate.ties import just_below, tie_numbers
+from coverax.choices import Kind
 from coverax.files import (
+    Json,
     PathLike,
     check_fields,
     digest_json,
@@ -18,32 +21,9 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
+from coverax.table import ScoreDefinition
 
 SCHEMA = 1
-
-
-class Status(IntEnum):
-    """Whether a guarantee can be given."""
-
-    OK = 0
-    TOO_FEW_CASES = 1
-    INFEASIBLE = 2
-    NONFINITE_SCORE = 3
-    EMPTY_GROUP = 4
-
-    @property
-    def sentence(self) -> str:
-        """What the status means, for people."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    Status.OK: "The guarantee holds.",
-    Status.TOO_FEW_CASES: "There are too few calibration units for this level.",
-    Status.INFEASIBLE: "No threshold meets the risk at this level.",
-    Status.NONFINITE_SCORE: "The threshold fell on a score that is not finite.",
-    Status.EMPTY_GROUP: "A group has no calibration unit.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +88,21 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: `fnr` for Conformal Lesion Segmentation, `sets` for confidence sets.
+        method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
+            `rcps`, `ltt` (an expected loss), or `sets` (confidence sets).
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
         n_units: Units that counted (the fewest over thresholds).
-        thresholds: One per region.
+        thresholds: One a region, group and side.
         excluded: Reason to case ids.
         options: Policies and seeds that shaped the result.
-        score_definition: What the scores mean, as the table says.
+        definition: What the scores mean, as the table says.
         cases_digest: SHA-256 of the case ids.
         unit_digests: Short hashes of the units used, to recognise them in evaluation.
         statement: The guarantee in words, with its assumptions.
+        case_digests: Short hashes of the case ids of these units.
+        map_digests: Fingerprints of their maps.
     """
 
     method: str
@@ -129,12 +112,26 @@ class Calibration:
     n_units: int
     thresholds: tuple[Threshold, ...]
     excluded: dict[str, tuple[str, ...]]
-    options: dict[str, Any]
-    score_definition: dict[str, Any]
+    options: Json
+    definition: ScoreDefinition
     cases_digest: str
     unit_digests: tuple[str, ...]
     statement: str
     digest: str = field(default="")
+    case_digests: tuple[str, ...] = ()
+    map_digests: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        """What has been looked at: for the thresholds, and for transforms before."""
+        own = Seen(self.unit_digests, self.case_digests, self.map_digests)
+        learned = (f"learned_{kind}" for kind in Seen._fields)
+        return own | Seen(*(tuple(self.options.get(name, ())) for name in learned))
+
+    @property
+    def kind(self) -> Kind:
+        """One cut of the map of a region, or a set on each side of its border."""
+        return "cut" if self.thresholds[0].side == "lesion" else "sides"
 
     @property
     def status(self) -> Status:
@@ -285,9 +282,9 @@ class Calibration:
         )
         return replace(self, thresholds=own)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The content of `calibration.json`."""
-        content: dict[str, Any] = {
+        content: Json = {
             "schema": SCHEMA,
             "coverax": __version__,
             "method": self.method,
@@ -299,9 +296,11 @@ class Calibration:
             "thresholds": [_threshold_to_json(t) for t in self.thresholds],
             "excluded": {why: list(ids) for why, ids in self.excluded.items()},
             "options": self.options,
-            "score_definition": self.score_definition,
+            "score_definition": self.definition.to_json(),
             "cases_digest": self.cases_digest,
             "unit_digests": list(self.unit_digests),
+            "case_digests": list(self.case_digests),
+            "map_digests": list(self.map_digests),
             "statement": self.statement,
         }
         if len(self.thresholds) == 1:
@@ -332,7 +331,7 @@ def read_calibration(path: PathLike) -> Calibration:
         return _calibration_from_json(content, digest)
 
 
-def _calibration_from_json(content: dict[str, Any], digest: str) -> Calibration:
+def _calibration_from_json(content: Json, digest: str) -> Calibration:
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
     found = Calibration(
         method=content["method"],
@@ -343,9 +342,12 @@ def _calibration_from_json(content: dict[str, Any], digest: str) -> Calibration:
         thresholds=thresholds,
         excluded={why: tuple(ids) for why, ids in content["excluded"].items()},
         options=content["options"],
-        score_definition=content["score_definition"],
+        definition=ScoreDefinition.from_json(content["score_definition"]),
         cases_digest=content["cases_digest"],
         unit_digests=tuple(content["unit_digests"]),
+        # The first files of this schema have units alone.
+        case_digests=tuple(content.get("case_digests", ())),
+        map_digests=tuple(content.get("map_digests", ())),
         statement=content["statement"],
         digest=digest,
     )
@@ -358,26 +360,27 @@ def with_digest(calibration: Calibration) -> Calibration:
     return replace(calibration, digest=calibration.to_json()["digest"])
 
 
-def _number_to_json(value: float) -> dict[str, Any]:
+def _number_to_json(value: float) -> Json:
     """Decimal and exact hex; an infinite value has no decimal."""
     if math.isinf(value):
         return {"value": None, "hex": "inf" if value > 0 else "-inf"}
     return {"value": value, "hex": value.hex()}
 
 
-def _threshold_to_json(threshold: Threshold) -> dict[str, Any]:
+def _threshold_to_json(threshold: Threshold) -> Json:
     return asdict(threshold) | {
         "status": threshold.status.name,
         **_number_to_json(threshold.value),
     }
 
 
-def _threshold_from_json(content: dict[str, Any]) -> Threshold:
-    values: dict[str, Any] = {
-        **content,
-        "value": float.fromhex(content["hex"]),
-        "status": Status[content["status"]],
-    }
+def _threshold_from_json(content: Json) -> Threshold:
+    value, status = float.fromhex(content["hex"]), Status[content["status"]]
+    if content["side"] != "inner":  # the first files of this schema say OK
+        status = informative(
+            status, value, 0.0 if content["side"] == "lesion" else math.inf
+        )
+    values: Json = {**content, "value": value, "status": status}
     del values["hex"]
     found = Threshold(**values)
     check_fields(found)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AllowMissing,
     AllowVacuous,
     AsJson,
@@ -33,6 +34,7 @@ def command(
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     allow_vacuous: AllowVacuous = False,
+    allow_hard_masks: AllowHardMasks = False,
     sides: Annotated[
         bool,
         typer.Option("--sides", help="sets: write the inner and the outer mask too."),
@@ -62,7 +64,7 @@ def command(
     loaded = read_calibration(calibration)
     if images is not None and overlay is None:
         raise typer.BadParameter("--images goes with --overlay")
-    if overlay is not None and loaded.method != "sets":
+    if overlay is not None and loaded.kind != "sides":
         raise typer.BadParameter("--overlay goes with a calibration of sets")
     maps = nifti_files(probs)
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
@@ -78,6 +80,7 @@ def command(
                 verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
+                allow_hard_masks=allow_hard_masks,
                 sides=sides,
                 groups=of_case,
                 on_case=on_case,
@@ -91,6 +94,8 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
+    if n_whole := result["n_whole_volume"]:
+        note(f"{n_whole} masks are the whole volume")
     for row in loaded.options.get("refused", []):
         where = " ".join(filter(None, [row["region"], row["group"]]))
         note(f"no mask of {where}: refused in calibration ({row['status']})")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from coverax.cli.terminal import can_show, results
+from coverax.provenance import part_words
 
 _BLOCKS = "·▁▂▃▄▅▆▇█"
 _DIGITS = ".12345678"  # the same heights where a terminal has no blocks
@@ -12,13 +13,13 @@ def show_evaluation(summary: dict[str, Any]) -> None:
     """Print one table a region: the calibrated cut beside the fixed one."""
     console = results()
     if not summary["held_out"]:
-        console.print(
-            f"[bold red]Not held out:[/] {summary['n_units_seen_in_calibration']} of "
-            f"{summary['n_units']} units also calibrated or were learned from; the band "
-            "does not apply."
-        )
-    table, sentence = _SHOW[summary["method"]]
+        why = f"{summary['n_units_seen_in_calibration']} of {summary['n_units']} units "
+        why += "also calibrated or were learned from (by unit, case id or map)"
+        if spent := part_words(summary["n_cases_of_spent_parts"]):
+            why += f"; {spent}"
+        console.print(f"[bold red]Not held out:[/] {why}; the band does not apply.")
     for result in summary["results"]:
+        table, sentence = _shown(result)
         console.print(table(summary, result))
         console.print(sentence(result, held_out=summary["held_out"]))
         if result["n_empty_reference"]:
@@ -30,6 +31,13 @@ def show_evaluation(summary: dict[str, Any]) -> None:
     for why, ids in summary["excluded"].items():
         console.print(f"left out ({why}): {', '.join(ids)}", markup=False)
     console.print(summary["statement"], style="dim", markup=False)
+
+
+def _shown(result: dict[str, Any]):
+    """The table of a region, and the sentence below it."""
+    if "calibrated" not in result:
+        return _sets_table, _left_to_see
+    return _table, _risks if "risks" in result else _compliance
 
 
 def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
@@ -177,13 +185,3 @@ def _bars(counts: list[int]) -> str:
     top = max(counts) or 1
     signs = _BLOCKS if can_show(_BLOCKS) else _DIGITS
     return "".join(signs[-(-c * (len(signs) - 1) // top)] for c in counts)
-
-
-# Method of a calibration -> its table, and the sentence below it.
-_SHOW = {
-    "fnr": (_table, _compliance),
-    "crc": (_table, _risks),
-    "rcps": (_table, _risks),
-    "ltt": (_table, _risks),
-    "sets": (_sets_table, _left_to_see),
-}

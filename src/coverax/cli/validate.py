@@ -56,7 +56,7 @@ def command(
         str | None, typer.Option(help="Column of the order of acquisition.")
     ] = None,
     raters: Raters = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of splits and draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of splits and draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""

@@ -11,25 +11,22 @@ from coverax.evaluate.references import count_rows
 from coverax.evaluate.summary import bands_of, expected, is_tied
 from coverax.scores import (
     Engine,
-    ScoreDefinition,
     Transform,
     ViewBatch,
     score_maps,
-    set_cut,
-    set_scores,
-    set_transforms,
+    side_cut,
+    side_scores,
+    side_transforms,
 )
+from coverax.table import SIDES
 
-SIDES = ("inner", "outer")
 
-
-def set_columns(
+def side_columns(
     engine: Engine, batch: ViewBatch, calibration: Calibration
 ) -> dict[str, np.ndarray]:
     """Scores of a batch, and the sizes of its sets on and off the reference."""
     transforms = _transforms(calibration)
-    definition = ScoreDefinition.from_json(calibration.score_definition)
-    maps = score_maps(engine, batch, definition, transforms)
+    maps = score_maps(engine, batch, calibration.definition, transforms)
     labels, valid = batch.labels, batch.valid
     sizes = engine.ops.sizes(labels, valid=valid)
     out = {
@@ -46,9 +43,9 @@ def set_columns(
         cuts = np.full((len(labels), 1), np.nan, np.float32)
         for slot, view in enumerate(batch.views):
             threshold = calibration.threshold_of(view.region.name, side)
-            cuts[slot, 0] = set_cut(transform, threshold.value)
+            cuts[slot, 0] = side_cut(transform, threshold.value)
         overlap = engine.ops.overlap_counts(values, labels, cuts, valid=valid)
-        out[f"{side}_score"] = set_scores(engine, batch, transform, values)
+        out[f"{side}_score"] = side_scores(engine, batch, transform, values)
         out[f"n_{side}"] = np.asarray(overlap.n_predicted)[:, 0]
         out[f"n_{side}_hit"] = np.asarray(overlap.n_true_positive)[:, 0]
     return out
@@ -135,7 +132,7 @@ def joint_over_regions(
 
 
 def _transforms(calibration: Calibration) -> tuple[Transform, Transform]:
-    return set_transforms(calibration.options["inner"], calibration.options["outer"])
+    return side_transforms(calibration.options["inner"], calibration.options["outer"])
 
 
 def _laws(

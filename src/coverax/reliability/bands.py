@@ -30,9 +30,9 @@ def band_results(
     Args:
         rows: Rows of the region.
         edges_mm: Signed distances between bands, ascending, positive inside.
-        level: Of the percentile intervals over units.
+        level: Level of the percentile intervals over units.
         n_draws: Bootstrap samples; 0 for no intervals, nor are there any of one unit.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     units = tuple(rows.column("unit").tolist())
     weights = drawn_weights(units, n_draws, seed)

@@ -148,7 +148,7 @@ def compare_models(
             `lambda s: calibration_errors(s).ece`.
         level: Nominal level.
         n_draws: Bootstrap samples.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         NaN ends with one unit, which has no spread.

@@ -92,7 +92,7 @@ def summarise(
         absent: Macro means `skip` or `include` cases whose reference lacks the class.
         leave_out: Regions not reported, the background for example.
         n_draws: Bootstrap samples over units; 0 for no intervals.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Raises:
         ValueError: The table holds no bins, or there is no such region or policy.

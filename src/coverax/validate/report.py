@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from coverax.calibrate import (
+    Policy,
     cases_of,
+    check_sources,
     compliance_band,
     conformal_rank,
     draw_one_per_unit,
@@ -48,7 +50,7 @@ class Plan:
         alphas: Tolerated miscoverages.
         fractions: Shares of units that calibrate.
         n_splits: Random splits beside all splits; 0 for none.
-        seed: Of the splits, and of the draw of one case a unit.
+        seed: Seed of the splits, and of the draw of one case a unit.
         empty: Whether empty references count.
         hold_out_by: Column of groups that are held out in turn.
         order_by: Column of the order of acquisition, sorted by `acquisition_order`.
@@ -124,15 +126,10 @@ def _check_method(table: ScoreTable, plan: Plan) -> None:
 def _validate_scores(
     table: ScoreTable, plan: Plan, region: str, tolerance: float
 ) -> dict[str, Any]:
+    check_sources(table, "unit")
     units, ids = table.column("unit"), table.column("case_id")
-    kept = keep_rows(
-        table,
-        region,
-        empty=plan.empty,
-        per_unit="all",
-        seed=plan.seed,
-        raters=plan.raters,
-    )
+    policy = Policy(plan.empty, per_unit="all", seed=plan.seed, raters=plan.raters)
+    kept = keep_rows(table, region, policy)
     rows = np.flatnonzero(draw_one_per_unit(ids, units, kept.rows, plan.seed))
     if rows.size < 2:
         raise ValueError(f"region {region}: {rows.size} units, two are needed")

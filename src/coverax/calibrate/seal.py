@@ -5,9 +5,10 @@ rows count, what became of the others and what the file says of them is the same
 all methods, and stands here once.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,36 +18,16 @@ from coverax.calibrate.features import (
     pack_histograms,
 )
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
-from coverax.calibrate.units import CurveTable, Table, all_empty, keep_rows
-from coverax.choices import EmptyPolicy, PerUnit, RaterRule
-from coverax.files import digest_ids
+from coverax.calibrate.seen import Seen, check_sources, seen_of
+from coverax.calibrate.units import Kept, all_empty, keep_rows
+from coverax.choices import Method
+from coverax.files import Json
+from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
-
-
-class Policy(NamedTuple):
-    """Which rows count, and what is calibrated on its own.
-
-    Attributes:
-        empty: Policy for empty references.
-        unit_column: Column that names what is exchangeable.
-        per_unit: `one` draws one case of each unit; `all` keeps all of them, each unit
-            weighing the same; None refuses units with several cases.
-        seed: Of that draw.
-        group_by: Column of groups, each with a threshold of its own.
-        group_floor: Groups of fewer units count as one, `other`.
-        raters: What several references of a case do: `worst`, `draw`, or None to
-            refuse them.
-    """
-
-    empty: EmptyPolicy = "exclude"
-    unit_column: str = "unit"
-    per_unit: PerUnit | None = None
-    seed: int = 0
-    group_by: str | None = None
-    group_floor: int = 0
-    raters: RaterRule | None = None
+from coverax.table import ScoreTable
 
 
 class Part(NamedTuple):
@@ -67,16 +48,16 @@ class Part(NamedTuple):
 
 
 def calibrate_parts(
-    table: CurveTable,
+    table: ScoreTable,
     threshold_fn: Callable[[Part], Threshold],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
     nothing: Threshold,
     *,
-    method: str,
+    method: Method,
     alpha: Level,
     delta: Level | None,
-    options: dict[str, Any],
+    options: Json,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -87,39 +68,103 @@ def calibrate_parts(
             reference of every region is empty.
     """
     thresholds: list[Threshold] = []
-    excluded = {why: set(ids) for why, ids in table.excluded.items()}
-    units = table.column(policy.unit_column)
-    used: set[str] = set()
-    reference: dict[str, dict[str, list[Any]]] = {}
+    reference: dict[str, dict[str, list[float] | list[str]]] = {}
     merged: dict[str, list[str]] = {}
-    empty: list[str] = []
-    for region in list(dict.fromkeys(table.column("region"))):
-        kept = keep_rows(
-            table,
-            region,
-            empty=policy.empty,
-            unit_column=policy.unit_column,
-            per_unit=policy.per_unit,
-            seed=policy.seed,
-            raters=policy.raters,
-            none_too=True,
-        )
-        for why, ids in kept.excluded.items():
-            excluded.setdefault(why, set()).update(ids)
-        if not kept.rows.any():
-            empty.append(all_empty(region, kept.excluded))
+    kept = keep_regions(table, policy)
+    for region, found in kept.items():
+        if not found.rows.any():
             thresholds.append(replace(nothing, region=region))
             continue
-        groups = _groups(table, kept.rows, policy)
+        groups = _groups(table, found.rows, policy)
         merged[region] = groups.small
         for group, rows in groups.rows.items():
-            cases = cases_of(table.column("case_id"), rows, kept.references)
+            cases = cases_of(table.column("case_id"), rows, found.references)
             thresholds.append(threshold_fn(Part(region, group, cases)))
-        used |= set(units[kept.rows])
         if table.definition.grid:  # a lean table calibrates, but cannot be monitored
             reference[region] = _reference(table, region, policy)
-    if len(empty) == len(thresholds):
-        raise ValueError("; ".join(empty))
+    return sealed(
+        table,
+        kept,
+        thresholds,
+        policy,
+        method=method,
+        alpha=alpha,
+        delta=delta,
+        options=policy.recorded()
+        | _group_options(policy, merged)
+        | options
+        | ({"reference": reference} if reference else {}),
+        statement=statement_fn(thresholds),
+    )
+
+
+def keep_regions(
+    table: ScoreTable,
+    policy: Policy,
+    *,
+    none_too: bool = True,
+    allowed: Sequence[str] = (),
+) -> dict[str, Kept]:
+    """The rows of every region that count; none where every reference is empty.
+
+    Args:
+        table: The score table.
+        policy: Which rows count.
+        none_too: Let some regions have none, instead of raising.
+        allowed: Parts of the split that may occur though something was learned from them.
+
+    Raises:
+        ValueError: Cases cannot calibrate, see `check_sources` and `keep_rows`, or no
+            region has any.
+    """
+    check_sources(table, policy.unit_column, allowed=allowed)
+    kept = {
+        region: keep_rows(table, region, policy, none_too=none_too)
+        for region in dict.fromkeys(table.column("region"))
+    }
+    if not any(found.rows.any() for found in kept.values()):
+        lines = [all_empty(name, found.excluded) for name, found in kept.items()]
+        raise ValueError("; ".join(lines))
+    return kept
+
+
+def seen_by(table: ScoreTable, kept: Mapping[str, Kept], policy: Policy) -> Seen:
+    """Digests of the units that count, with all their cases and maps."""
+    units = table.column(policy.unit_column)
+    used = {str(u) for found in kept.values() for u in units[found.rows]}
+    return seen_of(table, used, policy.unit_column)
+
+
+def sealed(
+    table: ScoreTable,
+    kept: Mapping[str, Kept],
+    thresholds: list[Threshold],
+    policy: Policy,
+    *,
+    method: Method,
+    alpha: Level,
+    delta: Level | None,
+    options: Json,
+    statement: str,
+) -> Calibration:
+    """The calibration of thresholds: whose they are, and the digest of its file.
+
+    Args:
+        table: Scores of the calibration cohort.
+        kept: What `keep_regions` made of it.
+        thresholds: One a region, group and side.
+        policy: Which rows count.
+        method: Which guarantee it is.
+        alpha: Its level.
+        delta: Share of calibration sets for which it may fail; None where it is marginal.
+        options: What else shaped the result.
+        statement: The guarantee in words.
+    """
+    excluded = {why: set(ids) for why, ids in table.excluded.items()}
+    for found in kept.values():
+        for why, ids in found.excluded.items():
+            excluded.setdefault(why, set()).update(ids)
+    seen = seen_by(table, kept, policy)
     calibration = Calibration(
         method=method,
         alpha=float(as_fraction(alpha)),
@@ -128,22 +173,28 @@ def calibrate_parts(
         n_units=min(t.n_units for t in thresholds),
         thresholds=tuple(thresholds),
         excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
-        options={
-            "empty": policy.empty,
-            "unit_column": policy.unit_column,
-            "per_unit": policy.per_unit,
-            "seed": policy.seed if has_draw(policy) else None,
-            "raters": policy.raters,
-        }
-        | _group_options(policy, merged)
-        | options
-        | ({"reference": reference} if reference else {}),
-        score_definition=table.definition.to_json(),
+        options=options | gap_options(table, thresholds),
+        definition=table.definition,
         cases_digest=table.cases_digest,
-        unit_digests=unit_digests(used),
-        statement=statement_fn(thresholds),
+        unit_digests=seen.units,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
+        statement=statement,
     )
     return with_digest(calibration)
+
+
+def gap_options(table: ScoreTable, thresholds: Sequence[Threshold]) -> Json:
+    """Of regions whose cut is the whole volume, the smallest positive value of a map."""
+    gaps = known_column(table, "gap_above_zero")
+    bad = {t.region for t in thresholds if t.status == Status.VACUOUS}
+    if gaps is None or not bad:
+        return {}
+    regions = table.column("region")
+    least = {region: float(gaps[regions == region].min()) for region in sorted(bad)}
+    return {
+        "gap_above_zero": {r: gap for r, gap in least.items() if math.isfinite(gap)}
+    }
 
 
 def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
@@ -158,16 +209,6 @@ def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
         status=Status.EMPTY_GROUP,
         value=value,
     )
-
-
-def unit_digests(units: set[str]) -> tuple[str, ...]:
-    """Short hashes of units, sorted: recognisable, but no list of names."""
-    return tuple(sorted(digest_ids([unit])[:12] for unit in units))
-
-
-def has_draw(policy: Policy) -> bool:
-    """Whether a case of each unit, or a rater of each case, is drawn."""
-    return policy.per_unit == "one" or policy.raters == "draw"
 
 
 def whom(policy: Policy) -> str:
@@ -200,12 +241,12 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
     return text + rater_words(policy.raters)
 
 
-def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
+def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
     """Row numbers of every group; of all kept rows where there is one for all."""
     rows = np.flatnonzero(kept)
     if policy.group_by is None:
         return GroupParts({"": rows}, [])
-    groups = grouping(table, policy.group_by).astype(object)[rows]
+    groups = table.grouping(policy.group_by).astype(object)[rows]
     missing = np.array([g is None or g == "" or g != g for g in groups])
     if missing.any():
         first = table.column("case_id")[rows[missing]][0]
@@ -221,27 +262,15 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     )
 
 
-def grouping(table: Table, name: str) -> np.ndarray:
-    """A column of groups; a score table refuses what a new case does not know."""
-    own = getattr(table, "grouping", table.column)
-    return own(name)
-
-
-def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list[Any]]:
+def _reference(
+    table: ScoreTable, region: str, policy: Policy
+) -> dict[str, list[float] | list[str]]:
     """Label-free features of the cohort, sorted: no case to be found.
 
     Of one case a unit, empty references too: new scans come without a reference, so
     none of them can be left out for an empty one.
     """
-    scans = keep_rows(
-        table,
-        region,
-        empty="include",
-        unit_column=policy.unit_column,
-        per_unit="one",
-        seed=policy.seed,
-        raters=policy.raters,
-    )
+    scans = keep_rows(table, region, policy._replace(empty="include", per_unit="one"))
     n_predicted = table.grid_curves().n_predicted[scans.rows]
     n_voxels = table.column("n_voxels")[scans.rows]
     features = map_features(n_voxels, n_predicted)
@@ -251,7 +280,7 @@ def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list
     }
 
 
-def _group_options(policy: Policy, merged: dict[str, list[str]]) -> dict[str, Any]:
+def _group_options(policy: Policy, merged: dict[str, list[str]]) -> Json:
     if policy.group_by is None:
         return {}
     return {
