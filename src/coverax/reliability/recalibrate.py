@@ -13,7 +13,7 @@ from coverax.files import (
     PathLike,
     digest_ids,
     digest_json,
-    publish_json,
+    publish_sealed_json,
     read_sealed_json,
     sound,
 )
@@ -257,12 +257,14 @@ def apply_folder(
         for case_id in maps.keys() - is_looked_at:  # of an interrupted run
             look(case_id, _read_map(content, maps[case_id]))
         record = {
+            "schema": 1,
             "coverax": __version__,
             "temperature": digest_json(content),
             "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
             "parts": scaled_parts(maps, fitted_on),
         }
-        publish_json(folder / SCALED_RECORD, record)
+        written = [folder / path.name for path in maps.values()]
+        publish_sealed_json(folder / SCALED_RECORD, record, written)
 
     fill_folder(
         output,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from coverax.checks import as_list
 from coverax.choices import EngineName, Neighbours
 from coverax.engine.switch import Engine, resolve_engine

@@ -134,7 +134,7 @@ def _readable(where: Path) -> Iterator[None]:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError):
         raise
-    except Exception as error:  # it raises bare ones too
+    except Exception as error:  # noqa: BLE001  it raises bare ones too
         why = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{where}: a damaged checkpoint ({type(error).__name__}: {why})"

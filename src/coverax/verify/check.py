@@ -19,6 +19,7 @@ _KINDS = (
     ("validation", {"results", "evidence"}),
     ("reliability", {"regions", "mean_over_regions"}),
     ("record of inference", {"model", "options", "classes"}),
+    ("record of scaled maps", {"temperature", "temperatures", "parts"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),
