@@ -232,3 +232,10 @@ def test_the_config_of_a_run_is_written_beside_its_checkpoints(cohort, trained):
 
     content = json.loads((trained / "config.json").read_text())
     assert content["config"] == portable(load_config(cohort / "run.toml"))
+
+
+def test_a_run_is_verified_with_its_checkpoints(trained, cli):
+    found = cli("verify", trained, "--json")
+    assert found.code == 0
+    whole = {v["what"] for v in found.json if v["status"] == "whole"}
+    assert {"config of a run", "split", "checkpoint of step 4"} <= whole
