@@ -161,7 +161,7 @@ def digest_columns(columns: Columns) -> str:
         digest.update(f"{name} {kind}\n".encode())
         if values.dtype != object:
             digest.update(json.dumps(values.shape).encode())
-            digest.update(np.ascontiguousarray(values))
+            digest.update(np.ascontiguousarray(values).reshape(-1).data)
         elif not _is_ragged(values):
             digest.update(json.dumps(values.tolist()).encode())
         else:

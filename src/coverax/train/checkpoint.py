@@ -183,8 +183,8 @@ def save(
     dice: float | None,
 ) -> None:
     """Publish a state under its step; `dice` where it has just been validated."""
-    is_scored = dice is not None and not math.isnan(dice)
-    metrics = {"dice": float(dice) if is_scored else _UNSCORED}
+    is_unscored = dice is None or math.isnan(dice)
+    metrics = {"dice": _UNSCORED if is_unscored else float(dice)}
     about = {
         "schema": SCHEMA,
         "coverax": __version__,
