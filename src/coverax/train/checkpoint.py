@@ -183,8 +183,7 @@ def save(
     dice: float | None,
 ) -> None:
     """Publish a state under its step; `dice` where it has just been validated."""
-    is_unscored = dice is None or math.isnan(dice)
-    metrics = {"dice": _UNSCORED if is_unscored else float(dice)}
+    metrics = {"dice": _UNSCORED if dice is None or math.isnan(dice) else float(dice)}
     about = {
         "schema": SCHEMA,
         "coverax": __version__,
