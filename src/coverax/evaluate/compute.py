@@ -22,6 +22,7 @@ from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
+    CaseRows,
     Engine,
     ScoreDefinition,
     ViewBatch,
@@ -30,7 +31,8 @@ from coverax.scores import (
     stream_rows,
     view_peaks,
 )
-from coverax.volumes import Cohort, read_probs
+from coverax.stream import gather
+from coverax.volumes import Case, Cohort, read_probs
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
@@ -96,8 +98,7 @@ def evaluate_cohort(
     def batch_fn(engine: Engine, batch: ViewBatch):
         return KINDS[calibration.kind].columns(engine, batch, calibration)
 
-    results: dict[Any, Any] = {}
-    failures: dict[Any, Exception] = {}
+    results: dict[Case, CaseRows] = {}
     outcomes = stream_rows(
         cohort.cases,
         load,
@@ -106,20 +107,15 @@ def evaluate_cohort(
         spatial=definition.is_spatial,
         threads=threads,
     )
-    for case, result, error in outcomes:
-        on_case()
-        if error is not None or result is None:
-            failures[case] = error or ValueError("no result")
-        else:
-            results[case] = result
-    lines = [f"case {c.case_id}: {e}" for c, e in failures.items()]
-    if failures and not allow_missing:
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(cohort.cases)} cases failed",
-            [ValueError(line) for line in lines],
-        )
-    for line in lines:
-        on_failure(f"left out: {line}")
+    failures = gather(
+        outcomes,
+        cohort.cases,
+        results.__setitem__,
+        name=lambda case: case.case_id,
+        allow_missing=allow_missing,
+        on_case=on_case,
+        on_failure=on_failure,
+    )
     rows = [
         {
             "case_id": case.case_id,

@@ -14,8 +14,8 @@ from coverax.files import PathLike, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.scores import ScoreDefinition, View
+from coverax.stream import check_failures, fill_folder
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder
 from coverax.volumes import (
     NiftiFile,
     Region,
@@ -121,14 +121,13 @@ def _check_groups(
     """Refuse cases without a calibrated group before the first mask is made."""
     if not calibration.is_grouped:
         return
-    errors: list[Exception] = []
+    failures: dict[str, str] = {}
     for case_id in maps:
         try:
             calibration.of_group(_group_of(calibration, groups, case_id))
         except ValueError as error:
-            errors.append(ValueError(f"case {case_id}: {error}"))
-    if errors:
-        raise ExceptionGroup(f"{len(errors)} of {len(maps)} cases failed", errors)
+            failures[case_id] = str(error)
+    check_failures(failures, len(maps))
 
 
 def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str) -> str:

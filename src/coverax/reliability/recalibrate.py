@@ -23,7 +23,7 @@ from coverax.reliability.temperature import (
 )
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder, map_cases
+from coverax.stream import fill_folder, gather, map_cases
 from coverax.volumes import (
     Case,
     Cohort,
@@ -85,19 +85,14 @@ def fit_cohort(
         return _samples(case, definition, voxels_per_case, rng)
 
     samples: dict[str, list[Sample]] = {}
-    failures: list[ValueError] = []
-    cases = sorted(cohort.cases, key=lambda case: (case.case_id, case.rater))
-    for case, found, error in map_cases(read, cases, threads=threads):
-        on_case()
-        if error is not None:
-            failures.append(ValueError(f"case {case.case_id}: {error}"))
-            continue
+
+    def take(_: Case, found: dict[str, Sample]) -> None:
         for name, sample in found.items():
             samples.setdefault(name, []).append(sample)
-    if failures:
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(cohort.cases)} cases failed", failures
-        )
+
+    cases = sorted(cohort.cases, key=lambda case: (case.case_id, case.rater))
+    outcomes = map_cases(read, cases, threads=threads)
+    gather(outcomes, cases, take, name=lambda case: case.case_id, on_case=on_case)
     fits = {}
     for name, own in samples.items():
         on_fit(name, sum(sample.n_voxels for sample in own))

@@ -3,6 +3,7 @@
 from coverax.choices import EngineName as EngineName
 from coverax.engine.switch import Engine as Engine
 from coverax.engine.switch import resolve_engine as resolve_engine
+from coverax.scores.batch import CaseRows as CaseRows
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
 from coverax.scores.batch import lone_batch as lone_batch

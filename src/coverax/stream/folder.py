@@ -7,6 +7,7 @@ from typing import Any
 
 from coverax.files import OutputError, PathLike
 from coverax.folders import check_output_folder, partial_folder, publish_folder
+from coverax.stream.gather import gather
 from coverax.stream.inputs import file_facts
 from coverax.stream.journal import Journal, journal_path
 from coverax.stream.threads import map_cases
@@ -103,15 +104,19 @@ def fill_folder(
             if case_id not in done:
                 write_case(case_id, sources[case_id], partial)
 
-        failures: dict[str, str] = {}
-        for case_id, _, error in map_cases(write_one, sorted(sources), threads=threads):
-            on_case()
-            if error is not None:
-                failures[case_id] = str(error)
-            elif case_id not in done:
+        def note(case_id: str, _: None) -> None:
+            if case_id not in done:
                 written = _written(partial, files[case_id])
                 journal.add(case_id, {"from": facts[case_id], "files": written})
-        check_failures(failures, len(sources), allow_missing=allow_missing)
+
+        cases = sorted(sources)
+        failures = gather(
+            map_cases(write_one, cases, threads=threads),
+            cases,
+            note,
+            allow_missing=allow_missing,
+            on_case=on_case,
+        )
         finish(partial, failures)
         _check_complete(partial, files, failures)
         publish_folder(partial, output)
@@ -130,21 +135,6 @@ def count_finished(output: PathLike) -> int:
         return 0
     lines = journal_path(output).read_text(encoding="utf-8").splitlines()
     return max(0, len(lines) - 1)
-
-
-def check_failures(
-    failures: Mapping[str, str], n_cases: int, *, allow_missing: bool
-) -> None:
-    """Raise where cases failed and may not be left out, or all did.
-
-    Raises:
-        ExceptionGroup: One exception a case.
-    """
-    if failures and not (allow_missing and len(failures) < n_cases):
-        raise ExceptionGroup(
-            f"{len(failures)} of {n_cases} cases failed",
-            [ValueError(f"case {i}: {why}") for i, why in sorted(failures.items())],
-        )
 
 
 def _check_free(output: Path, partial: Path, was_run: bool) -> None:

@@ -18,7 +18,7 @@ from coverax.files import PathLike
 from coverax.predict import check_map_kind
 from coverax.rational import Level, as_fraction
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
-from coverax.stream import map_cases
+from coverax.stream import gather, map_cases
 from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values, is_drift
 from coverax.volumes import read_probs
@@ -68,7 +68,7 @@ def monitor_folder(
             without the grid), or left out voxels by their reference.
         ExceptionGroup: Maps failed; one exception each.
     """
-    maps = {name: Path(path) for name, path in maps.items()}
+    paths = {name: Path(path) for name, path in sorted(maps.items())}
     reference = calibration.options.get("reference")
     if reference is None:
         raise ValueError(
@@ -82,22 +82,13 @@ def monitor_folder(
             "references cannot be compared with that"
         )
 
-    def counts_of(item: tuple[str, Path]) -> np.ndarray:
-        return _grid_counts(item[1], definition)
+    def counts_of(case_id: str) -> np.ndarray:
+        return _grid_counts(paths[case_id], definition)
 
-    rows: list[np.ndarray] = []
-    failures: list[Exception] = []
-    for item, found, error in map_cases(
-        counts_of, sorted(maps.items()), threads=threads
-    ):
-        on_case()
-        if error is not None:
-            failures.append(ValueError(f"case {item[0]}: {error}"))
-        else:
-            rows.append(found)
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(maps)} cases failed", failures)
-    counts = np.stack(rows)
+    rows: dict[str, np.ndarray] = {}
+    outcomes = map_cases(counts_of, paths, threads=threads)
+    gather(outcomes, list(paths), rows.__setitem__, on_case=on_case)
+    counts = np.stack(list(rows.values()))
     n_tests = sum(len(known) for known in reference.values())
     n_permutations = min(_MOST, math.ceil(10 * n_tests / float(as_fraction(level))))
     p_values: dict[str, float] = {}
