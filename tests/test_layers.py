@@ -56,7 +56,7 @@ OUTSIDE = {
     "losses": {"numpy", "jax", "jaxtyping"},
 }
 ROOT_MODULES = {
-    *("_version", "choices", "files", "folders", "locks", "rational"),
+    *("_version", "checks", "choices", "files", "folders", "locks", "rational"),
     "tolerance",
 }
 

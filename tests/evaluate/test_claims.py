@@ -143,6 +143,26 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
     assert joint_over_regions(both, cases[2:4]) == {"all_regions": None}
 
 
+def test_a_case_at_its_tolerance_stands_with_those_that_comply():
+    """Bars of the FNR histogram are right-inclusive, 0 in the first."""
+    missed = np.arange(11)
+    column = {
+        "n_voxels": np.full(11, 100),
+        "n_foreground": np.full(11, 10),
+        "n_predicted": (10 - missed)[:, None],
+        "n_true_positive": (10 - missed)[:, None],
+        "voxel_volume_ml": np.ones(11),
+    }
+    from coverax.evaluate.summary import metrics_at, summary_at
+
+    metrics = metrics_at(column, np.zeros(11, int))
+    for allowed in range(11):
+        summary = summary_at(0.5, missed <= allowed, metrics, np.ones(11, bool))
+        counts = summary["fnr_histogram"]["counts"]
+        assert sum(counts[: max(allowed, 1)]) >= summary["n_compliant"]
+        assert counts == [2, *[1] * 9]
+
+
 def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts(table):
     """As in calibration: no background has no false positives, no lesion none missed."""
     from coverax.evaluate.metrics import case_metrics

@@ -111,16 +111,16 @@ def real_run(folder):
 
 
 def test_load_gives_what_inference_needs(tmp_path):
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
     from coverax.train.model import make_predict
 
     config, state = real_run(tmp_path)
-    found = load(tmp_path)
+    found = load_checkpoint(tmp_path)
     assert (found.config, found.step, found.split_digest) == (config, 7, "split")
-    assert load(tmp_path / "checkpoints" / "7").step == 7
+    assert load_checkpoint(tmp_path / "checkpoints" / "7").step == 7
     # A reader leaves what a running job is writing.
     (unfinished := tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp-1").mkdir()
-    assert load(tmp_path).step == 7
+    assert load_checkpoint(tmp_path).step == 7
     assert unfinished.exists()
     images = stand_in.Case.image[None, :8, :8, :8]
     predict = make_predict(found.model)
@@ -129,14 +129,14 @@ def test_load_gives_what_inference_needs(tmp_path):
         predict(state.average, images),
     )
     with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
-        load(tmp_path / "checkpoints" / "5")
+        load_checkpoint(tmp_path / "checkpoints" / "5")
 
 
 def test_a_folder_without_checkpoint_is_one_line(tmp_path):
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
 
     with pytest.raises(FileNotFoundError, match="no checkpoint of coverax train"):
-        load(tmp_path)
+        load_checkpoint(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -151,4 +151,4 @@ def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match="checkpoint of schema 0, this version reads 1"
     ):
-        checkpoint.load(tmp_path)
+        checkpoint.load_checkpoint(tmp_path)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from coverax.calibrate import Calibration, Threshold
-from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
+from coverax.predict.masks import RegionMasks, at_or_above, volume_ml
 from coverax.scores import (
     Transform,
     View,
@@ -39,7 +39,7 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
         threshold = calibration.threshold_of(view.region.name, transform.side)
         values = unpadded(batch, maps[transform.side, transform.map_spec], 0)
         cut = side_cut(transform, threshold.value)
-        sets[transform.side] = threshold_mask(values, float(cut))
+        sets[transform.side] = at_or_above(values, cut)
         sides[transform.side] = _describe(transform, threshold)
     inner, outer = sets["inner"], sets["outer"]
     certain = inner & outer

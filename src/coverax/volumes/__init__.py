@@ -19,10 +19,10 @@ from coverax.volumes.header import NiftiFile as NiftiFile
 from coverax.volumes.header import common_storages as common_storages
 from coverax.volumes.maps import ProbMap as ProbMap
 from coverax.volumes.maps import check_labels as check_labels
+from coverax.volumes.maps import join_channels as join_channels
 from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
-from coverax.volumes.maps import zero_where_void as zero_where_void
 from coverax.volumes.names import check_case_id as check_case_id
 from coverax.volumes.names import check_name as check_name
 from coverax.volumes.names import some_names as some_names
