@@ -19,6 +19,7 @@ from coverax.calibrate.features import (
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
+from coverax.calibrate.record import FnrRecord, RiskRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
@@ -54,7 +55,7 @@ def calibrate_parts(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    options: Json,
+    record: FnrRecord | RiskRecord,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -89,7 +90,7 @@ def calibrate_parts(
         delta=delta,
         options=policy.recorded()
         | _group_options(policy, merged)
-        | options
+        | record.to_json()
         | ({"reference": reference} if reference else {}),
         statement=statement_fn(thresholds),
     )

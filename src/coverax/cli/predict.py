@@ -91,9 +91,8 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
-    for row in loaded.options.get("refused", []):
-        where = " ".join(filter(None, [row["region"], row["group"]]))
-        note(f"no mask of {where}: refused in calibration ({row['status']})")
+    for part in loaded.refused_parts:
+        note(f"no mask of {part.where}: refused in calibration ({part.status})")
     note_left_out(
         [
             f"left out: case {case_id}: {why}"

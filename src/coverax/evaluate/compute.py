@@ -9,6 +9,7 @@ import numpy as np
 
 from coverax.calibrate import (
     Calibration,
+    RiskRecord,
     Threshold,
     just_below,
     tie_numbers,
@@ -160,7 +161,7 @@ def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
 
 def _unit_column(calibration: Calibration, cohort: Cohort) -> str:
     """What was exchangeable in calibration, and is here: seen units, one case of each."""
-    name = calibration.options["unit_column"]
+    name = calibration.policy.unit_column
     for case in cohort.cases:
         try:
             unit = case.column(name)
@@ -185,8 +186,8 @@ def summarise(
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
     lacking = {
-        row["region"]: f"refused in calibration ({row['status']})"
-        for row in calibration.options.get("refused", [])
+        part.region: f"refused in calibration ({part.status})"
+        for part in calibration.refused_parts
     }
     for region in dict.fromkeys(t.region for t in calibration.thresholds):
         lacking.pop(region, None)  # refused for other groups
@@ -276,7 +277,7 @@ def _evaluate_region(
     if threshold.tolerance is not None:
         terms = tolerance_terms([threshold.tolerance])
         allowed = allowed_misses(n_foreground, *terms)
-    n_counted = int(counted.rows.sum())
+    n_counted, record = int(counted.rows.sum()), calibration.record
     result = {
         "region": threshold.region,
         "tolerance": threshold.tolerance,
@@ -284,7 +285,7 @@ def _evaluate_region(
         "n_empty_reference": int(np.count_nonzero(n_foreground == 0)),
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
-        "raters": calibration.options.get("raters"),
+        "raters": calibration.policy.raters,
         **law_of(threshold, counted.worst(scores)[counted.rows]),
     }
     table = [
@@ -312,8 +313,9 @@ def _evaluate_region(
             complies = counted.worst(missed > allowed) == 0
         worst = worst_metrics(metrics, counted.worst)
         result[name] = summary_at(cut, complies, worst, counted.rows)
-        if name == "calibrated" and "loss" in calibration.options:
-            result["risks"] = risks_of(calibration, worst, counted.rows)
+        if name == "calibrated" and isinstance(record, RiskRecord):
+            levels = record.levels(calibration.alpha)
+            result["risks"] = risks_of(levels, worst, counted.rows)
         for i, row in enumerate(table):
             row[f"{name}_complies"] = None if complies is None else bool(complies[i])
             row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
@@ -324,9 +326,9 @@ def _is_cut_above(
     calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
 ) -> np.ndarray:
     """Whether the number of a case is too large for the threshold itself."""
-    if threshold.tie is None:
+    if threshold.tie is None or calibration.tie_seed is None:
         return np.zeros(len(case_ids), bool)
-    return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
+    return tie_numbers(case_ids, calibration.tie_seed) > threshold.tie
 
 
 class Judge(NamedTuple):

@@ -79,7 +79,7 @@ def predict_folder(
         )
     if calibration.is_grouped and groups is None:
         raise ValueError(
-            f"the calibration has a threshold for each {calibration.options['group_by']}: "
+            f"the calibration has a threshold for each {calibration.policy.group_by}: "
             "name the group of each case (--groups)"
         )
     if not allow_vacuous:
@@ -132,7 +132,7 @@ def _check_groups(
 
 def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str) -> str:
     if calibration.is_grouped and case_id not in groups:
-        raise ValueError(f"no {calibration.options['group_by']} is given for it")
+        raise ValueError(f"no {calibration.policy.group_by} is given for it")
     return groups.get(case_id, "")
 
 
