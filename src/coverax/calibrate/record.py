@@ -98,7 +98,7 @@ class RiskRecord:
     order_seed: int | None = None
     also: dict[str, float] | None = None
     correction: CorrectionName | None = None
-    attainable: list[Attainable] = field(default_factory=list)
+    attainable: list[Attainable] = field(default_factory=list[Attainable])
 
     @property
     def is_safe(self) -> bool:
@@ -125,8 +125,10 @@ class RiskRecord:
         Misses are 0 at cut 0, so without a confidence the bound of the new loss alone
         decides, as a rank.
         """
-        has_rank = delta is None and self.is_safe and LOSSES[self.loss].safe_sign < 0
-        return (alpha, None) if has_rank else None
+        if delta is not None or not self.is_safe:
+            return None
+        signs = {loss.safe_sign for name, loss in LOSSES.items() if name == self.loss}
+        return (alpha, None) if max(signs) < 0 else None
 
     def to_json(self) -> Json:
         """Its options of `calibration.json`."""
@@ -161,10 +163,10 @@ class SetsRecord:
     alpha_inner: str
     alpha_outer: str
     learned: str | None = None
-    learned_units: list[str] = field(default_factory=list)
+    learned_units: list[str] = field(default_factory=list[str])
     bound: BoundName | None = None
     order_seed: int | None = None
-    curve: list[Json] = field(default_factory=list)
+    curve: list[Json] = field(default_factory=list[Json])
 
     is_safe = True  # an empty inner set, an outer one of everything
     attainable = ()

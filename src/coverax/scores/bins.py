@@ -25,13 +25,13 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"n_bins": definition.n_bins, "proper": bool(definition.n_bins)}
 
 
-def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, _definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
-    if not definition.n_bins:
+    bins, proper = scored.results.bins, scored.results.proper
+    if bins is None or proper is None:  # no bins were asked for
         return {}
-    found = scored.results
-    out = {REGION + name: value for name, value in found.bins._asdict().items()}
-    out |= found.proper._asdict()
+    out = {REGION + name: value for name, value in bins._asdict().items()}
+    out |= proper._asdict()
     return {name: np.asarray(value) for name, value in out.items()}
 
 

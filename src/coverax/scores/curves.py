@@ -19,11 +19,11 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"n_cuts": N_CUTS if definition.grid else 0}
 
 
-def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, _definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
-    if not definition.grid:
-        return {}
     counts = scored.results.grid
+    if counts is None:  # was not asked for
+        return {}
     return {
         GRID_PREDICTED: np.asarray(counts.n_predicted),
         GRID_TRUE_POSITIVE: np.asarray(counts.n_true_positive),
