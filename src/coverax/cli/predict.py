@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AllowMissing,
     AllowVacuous,
     AsJson,
@@ -33,6 +34,7 @@ def command(
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     allow_vacuous: AllowVacuous = False,
+    allow_hard_masks: AllowHardMasks = False,
     sides: Annotated[
         bool,
         typer.Option("--sides", help="sets: write the inner and the outer mask too."),
@@ -78,6 +80,7 @@ def command(
                 verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
+                allow_hard_masks=allow_hard_masks,
                 sides=sides,
                 groups=of_case,
                 on_case=on_case,
@@ -91,6 +94,8 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
+    if n_whole := result["n_whole_volume"]:
+        note(f"{n_whole} masks are the whole volume")
     for part in loaded.refused_parts:
         note(f"no mask of {part.where}: refused in calibration ({part.status})")
     note_left_out(

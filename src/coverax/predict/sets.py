@@ -60,6 +60,7 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
             "uncertain": volume_ml(n_uncertain, view),
         },
         "n_contradictory": n_inner - n_certain,
+        "whole_volume": n_outer == outer.size,
     }
     files = {"": labels, "_inner": inner, "_outer": outer}
     return RegionMasks(files, CERTAIN, entry)

@@ -24,7 +24,7 @@ from coverax.scores.bins import check_sums, softmax_columns
 from coverax.scores.stream import foreground
 from coverax.table.definition import ScoreDefinition
 from coverax.tolerance import SUM_ROUNDING, sum_slack
-from coverax.volumes import Grid, Region, join_channels, parse_regions
+from coverax.volumes import Grid, Region, join_channels, map_content, parse_regions
 
 CLASS_AXES = ("first", "last")
 _MAX_AXES = 3
@@ -178,8 +178,10 @@ def load_arrays(
     every = declared and not definition.softmax
     check_labels(labels, "labels", None if every else sorted(expected), ignore)
     valid = _valid(cases.valid[i], labels, ignore)
-    if valid is not None and not definition.is_spatial:
+    is_sound = classes.size > 0 and classes.min() >= 0 and classes.max() <= 1
+    if valid is not None and not definition.is_spatial and not is_sound:
         # What does not count need hold no number, but a transform looks at every voxel.
+        # A sound map stays as it is, as one of a file does.
         classes = np.where(valid.reshape(labels.shape), classes, np.float32(0))
     check_probabilities(classes)
     shape, flat = labels.shape, labels.reshape(-1)
@@ -199,6 +201,7 @@ def load_arrays(
     facts: dict[str, Any] = {
         "voxel_volume_ml": cases.voxel_volume_ml[i],
         "overshoot": 0.0,
+        "content": {v.region.name: map_content(v.probs, shape) for v in views},
     }
     if definition.softmax:
         check_sums(rows, "probs", sum_slack(len(rows)), valid)

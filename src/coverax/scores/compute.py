@@ -6,6 +6,7 @@ from typing import Any
 from coverax.checks import as_list
 from coverax.choices import EngineName, Neighbours
 from coverax.engine.switch import Engine, resolve_engine
+from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.rational import Level, each_level
 from coverax.scores.arrays import (
     ArrayCases,
@@ -32,6 +33,7 @@ from coverax.volumes import (
     Cohort,
     Region,
     common_storages,
+    describe_mark,
     read_probs,
 )
 
@@ -72,7 +74,8 @@ def score_cohort(
 
     Raises:
         ExceptionGroup: Cases failed; one exception each, naming case and file.
-        ValueError: No case was left, or the maps are of different kinds.
+        ValueError: No case was left, the maps are of different kinds or all hard masks,
+            or cases of several units share one map.
     """
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
@@ -120,6 +123,7 @@ def score_cohort(
     kind = _common_kind(kept)
     # Unit, group and weight are what the cohort says now, whenever a case was read.
     rows = [_about(case) | row for case in kept for row in kept[case]["rows"]]
+    _check_maps(rows, definition)
     return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
 
 
@@ -146,6 +150,8 @@ def score_arrays(
     n_bins: int = DEFAULT_BINS,
     band_edges_mm: Sequence[float] = (),
     lesions: Neighbours | None = None,
+    allow_hard_masks: bool = False,
+    allow_duplicates: bool = False,
     engine: EngineName = "auto",
 ) -> ScoreTable:
     """Score arrays that are already in memory, as `score_cohort` scores files.
@@ -185,13 +191,16 @@ def score_arrays(
             between which bins are kept apart; needs spacings.
         lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
             `corner`. Needs `spacing_mm`.
+        allow_hard_masks: Accept maps that hold 0 and 1 alone.
+        allow_duplicates: Accept one map under the names of several units.
         engine: `host` and `device` give the same bits.
 
     Raises:
         ExceptionGroup: Cases have bad values or shapes; one exception each.
         TypeError: A column is no sequence, or holds what it cannot hold.
-        ValueError: The lengths differ, a case id occurs twice, or regions and channels
-            contradict each other.
+        ValueError: The lengths differ, a case id occurs twice, regions and channels
+            contradict each other, all maps are hard masks, or cases of several units
+            share one map.
     """
     cases = ArrayCases.of(
         probs,
@@ -215,6 +224,8 @@ def score_arrays(
         set_sizes=set_sizes,
         lesions=lesions,
         band_edges_mm=tuple(map(float, band_edges_mm)),
+        allow_hard_masks=allow_hard_masks,
+        allow_duplicates=allow_duplicates,
     )
     check_channels(channels, definition)
     declared = regions is not None
@@ -243,7 +254,7 @@ def _score_loaded(
     rows: dict[int, list[dict[str, Any]]] = {}
 
     def take(i: int, result: CaseRows) -> None:
-        rows[i] = [about[i] | row for row in _rows(result)]
+        rows[i] = [about[i] | {"part": ""} | row for row in _rows(result)]
 
     numbers = range(len(about))
     outcomes = stream_rows(
@@ -251,20 +262,31 @@ def _score_loaded(
     )
     gather(outcomes, numbers, take, name=lambda i: about[i]["case_id"])
     each = [row for i in numbers for row in rows[i]]
+    _check_maps(each, definition)
     return ScoreTable.from_rows(each, definition)
 
 
 def _rows(result: CaseRows) -> list[dict[str, Any]]:
     facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
     facts |= result.facts.get("softmax", {})
+    content = result.facts["content"]
     ordered = sorted(result.rows, key=lambda pair: pair[0].name)
-    return [facts | {"region": region.name} | row for region, row in ordered]
+    return [
+        facts
+        | {
+            "region": region.name,
+            "map_fingerprint": content[region.name].fingerprint,
+            "gap_above_zero": content[region.name].gap_above_zero,
+        }
+        | row
+        for region, row in ordered
+    ]
 
 
 def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "files": facts.get(_key(case)),
-        "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "kind": [result.facts[k] for k in ("n_channels", "storage", "mark")],
         "notes": result.facts["notes"],
         "rows": _rows(result),
     }
@@ -301,6 +323,7 @@ def _about(case: Case) -> dict[str, Any]:
         "group": case.group,
         "weight": case.weight,
         "rater": case.rater,
+        "part": case.part,
         **dict(case.columns),
     }
 
@@ -319,5 +342,32 @@ def _common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
             for n, case in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
+    by_mark = {record["kind"][2]: case for case, record in records.items()}
+    if len(by_mark) > 1:
+        which = [
+            f"case {case.case_id} has {describe_mark(mark)}"
+            for mark, case in sorted(by_mark.items())
+        ]
+        raise ValueError(
+            f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
+            "maps, and those of two models, are not to be mixed"
+        )
     storages = common_storages(tuple(record["kind"][1] for record in records.values()))
-    return MapKind(next(iter(by_channels)), storages)
+    return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
+
+
+def _check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
+    """Refuse hard masks, and one map under several names."""
+
+    def column(name: str) -> list[Any]:
+        return [row[name] for row in rows]
+
+    case_ids, regions = column("case_id"), column("region")
+    marks, gaps = column("map_fingerprint"), column("gap_above_zero")
+    kinds = [kind_of_values(*c) for c in zip(marks, gaps, strict=True)]
+    check_not_masks(
+        zip(case_ids, regions, kinds, strict=True), allow=definition.allow_hard_masks
+    )
+    check_no_copies(
+        case_ids, column("unit"), regions, marks, allow=definition.allow_duplicates
+    )

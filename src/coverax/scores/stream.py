@@ -35,6 +35,7 @@ from coverax.volumes import (
     Region,
     check_labels,
     check_same_grid,
+    map_content,
     read_labels,
     read_probs,
     read_valid,
@@ -115,6 +116,10 @@ def load_case(
         "n_channels": file.n_channels if file.has_channel_axis else 0,
         "storage": file.storage,
         "overshoot": prob_map.overshoot,
+        "mark": file.mark,
+        "content": {
+            v.region.name: map_content(v.probs, file.grid.shape[::-1]) for v in views
+        },
         "notes": case_notes(prob_map, labels, definition.regions, ignore),
     }
     if definition.softmax:
