@@ -124,7 +124,7 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
         options=found.options
         | cx.calibrate.SetsRecord(
             "bonferroni", "joint", "identity", "identity", "1/10", "1/10"
-        ).to_json(),
+        ).to_json({}),
     )
 
     def row(case_id, region, hit, counted=True):

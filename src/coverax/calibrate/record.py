@@ -151,6 +151,8 @@ class SetsRecord:
         alpha_outer: Level of the outer side.
         learned: Digest of the choice of transforms; None where they were named.
         learned_units: Short hashes of the units it was made on.
+        learned_cases: Of their case ids.
+        learned_maps: Fingerprints of their maps.
         bound: Upper bound of the failure rate, with delta.
         order_seed: Seed of the order of units, with `wsr`.
         curve: Thresholds at further levels.
@@ -164,6 +166,8 @@ class SetsRecord:
     alpha_outer: str
     learned: str | None = None
     learned_units: list[str] = field(default_factory=list[str])
+    learned_cases: list[str] = field(default_factory=list[str])
+    learned_maps: list[str] = field(default_factory=list[str])
     bound: BoundName | None = None
     order_seed: int | None = None
     curve: list[Json] = field(default_factory=list[Json])
@@ -182,9 +186,11 @@ class SetsRecord:
         least = min(Fraction(self.alpha_inner), Fraction(self.alpha_outer))
         return float(least), None if delta is None else delta / 2
 
-    def to_json(self) -> Json:
-        """Its options of `calibration.json`."""
-        return asdict(self)
+    def to_json(self, policy: Json) -> Json:
+        """Its options of `calibration.json`, with those of the policy where they stand."""
+        content = asdict(self)
+        late = {name: content.pop(name) for name in ("bound", "order_seed", "curve")}
+        return content | policy | late
 
 
 Record = FnrRecord | RiskRecord | SetsRecord

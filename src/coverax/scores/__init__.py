@@ -1,4 +1,9 @@
-"""Volumes to records to the score table; each case is read once."""
+"""Volumes to records to the score table; each case is read once.
+
+A new statistic of a case is a family: a file here and its line in `families`. A new score
+of a conformal set is a transform: an entry of `table/transforms.py`, and its map in
+`maps`.
+"""
 
 from coverax.choices import EngineName as EngineName
 from coverax.engine.switch import Engine as Engine

@@ -102,10 +102,10 @@ def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Colum
     """
     if values.ndim > 2 or (values.dtype == object and not isinstance(values[0], str)):
         raise ValueError(NO_COLUMN.format(name))
-    kinds = {"O": "text", "U": "text", "b": "int64", "i": "int64", "f": "float64"}
-    return Column(
-        name, kinds[values.dtype.kind], "value" if values.ndim < 2 else "list"
-    )
+    form = "value" if values.ndim < 2 else "list"
+    if values.dtype.kind in "OU":
+        return Column(name, "text", form)
+    return Column(name, "float64" if values.dtype.kind == "f" else "int64", form)
 
 
 def critical_column(tolerance: float) -> str:
