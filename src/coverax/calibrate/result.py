@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from coverax._version import __version__
-from coverax.calibrate.groups import MERGED
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.record import (
     FnrRecord,
@@ -16,6 +15,7 @@ from coverax.calibrate.record import (
 )
 from coverax.calibrate.refusals import refusal
 from coverax.calibrate.seen import Seen
+from coverax.calibrate.serving import served_group, status_of_refused
 from coverax.calibrate.status import Status as Status
 from coverax.calibrate.status import informative as informative
 from coverax.calibrate.ties import just_below, tie_numbers
@@ -218,14 +218,7 @@ class Calibration:
 
         The group is the one of `of_group` where none is named.
         """
-        own = str(self.options.get("group", "")) if group is None else group
-        served = {"", own, self._serving(region, own)}
-        found = (
-            part.status
-            for part in self.refused_parts
-            if part.region == region and part.group in served
-        )
-        return next(found, None)
+        return status_of_refused(self, region, group)
 
     @property
     def is_grouped(self) -> bool:
@@ -256,46 +249,7 @@ class Calibration:
             ValueError: No group is named, no unit of it was calibrated (and there is no
                 floor, or nothing for `other`), or it was refused in every region.
         """
-        if not self.is_grouped:
-            return self
-        by = str(self.policy.group_by)
-        if not group:
-            raise ValueError(
-                f"no {by} is named, and each {by} has a threshold of its own: no promise "
-                "can be given"
-            )
-        options = {k: v for k, v in self.options.items() if k != "group_by"}
-        own = tuple(
-            t
-            for t in self.thresholds
-            if t.group in ("", self._serving(t.region, group))
-        )
-        found = replace(self, thresholds=own, options=options | {"group": group})
-        regions = {t.region for t in self.thresholds}
-        lacking = regions - {t.region for t in own}
-        refused = {region: found.refused(region) for region in sorted(lacking)}
-        if lacking and (not own or None in refused.values()):
-            raise ValueError(self._not_served(by, group, refused, some=bool(own)))
-        return found
-
-    def _serving(self, region: str, group: str) -> str:
-        """Name of the group whose threshold serves a group in a region."""
-        standing = {t.group for t in self.thresholds if t.region == region}
-        standing |= {p.group for p in self.refused_parts if p.region == region}
-        is_merged = self.policy.group_floor and group not in standing
-        return MERGED if is_merged else group
-
-    def _not_served(
-        self, by: str, group: str, refused: dict[str, str | None], *, some: bool
-    ) -> str:
-        known = ", ".join(sorted({t.group for t in self.thresholds}))
-        statuses = {status for status in refused.values() if status}
-        if statuses:
-            why = f"was refused in calibration ({', '.join(sorted(statuses))})"
-        else:
-            where = f" in region {', '.join(refused)}" if some else ""
-            why = f"was not calibrated{where}, only {known}"
-        return f"{by} {group!r} {why}: no promise can be given"
+        return served_group(self, group) if self.is_grouped else self
 
     @property
     def tie_seed(self) -> int | None:

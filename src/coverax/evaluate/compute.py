@@ -123,21 +123,10 @@ def evaluate_cohort(
         on_failure=on_failure,
     )
     rows = [
-        {
-            "case_id": case.case_id,
-            "region": region.name,
-            "unit": case.column(unit_column),
-            "group": case.group,
-            "rater": case.rater,
-            "part": case.part,
-            "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
-            "map_fingerprint": results[case].facts["content"][region.name].fingerprint,
-            "map_values": kind_of_values(*results[case].facts["content"][region.name]),
-            **columns,
-        }
+        row
         for case in cohort.cases
         if case in results
-        for region, columns in results[case].rows
+        for row in _rows_of(case, unit_column, results[case])
     ]
     check_not_masks(
         [(row["case_id"], row["region"], row["map_values"]) for row in rows],
@@ -151,6 +140,26 @@ def evaluate_cohort(
     if not (evaluation.summary["results"] or none_too):
         raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
     return evaluation
+
+
+def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, Any]]:
+    """What is known of each region of a case."""
+    content = result.facts["content"]
+    return [
+        {
+            "case_id": case.case_id,
+            "region": region.name,
+            "unit": case.column(unit_column),
+            "group": case.group,
+            "rater": case.rater,
+            "part": case.part,
+            "voxel_volume_ml": result.facts["voxel_volume_ml"],
+            "map_fingerprint": content[region.name].fingerprint,
+            "map_values": kind_of_values(*content[region.name]),
+            **columns,
+        }
+        for region, columns in result.rows
+    ]
 
 
 def promised_regions(calibration: Calibration) -> ScoreDefinition:

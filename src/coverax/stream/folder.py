@@ -85,19 +85,7 @@ def fill_folder(
             }
             for case_id, path in sources.items()
         }
-        done = {
-            case_id
-            for case_id, record in journal.records.items()
-            if case_id in sources
-            and record["from"] == facts[case_id]
-            and record["files"] == _written(partial, files[case_id])
-        }
-        again = sorted((journal.records.keys() & sources.keys()) - done)
-        if again:
-            on_note(
-                f"{len(again)} finished cases were made from something else or altered, "
-                f"and are done again: {', '.join(again[:3])}"
-            )
+        done = _still_good(partial, journal, facts, files, on_note)
         _clear(partial, {name for case_id in done for name in files[case_id]})
 
         def write_one(case_id: str) -> None:
@@ -149,6 +137,30 @@ def _written(folder: Path, names: Sequence[str]) -> list[Any]:
     """Size and time of each file of a case; it is not done while one is missing."""
     facts = file_facts(folder / name for name in names)
     return [fact and [Path(fact[0]).name, *fact[1:3]] for fact in facts]
+
+
+def _still_good(
+    folder: Path,
+    journal: Journal,
+    facts: Mapping[str, Any],
+    files: Mapping[str, Sequence[str]],
+    on_note: Callable[[str], None],
+) -> set[str]:
+    """Finished cases made from what is there now, whose files are as they were written."""
+    finished = journal.records.keys() & facts.keys()
+    done = {
+        case_id
+        for case_id in finished
+        if journal.records[case_id]["from"] == facts[case_id]
+        and journal.records[case_id]["files"] == _written(folder, files[case_id])
+    }
+    again = sorted(finished - done)
+    if again:
+        on_note(
+            f"{len(again)} finished cases were made from something else or altered, "
+            f"and are done again: {', '.join(again[:3])}"
+        )
+    return done
 
 
 def _clear(folder: Path, wanted: set[str]) -> None:

@@ -14,7 +14,7 @@ from coverax.calibrate import (
     map_histograms,
     unpack_histograms,
 )
-from coverax.files import PathLike
+from coverax.files import Json, PathLike
 from coverax.predict import check_first_mark, check_map_kind
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import Level, as_fraction
@@ -109,15 +109,7 @@ def monitor_folder(
     n_permutations = min(_MOST, math.ceil(10 * n_tests / float(as_fraction(level))))
     p_values: dict[str, float] = {}
     for k, region in enumerate(definition.regions):
-        n_voxels, n_predicted = counts[:, k, 0], counts[:, k, 1:]
-        known = {name: np.array(v) for name, v in reference[region.name].items()}
-        found = drift_p_values(known, map_features(n_voxels, n_predicted))
-        found["histogram"] = histogram_p_value(
-            unpack_histograms(reference[region.name]["histogram"]),
-            map_histograms(n_voxels, n_predicted),
-            n_permutations=n_permutations,
-            seed=seed,
-        )
+        found = _compare(reference[region.name], counts[:, k], n_permutations, seed)
         p_values |= {f"{region.name}.{name}": p for name, p in found.items()}
     return {
         "schema": 1,
@@ -141,6 +133,22 @@ def _n_seen(
     ids = [case_id for case_id, _, _ in contents]
     marks = [content.fingerprint for _, _, content in contents]
     return len(calibration.seen.units_among(ids, ids, marks))
+
+
+def _compare(
+    reference: Json, counts: np.ndarray, n_permutations: int, seed: int
+) -> dict[str, float]:
+    """P-value of each feature of a region, and of whole histograms."""
+    n_voxels, n_predicted = counts[:, 0], counts[:, 1:]
+    known = {name: np.array(v) for name, v in reference.items()}
+    found = drift_p_values(known, map_features(n_voxels, n_predicted))
+    found["histogram"] = histogram_p_value(
+        unpack_histograms(reference["histogram"]),
+        map_histograms(n_voxels, n_predicted),
+        n_permutations=n_permutations,
+        seed=seed,
+    )
+    return found
 
 
 class _Looked(NamedTuple):
