@@ -60,13 +60,12 @@ def trained(cohort, tmp_path_factory):
 
 
 def test_a_run_leaves_config_split_metrics_and_checkpoints(trained):
-    from coverax.train.checkpoint import load
-    from coverax.train.split import read_split
+    from coverax.train import load_checkpoint, read_split
 
     names = {path.name for path in trained.iterdir()}
     assert {"config.json", "split.json", "training.csv", "validation.csv"} <= names
     assert len((trained / "training.csv").read_text().splitlines()) == 5
-    found = load(trained)
+    found = load_checkpoint(trained)
     assert found.split_digest == read_split(trained / "split.json").digest
     assert len(read_split(trained / "split.json").cases("calibration")) == 2
 

@@ -112,18 +112,18 @@ def real_run(folder):
 
 
 def test_load_gives_what_inference_needs(tmp_path):
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
     from coverax.train.model import make_predict
 
     config, state = real_run(tmp_path)
-    found = load(tmp_path)
+    found = load_checkpoint(tmp_path)
     assert (found.step, found.split_digest) == (7, "split")
     assert (found.config.net, found.config.run) == (config.net, config.run)
     assert found.config.data.classes == config.data.classes
-    assert load(tmp_path / "checkpoints" / "7").step == 7
+    assert load_checkpoint(tmp_path / "checkpoints" / "7").step == 7
     # A reader leaves what a running job is writing.
     (unfinished := tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp-1").mkdir()
-    assert load(tmp_path).step == 7
+    assert load_checkpoint(tmp_path).step == 7
     assert unfinished.exists()
     images = stand_in.Case.image[None, :8, :8, :8]
     predict = make_predict(found.model)
@@ -132,7 +132,7 @@ def test_load_gives_what_inference_needs(tmp_path):
         predict(state.average, images),
     )
     with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
-        load(tmp_path / "checkpoints" / "5")
+        load_checkpoint(tmp_path / "checkpoints" / "5")
 
 
 def test_a_checkpoint_says_nothing_of_the_machine(tmp_path):
@@ -159,13 +159,13 @@ def test_a_step_that_was_half_deleted_is_passed_over_and_cleared(saved, tmp_path
 
 
 def test_a_net_is_inferred_past_a_step_that_was_half_deleted(tmp_path):
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
 
     real_run(tmp_path)
     root = tmp_path / "checkpoints"
     shutil.copytree(root / "7", root / "3")
     shutil.rmtree(root / "3" / "metrics")
-    assert load(tmp_path).step == 7
+    assert load_checkpoint(tmp_path).step == 7
 
 
 def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
@@ -181,10 +181,10 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
 
 
 def test_a_folder_without_checkpoint_is_one_line(tmp_path):
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
 
     with pytest.raises(FileNotFoundError, match="no checkpoint of coverax train"):
-        load(tmp_path)
+        load_checkpoint(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -199,4 +199,4 @@ def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match="checkpoint of schema 0, this version reads 1"
     ):
-        checkpoint.load(tmp_path)
+        checkpoint.load_checkpoint(tmp_path)

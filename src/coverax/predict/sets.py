@@ -27,9 +27,8 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     A voxel of the inner set off the outer one breaks one of the two promises; it is
     called uncertain and counted.
     """
-    transforms = side_transforms(
-        calibration.options["inner"], calibration.options["outer"]
-    )
+    asked = calibration.sets
+    transforms = side_transforms(asked.inner, asked.outer)
     definition = calibration.definition
     engine = engine_of(definition, "auto" if definition.engine else "host")
     batch = lone_batch(engine, view, spatial=definition.is_spatial)
@@ -49,7 +48,7 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     n_outer, n_inner = int(np.count_nonzero(outer)), int(np.count_nonzero(inner))
     entry = {
         "labels": {"excluded": EXCLUDED, "uncertain": UNCERTAIN, "certain": CERTAIN},
-        "joint": calibration.options["joint"],
+        "joint": asked.joint,
         **sides,
         "status": max(
             calibration.threshold_of(view.region.name, side).status for side in sets

@@ -16,8 +16,8 @@ from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
+from coverax.stream import check_failures, fill_folder
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder
 from coverax.volumes import (
     NiftiFile,
     Region,
@@ -88,7 +88,7 @@ def predict_folder(
         )
     if calibration.is_grouped and groups is None:
         raise ValueError(
-            f"the calibration has a threshold for each {calibration.options['group_by']}: "
+            f"the calibration has a threshold for each {calibration.policy.group_by}: "
             "name the group of each case (--groups)"
         )
     if not allow_vacuous:
@@ -140,19 +140,18 @@ def _check_groups(
     """Refuse cases without a calibrated group before the first mask is made."""
     if not calibration.is_grouped:
         return
-    errors: list[Exception] = []
+    failures: dict[str, str] = {}
     for case_id in maps:
         try:
             calibration.of_group(_group_of(calibration, groups, case_id))
         except ValueError as error:
-            errors.append(ValueError(f"case {case_id}: {error}"))
-    if errors:
-        raise ExceptionGroup(f"{len(errors)} of {len(maps)} cases failed", errors)
+            failures[case_id] = str(error)
+    check_failures(failures, len(maps))
 
 
 def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str) -> str:
     if calibration.is_grouped and case_id not in groups:
-        raise ValueError(f"no {calibration.options['group_by']} is given for it")
+        raise ValueError(f"no {calibration.policy.group_by} is given for it")
     return groups.get(case_id, "")
 
 

@@ -30,6 +30,10 @@ CRITICAL_TRUE_POSITIVE = "critical_true_positive"
 LESION_PEAKS = "lesion_peaks"
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 N_SIZE_CUTS = 125
+NO_COLUMN = (
+    "column {} holds neither a number nor a list of one length in every row: say what it "
+    "is in coverax.table.columns"
+)
 _WHOLE_NUMBERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
 
 
@@ -87,6 +91,21 @@ def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
     families = (_fnr, _sets, _curves, _bins, _bands, _lesions)
     own = [column for family in families for column in family(definition)]
     return (*CASE_COLUMNS, *own)
+
+
+def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Column:
+    """What a column holds that no definition names: text, numbers, or lists of them.
+
+    Raises:
+        ValueError: Its lists differ in length from row to row; such a column is one of
+            `columns_of`.
+    """
+    if values.ndim > 2 or (values.dtype == object and not isinstance(values[0], str)):
+        raise ValueError(NO_COLUMN.format(name))
+    form = "value" if values.ndim < 2 else "list"
+    if values.dtype.kind in "OU":
+        return Column(name, "text", form)
+    return Column(name, "float64" if values.dtype.kind == "f" else "int64", form)
 
 
 def critical_column(tolerance: float) -> str:

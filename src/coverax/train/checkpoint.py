@@ -263,7 +263,7 @@ def resume(
     return _state(manager, step, start, about), about["dices"]
 
 
-def load(folder: PathLike) -> Checkpoint:
+def load_checkpoint(folder: PathLike) -> Checkpoint:
     """A checkpoint of a run's folder (the best, else the last), or one by its folder.
 
     Raises:

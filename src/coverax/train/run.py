@@ -17,7 +17,7 @@ from coverax._version import __version__
 from coverax.files import PathLike, publish_sealed_json, read_sealed_json
 from coverax.folders import check_output_folder
 from coverax.losses import combine
-from coverax.stream import map_cases
+from coverax.stream import gather, map_cases
 from coverax.train.augment import augment
 from coverax.train.cases import CaseFiles, Prepared, find_cases, prepare_case
 from coverax.train.checkpoint import check_same_config, only_writer
@@ -163,19 +163,13 @@ def prepare(
         ExceptionGroup: Files are missing or unfit; one exception each.
     """
 
-    def one(case: CaseFiles) -> Prepared:
-        return prepare_case(case.image, case.labels, config.data)
+    def one(case_id: str) -> Prepared:
+        return prepare_case(*files[case_id], config.data)
 
-    found, errors = [], []
-    for outcome in map_cases(one, files.values()):
-        on_case()
-        if outcome.error is None:
-            found.append(outcome.value)
-        else:
-            errors.append(outcome.error)
-    if errors:
-        raise ExceptionGroup(f"{len(errors)} of {len(files)} cases failed", errors)
-    return found
+    found: dict[str, Prepared] = {}
+    outcomes = map_cases(one, files)
+    gather(outcomes, list(files), found.__setitem__, on_case=on_case)
+    return list(found.values())
 
 
 def make_pieces(
