@@ -1,0 +1,68 @@
+"""One space, two orders of its voxels: whole-voxel turns from one grid to another."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from coverax.volumes.grid import AFFINE_TOLERANCE, Grid
+
+
+class Turn(NamedTuple):
+    """How the voxels of one grid lie on another of the same space.
+
+    Attributes:
+        axes: For each axis of the new grid, the axis of the old one along it.
+        flips: Which axes of the new grid run the other way.
+    """
+
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.axes == (0, 1, 2) and not any(self.flips)
+
+    def __str__(self) -> str:
+        """The axes of the old grid, in the order and sense of the new one."""
+        return ", ".join(
+            f"{'-' * flip}{'xyz'[axis]}"
+            for axis, flip in zip(self.axes, self.flips, strict=True)
+        )
+
+    def apply(self, volume: np.ndarray) -> np.ndarray:
+        """`[x, y, z, ...]` of the old grid as a view on the new one."""
+        rest = tuple(range(3, volume.ndim))
+        turned = volume.transpose(*self.axes, *rest)
+        steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return turned[steps]
+
+
+def find_turn(old: Grid, new: Grid) -> Turn | None:
+    """The whole-voxel turn from one grid to another; None where there is none.
+
+    Both must cover the same voxels: every centre of one is a centre of the other,
+    within `AFFINE_TOLERANCE` of the smallest edge.
+    """
+    shape = np.array((*old.shape, 1, 1)[:3])
+    matrix = np.linalg.solve(old.affine, new.affine)  # new voxel -> old voxel
+    rotation = np.rint(matrix[:3, :3])
+    if not ((abs(rotation).sum(0) == 1).all() and (abs(rotation).sum(1) == 1).all()):
+        return None
+    axes = np.argmax(abs(rotation), axis=0)
+    flips = rotation[axes, np.arange(3)] < 0
+    if tuple(shape[axes]) != tuple((*new.shape, 1, 1)[:3]):
+        return None
+    exact = np.zeros((3, 4))
+    exact[:, :3] = rotation
+    exact[axes, 3] = np.where(flips, shape[axes] - 1, 0)
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape[axes]])).reshape(3, -1)
+    difference = old.affine[:3, :3] @ (matrix[:3] - exact)
+    moved = difference[:, :3] @ corners + difference[:, 3:]
+    distance_mm = np.sqrt((moved**2).sum(axis=0)).max()
+    if not distance_mm <= AFFINE_TOLERANCE * min(old.spacing_mm):
+        return None
+    return Turn(
+        (int(axes[0]), int(axes[1]), int(axes[2])),
+        (bool(flips[0]), bool(flips[1]), bool(flips[2])),
+    )
