@@ -46,7 +46,9 @@ def test_units_are_recognised_by_the_column_that_calibrated(cohort, table):
     seen = cx.evaluate.evaluate_cohort(sites, cohort, engine="host").summary
     assert seen["results"][0]["n_counted"] == 4  # one case a site, as in calibration
     odd = replace(found, options=found.options | {"unit_column": "scanner"})
-    with pytest.raises(ValueError, match=r"column scanner, which cohort\.csv does not"):
+    with pytest.raises(
+        ValueError, match=r"of column scanner, and .*has no column scanner"
+    ):
         cx.evaluate.evaluate_cohort(odd, cohort, engine="host")
 
 

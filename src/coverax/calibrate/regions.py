@@ -176,7 +176,7 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     rows = np.flatnonzero(kept)
     if policy.group_by is None:
         return GroupParts({"": rows}, [])
-    groups = table.column(policy.group_by).astype(object)[rows]
+    groups = grouping(table, policy.group_by).astype(object)[rows]
     missing = np.array([g is None or g == "" or g != g for g in groups])
     if missing.any():
         first = table.column("case_id")[rows[missing]][0]
@@ -190,6 +190,12 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     return GroupParts(
         {g: rows[places] for g, places in parts.rows.items()}, parts.small
     )
+
+
+def grouping(table: Table, name: str) -> np.ndarray:
+    """A column of groups; a score table refuses what a new case does not know."""
+    own = getattr(table, "grouping", table.column)
+    return own(name)
 
 
 def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list[Any]]:

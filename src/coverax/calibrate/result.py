@@ -9,7 +9,14 @@ from typing import Any
 from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.ties import just_below, tie_numbers
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import (
+    PathLike,
+    check_fields,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+    sound,
+)
 
 SCHEMA = 1
 
@@ -235,21 +242,28 @@ class Calibration:
         content["digest"] = digest_json(content)
         return content
 
-    def write(self, path: Path) -> None:
+    def write(self, path: PathLike) -> None:
         """Write `calibration.json`; it appears complete or not at all."""
+        path = Path(path)
         publish_json(path, self.to_json())
 
 
-def read_calibration(path: Path) -> Calibration:
+def read_calibration(path: PathLike) -> Calibration:
     """Read `calibration.json`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is no calibration, of another schema, or was altered.
     """
+    path = Path(path)
     content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
+    with sound(path, "calibration"):
+        return _calibration_from_json(content, digest)
+
+
+def _calibration_from_json(content: dict[str, Any], digest: str) -> Calibration:
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
-    return Calibration(
+    found = Calibration(
         method=content["method"],
         alpha=content["alpha"],
         delta=content["delta"],
@@ -264,6 +278,8 @@ def read_calibration(path: Path) -> Calibration:
         statement=content["statement"],
         digest=digest,
     )
+    check_fields(found)
+    return found
 
 
 def with_digest(calibration: Calibration) -> Calibration:
@@ -292,4 +308,6 @@ def _threshold_from_json(content: dict[str, Any]) -> Threshold:
         "status": Status[content["status"]],
     }
     del values["hex"]
-    return Threshold(**values)
+    found = Threshold(**values)
+    check_fields(found)
+    return found

@@ -14,6 +14,7 @@ from coverax.cli.common import (
     VerifyInputs,
     note,
     note_kept,
+    note_left_out,
     print_json,
     show_progress,
 )
@@ -62,6 +63,7 @@ def command(
             raise typer.BadParameter("--overlay goes with a calibration of sets")
         check_output_folder(overlay)
     maps = nifti_files(probs)
+    of_case = None if groups is None else read_groups(groups)
     try:
         with show_progress("Predicting", len(maps)) as on_case:
             result = predict_folder(
@@ -74,7 +76,7 @@ def command(
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
                 sides=sides,
-                groups=None if groups is None else read_groups(groups),
+                groups=of_case,
                 on_case=on_case,
                 on_note=note,
             )
@@ -86,8 +88,12 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
-    for case_id, why in result["failed"].items():
-        note(f"left out: case {case_id}: {why}")
+    note_left_out(
+        [
+            f"left out: case {case_id}: {why}"
+            for case_id, why in result["failed"].items()
+        ]
+    )
 
 
 def _draw(folder: Path, output: Path, backgrounds: dict[str, Path]) -> None:

@@ -15,19 +15,15 @@ def evaluate_groups(
     Takes the options of `evaluate_cohort`.
 
     Raises:
-        ValueError: Groups are of another column than the cohort's `group`, or a case is
-            of a group that was not calibrated.
+        ValueError: The cohort has no column of these groups, or a case is of a group
+            that was not calibrated.
         ExceptionGroup: Cases failed; one exception each.
     """
     column = calibration.options["group_by"]
-    if column != "group":
-        raise ValueError(
-            f"the calibration is by {column}, which cohort.csv does not have; evaluation "
-            "knows column group alone"
-        )
+    groups = {case: case.column(column) for case in cohort.cases}
     parts: list[Evaluation] = []
-    for group in sorted({case.group for case in cohort.cases}):
-        mine = tuple(case for case in cohort.cases if case.group == group)
+    for group in sorted(set(groups.values())):
+        mine = tuple(case for case in cohort.cases if groups[case] == group)
         own = calibration.of_group(group)
         evaluation = evaluate_cohort(own, Cohort(mine, {}), **options)
         for result in evaluation.summary["results"]:

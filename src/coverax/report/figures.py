@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from coverax.files import PathLike
 from coverax.volumes import read_labels, read_voxels
 
 # Blue and orange are told apart by every reader.
@@ -13,7 +14,7 @@ INNER_COLOUR, OUTER_COLOUR = "#ff9f1c", "#2ec4ff"
 _N_SLICES = 4
 
 
-def draw_sets(sidecar: Path, background: Path, folder: Path) -> list[Path]:
+def draw_sets(sidecar: PathLike, background: PathLike, folder: PathLike) -> list[Path]:
     """Draw the label maps of one predicted case over a scan or its own map.
 
     Args:
@@ -24,6 +25,7 @@ def draw_sets(sidecar: Path, background: Path, folder: Path) -> list[Path]:
     Raises:
         ValueError: matplotlib is missing, or the grids differ.
     """
+    sidecar, background, folder = Path(sidecar), Path(background), Path(folder)
     content = json.loads(sidecar.read_text(encoding="utf-8"))
     out = []
     for entry in content["masks"]:
