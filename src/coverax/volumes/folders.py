@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from coverax.files import PathLike
 from coverax.volumes.case import Case, Cohort, check_maps_differ, with_units
+from coverax.volumes.formats import file_stem
 from coverax.volumes.names import check_case_id, check_name, some_names
-from coverax.volumes.nifti import file_stem
 
 _log = logging.getLogger("coverax")
 # Files that lie beside volumes and are none; any other is named where it is passed over.

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float, Integer
 from coverax.files import PathLike
 from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
+from coverax.volumes.formats import read_voxels
 from coverax.volumes.header import NiftiFile
-from coverax.volumes.nifti import Buffer, check_channels, read_voxels
+from coverax.volumes.nifti import Buffer, check_channels
 
 _LABEL_LIMIT = 2.0**31  # labels are int32
 

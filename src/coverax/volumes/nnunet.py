@@ -6,105 +6,31 @@ turned the image to RAS, the voxels are turned back to the segmentation's own or
 whole voxels. Version 1 (`softmax`, cropped) has its crop undone: background outside.
 """
 
-import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from coverax.volumes.grid import Grid, check_same_grid
-from coverax.volumes.nifti import (
-    Buffer,
-    NiftiFile,
-    check_channels,
-    read_header,
-    read_voxels,
+from coverax.volumes import itk
+from coverax.volumes.grid import Grid, Origin
+from coverax.volumes.header import NiftiFile, new_header
+from coverax.volumes.nifti import Buffer, check_channels
+from coverax.volumes.nnunet_dataset import find_dataset
+from coverax.volumes.nnunet_segmentation import (
+    check_segmentation,
+    find_segmentation,
+    read_segmentation_header,
 )
 from coverax.volumes.npz import NpzArray, read_npz_header, read_npz_rows
 from coverax.volumes.orient import Turn, find_turn
 from coverax.volumes.pickles import plain, read_plain_pickle
-from coverax.volumes.region import Region
+from coverax.volumes.same_grid import check_same_grid, three_axes
 
 KEYS = ("probabilities", "softmax")
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# A segmentation may lack what postprocessing took away; what it has must be the map's.
-_LEAST_AGREEMENT = 0.99
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """What `dataset.json` says of the channels of a model.
-
-    Attributes:
-        path: The file.
-        regions: The structures, each with its channel and its labels in a reference.
-        is_regions: Whether channels are sigmoids of regions that may overlap; else they
-            are a softmax whose channel is the label.
-        n_channels: Channels that a map of this model has.
-        class_order: Of a region model, the label that each channel paints.
-        ignore_label: Label of voxels that do not count.
-    """
-
-    path: Path
-    regions: tuple[Region, ...]
-    is_regions: bool
-    n_channels: int
-    class_order: tuple[int, ...] = ()
-    ignore_label: int | None = None
-
-
-def find_dataset(folder: Path) -> Dataset | None:
-    """The `dataset.json` of a folder of results, or up to two levels above it."""
-    for place in (folder, *folder.resolve().parents[:2]):
-        path = place / "dataset.json"
-        if path.is_file():
-            return _read_dataset(path, path.stat().st_mtime_ns)
-    return None
-
-
-@lru_cache(maxsize=64)
-def _read_dataset(path: Path, _changed: int) -> Dataset:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        labels = dict(content["labels"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: not a dataset.json of nnU-Net ({error!r})") from None
-    ignore = labels.pop("ignore", None)
-    labels = {k: v for k, v in labels.items() if k != "background" and v != 0}
-    is_regions = any(isinstance(v, list) and len(v) > 1 for v in labels.values())
-    try:
-        values = {
-            name: tuple(int(x) for x in (v if isinstance(v, list) else [v]))
-            for name, v in labels.items()
-        }
-        order = tuple(int(x) for x in content.get("regions_class_order") or ())
-        ignored = None if ignore is None else int(ignore)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{path}: labels must be whole numbers or lists of them"
-        ) from None
-    if not is_regions:
-        regions = tuple(
-            Region(name, (value[0],), value)
-            for name, value in sorted(values.items(), key=lambda item: item[1])
-        )
-        n_channels = 1 + max((r.channels[0] for r in regions), default=0)
-        return Dataset(path, regions, False, n_channels, ignore_label=ignored)
-    if len(order) != len(values):
-        raise ValueError(
-            f"{path}: a model of regions needs regions_class_order with one label for "
-            f"each of its {len(values)} regions, got {len(order)}"
-        )
-    regions = tuple(
-        Region(name, (channel,), value)
-        for channel, (name, value) in enumerate(values.items())
-    )
-    return Dataset(path, regions, True, len(regions), order, ignored)
+_ITK_KEYS = ("spacing", "origin", "direction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,61 +84,91 @@ def read_npz_voxels(
     wanted = list(range(found.file.n_channels) if channels is None else channels)
     check_channels(found.file, wanted)
     every = list(range(found.array.shape[0]))
-    checked = found.segmentation is not None
-    rows = read_npz_rows(found.array, every if checked else wanted, buffer)
+    read = every if found.segmentation else wanted
+    rows = read_npz_rows(found.array, read, buffer)
     if rows.dtype != np.float64:
         rows = rows.astype(np.float32, copy=False)  # float16 is exact in it
     elif not rows.dtype.isnative:
         rows = rows.astype(np.float64)
-    rows = _placed(rows, found, every if checked else wanted)
-    if checked:
-        _check_segmentation(rows, found)
+    rows = _placed(rows, found, read)
+    if found.segmentation is not None:
+        dataset = find_dataset(path.parent)
+        check_segmentation(rows, found.file, found.segmentation, dataset)
         rows = rows if wanted == every else rows[wanted]
     return found.file, rows
 
 
+def files_beside(path: Path) -> tuple[Path, ...]:
+    """The files beside a map that say where its voxels lie."""
+    pickled, segmentation = path.with_suffix(".pkl"), find_segmentation(path)
+    return (pickled, *([segmentation] if segmentation else []))
+
+
 def _described(path: Path) -> _Map:
     array = read_npz_header(path, KEYS)
-    shape = array.shape
-    if len(shape) not in (3, 4) or min(shape) < 1:
-        raise ValueError(f"{path}: expected axes class, z, y, x, got shape {shape}")
+    if len(array.shape) not in (3, 4) or min(array.shape) < 1:
+        raise ValueError(f"{path}: expected axes class, z, y, x, got {array.shape}")
     properties = _properties(path)
     crop, full = _crop(path, array, properties)
-    seen_shape = (*full[::-1], 1)[:3]
-    grid = _grid_of(path, properties, seen_shape)
-    segmentation = _segmentation(path)
-    target, header = grid, None
-    if segmentation is not None and segmentation.name.endswith((".nii", ".nii.gz")):
-        beside = read_header(segmentation)
-        target, header = beside.grid, beside.header
-    elif grid is None:
+    seen = _grid_of(path, properties, three_axes(full[::-1]))
+    segmentation = find_segmentation(path)
+    beside = _header_beside(segmentation, needed=seen is None)
+    target = beside.grid if beside else seen
+    if target is None:
         raise ValueError(
-            f"{path}: nothing says where its voxels lie: {path.stem}.pkl holds no "
-            "geometry, and no segmentation lies beside it"
+            f"{path}: nothing says where its voxels lie: {path.stem}.pkl is missing or "
+            "holds no geometry, and no segmentation lies beside it"
         )
-    if grid is None:  # merged predictions once kept no properties
-        grid = Grid(seen_shape, target.affine)
-    turn = find_turn(grid, target)
+    if seen is None:  # merged predictions once kept no properties
+        seen = _as_stored(path, full, target)
+    turn = find_turn(seen, target)
     if turn is None:
-        check_same_grid(grid, path, target, segmentation or path)
+        check_same_grid(seen, path, target, segmentation or path)
         turn = Turn((0, 1, 2), (False, False, False))
-    file = NiftiFile(path, _header(header, target, shape[0]), target, shape[0], True)
-    return _Map(array, file, turn, crop, full, segmentation)
+    n = array.shape[0]
+    own = Grid(target.shape, target.affine, Origin(path, (*target.shape, n)))
+    header = new_header(own, np.dtype(np.float32), n, _nifti_header(beside))
+    file = NiftiFile(path, header, own, n, n > 1)
+    return _Map(array, file, turn, crop, full, segmentation if beside else None)
 
 
-def _header(
-    like: nib.Nifti1Header | None, grid: Grid, n_channels: int
-) -> nib.Nifti1Header:
-    """The header of the segmentation, or a new one on the grid, for these channels."""
-    header = nib.Nifti1Header() if like is None else like.copy()
-    header.set_data_dtype(np.float32)
-    header.set_data_shape((*(*grid.shape, 1)[:3], n_channels))
-    header.set_slope_inter(1, 0)
-    if like is None:
-        header.set_xyzt_units("mm")
-        header.set_sform(grid.affine, code=1)
-        header.set_qform(grid.affine, code=1, strip_shears=True)
-    return header
+def _header_beside(segmentation: Path | None, *, needed: bool) -> NiftiFile | None:
+    """The header of the segmentation; None where there is none.
+
+    Without SimpleITK a file that needs it is left alone, where the properties say
+    enough.
+    """
+    if segmentation is None:
+        return None
+    if segmentation.suffix in itk.SUFFIXES and not needed and not itk.is_there():
+        return None
+    return read_segmentation_header(segmentation)
+
+
+def _nifti_header(beside: NiftiFile | None) -> nib.Nifti1Header | None:
+    return None if beside is None else beside.header
+
+
+def _as_stored(path: Path, full: tuple[int, ...], target: Grid) -> Grid:
+    """The grid of an array of which only the segmentation tells anything.
+
+    Raises:
+        ValueError: Their shapes differ.
+    """
+    own = three_axes(full[::-1])
+    if own != three_axes(target.shape):
+        exchanged = sorted(own) == sorted(three_axes(target.shape))
+        why = (
+            "axes were exchanged on the way, and without geometry in the .pkl nothing "
+            "says how"
+            if exchanged
+            else "no order of the axes makes them fit"
+        )
+        raise ValueError(
+            f"{path}: its voxels {full} (z, y, x) are not those of the segmentation "
+            f"beside it, {target.shape} (x, y, z): {why}"
+        )
+    return Grid(own, target.affine)
 
 
 def _properties(path: Path) -> dict[str, Any] | None:
@@ -222,15 +178,6 @@ def _properties(path: Path) -> dict[str, Any] | None:
         return None
     content = read_plain_pickle(beside)
     return content if isinstance(content, dict) else None
-
-
-def _segmentation(path: Path) -> Path | None:
-    stem = path.name.removesuffix(path.suffix)
-    for suffix in (".nii.gz", ".nii", ".mha", ".nrrd"):
-        beside = path.with_name(stem + suffix)
-        if beside.is_file():
-            return beside
-    return None
 
 
 def _grid_of(
@@ -257,28 +204,13 @@ def _grid_of(
 def _affine_of(properties: dict[str, Any]) -> np.ndarray | None:
     if "sitk_stuff" in properties:
         stuff = properties["sitk_stuff"]
-        spacing, origin, direction = (
-            np.array(plain(stuff[k]), np.float64)
-            for k in ("spacing", "origin", "direction")
-        )
-        n = spacing.size
-        affine = np.eye(4)
-        affine[:n, :n] = direction.reshape(n, n) * spacing
-        affine[:n, 3] = origin
-        return _LPS_TO_RAS @ affine
+        return itk.itk_affine(*(plain(stuff[k]) for k in _ITK_KEYS))
     if "nibabel_stuff" in properties:
         stuff = properties["nibabel_stuff"]
         key = "reoriented_affine" if "reoriented_affine" in stuff else "original_affine"
         return np.array(plain(stuff[key]), np.float64)
     if "itk_spacing" in properties:  # version 1
-        spacing, origin, direction = (
-            np.array(plain(properties[k]), np.float64)
-            for k in ("itk_spacing", "itk_origin", "itk_direction")
-        )
-        affine = np.eye(4)
-        affine[:3, :3] = direction.reshape(3, 3) * spacing
-        affine[:3, 3] = origin
-        return _LPS_TO_RAS @ affine
+        return itk.itk_affine(*(plain(properties[f"itk_{k}"]) for k in _ITK_KEYS))
     if "spacing" in properties:  # PNG and TIFF know no place, and no millimetres
         return None
     raise ValueError("neither sitk_stuff nor nibabel_stuff")
@@ -320,78 +252,9 @@ def _placed(rows: np.ndarray, found: _Map, channels: Sequence[int]) -> np.ndarra
         rows = whole.reshape(len(rows), -1)
     if found.turn.is_identity:
         return rows
-    shape = (*found.full[::-1], 1)[:3]
+    shape = three_axes(found.full[::-1])
     turned = [
         found.turn.apply(row.reshape(shape, order="F")).reshape(-1, order="F")
         for row in rows
     ]
     return np.stack(turned)
-
-
-def segment(rows: np.ndarray, dataset: Dataset | None) -> np.ndarray:
-    """The segmentation that nnU-Net makes of a map: `[channels, voxels]` to labels."""
-    if dataset is not None and dataset.is_regions:
-        labels = np.zeros(rows.shape[1], np.uint8)
-        for row, label in zip(rows, dataset.class_order, strict=True):
-            labels[row > 0.5] = label
-        return labels
-    best = rows[0].copy()
-    labels = np.zeros(rows.shape[1], np.uint8)
-    for channel in range(1, len(rows)):
-        wins = rows[channel] > best
-        np.copyto(best, rows[channel], where=wins)
-        labels[wins] = channel
-    return labels
-
-
-def _check_segmentation(rows: np.ndarray, found: _Map) -> None:
-    """Refuse a map whose labels fit the segmentation beside it with other axes only.
-
-    Raises:
-        ValueError: They do.
-    """
-    beside = found.segmentation
-    if beside is None or not beside.name.endswith((".nii", ".nii.gz")):
-        return
-    dataset = find_dataset(found.file.path.parent)
-    if dataset is not None and dataset.n_channels != len(rows):
-        raise ValueError(
-            f"{found.file.path}: has {len(rows)} channels, {dataset.path} speaks of "
-            f"{dataset.n_channels}"
-        )
-    _, stored = read_voxels(beside)
-    theirs = stored[0]
-    mine = segment(rows, dataset)
-    marked = np.flatnonzero(theirs)
-    if not marked.size or _agreement(mine, theirs, marked) >= _LEAST_AGREEMENT:
-        return
-    better = _better_turn(mine, theirs, marked, (*found.file.grid.shape, 1)[:3])
-    if better is not None:
-        raise ValueError(
-            f"{found.file.path}: its argmax fits {beside.name} with the axes {better} and "
-            "not as they are written: axes were exchanged or turned; export the map again"
-        )
-
-
-def _agreement(mine: np.ndarray, theirs: np.ndarray, marked: np.ndarray) -> float:
-    return float(np.count_nonzero(mine[marked] == theirs[marked]) / marked.size)
-
-
-def _better_turn(
-    mine: np.ndarray, theirs: np.ndarray, marked: np.ndarray, shape: tuple[int, ...]
-) -> Turn | None:
-    """The signed permutation of axes that fits clearly better, if there is one."""
-    volume = mine.reshape(shape, order="F")
-    now = _agreement(mine, theirs, marked)
-    best: tuple[float, Turn | None] = (now + (1 - now) / 2, None)
-    for axes in itertools.permutations(range(3)):
-        for flips in itertools.product((False, True), repeat=3):
-            turn = Turn(axes, flips)  # pyright: ignore[reportArgumentType]
-            turned = turn.apply(volume)
-            # An array written with exchanged axes keeps its bytes, not its shape.
-            if turned.shape != tuple(shape):
-                turned = turned.reshape(shape, order="F")
-            share = _agreement(turned.reshape(-1, order="F"), theirs, marked)
-            if share > best[0]:
-                best = (share, turn)
-    return best[1]

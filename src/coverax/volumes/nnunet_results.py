@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coverax.files import publish_text
-from coverax.volumes.nnunet import Dataset, find_dataset
+from coverax.volumes.nnunet_dataset import Dataset, find_dataset
 
 _LABELS = (".nii.gz", ".nii", ".mha", ".nrrd", ".mhd")
 

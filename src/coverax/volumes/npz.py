@@ -16,8 +16,8 @@ import numpy as np
 from isal import isal_zlib
 
 from coverax.volumes.nifti import Buffer
+from coverax.volumes.source import MOST_DEFLATE
 
-_MOST_DEFLATE = 1032
 _BLOCK = 1 << 20
 _MOST_HEADER = 1 << 14
 _DAMAGED = (zipfile.BadZipFile, zlib.error, isal_zlib.error, EOFError)
@@ -110,7 +110,7 @@ def _member(
     for key in keys:
         info = names.get(f"{key}.npy")
         if info is not None:
-            if info.file_size > _MOST_DEFLATE * max(info.compress_size, 1):
+            if info.file_size > MOST_DEFLATE * max(info.compress_size, 1):
                 raise ValueError(
                     f"{path}: {key} would inflate to {info.file_size} bytes from "
                     f"{info.compress_size}: not believed"

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coverax.volumes.grid import AFFINE_TOLERANCE, Grid
+from coverax.volumes.grid import Grid
+from coverax.volumes.same_grid import AFFINE_TOLERANCE, three_axes
 
 
 class Turn(NamedTuple):
@@ -44,14 +45,14 @@ def find_turn(old: Grid, new: Grid) -> Turn | None:
     Both must cover the same voxels: every centre of one is a centre of the other,
     within `AFFINE_TOLERANCE` of the smallest edge.
     """
-    shape = np.array((*old.shape, 1, 1)[:3])
+    shape = np.array(three_axes(old.shape))
     matrix = np.linalg.solve(old.affine, new.affine)  # new voxel -> old voxel
     rotation = np.rint(matrix[:3, :3])
     if not ((abs(rotation).sum(0) == 1).all() and (abs(rotation).sum(1) == 1).all()):
         return None
     axes = np.argmax(abs(rotation), axis=0)
     flips = rotation[axes, np.arange(3)] < 0
-    if tuple(shape[axes]) != tuple((*new.shape, 1, 1)[:3]):
+    if tuple(shape[axes]) != three_axes(new.shape):
         return None
     exact = np.zeros((3, 4))
     exact[:, :3] = rotation
@@ -60,7 +61,7 @@ def find_turn(old: Grid, new: Grid) -> Turn | None:
     difference = old.affine[:3, :3] @ (matrix[:3] - exact)
     moved = difference[:, :3] @ corners + difference[:, 3:]
     distance_mm = np.sqrt((moved**2).sum(axis=0)).max()
-    if not distance_mm <= AFFINE_TOLERANCE * min(old.spacing_mm):
+    if not distance_mm <= AFFINE_TOLERANCE * min(old.edges_mm[: len(old.shape)]):
         return None
     return Turn(
         (int(axes[0]), int(axes[1]), int(axes[2])),
