@@ -1,5 +1,6 @@
 """A calibration against cases with references."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,9 +29,12 @@ from coverax.scores import (
     engine_of,
     load_case,
     stream_rows,
+    turned_notes,
     view_peaks,
 )
 from coverax.volumes import Cohort, read_probs
+
+_log = logging.getLogger("coverax")
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
@@ -131,6 +135,8 @@ def evaluate_cohort(
         if case in results
         for region, columns in results[case].rows
     ]
+    for line in turned_notes(result.facts["notes"] for result in results.values()):
+        _log.warning(line)
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)

@@ -30,6 +30,7 @@ from coverax.volumes import (
     ProbMap,
     Region,
     check_channels,
+    nifti_name,
     parse_regions,
     read_header,
     read_probs,
@@ -224,7 +225,7 @@ def apply_folder(
         output,
         maps,
         partial(_write_case, content),
-        files={case_id: [path.name] for case_id, path in maps.items()},
+        files={case_id: [nifti_name(path)] for case_id, path in maps.items()},
         kind=_KIND,
         meaning=digest_json(content),
         threads=threads,
@@ -321,7 +322,7 @@ def _write_case(
     scaled = _scaled(content, prob_map)
     channels = (file.n_channels,) if file.has_channel_axis else ()
     volume = scaled.reshape(*channels, *file.grid.shape[::-1]).T
-    write_volume(folder / path.name, volume, file.grid.affine)
+    write_volume(folder / nifti_name(path), volume, file.grid.affine)
 
 
 def _scaled(content: dict[str, Any], prob_map: ProbMap) -> np.ndarray:

@@ -14,6 +14,7 @@ from coverax.scores.extremes import set_cut as set_cut
 from coverax.scores.extremes import set_scores as set_scores
 from coverax.scores.families import score_maps as score_maps
 from coverax.scores.lesions import view_peaks as view_peaks
+from coverax.scores.notes import turned_notes as turned_notes
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
 from coverax.scores.stream import MapReader as MapReader
 from coverax.scores.stream import engine_of as engine_of

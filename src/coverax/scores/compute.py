@@ -1,6 +1,7 @@
 """From files, or arrays in memory, to the score table."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from coverax.engine.switch import Engine, resolve_engine
 from coverax.rational import Level
 from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
 from coverax.scores.families import all_columns
-from coverax.scores.notes import cohort_notes
+from coverax.scores.notes import TURNED, cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.stream import Journal, file_facts
 from coverax.table.definition import (
@@ -29,6 +30,7 @@ from coverax.volumes import (
     Grid,
     Region,
     common_storages,
+    files_beside,
     read_probs,
     zero_where_void,
 )
@@ -85,7 +87,8 @@ def score_cohort(
     # Before anything is read: a file that is replaced meanwhile is read again next time.
     facts = {
         _key(case): file_facts(
-            [case.probs, case.labels, case.valid], content=verify_inputs
+            [case.probs, *files_beside(case.probs), case.labels, case.valid],
+            content=verify_inputs,
         )
         for case in (cohort.cases if journal else ())
     }
@@ -134,7 +137,8 @@ def score_cohort(
         on_note(line)
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
-    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
+    table = ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
+    return replace(table, turned=_turned(kept))
 
 
 def score_arrays(
@@ -307,6 +311,15 @@ def _about(case: Case) -> dict[str, Any]:
         "weight": case.weight,
         "rater": case.rater,
         **dict(case.columns),
+    }
+
+
+def _turned(records: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Case id to how its files were turned, of those that were."""
+    return {
+        record["rows"][0]["case_id"]: record["notes"][TURNED]
+        for record in records
+        if TURNED in record["notes"]
     }
 
 

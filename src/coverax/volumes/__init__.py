@@ -11,6 +11,7 @@ from coverax.volumes.case import check_maps_differ as check_maps_differ
 from coverax.volumes.case import cohort_regions as cohort_regions
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
+from coverax.volumes.cohort_labels import cohort_labels as cohort_labels
 from coverax.volumes.folders import match_folders as match_folders
 from coverax.volumes.folders import name_hint as name_hint
 from coverax.volumes.folders import nifti_files as nifti_files
@@ -37,6 +38,11 @@ from coverax.volumes.nifti import probs_file as probs_file
 from coverax.volumes.nifti import write_mask as write_mask
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
+from coverax.volumes.nnunet_results import FoundResults as FoundResults
+from coverax.volumes.nnunet_results import find_results as find_results
+from coverax.volumes.nnunet_results import write_results as write_results
+from coverax.volumes.orient import Turn as Turn
+from coverax.volumes.orient import turn_between as turn_between
 from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern

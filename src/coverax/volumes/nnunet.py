@@ -25,9 +25,9 @@ from coverax.volumes.nnunet_segmentation import (
     read_segmentation_header,
 )
 from coverax.volumes.npz import NpzArray, read_npz_header, read_npz_rows
-from coverax.volumes.orient import Turn, find_turn
+from coverax.volumes.orient import Turn, turn_between
 from coverax.volumes.pickles import plain, read_plain_pickle
-from coverax.volumes.same_grid import check_same_grid, three_axes
+from coverax.volumes.same_grid import three_axes
 
 KEYS = ("probabilities", "softmax")
 _ITK_KEYS = ("spacing", "origin", "direction")
@@ -121,10 +121,7 @@ def _described(path: Path) -> _Map:
         )
     if seen is None:  # merged predictions once kept no properties
         seen = _as_stored(path, full, target)
-    turn = find_turn(seen, target)
-    if turn is None:
-        check_same_grid(seen, path, target, segmentation or path)
-        turn = Turn((0, 1, 2), (False, False, False))
+    turn = turn_between(seen, path, target, segmentation or path)
     n = array.shape[0]
     own = Grid(target.shape, target.affine, Origin(path, (*target.shape, n)))
     header = new_header(own, np.dtype(np.float32), n, _nifti_header(beside))

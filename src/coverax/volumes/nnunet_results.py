@@ -1,17 +1,17 @@
 """Folders of nnU-Net results as a cohort: predictions, or the validations of its folds."""
 
-import csv
-import io
 import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coverax.files import publish_text
+from coverax.files import PathLike, publish_rows
+from coverax.table.table import FOLD
+from coverax.volumes.case import Case, check_maps_differ, with_units
+from coverax.volumes.folders import nifti_files
+from coverax.volumes.formats import file_stem
 from coverax.volumes.nnunet_dataset import Dataset, find_dataset
-
-_LABELS = (".nii.gz", ".nii", ".mha", ".nrrd", ".mhd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,30 +19,35 @@ class FoundResults:
     """What a folder of nnU-Net results holds.
 
     Attributes:
-        cases: Case id to map, reference and fold (empty without folds).
+        cases: Each with its map, reference, unit and, with folds, `fold`.
         dataset: What its `dataset.json` says, where there is one.
+        reader: The class that read images and wrote segmentations, as `plans.json` has
+            it.
         left_out: Why, to the ids of what is no case of the cohort.
         notes: What a user should know.
     """
 
-    cases: dict[str, tuple[Path, Path, str]]
+    cases: tuple[Case, ...]
     dataset: Dataset | None
+    reader: str | None
     left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
     def fold_sizes(self) -> dict[str, int]:
-        """Cases of each fold."""
-        return dict(sorted(Counter(fold for _, _, fold in self.cases.values()).items()))
+        """Cases of each fold; none without folds."""
+        return dict(
+            sorted(Counter(v for c in self.cases for _, v in c.columns).items())
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for `--json`."""
         regions = self.dataset.regions if self.dataset else ()
         return {
             "n_cases": len(self.cases),
-            "folds": self.fold_sizes
-            if any(f for _, _, f in self.cases.values())
-            else {},
+            "n_units": len({case.unit for case in self.cases}),
+            "folds": self.fold_sizes,
+            "reader": self.reader,
             "regions": [str(region) for region in regions],
             "kind": self.dataset
             and ("regions" if self.dataset.is_regions else "labels"),
@@ -53,7 +58,11 @@ class FoundResults:
 
 
 def find_results(
-    results: Path, labels_dir: Path, *, folds: bool = False
+    results: PathLike,
+    labels_dir: PathLike,
+    *,
+    folds: bool = False,
+    unit_pattern: str | None = None,
 ) -> FoundResults:
     """Match the softmax files of a folder of results with references, by case.
 
@@ -61,10 +70,12 @@ def find_results(
         results: Folder of `CASE.npz`; with `folds` the one that holds `fold_0`, ...
         labels_dir: References, `CASE` with a suffix that a reader takes.
         folds: Take `fold_*/validation`, each case under the model that never saw it.
+        unit_pattern: Finds the unit in a case id, see `units_of`.
 
     Raises:
         FileNotFoundError: A folder does not exist.
-        ValueError: There is no map, one fold alone, or a case lies in two folds.
+        ValueError: There is no map, one fold alone, a case lies in two folds, two maps
+            are one file, or two references are of one case.
     """
     results, labels_dir = Path(results), Path(labels_dir)
     for folder in (results, labels_dir):
@@ -88,42 +99,49 @@ def find_results(
             f"{results}: holds no softmax (.npz); predict with --save_probabilities, or "
             f"validate with --npz{hint}"
         )
-    labels = {stem: p for p in sorted(labels_dir.iterdir()) if (stem := _stem(p))}
-    unlabelled = sorted(maps.keys() - labels.keys())
-    unpredicted = sorted(labels.keys() - maps.keys() - set(unmapped))
+    check_maps_differ(((i, path) for i, (path, _) in maps.items()), str(results))
+    labels = nifti_files(labels_dir)
     left_out = {
-        "no reference": unlabelled,
+        "no reference": sorted(maps.keys() - labels.keys()),
         "a segmentation without its softmax": unmapped,
-        "no map": unpredicted,
+        "no map": sorted(labels.keys() - maps.keys() - set(unmapped)),
     }
-    cases = {
-        case_id: (path, labels[case_id], fold)
-        for case_id, (path, fold) in sorted(maps.items())
-        if case_id in labels
-    }
+    cases = [
+        Case(i, path, labels[i], unit=i, columns=((FOLD, fold),) if folds else ())
+        for i, (path, fold) in sorted(maps.items())
+        if i in labels
+    ]
     if not cases:
         raise ValueError(f"no map of {results} has a reference in {labels_dir}")
-    first = next(iter(maps.values()))[0]
+    first = next(iter(maps.values()))[0].parent
     found = FoundResults(
-        cases,
-        find_dataset(first.parent),
+        with_units(cases, unit_pattern),
+        find_dataset(first),
+        _reader_of(first),
         {why: ids for why, ids in left_out.items() if ids},
     )
     found.notes.extend(_notes(found, results, folds))
     return found
 
 
-def write_cohort(found: FoundResults, output: Path) -> None:
-    """Write the cohort as CSV, paths relative to it where they can be."""
-    text = io.StringIO(newline="")
-    has_folds = any(fold for _, _, fold in found.cases.values())
-    columns = ["case_id", "probs", "labels", *(["fold"] if has_folds else [])]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for case_id, (probs, labels, fold) in found.cases.items():
-        paths = [_relative(path, output.parent) for path in (probs, labels)]
-        writer.writerow([case_id, *paths, *([fold] if has_folds else [])])
-    publish_text(output, text.getvalue())
+def write_results(found: FoundResults, output: PathLike) -> None:
+    """Write the cohort as CSV, paths relative to it where they lie below it.
+
+    Units are written where they are others than the cases.
+    """
+    output = Path(output)
+    has_units = any(case.unit != case.case_id for case in found.cases)
+    rows = [
+        {
+            "case_id": case.case_id,
+            "probs": _relative(Path(case.probs), output.parent),
+            "labels": _relative(Path(case.labels or ""), output.parent),
+            **({"unit": case.unit} if has_units else {}),
+            **dict(case.columns),
+        }
+        for case in found.cases
+    ]
+    publish_rows(output, rows)
 
 
 def _fold_folders(results: Path) -> dict[str, Path]:
@@ -183,27 +201,38 @@ def _split_notes(found: FoundResults, results: Path) -> list[str]:
         where = {str(i): str(k) for k, split in enumerate(splits) for i in split["val"]}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: not the splits of nnU-Net ({error!r})") from None
-    wrong = [i for i, (_, _, fold) in found.cases.items() if where.get(i, fold) != fold]
+    folds = {case.case_id: case.column(FOLD) for case in found.cases}
+    wrong = [i for i, fold in folds.items() if where.get(i, fold) != fold]
     if wrong:
         raise ValueError(
             f"{path} puts case {wrong[0]} into fold {where[wrong[0]]}, but its map lies in "
-            f"fold {found.cases[wrong[0]][2]}: that model may have trained on it"
+            f"fold {folds[wrong[0]]}: that model may have trained on it"
         )
-    lost = sorted(wanted - found.cases.keys())
+    lost = sorted(wanted - folds.keys())
     if not lost:
         return []
     return [f"{len(lost)} cases of {path.name} are not there: {', '.join(lost[:3])}"]
 
 
-def _stem(path: Path) -> str | None:
-    for suffix in _LABELS:
-        if path.name.endswith(suffix) and not path.name.startswith("."):
-            return path.name.removesuffix(suffix)
-    return None
-
-
 def _stems(folder: Path) -> set[str]:
-    return {stem for p in folder.iterdir() if (stem := _stem(p)) is not None}
+    """Segmentations of a folder, by case."""
+    return {
+        stem
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (stem := file_stem(path)) is not None
+    }
+
+
+def _reader_of(folder: Path) -> str | None:
+    """The reader that `plans.json` names, beside the maps or up to two levels above."""
+    for place in (folder, *folder.resolve().parents[:2]):
+        path = place / "plans.json"
+        if path.is_file():
+            try:
+                return str(json.loads(path.read_text("utf-8"))["image_reader_writer"])
+            except (ValueError, TypeError, KeyError):
+                return None
+    return None
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -1,11 +1,18 @@
 """One space, two orders of its voxels: whole-voxel turns from one grid to another."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from coverax.files import PathLike
 from coverax.volumes.grid import Grid
-from coverax.volumes.same_grid import AFFINE_TOLERANCE, three_axes
+from coverax.volumes.same_grid import (
+    AFFINE_TOLERANCE,
+    GridMismatchError,
+    check_same_grid,
+    three_axes,
+)
 
 
 class Turn(NamedTuple):
@@ -37,6 +44,31 @@ class Turn(NamedTuple):
         turned = volume.transpose(*self.axes, *rest)
         steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
         return turned[steps]
+
+    def apply_flat(self, values: np.ndarray, old: Grid) -> np.ndarray:
+        """Voxels of the old grid, flat, x fastest, as they follow on the new one."""
+        if self.is_identity:
+            return values
+        volume = values.reshape(three_axes(old.shape), order="F")
+        return self.apply(volume).reshape(-1, order="F")
+
+
+def turn_between(grid: Grid, path: PathLike, other: Grid, other_path: PathLike) -> Turn:
+    """The whole-voxel turn from one grid to another of the same space.
+
+    Grids that `check_same_grid` takes for one need none.
+
+    Raises:
+        GridMismatchError: As `check_same_grid`, where no turn makes them one.
+    """
+    try:
+        check_same_grid(grid, Path(path), other, Path(other_path))
+    except GridMismatchError:
+        turn = find_turn(grid, other)
+        if turn is None or turn.is_identity:
+            raise
+        return turn
+    return Turn((0, 1, 2), (False, False, False))
 
 
 def find_turn(old: Grid, new: Grid) -> Turn | None:
