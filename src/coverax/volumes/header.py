@@ -86,6 +86,22 @@ class NiftiFile:
         return self.step * np.iinfo(self.dtype).max <= 1 + 1e-6
 
 
+def check_affine(path: Path, affine: np.ndarray) -> None:
+    """Refuse an affine that places no voxels, or none that a header can hold.
+
+    Raises:
+        ValueError: It is singular, or not finite as float32.
+    """
+    with np.errstate(all="ignore"):
+        is_sound = (
+            affine.shape == (4, 4)
+            and np.isfinite(affine.astype(np.float32)).all()
+            and abs(np.linalg.det(affine[:3, :3])) > 0
+        )
+    if not is_sound:
+        raise ValueError(f"{path}: the affine is singular or not finite")
+
+
 def new_header(
     grid: Grid,
     dtype: np.dtype,

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from coverax.files import one_line
 from coverax.volumes.grid import Grid, Origin
-from coverax.volumes.header import NiftiFile, new_header
+from coverax.volumes.header import NiftiFile, check_affine, new_header
 from coverax.volumes.nifti import Buffer, check_channels
 from coverax.volumes.source import MOST_DEFLATE
 
@@ -84,9 +85,10 @@ def itk_affine(spacing: Any, origin: Any, direction: Any) -> np.ndarray:
     )
     n = spacing.size
     affine = np.eye(4)
-    affine[:n, :n] = direction.reshape(n, n) * spacing
-    affine[:n, 3] = origin
-    return LPS_TO_RAS @ affine
+    with np.errstate(all="ignore"):  # what is not finite is refused
+        affine[:n, :n] = direction.reshape(n, n) * spacing
+        affine[:n, 3] = origin
+        return LPS_TO_RAS @ affine
 
 
 def _simple_itk(path: Path) -> Any:
@@ -120,7 +122,8 @@ def _information(path: Path) -> Any:
 def _why(error: BaseException) -> str:
     """The last line of what ITK says: the first ones name its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"not read by SimpleITK ({lines[-1] if lines else type(error).__name__})"
+    what = one_line(lines[-1]) if lines else type(error).__name__
+    return f"not read by SimpleITK ({what})"
 
 
 def _described(path: Path, reader: Any) -> NiftiFile:
@@ -146,8 +149,7 @@ def _described(path: Path, reader: Any) -> NiftiFile:
     affine = itk_affine(
         reader.GetSpacing()[:n_spatial], reader.GetOrigin()[:n_spatial], direction
     )
-    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise ValueError(f"{path}: the affine is singular or not finite")
+    check_affine(path, affine)
     shape = size[:n_spatial]
     axes = (*shape, n_channels) if n_channels > 1 else shape
     grid = Grid(shape, affine, Origin(path, axes))

@@ -14,15 +14,17 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from coverax.files import one_line
 from coverax.volumes import itk
 from coverax.volumes.grid import Grid, Origin
-from coverax.volumes.header import NiftiFile, new_header
+from coverax.volumes.header import NiftiFile, check_affine, new_header
 from coverax.volumes.nifti import Buffer, check_channels
 from coverax.volumes.nnunet_dataset import find_dataset
 from coverax.volumes.nnunet_segmentation import (
     check_segmentation,
     find_segmentation,
     read_segmentation_header,
+    say_unread,
 )
 from coverax.volumes.npz import NpzArray, read_npz_header, read_npz_rows
 from coverax.volumes.orient import Turn, turn_between
@@ -138,6 +140,7 @@ def _header_beside(segmentation: Path | None, *, needed: bool) -> NiftiFile | No
     if segmentation is None:
         return None
     if segmentation.suffix in itk.SUFFIXES and not needed and not itk.is_there():
+        say_unread(segmentation)
         return None
     return read_segmentation_header(segmentation)
 
@@ -187,14 +190,11 @@ def _grid_of(
         affine = _affine_of(properties)
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(
-            f"{path.with_suffix('.pkl')}: geometry not understood ({error!r})"
+            f"{path.with_suffix('.pkl')}: geometry not understood ({one_line(repr(error))})"
         ) from None
     if affine is None:
         return None
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise ValueError(f"{path.with_suffix('.pkl')}: the affine is not finite")
-    if np.linalg.det(affine[:3, :3]) == 0:
-        raise ValueError(f"{path.with_suffix('.pkl')}: the affine is singular")
+    check_affine(path.with_suffix(".pkl"), affine)
     return Grid(shape, affine)
 
 
@@ -225,7 +225,7 @@ def _crop(
         full = tuple(int(n) for n in plain(properties["original_size_of_raw_data"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path.with_suffix('.pkl')}: crop not understood ({error!r})"
+            f"{path.with_suffix('.pkl')}: crop not understood ({one_line(repr(error))})"
         ) from None
     places = tuple(slice(low, high) for low, high in box)
     fits = len(full) == len(own) == len(box) and all(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from coverax.files import one_line
 from coverax.table.region import Region
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
@@ -48,7 +49,9 @@ def _read_dataset(path: Path, _changed: int) -> Dataset:
         content = json.loads(path.read_text(encoding="utf-8"))
         labels = dict(content["labels"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: not a dataset.json of nnU-Net ({error!r})") from None
+        raise ValueError(
+            f"{path}: not a dataset.json of nnU-Net ({one_line(repr(error))})"
+        ) from None
     ignore = labels.pop("ignore", None)
     labels = {
         _NOT_IN_NAMES.sub("_", k): v

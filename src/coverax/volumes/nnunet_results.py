@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coverax.files import PathLike, publish_rows
+from coverax.files import PathLike, one_line, publish_rows
 from coverax.table.table import FOLD
 from coverax.volumes.case import Case, check_maps_differ, with_units
 from coverax.volumes.folders import nifti_files
@@ -200,7 +200,9 @@ def _split_notes(found: FoundResults, results: Path) -> list[str]:
         wanted = {str(i) for split in splits for i in split["val"]}
         where = {str(i): str(k) for k, split in enumerate(splits) for i in split["val"]}
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: not the splits of nnU-Net ({error!r})") from None
+        raise ValueError(
+            f"{path}: not the splits of nnU-Net ({one_line(repr(error))})"
+        ) from None
     folds = {case.case_id: case.column(FOLD) for case in found.cases}
     wrong = [i for i, fold in folds.items() if where.get(i, fold) != fold]
     if wrong:

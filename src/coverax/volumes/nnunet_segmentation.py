@@ -88,6 +88,17 @@ def check_segmentation(
     _say_different(beside.parent, beside.name, share)
 
 
+def say_unread(beside: Path) -> None:
+    """Say once a folder that its segmentations are not compared with their maps."""
+    if _is_first(beside.parent, "unread"):
+        _log.warning(
+            "%s: %s is not compared with its map: that needs SimpleITK "
+            "(pip install 'coverax[itk]')",
+            beside.parent,
+            beside.name,
+        )
+
+
 def _say_postprocessed(folder: Path, name: str) -> None:
     if _is_first(folder, "postprocessed"):
         _log.warning(

@@ -3,7 +3,9 @@
 Nothing is unpickled, and what an archive declares is checked before it is inflated.
 """
 
+import errno
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,12 +17,22 @@ from typing import IO
 import numpy as np
 from isal import isal_zlib
 
+from coverax.files import one_line
 from coverax.volumes.nifti import Buffer
 from coverax.volumes.source import MOST_DEFLATE
 
 _BLOCK = 1 << 20
 _MOST_HEADER = 1 << 14
-_DAMAGED = (zipfile.BadZipFile, zlib.error, isal_zlib.error, EOFError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    isal_zlib.error,
+    struct.error,
+    EOFError,
+    OverflowError,
+    RuntimeError,  # of zipfile: encrypted, or compressed otherwise
+)
+_NO_PLACE = (None, errno.EINVAL)  # of an error that is of the bytes, not of the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,15 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except _DAMAGED as error:
-        raise ValueError(f"{path}: not a sound .npz archive ({error})") from None
+        raise ValueError(
+            f"{path}: not a sound .npz archive ({one_line(error)})"
+        ) from None
+    except (OSError, ValueError) as error:  # a directory that leads outside the file
+        if str(path) in str(error) or getattr(error, "errno", None) not in _NO_PLACE:
+            raise
+        raise ValueError(
+            f"{path}: not a sound .npz archive ({one_line(error)})"
+        ) from None
 
 
 def _member(
@@ -116,7 +136,10 @@ def _member(
                     f"{info.compress_size}: not believed"
                 )
             return info
-    held = ", ".join(n.removesuffix(".npy") for n in list(names)[:5]) or "nothing"
+    held = (
+        ", ".join(one_line(n.removesuffix(".npy")) for n in list(names)[:5])
+        or "nothing"
+    )
     raise ValueError(f"{path}: holds no array {' or '.join(keys)}, but {held}")
 
 
@@ -130,7 +153,9 @@ def _parse(start: bytes, path: Path, info: zipfile.ZipInfo) -> NpzArray:
         }[version]
         shape, is_fortran, dtype = read(stream)
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError) as error:
-        raise ValueError(f"{path}: {info.filename} is no array ({error})") from None
+        raise ValueError(
+            f"{path}: {info.filename} is no array ({one_line(error)})"
+        ) from None
     key = info.filename.removesuffix(".npy")
     if dtype.hasobject or dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
         raise ValueError(

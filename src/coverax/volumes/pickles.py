@@ -6,14 +6,18 @@ for by records that only remember their arguments; any other name is refused.
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from coverax.files import one_line
+
 _NUMPY = {f"{name}.multiarray" for name in ("numpy.core", "numpy._core")}
 _NUMPY_NUMERIC = {f"{name}.numeric" for name in ("numpy.core", "numpy._core")}
 _KINDS = "biufcSU"  # of dtypes that hold numbers or text
+_MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 _BROKEN = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -37,6 +41,7 @@ def read_plain_pickle(path: Path) -> Any:
     """
     data = path.read_bytes()
     try:
+        _check_promises(data)
         return _Plain(io.BytesIO(data)).load()
     except _Refused as refused:
         raise ValueError(
@@ -44,7 +49,7 @@ def read_plain_pickle(path: Path) -> Any:
             "numbers and NumPy arrays are read"
         ) from None
     except _BROKEN as error:
-        why = str(error) or type(error).__name__
+        why = one_line(error) or type(error).__name__
         raise ValueError(f"{path}: not a sound pickle ({why})") from None
 
 
@@ -61,11 +66,29 @@ def plain(value: Any) -> Any:
     return value
 
 
+def _check_promises(data: bytes) -> None:
+    """Refuse lengths and places that the bytes do not hold, before any are reserved.
+
+    Raises:
+        ValueError: There is one, or the bytes are no opcodes.
+    """
+    for opcode, argument, place in pickletools.genops(data):
+        if opcode.name in _MEMO and argument > place:
+            raise ValueError(f"memo entry {argument} of {place} bytes")
+
+
+class _Fixed(type):
+    """A stand-in that no pickle changes for the next one."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise TypeError(f"{cls.__name__} takes no {name}")
+
+
 class _Refused(Exception):
     """A name that no plain data needs."""
 
 
-class _Dtype:
+class _Dtype(metaclass=_Fixed):
     """`numpy.dtype(code, align, copy)` and the state that sets its byte order."""
 
     def __init__(self, code: str = "", *_: Any):
@@ -81,7 +104,7 @@ class _Dtype:
         return np.dtype((self.order if self.order in "<>" else "") + code)
 
 
-class _Scalar:
+class _Scalar(metaclass=_Fixed):
     """`numpy.core.multiarray.scalar(dtype, bytes)`."""
 
     def __init__(self, dtype: Any = None, data: Any = b""):
@@ -91,7 +114,7 @@ class _Scalar:
         return _array(self.dtype, self.data, ())[()].item()
 
 
-class _Array:
+class _Array(metaclass=_Fixed):
     """`_reconstruct(ndarray, (0,), b"b")`, its state, or `_frombuffer`."""
 
     def __init__(self, *args: Any):
@@ -115,7 +138,7 @@ def _array(dtype: Any, data: Any, shape: tuple[int, ...], order: Any = "C"):
     return np.frombuffer(data, dtype.made()).reshape(shape, order=order)
 
 
-class _Ndarray:
+class _Ndarray(metaclass=_Fixed):
     """`numpy.ndarray`, named and never made."""
 
 
@@ -131,8 +154,8 @@ class _Plain(pickle.Unpickler):
         elif module in _NUMPY_NUMERIC:
             known = {"_frombuffer": _Array}
         if name not in known:
-            raise _Refused(f"{module}.{name}")
+            raise _Refused(one_line(f"{module}.{name}"))
         return known[name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise _Refused(f"a persistent object {pid!r}")
+        raise _Refused("a persistent object")
