@@ -113,6 +113,17 @@ def test_every_float_type_is_read_as_it_is(tmp_path, dtype, save):
     np.testing.assert_array_equal(chosen, read_voxels(path)[1][[2, 0]])
 
 
+def test_the_header_of_an_array_is_matched_and_never_evaluated(tmp_path, monkeypatch):
+    """The parser of Python fails now and then where several threads are in it."""
+    path = made.write_case(tmp_path, "c", made.softmax(1))
+
+    def refuse(*_args):
+        raise AssertionError("evaluated")
+
+    monkeypatch.setattr("ast.literal_eval", refuse)
+    np.testing.assert_array_equal(volume(path)[0], made.softmax(1))
+
+
 def test_the_crop_of_version_1_is_undone(tmp_path):
     probs = made.softmax(2, shape=(3, 4, 2))  # lies at x 2:5, y 1:5, z 3:5
     whole = np.zeros((3, *made.SHAPE), np.float16)

@@ -93,10 +93,11 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
         ValueError: It is singular, or not finite as float32.
     """
     with np.errstate(all="ignore"):
+        held = affine.astype(np.float32).astype(np.float64)
         is_sound = (
-            affine.shape == (4, 4)
-            and np.isfinite(affine.astype(np.float32)).all()
-            and abs(np.linalg.det(affine[:3, :3])) > 0
+            held.shape == (4, 4)
+            and np.isfinite(held).all()
+            and abs(np.linalg.det(held[:3, :3])) > 0
         )
     if not is_sound:
         raise ValueError(f"{path}: the affine is singular or not finite")

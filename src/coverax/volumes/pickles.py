@@ -157,5 +157,5 @@ class _Plain(pickle.Unpickler):
             raise _Refused(one_line(f"{module}.{name}"))
         return known[name]
 
-    def persistent_load(self, pid: Any) -> Any:
+    def persistent_load(self, _pid: Any) -> Any:
         raise _Refused("a persistent object")
