@@ -16,6 +16,7 @@ from coverax.volumes import (
     nifti_files,
     read_cohort,
     read_header,
+    read_probs,
     read_voxels,
     write_results,
 )
@@ -312,6 +313,12 @@ def test_a_segmentation_beside_a_softmax_is_never_a_map(tmp_path):
     cohort = match_folders(results, labels)
     assert [case.probs.suffix for case in cohort.cases] == [".npz", ".npz"]
     assert [case.labels.name for case in cohort.cases] == ["c0.nii.gz", "c1.nii.gz"]
+
+
+def test_a_segmentation_named_as_a_map_is_refused(tmp_path):
+    path = made.write_case(tmp_path, "c", made.softmax(0))
+    with pytest.raises(ValueError, match=r"c\.nii\.gz: is the segmentation of c\.npz"):
+        read_probs(path.with_suffix(".nii.gz"), channels=[0])
 
 
 def test_a_folder_that_mixes_forms_is_refused(tmp_path):

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 ProbsDir = Annotated[
     Path | None,
-    typer.Option("--probs", help="Folder of probability maps (.nii.gz, .npz, .mha, ...)."),
+    typer.Option(
+        "--probs", help="Folder of probability maps (.nii.gz, .npz, .mha, ...)."
+    ),
 ]
 LabelsDir = Annotated[
     Path | None,

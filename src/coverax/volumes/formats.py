@@ -95,6 +95,21 @@ def read_voxels(
     )
 
 
+def check_is_map(path: PathLike) -> None:
+    """Refuse the segmentation beside a softmax where a map is wanted.
+
+    Raises:
+        ValueError: A softmax of that case lies beside the file.
+    """
+    path = Path(path)
+    softmax = path.with_name(f"{file_stem(path)}{NPZ}")
+    if file_suffix(path) not in (NPZ, None) and softmax.is_file():
+        raise ValueError(
+            f"{path}: is the segmentation of {softmax.name} beside it and no map; name "
+            "the softmax"
+        )
+
+
 def files_beside(path: PathLike) -> tuple[Path, ...]:
     """What else a map is read from: where an nnU-Net softmax says its voxels lie."""
     path = Path(path)

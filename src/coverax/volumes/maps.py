@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Integer
 from coverax.files import PathLike
 from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
-from coverax.volumes.formats import read_voxels
+from coverax.volumes.formats import check_is_map, read_voxels
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.nifti import Buffer, check_channels
 
@@ -97,6 +97,7 @@ def read_probs(
             with `logits`, values that already look like probabilities).
     """
     path = Path(path)
+    check_is_map(path)
     file, stored = read_voxels(
         path,
         channels=None if logits else channels,

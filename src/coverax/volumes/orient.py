@@ -62,7 +62,7 @@ def turn_between(grid: Grid, path: PathLike, other: Grid, other_path: PathLike) 
         GridMismatchError: As `check_same_grid`, where no turn makes them one.
     """
     try:
-        check_same_grid(grid, Path(path), other, Path(other_path))
+        check_same_grid(other, Path(other_path), grid, Path(path))
     except GridMismatchError:
         turn = find_turn(grid, other)
         if turn is None or turn.is_identity:
