@@ -16,6 +16,8 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from coverax.locks import beside, is_held
 
+# A JSON object: what a file holds of something.
+Json = dict[str, Any]
 PathLike = str | os.PathLike[str]
 
 

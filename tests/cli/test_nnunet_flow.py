@@ -184,7 +184,7 @@ def test_temperatures_are_written_as_nifti(results, tmp_path, cli):
     assert cli("temperature", "fit", *pair, "-o", tmp_path / "t.json").code == 0
     args = (tmp_path / "t.json", "--probs", maps, "-o", tmp_path / "scaled")
     assert cli("temperature", "apply", *args).code == 0
-    names = sorted(path.name for path in (tmp_path / "scaled").iterdir())
+    names = sorted(path.name for path in (tmp_path / "scaled").glob("*.nii*"))
     assert names == [f"c{i}.nii.gz" for i in range(N_CASES)]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AllowMissing,
     AsJson,
     CohortFile,
@@ -36,9 +37,10 @@ def command(
     engine: EngineChoice = "auto",
     threads: Threads = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the draw where units own several cases.")
+        int, typer.Option(min=0, help="Seed of the draw where units own several cases.")
     ] = 0,
     allow_missing: AllowMissing = False,
+    allow_hard_masks: AllowHardMasks = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
@@ -61,6 +63,7 @@ def command(
             threads=threads,
             seed=seed,
             allow_missing=allow_missing,
+            allow_hard_masks=allow_hard_masks,
             on_case=on_case,
             on_failure=failures.append,
         )

@@ -10,6 +10,8 @@ import typer
 from coverax.choices import Absent, EngineName
 from coverax.cli import terminal
 from coverax.cli.common import (
+    AllowDuplicates,
+    AllowHardMasks,
     AllowMissing,
     AllowOvershoot,
     AsJson,
@@ -96,13 +98,15 @@ def command(
     draws: Annotated[
         int, typer.Option(min=0, help="Bootstrap samples over units; 0 for none.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw PNG and SVG.")
     ] = True,
     engine: EngineChoice = "auto",
     threads: Threads = None,
     allow_missing: AllowMissing = False,
+    allow_hard_masks: AllowHardMasks = False,
+    allow_duplicates: AllowDuplicates = False,
     as_json: AsJson = False,
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
@@ -123,6 +127,8 @@ def command(
         "logits": logits,
         "allow_overshoot": allow_overshoot,
         "bins": bins,
+        "allow_hard_masks": allow_hard_masks,
+        "allow_duplicates": allow_duplicates,
     }
     with whole_folder(output) as folder:
         if table is not None:
@@ -197,6 +203,8 @@ def _score(
             ignore_label=ignore_label,
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
+            allow_hard_masks=options["allow_hard_masks"],
+            allow_duplicates=options["allow_duplicates"],
         )
     failures: list[str] = []
     with show_progress("Reading", len(cases.cases)) as on_case:
@@ -281,6 +289,8 @@ def _show(summary: dict[str, Any]) -> None:
         every = {"pooled": scores, "pooled_interval": scores["interval"]}
         _add_rows(shown, "softmax", None, every)
     console.print(shown)
+    if summary["n_draws"]:
+        console.print("A pooled MCE has no lower end: maxima of noise lie above it.")
     if any("groups" in result for result in results):
         shown = _table("By group", "region, group")
         for result in results:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,14 +13,15 @@ from coverax.calibrate import (
     Threshold,
     just_below,
     tie_numbers,
-    unit_digests,
 )
-from coverax.choices import EngineName
+from coverax.choices import EngineName, Kind
+from coverax.evaluate.held_out import held_out_facts, without_law
 from coverax.evaluate.metrics import worst_metrics
-from coverax.evaluate.references import count_rows
-from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
+from coverax.evaluate.references import count_rows, some_count
+from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
-from coverax.predict import check_map_kind
+from coverax.predict import check_first_mark, check_map_kind
+from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     Engine,
@@ -61,6 +62,8 @@ def evaluate_cohort(
     threads: int | None = None,
     seed: int = 0,
     allow_missing: bool = False,
+    allow_hard_masks: bool = False,
+    none_too: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
 ) -> Evaluation:
@@ -68,26 +71,31 @@ def evaluate_cohort(
 
     Compliance is `score <= threshold`, equivalently an integer comparison of missed and
     allowed voxels; no mask and no float rate decides it. Where units own several cases
-    one case of each is drawn, so that the exact law of compliance applies.
+    one case of each is drawn, so that the exact law of compliance applies. A region of
+    which every reference is empty, or that was refused in calibration, has no result.
 
     Args:
         calibration: Thresholds, and how to read the maps.
         cohort: Cases with references, not used for calibration.
         engine: `host` and `device` give the same counts.
         threads: Reader threads.
-        seed: Of the draw of one case a unit.
+        seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
+        none_too: Return without results where no case counts, instead of raising.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count, or units are of a column that the cohort
-            does not have.
+        ValueError: No case was left to count (see `none_too`), units are of a column that
+            the cohort does not have, or the maps are hard masks or of another origin
+            than those that calibrated.
     """
-    definition = ScoreDefinition.from_json(calibration.score_definition)
+    definition = promised_regions(calibration)
     _check_regions(calibration, cohort)
     unit_column = _unit_column(calibration, cohort)
+    check_first_mark([case.probs for case in cohort.cases], definition)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
 
@@ -95,7 +103,7 @@ def evaluate_cohort(
         return load_case(case, definition, buffers, read_map=read_map)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
-        return METHODS[calibration.method].columns(engine, batch, calibration)
+        return KINDS[calibration.kind].columns(engine, batch, calibration)
 
     results: dict[Any, Any] = {}
     failures: dict[Any, Exception] = {}
@@ -128,7 +136,10 @@ def evaluate_cohort(
             "unit": case.column(unit_column),
             "group": case.group,
             "rater": case.rater,
+            "part": case.part,
             "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
+            "map_fingerprint": results[case].facts["content"][region.name].fingerprint,
+            "map_values": kind_of_values(*results[case].facts["content"][region.name]),
             **columns,
         }
         for case in cohort.cases
@@ -137,10 +148,26 @@ def evaluate_cohort(
     ]
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
+    check_not_masks(
+        [(row["case_id"], row["region"], row["map_values"]) for row in rows],
+        allow=allow_hard_masks or definition.allow_hard_masks,
+    )
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
-    return summarise(calibration, rows, excluded, seed)
+    evaluation = summarise(calibration, rows, excluded, seed)
+    lacking = evaluation.summary["not_evaluated"]
+    if not (evaluation.summary["results"] or none_too):
+        raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
+    return evaluation
+
+
+def promised_regions(calibration: Calibration) -> ScoreDefinition:
+    """How to read the maps, of the regions that have a threshold."""
+    definition = calibration.definition
+    known = {threshold.region for threshold in calibration.thresholds}
+    regions = tuple(r for r in definition.regions if r.name in known)
+    return replace(definition, regions=regions)
 
 
 def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
@@ -179,18 +206,22 @@ def summarise(
     if not rows:
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
+    lacking = {
+        row["region"]: f"refused in calibration ({row['status']})"
+        for row in calibration.options.get("refused", [])
+    }
     for region in dict.fromkeys(t.region for t in calibration.thresholds):
+        lacking.pop(region, None)  # refused for other groups
         mine = [row for row in rows if row["region"] == region]
-        if mine:
-            result, table = METHODS[calibration.method].region(
+        if mine and not some_count(calibration, mine):
+            lacking[region] = "all references are empty"
+        elif mine:
+            result, table = KINDS[calibration.kind].region(
                 calibration, region, mine, seed
             )
             regions.append(result)
             cases.extend(table)
-    # Units that chose the transforms are as little held out as those that calibrated.
-    known = {*calibration.unit_digests, *calibration.options.get("learned_units", ())}
-    units = {row["unit"] for row in rows}
-    n_reused = len(known & set(unit_digests(units)))
+    held_out = held_out_facts(calibration, rows)
     summary = {
         "schema": 1,
         "calibration_digest": calibration.digest,
@@ -199,14 +230,16 @@ def summarise(
         "delta": calibration.delta,
         "statement": calibration.statement,
         "n_cases": len({row["case_id"] for row in rows}),
-        "n_units": len(units),
-        "n_units_seen_in_calibration": n_reused,
-        "held_out": n_reused == 0,
+        "n_units": len({row["unit"] for row in rows}),
+        **held_out,
         "seed": seed,
         "excluded": {why: list(ids) for why, ids in excluded.items()},
         "results": regions,
+        "not_evaluated": lacking,
     }
-    summary |= METHODS[calibration.method].overall(calibration, cases)
+    summary |= KINDS[calibration.kind].overall(calibration, cases)
+    if not held_out["held_out"]:
+        summary = without_law(summary)
     return Evaluation(summary, cases)
 
 
@@ -222,7 +255,7 @@ def _columns(
     cuts[: len(views), 2] = [-just_below(t.value) for t in own]
     tolerance = calibration.thresholds[0].tolerance
     if tolerance is None:  # a mean is controlled: critical probabilities are for show
-        tolerance = calibration.score_definition["tolerances"][0]
+        tolerance = calibration.definition.tolerances[0]
     critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
     sizes = engine.ops.sizes(labels, valid=valid)
     overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
@@ -239,7 +272,7 @@ def _lesion_columns(
     batch: ViewBatch, calibration: Calibration, cuts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Lesions of each view, and those the mask touches at each of its cuts."""
-    neighbours = calibration.score_definition["lesions"]
+    neighbours = calibration.definition.lesions
     if neighbours is None:
         return {}
     peaks = [view_peaks(view, neighbours) for view in batch.views]
@@ -272,7 +305,7 @@ def _evaluate_region(
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
         "raters": calibration.options.get("raters"),
-        **law_of(threshold, n_counted),
+        **law_of(threshold, counted.worst(scores)[counted.rows]),
     }
     table = [
         {
@@ -316,8 +349,8 @@ def _is_cut_above(
     return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
 
 
-class Method(NamedTuple):
-    """How calibrations of a method are evaluated.
+class Judge(NamedTuple):
+    """How calibrations of a kind are evaluated.
 
     Attributes:
         columns: Counts and scores of a batch.
@@ -330,11 +363,7 @@ class Method(NamedTuple):
     overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
 
 
-_ONE_CUT = Method(_columns, _evaluate_region, lambda _calibration, _cases: {})
-METHODS = {
-    "crc": _ONE_CUT,
-    "rcps": _ONE_CUT,
-    "ltt": _ONE_CUT,
-    "fnr": _ONE_CUT,
-    "sets": Method(set_columns, evaluate_sets, joint_over_regions),
+KINDS: dict[Kind, Judge] = {
+    "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: {}),
+    "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
 }

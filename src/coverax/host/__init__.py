@@ -1,4 +1,9 @@
-"""NumPy twins of the kernels: same names, same answers, faster on a CPU."""
+"""NumPy twins of the kernels: same names, same answers, faster on a CPU.
+
+Arrays may be of NumPy, JAX, torch or lists. Maps are taken as float32, rounded once; masks
+and references may be of any number type, are true where they are not 0, and hold whole
+numbers that are not negative.
+"""
 
 from coverax.choices import Neighbours as Neighbours
 from coverax.engine.results import BatchScores as BatchScores
@@ -11,6 +16,7 @@ from coverax.host.bins import bin_statistics as bin_statistics
 from coverax.host.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.host.boxes import box_distance as box_distance
 from coverax.host.boxes import component_boxes as component_boxes
+from coverax.host.components import components as components
 from coverax.host.curves import cut_counts as cut_counts
 from coverax.host.curves import grid_counts as grid_counts
 from coverax.host.distance import signed_distance as signed_distance

@@ -1,21 +1,15 @@
 """Lesions of a reference, and the cut at which a mask loses each of them."""
 
-from typing import Literal
-
-import cc3d
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.checks import takes_numpy
 from coverax.choices import Neighbours
-
-# Neighbours of a voxel that shares a face, an edge or a corner, by number of axes.
-_CONNECTIVITY: dict[Neighbours, dict[int, Literal[4, 6, 8, 18, 26]]] = {
-    "face": {2: 4, 3: 6},
-    "edge": {2: 8, 3: 18},
-    "corner": {2: 8, 3: 26},
-}
+from coverax.engine.bins import check_shapes
+from coverax.host.components import components
 
 
+@takes_numpy
 def lesion_peaks(
     probs: Float[np.ndarray, "*spatial"],
     mask: Bool[np.ndarray, "*spatial"],
@@ -35,14 +29,18 @@ def lesion_peaks(
             corner (6, 18 or 26 neighbours; 4, 8 or 8 in 2-D).
         valid: Voxels that count. Lesions are those of the whole reference; one without
             a voxel that counts is left out.
+
+    Raises:
+        ValueError: The shapes differ, or have not 2 or 3 axes.
     """
+    if probs.ndim not in (2, 3):
+        raise ValueError(f"probs has shape {probs.shape}: lesions need 2 or 3 axes")
+    check_shapes(probs, mask, valid, what="mask")
     if not mask.any():
         return np.zeros(0, probs.dtype)
     box = _bounding_box(mask)
-    inside = np.ascontiguousarray(mask[box])
-    labels = cc3d.connected_components(
-        inside, connectivity=_CONNECTIVITY[neighbours][mask.ndim]
-    )
+    inside = mask[box]
+    labels = components(inside, neighbours)
     if valid is not None:
         inside = inside & valid[box]
     peaks = np.full(int(labels.max()) + 1, -1, probs.dtype)

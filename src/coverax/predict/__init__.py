@@ -1,6 +1,7 @@
 """Calibrated thresholds to masks to files."""
 
 from coverax.predict.masks import threshold_mask as threshold_mask
+from coverax.predict.write import check_first_mark as check_first_mark
 from coverax.predict.write import check_map_kind as check_map_kind
 from coverax.predict.write import count_finished as count_finished
 from coverax.predict.write import predict_folder as predict_folder

@@ -1,6 +1,7 @@
 """Thresholds to mask files, in the geometry of the maps."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import numpy as np
 
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
+from coverax.choices import Kind
 from coverax.files import PathLike, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
-from coverax.predict.sets import SIDE_SUFFIXES, set_masks
+from coverax.predict.sets import SIDE_SUFFIXES, side_masks
+from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
@@ -19,6 +22,9 @@ from coverax.volumes import (
     NiftiFile,
     Region,
     common_storages,
+    describe_mark,
+    map_content,
+    read_header,
     read_probs,
     write_mask,
 )
@@ -35,6 +41,7 @@ def predict_folder(
     resume: bool = False,
     allow_missing: bool = False,
     allow_vacuous: bool = False,
+    allow_hard_masks: bool = False,
     sides: bool = False,
     groups: Mapping[str, str] | None = None,
     verify_inputs: bool = False,
@@ -55,6 +62,7 @@ def predict_folder(
             maps and groups.
         allow_missing: Publish without the maps that failed.
         allow_vacuous: Write whole volumes where no guarantee can be given.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For confidence sets, write the inner and the outer mask too.
         groups: Group of each case, for a calibration by groups.
         verify_inputs: With `resume`, tell a replaced map by its content too.
@@ -62,17 +70,19 @@ def predict_folder(
         on_note: Called with a line that says what is done again.
 
     Returns:
-        Number of cases written, and the failed ones by case id.
+        Number of cases written, of masks that are the whole volume, and the failed
+        cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
         ExceptionGroup: Maps failed; one exception each, naming case and file.
-        ValueError: The calibration gives no guarantee, or two cases would write one
-            file, or inner and outer masks were asked of another method.
+        ValueError: The calibration gives no guarantee, two cases would write one file,
+            inner and outer masks were asked of another method, or the maps are hard
+            masks or of another origin than those that calibrated.
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
-    if sides and calibration.method != "sets":
+    if sides and calibration.kind != "sides":
         raise ValueError(
             f"inner and outer masks belong to method sets, not {calibration.method}"
         )
@@ -85,17 +95,26 @@ def predict_folder(
         calibration.raise_if_bad()
     if not allow_missing:
         _check_groups(calibration, maps, groups or {})
-    definition = ScoreDefinition.from_json(calibration.score_definition)
+    definition = calibration.definition
+    check_first_mark(maps.values(), definition)
+    n_whole: list[int] = []
+
+    def finish(folder: Path, _failures: dict[str, str]) -> None:
+        n_whole.append(_check_written(folder, maps, definition, allow_hard_masks))
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
-        _write_case(own.of_case(case_id), definition, case_id, path, folder, sides)
+        _write_case(own.of_case(case_id), case_id, path, folder, sides)
 
     failures = fill_folder(
         output,
         maps,
         write_one,
-        files=_output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",)),
+        files=_output_names(
+            {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
+            definition,
+            ("", *SIDE_SUFFIXES) if sides else ("",),
+        ),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
         meaning={"calibration": calibration.digest, "sides": sides},
@@ -106,8 +125,13 @@ def predict_folder(
         allow_missing=allow_missing,
         on_case=on_case,
         on_note=on_note,
+        finish=finish,
     )
-    return {"n_cases": len(maps) - len(failures), "failed": failures}
+    return {
+        "n_cases": len(maps) - len(failures),
+        "n_whole_volume": n_whole[0],
+        "failed": failures,
+    }
 
 
 def _check_groups(
@@ -136,7 +160,8 @@ def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
     """Refuse a map of another kind than the calibration was made for.
 
     Raises:
-        ValueError: It has another number of channels, or is quantised otherwise.
+        ValueError: It has another number of channels, is quantised otherwise, or was
+            made by another model or scaled by another temperature.
     """
     kind = definition.map_kind
     if kind is None:
@@ -153,6 +178,32 @@ def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
             f"{file.path}: values are stored as {file.storage}, the calibration is for "
             f"{' or '.join(known)}; other rounding is another score"
         )
+    check_mark(file, definition)
+
+
+def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
+    """Refuse a map of another model or temperature than the calibration's.
+
+    Raises:
+        ValueError: Its header says so, or does not say what theirs say.
+    """
+    kind = definition.map_kind
+    if kind is not None and kind.mark is not None and file.mark != kind.mark:
+        raise ValueError(
+            f"{file.path}: the calibration is for maps with {describe_mark(kind.mark)}, "
+            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled "
+            "otherwise, have other scores"
+        )
+
+
+def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> None:
+    """The same for the first map of a folder: one line for all, before any is read."""
+    for path in list(paths)[:1]:
+        try:
+            file = read_header(path)
+        except (OSError, ValueError):
+            return  # what is wrong with it is said where all maps are read
+        check_mark(file, definition)
 
 
 def _channels(n: int) -> str:
@@ -164,16 +215,23 @@ def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str
     return case_id if alone else f"{case_id}_{region.name}"
 
 
+def _masked(
+    calibration: Calibration, definition: ScoreDefinition, group: str | None
+) -> list[Region]:
+    """Regions of a case that get a mask: all that were not refused."""
+    return [r for r in definition.regions if not calibration.refused(r.name, group)]
+
+
 def _output_names(
-    maps: Mapping[str, Path], definition: ScoreDefinition, suffixes: tuple[str, ...]
+    regions_of: Mapping[str, list[Region]],
+    definition: ScoreDefinition,
+    suffixes: tuple[str, ...],
 ) -> dict[str, list[str]]:
     """The files of each case, its sidecar last; no two masks may share a name."""
     owners: dict[str, str] = {}
     files: dict[str, list[str]] = {}
-    for case_id in maps:
-        stems = [
-            _mask_stem(case_id, region, definition) for region in definition.regions
-        ]
+    for case_id, regions in regions_of.items():
+        stems = [_mask_stem(case_id, region, definition) for region in regions]
         masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
         files[case_id] = [*masks, f"{case_id}.json"]
         for name in masks:
@@ -187,13 +245,9 @@ def _output_names(
 
 
 def _write_case(
-    calibration: Calibration,
-    definition: ScoreDefinition,
-    case_id: str,
-    path: Path,
-    folder: Path,
-    sides: bool,
+    calibration: Calibration, case_id: str, path: Path, folder: Path, sides: bool
 ) -> None:
+    definition = calibration.definition
     prob_map = read_probs(
         path,
         check_header=partial(check_map_kind, definition=definition),
@@ -204,9 +258,13 @@ def _write_case(
     file = prob_map.file
     entries = []
     for region in definition.regions:
+        refused = calibration.refused(region.name)
+        if refused is not None:
+            entries.append({"region": region.name, "mask": None, "status": refused})
+            continue
         probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
-        masks = REGION_MASKS[calibration.method](calibration, definition, view)
+        masks = REGION_MASKS[calibration.kind](calibration, view)
         stem = _mask_stem(case_id, region, definition)
         for suffix, values in masks.files.items():
             if sides or not suffix:
@@ -217,7 +275,9 @@ def _write_case(
                     file,
                     largest=masks.largest if not suffix else 1,
                 )
-        entries.append({"region": region.name, "mask": f"{stem}.nii.gz"} | masks.entry)
+        content = map_content(probs, file.grid.shape[::-1])
+        about = {"region": region.name, "mask": f"{stem}.nii.gz"}
+        entries.append(about | masks.entry | {"map_values": kind_of_values(*content)})
     sidecar = {
         "coverax": __version__,
         "case_id": case_id,
@@ -233,11 +293,25 @@ def _write_case(
     publish_json(folder / f"{case_id}.json", sidecar)  # last: it marks the case done
 
 
-# Method of a calibration -> what it writes for one region of one case.
-REGION_MASKS: dict[str, Callable[[Calibration, ScoreDefinition, View], RegionMasks]] = {
-    "fnr": lesion_mask,
-    "crc": lesion_mask,
-    "rcps": lesion_mask,
-    "ltt": lesion_mask,
-    "sets": set_masks,
+def _check_written(
+    folder: Path,
+    maps: Mapping[str, Path],
+    definition: ScoreDefinition,
+    allow_hard_masks: bool,
+) -> int:
+    """Masks that are the whole volume; refuses a folder made of hard masks."""
+    found = [folder / f"{case_id}.json" for case_id in maps]
+    sidecars = [json.loads(p.read_text("utf-8")) for p in found if p.is_file()]
+    entries = [(s["case_id"], entry) for s in sidecars for entry in s["masks"]]
+    check_not_masks(
+        [(case_id, e["region"], e.get("map_values", SOFT)) for case_id, e in entries],
+        allow=allow_hard_masks or definition.allow_hard_masks,
+    )
+    return sum(bool(entry.get("whole_volume")) for _, entry in entries)
+
+
+# Kind of a calibration -> what it writes for one region of one case.
+REGION_MASKS: dict[Kind, Callable[[Calibration, View], RegionMasks]] = {
+    "cut": lesion_mask,
+    "sides": side_masks,
 }

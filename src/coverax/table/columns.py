@@ -38,14 +38,14 @@ class Column(NamedTuple):
 
     Attributes:
         name: Its name.
-        kind: Of its values.
+        kind: Type of its values.
         form: One `value` a row; `bins`, as many in every row of every table; a `list`, as
             many in every row of a table; `ragged`, of its own length in each row.
         n_bins: How many bins; 0 where there are none.
     """
 
     name: str
-    kind: Literal["text", "int64", "float64", "float32"]
+    kind: Literal["text", "int64", "uint64", "float64", "float32"]
     form: Literal["value", "bins", "list", "ragged"] = "value"
     n_bins: int = 0
 
@@ -69,6 +69,9 @@ CASE_COLUMNS = (
     Column("n_foreground", "int64"),
     Column("voxel_volume_ml", "float64"),
     Column("overshoot", "float32"),
+    Column("part", "text"),
+    Column("map_fingerprint", "uint64"),
+    Column("gap_above_zero", "float32"),
 )
 # What the second pass adds, where it was asked for: each region has its own cuts.
 CRITICAL_COLUMNS = (

@@ -12,6 +12,8 @@ from coverax.table.region import FOREGROUND, Region, parse_regions
 from coverax.table.transforms import Transform, parse_transforms
 
 DEFAULT_BINS = 20
+# Parts that the first files of this schema lack; without them nothing was allowed.
+_LATER = {"allow_hard_masks", "allow_duplicates"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,13 @@ class MapKind:
     Attributes:
         n_channels: Length of the class axis; 0 for maps without one.
         storages: How values are quantised on disk, all kinds met, sorted.
+        mark: Which of our steps made them, as their headers say; empty for maps from
+            elsewhere, None where a table was written before marks were kept.
     """
 
     n_channels: int
     storages: tuple[str, ...]
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class ScoreDefinition:
         lesions: How voxels of one lesion connect; None where lesions are not counted.
         band_edges_mm: Signed distances to the surface of the reference, positive inside,
             between which bins are kept apart; none for no bands.
+        allow_hard_masks: Maps that hold 0 and 1 alone were accepted.
+        allow_duplicates: One map under several names was accepted.
 
     Raises:
         ValueError: The label to ignore belongs to a region, a softmax has not one region
@@ -69,6 +76,8 @@ class ScoreDefinition:
     engine: str | None = None
     lesions: Neighbours | None = None
     band_edges_mm: tuple[float, ...] = ()
+    allow_hard_masks: bool = False
+    allow_duplicates: bool = False
 
     def __post_init__(self):
         edges = self.band_edges_mm
@@ -101,7 +110,7 @@ class ScoreDefinition:
             raise ValueError("the regions of a softmax name their labels, not any")
         own = {region.channels[0]: set(region.labels) for region in classes}
         for region in self.regions[len(classes) :]:
-            labels = set().union(*(own.get(c, set()) for c in region.channels))
+            labels = set[int]().union(*(own.get(c, set()) for c in region.channels))
             if set(region.channels) - own.keys() or labels != set(region.labels):
                 raise ValueError(
                     f"region {region} joins classes of a softmax whose labels are "
@@ -126,7 +135,7 @@ class ScoreDefinition:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels to read, ascending; all of a softmax."""
-        background = {0} if self.softmax else set()
+        background: set[int] = {0} if self.softmax else set()
         return tuple(
             sorted(background.union(*(region.channels for region in self.regions)))
         )
@@ -155,7 +164,7 @@ class ScoreDefinition:
 
     @classmethod
     def _from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
-        missing = cls.__dataclass_fields__.keys() - content.keys()
+        missing = cls.__dataclass_fields__.keys() - content.keys() - _LATER
         if missing:
             raise ValueError(
                 f"the score definition lacks {', '.join(sorted(missing))}: it was "
@@ -171,12 +180,14 @@ class ScoreDefinition:
             n_bins=content["n_bins"],
             grid=content["grid"],
             softmax=content["softmax"],
-            map_kind=kind and MapKind(kind["n_channels"], tuple(kind["storages"])),
+            map_kind=kind
+            and MapKind(kind["n_channels"], tuple(kind["storages"]), kind.get("mark")),
             transforms=parse_transforms(content["transforms"]),
             set_sizes=content["set_sizes"],
             engine=content["engine"],
             lesions=content["lesions"],
             band_edges_mm=tuple(content["band_edges_mm"]),
+            **{name: bool(content.get(name)) for name in _LATER},
         )
         check_fields(found)
         return found

@@ -1,5 +1,8 @@
 """How tables lie on disk: the only module that knows Parquet."""
 
+# pyright: basic
+# pyarrow ships no types.
+
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ _KEY = b"coverax"
 _KINDS = {
     "text": pa.string(),
     "int64": pa.int64(),
+    "uint64": pa.uint64(),
     "float64": pa.float64(),
     "float32": pa.float32(),
 }

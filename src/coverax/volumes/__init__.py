@@ -12,6 +12,8 @@ from coverax.volumes.case import cohort_regions as cohort_regions
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
 from coverax.volumes.cohort_labels import cohort_labels as cohort_labels
+from coverax.volumes.content import MapContent as MapContent
+from coverax.volumes.content import map_content as map_content
 from coverax.volumes.folders import match_folders as match_folders
 from coverax.volumes.folders import name_hint as name_hint
 from coverax.volumes.folders import nifti_files as nifti_files
@@ -25,10 +27,10 @@ from coverax.volumes.header import NiftiFile as NiftiFile
 from coverax.volumes.header import common_storages as common_storages
 from coverax.volumes.maps import ProbMap as ProbMap
 from coverax.volumes.maps import check_labels as check_labels
+from coverax.volumes.maps import join_channels as join_channels
 from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
-from coverax.volumes.maps import zero_where_void as zero_where_void
 from coverax.volumes.names import check_case_id as check_case_id
 from coverax.volumes.names import check_name as check_name
 from coverax.volumes.names import some_names as some_names
@@ -43,6 +45,11 @@ from coverax.volumes.nnunet_results import find_results as find_results
 from coverax.volumes.nnunet_results import write_results as write_results
 from coverax.volumes.orient import Turn as Turn
 from coverax.volumes.orient import turn_between as turn_between
+from coverax.volumes.origin import INFER_RECORD as INFER_RECORD
+from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
+from coverax.volumes.origin import add_mark as add_mark
+from coverax.volumes.origin import describe_mark as describe_mark
+from coverax.volumes.origin import known_parts as known_parts
 from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern

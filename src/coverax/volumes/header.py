@@ -11,6 +11,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from coverax.volumes.grid import Grid, Origin
+from coverax.volumes.origin import map_mark
 from coverax.volumes.source import Source, header_size
 
 # Spatial units of NIfTI that are not millimetres: metres and micrometres.
@@ -72,6 +73,11 @@ class NiftiFile:
         slope, intercept = self.scale
         return f"{self.dtype.name}*{slope:.9g}{intercept:+.9g}"
 
+    @property
+    def mark(self) -> str:
+        """Which of our steps made the map; empty for files from elsewhere."""
+        return map_mark(self.header["descrip"].tobytes())
+
     def is_stored_as(self, storages: tuple[str, ...]) -> bool:
         """Whether values are quantised as those of maps of these storages.
 
@@ -115,6 +121,7 @@ def new_header(
     shape = (*grid.shape, 1)[:3] if n_channels > 1 else grid.shape
     header.set_data_shape((*shape, n_channels) if n_channels > 1 else shape)
     header.set_slope_inter(1, 0)
+    header["descrip"] = b""  # what made another volume did not make this one
     if like is None:
         header.set_xyzt_units("mm")
         header.set_sform(grid.affine, code=1)

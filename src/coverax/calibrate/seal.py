@@ -1,0 +1,290 @@
+"""From a score table to a calibration: what every method does with rows.
+
+A method is a function from the kept rows of one region and group to a threshold. Which
+rows count, what became of the others and what the file says of them is the same for
+all methods, and stands here once.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from coverax.calibrate.features import (
+    map_features,
+    map_histograms,
+    pack_histograms,
+)
+from coverax.calibrate.groups import MERGED, GroupParts, group_parts
+from coverax.calibrate.policy import Policy
+from coverax.calibrate.raters import Cases, cases_of, rater_words
+from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.seen import Seen, check_sources, seen_of
+from coverax.calibrate.units import Kept, all_empty, keep_rows
+from coverax.choices import Method
+from coverax.files import Json
+from coverax.provenance import known_column
+from coverax.rational import Level, as_fraction
+from coverax.table import ScoreTable
+
+
+class Part(NamedTuple):
+    """Cases that get one threshold together.
+
+    Facts of cases are columns at `rows`; what depends on the reference goes through
+    `cases.worst`.
+    """
+
+    region: str
+    group: str
+    cases: Cases
+
+    @property
+    def rows(self) -> np.ndarray:
+        """One row of each case."""
+        return self.cases.rows
+
+
+def calibrate_parts(
+    table: ScoreTable,
+    threshold_fn: Callable[[Part], Threshold],
+    statement_fn: Callable[[list[Threshold]], str],
+    policy: Policy,
+    nothing: Threshold,
+    *,
+    method: Method,
+    alpha: Level,
+    delta: Level | None,
+    options: Json,
+) -> Calibration:
+    """Apply a method to every region and group of a table.
+
+    A region of which every reference is empty gets `nothing`, status EMPTY_GROUP.
+
+    Raises:
+        ValueError: Cases cannot calibrate (see `keep_rows`), have no group, or every
+            reference of every region is empty.
+    """
+    thresholds: list[Threshold] = []
+    reference: dict[str, dict[str, list[float] | list[str]]] = {}
+    merged: dict[str, list[str]] = {}
+    kept = keep_regions(table, policy)
+    for region, found in kept.items():
+        if not found.rows.any():
+            thresholds.append(replace(nothing, region=region))
+            continue
+        groups = _groups(table, found.rows, policy)
+        merged[region] = groups.small
+        for group, rows in groups.rows.items():
+            cases = cases_of(table.column("case_id"), rows, found.references)
+            thresholds.append(threshold_fn(Part(region, group, cases)))
+        if table.definition.grid:  # a lean table calibrates, but cannot be monitored
+            reference[region] = _reference(table, region, policy)
+    return sealed(
+        table,
+        kept,
+        thresholds,
+        policy,
+        method=method,
+        alpha=alpha,
+        delta=delta,
+        options=policy.recorded()
+        | _group_options(policy, merged)
+        | options
+        | ({"reference": reference} if reference else {}),
+        statement=statement_fn(thresholds),
+    )
+
+
+def keep_regions(
+    table: ScoreTable,
+    policy: Policy,
+    *,
+    none_too: bool = True,
+    allowed: Sequence[str] = (),
+) -> dict[str, Kept]:
+    """The rows of every region that count; none where every reference is empty.
+
+    Args:
+        table: The score table.
+        policy: Which rows count.
+        none_too: Let some regions have none, instead of raising.
+        allowed: Parts of the split that may occur though something was learned from them.
+
+    Raises:
+        ValueError: Cases cannot calibrate, see `check_sources` and `keep_rows`, or no
+            region has any.
+    """
+    check_sources(table, policy.unit_column, allowed=allowed)
+    kept = {
+        region: keep_rows(table, region, policy, none_too=none_too)
+        for region in dict.fromkeys(table.column("region"))
+    }
+    if not any(found.rows.any() for found in kept.values()):
+        lines = [all_empty(name, found.excluded) for name, found in kept.items()]
+        raise ValueError("; ".join(lines))
+    return kept
+
+
+def seen_by(table: ScoreTable, kept: Mapping[str, Kept], policy: Policy) -> Seen:
+    """Digests of the units that count, with all their cases and maps."""
+    units = table.column(policy.unit_column)
+    used = {str(u) for found in kept.values() for u in units[found.rows]}
+    return seen_of(table, used, policy.unit_column)
+
+
+def sealed(
+    table: ScoreTable,
+    kept: Mapping[str, Kept],
+    thresholds: list[Threshold],
+    policy: Policy,
+    *,
+    method: Method,
+    alpha: Level,
+    delta: Level | None,
+    options: Json,
+    statement: str,
+) -> Calibration:
+    """The calibration of thresholds: whose they are, and the digest of its file.
+
+    Args:
+        table: Scores of the calibration cohort.
+        kept: What `keep_regions` made of it.
+        thresholds: One a region, group and side.
+        policy: Which rows count.
+        method: Which guarantee it is.
+        alpha: Its level.
+        delta: Share of calibration sets for which it may fail; None where it is marginal.
+        options: What else shaped the result.
+        statement: The guarantee in words.
+    """
+    excluded = {why: set(ids) for why, ids in table.excluded.items()}
+    for found in kept.values():
+        for why, ids in found.excluded.items():
+            excluded.setdefault(why, set()).update(ids)
+    seen = seen_by(table, kept, policy)
+    calibration = Calibration(
+        method=method,
+        alpha=float(as_fraction(alpha)),
+        delta=None if delta is None else float(as_fraction(delta)),
+        n_cases=len(set(table.column("case_id"))),
+        n_units=min(t.n_units for t in thresholds),
+        thresholds=tuple(thresholds),
+        excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
+        options=options | gap_options(table, thresholds),
+        definition=table.definition,
+        cases_digest=table.cases_digest,
+        unit_digests=seen.units,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
+        statement=statement,
+    )
+    return with_digest(calibration)
+
+
+def gap_options(table: ScoreTable, thresholds: Sequence[Threshold]) -> Json:
+    """Of regions whose cut is the whole volume, the smallest positive value of a map."""
+    gaps = known_column(table, "gap_above_zero")
+    bad = {t.region for t in thresholds if t.status == Status.VACUOUS}
+    if gaps is None or not bad:
+        return {}
+    regions = table.column("region")
+    least = {region: float(gaps[regions == region].min()) for region in sorted(bad)}
+    return {
+        "gap_above_zero": {r: gap for r, gap in least.items() if math.isfinite(gap)}
+    }
+
+
+def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
+    """What a region without a unit that counts gets: no promise, the safe end."""
+    return Threshold(
+        region="",
+        group="",
+        side="lesion",
+        tolerance=tolerance,
+        n_units=0,
+        rank=None,
+        status=Status.EMPTY_GROUP,
+        value=value,
+    )
+
+
+def whom(policy: Policy) -> str:
+    """Whom a statement speaks of."""
+    text = "a case drawn at random from a new unit" if policy.per_unit else "a new case"
+    if policy.empty == "exclude":
+        text += " with a non-empty reference"
+    if policy.group_by:
+        text += f" of a calibrated {policy.group_by}"
+    if policy.group_floor:
+        text += f", or of one that {MERGED} serves"
+    return text
+
+
+def scope(thresholds: list[Threshold], policy: Policy) -> str:
+    """What a statement holds for on its own, in words."""
+    text = ""
+    if len({t.region for t in thresholds}) > 1:
+        text += "It holds for each region on its own, not for all of them jointly. "
+    if policy.group_by:
+        text += (
+            f"It holds within each {policy.group_by} on its own, not for all of them at "
+            "once; it must be known without the reference. "
+        )
+    if policy.group_floor:
+        text += (
+            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}, and "
+            "so do those never met: it holds for all of them together, not within each. "
+        )
+    return text + rater_words(policy.raters)
+
+
+def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
+    """Row numbers of every group; of all kept rows where there is one for all."""
+    rows = np.flatnonzero(kept)
+    if policy.group_by is None:
+        return GroupParts({"": rows}, [])
+    groups = table.grouping(policy.group_by).astype(object)[rows]
+    missing = np.array([g is None or g == "" or g != g for g in groups])
+    if missing.any():
+        first = table.column("case_id")[rows[missing]][0]
+        raise ValueError(
+            f"{missing.sum()} cases have no {policy.group_by}, the first is case {first}"
+        )
+    names = [str(group) for group in groups]
+    parts = group_parts(
+        names, table.column(policy.unit_column)[rows], policy.group_floor
+    )
+    return GroupParts(
+        {g: rows[places] for g, places in parts.rows.items()}, parts.small
+    )
+
+
+def _reference(
+    table: ScoreTable, region: str, policy: Policy
+) -> dict[str, list[float] | list[str]]:
+    """Label-free features of the cohort, sorted: no case to be found.
+
+    Of one case a unit, empty references too: new scans come without a reference, so
+    none of them can be left out for an empty one.
+    """
+    scans = keep_rows(table, region, policy._replace(empty="include", per_unit="one"))
+    n_predicted = table.grid_curves().n_predicted[scans.rows]
+    n_voxels = table.column("n_voxels")[scans.rows]
+    features = map_features(n_voxels, n_predicted)
+    histograms = map_histograms(n_voxels, n_predicted)
+    return {name: sorted(values.tolist()) for name, values in features.items()} | {
+        "histogram": pack_histograms(histograms)
+    }
+
+
+def _group_options(policy: Policy, merged: dict[str, list[str]]) -> Json:
+    if policy.group_by is None:
+        return {}
+    return {
+        "group_by": policy.group_by,
+        "group_floor": policy.group_floor,
+        "merged_groups": merged,
+    }
