@@ -46,7 +46,7 @@ class ScoreTable:
     columns: Columns
     definition: ScoreDefinition
     excluded: dict[str, tuple[str, ...]]
-    turned: dict[str, dict[str, str]] = field(default_factory=dict)
+    turned: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
     def __post_init__(self):
         lengths = {name: len(values) for name, values in self.columns.items()}

@@ -30,10 +30,11 @@ _HEADER = {
     "shape": re.compile(r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\)"),
 }
 _WHOLE = re.compile(r"\d+")
-_DAMAGED = (
+# The stub of isal types its error as an instance.
+_DAMAGED: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
-    isal_zlib.error,
+    isal_zlib.error,  # pyright: ignore[reportAssignmentType]
     struct.error,
     EOFError,
     OverflowError,

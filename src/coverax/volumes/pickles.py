@@ -72,9 +72,9 @@ def _check_promises(data: bytes) -> None:
     Raises:
         ValueError: There is one, or the bytes are no opcodes.
     """
-    for opcode, argument, place in pickletools.genops(data):
-        if opcode.name in _MEMO and argument > place:
-            raise ValueError(f"memo entry {argument} of {place} bytes")
+    for opcode, argument, _place in pickletools.genops(data):
+        if opcode.name in _MEMO and int(argument or 0) > len(data):
+            raise ValueError(f"memo entry {argument} in {len(data)} bytes")
 
 
 class _Fixed(type):
