@@ -36,6 +36,7 @@ ONLY_IN = {
     "pyarrow": {"table/parquet.py"},
     "nibabel": {"volumes"},
     "isal": {"volumes"},
+    "SimpleITK": {"volumes/itk.py"},
     "edt": {"host"},
     "cc3d": {"host"},
     "matplotlib": {"report"},

@@ -170,16 +170,17 @@ def sound(path: PathLike, what: str) -> Iterator[None]:
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         kind = type(error).__name__
         raise ValueError(
-            f"{path}: not a sound {what} ({kind}: {_line(error)})"
+            f"{path}: not a sound {what} ({kind}: {one_line(error)})"
         ) from None
     except RecursionError:
         raise ValueError(f"{path}: nested too deeply for a {what}") from None
     except ValueError as error:
-        text = _line(error)
+        text = one_line(error)
         raise ValueError(text if f"{path}" in text else f"{path}: {text}") from None
 
 
-def _line(error: Exception, most: int = 300) -> str:
+def one_line(error: object, most: int = 300) -> str:
+    """What an error says, or a name out of a file, as one printable line."""
     text = " ".join(str(error).split())[:most]
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 

@@ -174,7 +174,9 @@ def test_empty_folders_and_no_folders(files, cli):
     output = files.root / "scores.parquet"
     result = cli("score", "--probs", empty, "--labels", files.labels, "-o", output)
     assert result.code == 1
-    assert result.errors == [f"error: {empty}: holds no .nii or .nii.gz file"]
+    assert result.errors == [
+        f"error: {empty}: holds no volume (.nii.gz, .nii, .npz, .mha, .mhd, .nrrd)"
+    ]
     result = cli("score", "--probs", files.root / "x", "--labels", empty, "-o", output)
     assert result.code == 1
     assert result.errors == [f"error: {files.root / 'x'}: no such folder"]

@@ -150,10 +150,10 @@ def run_folder(tmp_path_factory):
     ids=["few", "many"],
 )
 def test_no_altered_checkpoint_is_another_net(run_folder, tmp_path, n):
-    from coverax.train.checkpoint import digest_params, load
+    from coverax.train.checkpoint import digest_params
 
     rng = np.random.default_rng(4)
-    sound = load(run_folder)
+    sound = load_checkpoint(run_folder)
     folder = tmp_path / "run"
     step = run_folder / "checkpoints" / "3"
     files = sorted(p.relative_to(run_folder) for p in step.rglob("*") if p.is_file())
@@ -170,7 +170,7 @@ def test_no_altered_checkpoint_is_another_net(run_folder, tmp_path, n):
         else:
             (folder / name).write_bytes(next(altered(data, rng, 1)))
         try:
-            found = load(folder)
+            found = load_checkpoint(folder)
         except (ValueError, FileNotFoundError) as error:
             assert_one_line(error, folder)
             refused += 1

@@ -287,7 +287,7 @@ def test_folders_without_a_pair_are_refused_even_where_files_may_be_missing(tmp_
 def test_bad_folders_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="x: no such folder"):
         nifti_files(tmp_path / "x")
-    with pytest.raises(ValueError, match=r"y: holds no \.nii or \.nii\.gz file"):
+    with pytest.raises(ValueError, match=r"y: holds no volume"):
         nifti_files(folder(tmp_path / "y", "a.txt"))
     with pytest.raises(ValueError, match=r"case a occurs twice: a\.nii and a\.nii\.gz"):
         nifti_files(folder(tmp_path / "z", "a.nii", "a.nii.gz"))
@@ -325,7 +325,7 @@ def test_a_region_may_join_channels():
 
 
 OTHER_FORMATS = (
-    *("c.nii.zst", "c.hdr", "c.img", "c.mha", "c.nrrd", "c.mgz", "c.npz", "c.b2nd"),
+    *("c.nii.zst", "c.hdr", "c.img", "c.mgz", "c.npy", "c.b2nd", "c.mnc"),
     *("c.dcm", "c", "c.nii.gzip", "c.img.gz", "c.png"),
 )
 
@@ -343,9 +343,7 @@ def test_many_files_of_other_formats_are_counted(tmp_path, caplog):
     names = [f"c{i}{ending}" for i in range(4) for ending in (".hdr", ".img")]
     nifti_files(folder(tmp_path / "p", "a.nii", "x.nii.zst", *names))
     (record,) = caplog.records
-    words = (
-        "9 files are no .nii or .nii.gz and are passed over: 4 .hdr, 4 .img, 1 .nii.zst"
-    )
+    words = "9 files are no volume (.nii.gz, .nii, .npz, .mha, .mhd, .nrrd) and are passed over: 4 .hdr, 4 .img, 1 .nii.zst"
     assert words in record.getMessage()
 
 

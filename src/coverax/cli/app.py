@@ -16,6 +16,7 @@ from coverax.cli import (
     calibrate,
     demo,
     evaluate,
+    import_,
     infer,
     learn_sets,
     monitor,
@@ -69,6 +70,7 @@ for module in (
 ):
     app.command(module.NAME)(module.command)
 app.add_typer(temperature.app, name=temperature.NAME)
+app.add_typer(import_.app, name=import_.NAME)
 
 
 def _listing(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,12 +18,14 @@ from coverax.files import PathLike
 from coverax.rational import check_level, check_tolerance
 
 if TYPE_CHECKING:
-    from coverax.volumes import Cohort
+    from coverax.volumes import Cohort, Region
 
 
 ProbsDir = Annotated[
     Path | None,
-    typer.Option("--probs", help="Folder of probability maps (.nii, .nii.gz)."),
+    typer.Option(
+        "--probs", help="Folder of probability maps (.nii.gz, .npz, .mha, ...)."
+    ),
 ]
 LabelsDir = Annotated[
     Path | None,
@@ -218,6 +220,17 @@ def load_cohort(
     return match_folders(
         probs, labels, allow_missing=allow_missing, unit_pattern=unit_pattern
     )
+
+
+def load_labels(
+    cases: "Cohort", specs: list[str] | None, ignore_label: int | None
+) -> "tuple[tuple[Region, ...], int | None]":
+    """Regions and the label to ignore: as asked for, else as the model of the maps."""
+    from coverax.volumes import cohort_labels, cohort_regions
+
+    with usage_errors():  # a spec is at fault, not a file
+        cohort_regions(cases, specs or [])
+    return cohort_labels(cases, specs or [], ignore_label)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from coverax.cli.common import (
     Threads,
     UnitPattern,
     load_cohort,
+    load_labels,
     note,
     note_left_out,
     parse_edges,
@@ -189,15 +190,17 @@ def _score(
     """Read the volumes under the options of scoring."""
     from coverax.scores import ScoreDefinition, score_cohort
     from coverax.table.definition import DEFAULT_BINS
-    from coverax.volumes import cohort_regions
 
+    regions, ignore_label = load_labels(
+        cases, options["region"], options["ignore_label"]
+    )
     with usage_errors():
         definition = ScoreDefinition(
-            regions=cohort_regions(cases, options["region"] or []),
+            regions=regions,
             n_bins=options["bins"] or DEFAULT_BINS,
             softmax=options["softmax"],
             logits=options["logits"],
-            ignore_label=options["ignore_label"],
+            ignore_label=ignore_label,
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
             allow_hard_masks=options["allow_hard_masks"],

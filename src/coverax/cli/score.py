@@ -30,6 +30,7 @@ from coverax.cli.common import (
     check_not_input,
     files_of,
     load_cohort,
+    load_labels,
     note,
     note_kept,
     note_left_out,
@@ -121,15 +122,16 @@ def command(
         sorted_tolerances,
     )
     from coverax.stream import Journal
-    from coverax.volumes import cohort_regions, some_names
+    from coverax.volumes import some_names
 
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
     check_not_input(output, *files_of(cases))
+    regions, ignore_label = load_labels(cases, region, ignore_label)
     with usage_errors():
         definition = ScoreDefinition(
-            regions=cohort_regions(cases, region or []),
+            regions=regions,
             tolerances=sorted_tolerances(list(tolerance or ["0.1"])),
             logits=logits,
             ignore_label=ignore_label,

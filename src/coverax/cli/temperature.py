@@ -23,6 +23,7 @@ from coverax.cli.common import (
     check_not_input,
     files_of,
     load_cohort,
+    load_labels,
     note,
     note_kept,
     print_json,
@@ -63,15 +64,15 @@ def fit(
     from coverax.files import check_output_file, publish_json
     from coverax.reliability import check_fits, fit_cohort
     from coverax.scores import ScoreDefinition
-    from coverax.volumes import cohort_regions
 
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, False, unit_pattern)
     check_not_input(output, *files_of(cases))
+    regions, ignore_label = load_labels(cases, region, ignore_label)
     with usage_errors():
         definition = ScoreDefinition(
-            regions=cohort_regions(cases, region or []),
+            regions=regions,
             softmax=softmax,
             ignore_label=ignore_label,
             logits=logits,

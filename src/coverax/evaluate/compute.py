@@ -1,5 +1,6 @@
 """A calibration against cases with references."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,10 +32,13 @@ from coverax.scores import (
     engine_of,
     load_case,
     stream_rows,
+    turned_notes,
     view_peaks,
 )
 from coverax.stream import gather
 from coverax.volumes import Case, Cohort, read_probs
+
+_log = logging.getLogger("coverax")
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
@@ -128,6 +132,8 @@ def evaluate_cohort(
         if case in results
         for row in _rows_of(case, unit_column, results[case])
     ]
+    for line in turned_notes(result.facts["notes"] for result in results.values()):
+        _log.warning(line)
     check_not_masks(
         [(row["case_id"], row["region"], row["map_values"]) for row in rows],
         allow=allow_hard_masks or definition.allow_hard_masks,

@@ -41,6 +41,7 @@ from coverax.volumes import (
     Region,
     add_mark,
     check_channels,
+    nifti_name,
     parse_regions,
     read_header,
     read_probs,
@@ -265,7 +266,7 @@ def apply_folder(
         output,
         maps,
         write_case,
-        files={case_id: [path.name] for case_id, path in maps.items()},
+        files={case_id: [nifti_name(path)] for case_id, path in maps.items()},
         kind=_KIND,
         meaning=digest_json(content),
         threads=threads,
@@ -374,7 +375,8 @@ def _write_scaled(content: dict[str, Any], prob_map: ProbMap, folder: Path) -> N
     channels = (file.n_channels,) if file.has_channel_axis else ()
     volume = scaled.reshape(*channels, *file.grid.shape[::-1]).T
     mark = add_mark(file.mark, _KIND, digest_json(content))
-    write_volume(folder / prob_map.path.name, volume, file.grid.affine, mark=mark)
+    name = nifti_name(prob_map.path)
+    write_volume(folder / name, volume, file.grid.affine, mark=mark)
 
 
 def _scaled(content: dict[str, Any], prob_map: ProbMap) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From files, or arrays in memory, to the score table."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from coverax.scores.arrays import (
 )
 from coverax.scores.batch import CaseRows, Loaded, ViewBatch
 from coverax.scores.families import all_columns
-from coverax.scores.notes import cohort_notes
+from coverax.scores.notes import TURNED, cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.stream import Journal, file_facts, gather
 from coverax.table.definition import (
@@ -36,6 +37,7 @@ from coverax.volumes import (
     Region,
     common_storages,
     describe_mark,
+    files_beside,
     read_probs,
 )
 
@@ -126,10 +128,12 @@ def score_cohort(
     kind = _common_kind(kept)
     # Unit, group and weight are what the cohort says now, whenever a case was read.
     rows = [_about(case) | row for case in kept for row in kept[case]["rows"]]
+    turned = _turned(kept)
     records.clear()
     kept.clear()  # what the table has taken over is free
     _check_maps(rows, definition)
-    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
+    table = ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
+    return replace(table, turned=turned)
 
 
 def score_arrays(
@@ -321,7 +325,10 @@ def _facts_of(cases: Iterable[Case], *, content: bool) -> dict[str, Any]:
     Taken before any is read: a file that is replaced meanwhile is read again next time.
     """
     return {
-        _key(case): file_facts([case.probs, case.labels, case.valid], content=content)
+        _key(case): file_facts(
+            [case.probs, *files_beside(case.probs), case.labels, case.valid],
+            content=content,
+        )
         for case in cases
     }
 
@@ -348,6 +355,15 @@ def _about(case: Case) -> dict[str, Any]:
         "rater": case.rater,
         "part": case.part,
         **dict(case.columns),
+    }
+
+
+def _turned(records: dict[Case, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Case id to how its files were turned, of those that were."""
+    return {
+        case.case_id: record["notes"][TURNED]
+        for case, record in records.items()
+        if TURNED in record["notes"]
     }
 
 

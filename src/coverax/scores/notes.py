@@ -7,7 +7,7 @@ import numpy as np
 
 from coverax.volumes import ProbMap, Region
 
-_UNCLAIMED, _VOID = "unclaimed_labels", "void_values"
+_UNCLAIMED, _VOID, TURNED = "unclaimed_labels", "void_values", "turned"
 
 
 def case_notes(
@@ -37,6 +37,11 @@ def case_notes(
     return notes | ({_UNCLAIMED: unclaimed.tolist()} if unclaimed.size else {})
 
 
+def turn_notes(turns: dict[str, str]) -> dict[str, Any]:
+    """How files of one case were turned to the order of the map, as plain data."""
+    return {TURNED: turns} if turns else {}
+
+
 def cohort_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Lines for the user, from the notes of every case."""
     cases = list(cases)
@@ -49,9 +54,22 @@ def cohort_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
             f"background in {len(unclaimed)} references (--region NAME=CHANNEL:any "
             "takes every label above 0)"
         )
+    yield from turned_notes(cases)
     n_void = sum(_VOID in case for case in cases)
     if n_void:
         yield (
             f"{n_void} maps hold no probabilities where no voxel counts; predict has no "
             "such mask and refuses them: write 0 there in maps of new cases"
+        )
+
+
+def turned_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A line where files were turned to the order of their maps."""
+    turned = [case[TURNED] for case in cases if TURNED in case]
+    if turned:
+        ways = sorted({way for turns in turned for way in turns.values()})
+        yield (
+            f"references or masks of {len(turned)} cases are stored in another "
+            f"orientation than their maps (axes {'; '.join(ways)}) and were turned by "
+            "whole voxels, without loss"
         )

@@ -8,7 +8,7 @@ constant in the number of cases.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from coverax.scores.batch import (
     lone_batch,
 )
 from coverax.scores.bins import check_softmax, softmax_columns
-from coverax.scores.notes import case_notes
+from coverax.scores.notes import case_notes, turn_notes
 from coverax.stream import Outcome, map_cases
 from coverax.table.definition import ScoreDefinition
 from coverax.volumes import (
@@ -34,11 +34,11 @@ from coverax.volumes import (
     ProbMap,
     Region,
     check_labels,
-    check_same_grid,
     map_content,
     read_labels,
     read_probs,
     read_valid,
+    turn_between,
 )
 
 C = TypeVar("C")
@@ -77,7 +77,7 @@ def load_case(
             asked for that its header does not give.
     """
     probs_buffer, labels_buffer = buffers or (None, None)
-    labels, valid, reference = _reference(case, definition, labels_buffer)
+    reference = _read_reference(case, definition, labels_buffer)
     channels = definition.channels
     prob_map = read_map(
         case.probs,
@@ -85,11 +85,12 @@ def load_case(
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
         # A transform looks at every voxel of a map, whatever a reference says of it.
-        valid=None if definition.is_spatial else valid,
+        valid=None if definition.is_spatial else reference.valid_on,
         buffer=probs_buffer,
     )
     file = prob_map.file
-    check_same_grid(file.grid, case.probs, reference.grid, reference.path)
+    reference = reference.on(file)
+    labels, valid = reference.labels, reference.valid
     if definition.needs_mm:
         file.grid.check_mm()
     if file.n_channels > 1 and definition.regions == (FOREGROUND,):
@@ -106,7 +107,7 @@ def load_case(
         )
     own = [r for r in definition.regions if case.region in (None, r.name)]
     expected, ignore = _expected_labels(case, definition, own), definition.ignore_label
-    check_labels(labels, reference.path, expected, ignore)
+    check_labels(labels, reference.file.path, expected, ignore)
     views = [
         View(r, prob_map.of(r), foreground(labels, r, ignore), valid, file.grid)
         for r in (*also, *own)
@@ -120,7 +121,8 @@ def load_case(
         "content": {
             v.region.name: map_content(v.probs, file.grid.shape[::-1]) for v in views
         },
-        "notes": case_notes(prob_map, labels, definition.regions, ignore),
+        "notes": case_notes(prob_map, labels, definition.regions, ignore)
+        | turn_notes(reference.turns),
     }
     if definition.softmax:
         check_softmax(prob_map, valid)
@@ -133,20 +135,55 @@ def load_case(
     return Loaded(facts, views)
 
 
-def _reference(
+class _Reference(NamedTuple):
+    """A reference, flat, x fastest.
+
+    Attributes:
+        labels: Of each voxel.
+        valid: Which voxels count; None for all.
+        file: Header of the labels.
+        turns: How files were turned by whole voxels, by what they are.
+    """
+
+    labels: np.ndarray
+    valid: np.ndarray | None
+    file: NiftiFile
+    turns: dict[str, str]
+
+    def valid_on(self, file: NiftiFile) -> np.ndarray | None:
+        """Which voxels of a map count."""
+        return self.on(file).valid
+
+    def on(self, file: NiftiFile) -> "_Reference":
+        """The reference in the order of a map's voxels, on its grid."""
+        old = self.file.grid
+        turn = turn_between(old, self.file.path, file.grid, file.path)
+        if turn.is_identity:
+            return self
+        labels = turn.apply_flat(self.labels, old)
+        valid = None if self.valid is None else turn.apply_flat(self.valid, old)
+        return self._replace(
+            labels=labels, valid=valid, turns=self.turns | {"labels": str(turn)}
+        )
+
+
+def _read_reference(
     case: Case, definition: ScoreDefinition, buffer: Buffer | None
-) -> tuple[np.ndarray, np.ndarray | None, NiftiFile]:
-    """Labels of a case, the voxels that count (None for all), and the labels' file."""
+) -> _Reference:
+    """Labels of a case and the voxels that count, on the grid of the labels."""
     if case.labels is None:
         raise ValueError("the case has no reference")
     labels, file = read_labels(case.labels, buffer=buffer)
     ignore = definition.ignore_label
     valid = None if ignore is None else labels != ignore
+    turns: dict[str, str] = {}
     if case.valid is not None:
-        mask, mask_file = read_valid(case.valid)
-        check_same_grid(file.grid, case.labels, mask_file.grid, case.valid)
+        mask, own = read_valid(case.valid)
+        turn = turn_between(own.grid, case.valid, file.grid, case.labels)
+        mask = turn.apply_flat(mask, own.grid)
+        turns = {} if turn.is_identity else {"valid": str(turn)}
         valid = mask if valid is None else valid & mask
-    return labels, valid, file
+    return _Reference(labels, valid, file, turns)
 
 
 def _expected_labels(

@@ -11,6 +11,7 @@ from coverax.stream.gather import gather
 from coverax.stream.inputs import file_facts
 from coverax.stream.journal import Journal, journal_path
 from coverax.stream.threads import map_cases
+from coverax.volumes import files_beside
 
 
 def fill_folder(
@@ -39,7 +40,7 @@ def fill_folder(
 
     Args:
         output: A new folder, or an empty one.
-        sources: Case id to the file it is made from.
+        sources: Case id to the file it is made from; what that is read with counts too.
         write_case: Takes case id, source and folder; each file appears whole.
         files: Names that a case writes.
         kind: What the files depend on besides their sources, for messages.
@@ -80,7 +81,9 @@ def fill_folder(
         partial.mkdir(exist_ok=True)
         facts = {
             case_id: {
-                "source": file_facts([path], content=verify_inputs),
+                "source": file_facts(
+                    [path, *files_beside(path)], content=verify_inputs
+                ),
                 "meaning": (case_meaning or {}).get(case_id),
             }
             for case_id, path in sources.items()

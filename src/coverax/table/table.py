@@ -1,7 +1,7 @@
 """The score table: one row a case and region, everything later steps need."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,8 @@ from coverax.table.columns import Column, Columns, Curves, columns_of, digest_co
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, parse_transform
 
+# The column of a cohort that names the fold whose model made the map.
+FOLD = "fold"
 # What statistics of other definitions are called.
 _RESERVED = (
     "bin_",
@@ -41,11 +43,14 @@ class ScoreTable:
         columns: By name, in their order; one entry a case and region. Read-only.
         definition: What the scores mean.
         excluded: Reason to case ids, for cases that were allowed to be missing.
+        turned: Case id to what was turned by whole voxels to lie as its map does
+            (`labels`, `valid`), and how.
     """
 
     columns: Columns
     definition: ScoreDefinition
     excluded: dict[str, tuple[str, ...]]
+    turned: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
     def __post_init__(self):
         lengths = {name: len(values) for name, values in self.columns.items()}
@@ -120,6 +125,15 @@ class ScoreTable:
             f"{why}; groups must be known for a new case: {', '.join(candidates)} are "
             "(further columns of cohort.csv are carried along)"
         )
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Folds whose models made the maps, sorted; none where nobody says.
+
+        Scores of several folds come from several models: they are no one sample.
+        """
+        values = self.columns.get(FOLD)
+        return () if values is None else tuple(sorted(set(map(str, values)) - {""}))
 
     @property
     def tolerances(self) -> tuple[float, ...]:
@@ -270,6 +284,8 @@ class ScoreTable:
             "rows_digest": self.rows_digest,
             "excluded": self.excluded,
         }
+        if self.turned:
+            meta["turned"] = self.turned
         write_columns(Path(path), self.columns, kinds, meta)
 
 
@@ -308,7 +324,8 @@ def _checked_table(path: Path, columns: Columns, meta: dict[str, Any]) -> ScoreT
 
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
     definition = ScoreDefinition.from_json(meta["score_definition"])
-    table = ScoreTable(columns, definition, excluded)
+    turned = {i: dict(turns) for i, turns in meta.get("turned", {}).items()}
+    table = ScoreTable(columns, definition, excluded, turned)
     is_whole = table.rows_digest == meta["rows_digest"]
     if not is_whole or table.n_rows != meta["n_rows"]:
         raise altered(path)

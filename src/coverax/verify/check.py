@@ -178,9 +178,9 @@ def _names_in(folder: Path) -> Iterator[tuple[str, tuple[Path, str]]]:
 
 
 def _checkpoint(path: Path) -> Verdict:
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
 
-    found = load(path)
+    found = load_checkpoint(path)
     about = {"step": found.step, "split": found.split_digest}
     about["classes"] = found.config.data.classes
     return Verdict(path, "whole", f"checkpoint of step {found.step}", about)

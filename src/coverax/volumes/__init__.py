@@ -1,4 +1,4 @@
-"""Files: NIfTI volumes, grids, cases and cohorts. Nothing else reads a format."""
+"""Files: volumes, grids, cases and cohorts. Nothing else reads a format."""
 
 from coverax.choices import ProbsStorage as ProbsStorage
 from coverax.table.region import FOREGROUND as FOREGROUND
@@ -11,11 +11,17 @@ from coverax.volumes.case import check_maps_differ as check_maps_differ
 from coverax.volumes.case import cohort_regions as cohort_regions
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
+from coverax.volumes.cohort_labels import cohort_labels as cohort_labels
 from coverax.volumes.content import MapContent as MapContent
 from coverax.volumes.content import map_content as map_content
 from coverax.volumes.folders import match_folders as match_folders
 from coverax.volumes.folders import name_hint as name_hint
 from coverax.volumes.folders import nifti_files as nifti_files
+from coverax.volumes.formats import file_stem as file_stem
+from coverax.volumes.formats import files_beside as files_beside
+from coverax.volumes.formats import nifti_name as nifti_name
+from coverax.volumes.formats import read_header as read_header
+from coverax.volumes.formats import read_voxels as read_voxels
 from coverax.volumes.grid import Grid as Grid
 from coverax.volumes.header import NiftiFile as NiftiFile
 from coverax.volumes.header import common_storages as common_storages
@@ -30,13 +36,15 @@ from coverax.volumes.names import check_name as check_name
 from coverax.volumes.names import some_names as some_names
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import check_channels as check_channels
-from coverax.volumes.nifti import file_stem as file_stem
 from coverax.volumes.nifti import probs_file as probs_file
-from coverax.volumes.nifti import read_header as read_header
-from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
+from coverax.volumes.nnunet_results import FoundResults as FoundResults
+from coverax.volumes.nnunet_results import find_results as find_results
+from coverax.volumes.nnunet_results import write_results as write_results
+from coverax.volumes.orient import Turn as Turn
+from coverax.volumes.orient import turn_between as turn_between
 from coverax.volumes.origin import INFER_RECORD as INFER_RECORD
 from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
 from coverax.volumes.origin import add_mark as add_mark

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from coverax.files import PathLike
 from coverax.table.region import Region, parse_regions
+from coverax.table.table import FOLD
+from coverax.volumes.formats import file_stem
 from coverax.volumes.names import check_case_id, check_name, some_names
-from coverax.volumes.nifti import file_stem
 from coverax.volumes.origin import known_parts
 from coverax.volumes.rows import Row, Rows, read_rows
 from coverax.volumes.unit_names import units_of
@@ -23,7 +24,7 @@ _log = logging.getLogger("coverax")
 _REQUIRED = ("case_id", "probs", "labels")
 _OPTIONAL = ("image", "unit", "group", "weight", "region", "valid", "rater")
 # A column of these is given for all rows or for none.
-_WHOLE = ("unit", "group", "weight")
+_WHOLE = ("unit", "group", "weight", FOLD)
 # How libraries write a cell that is not there.
 _NO_VALUE = ("nan", "<na>", "nat", "null")
 _REGION_NAME = re.compile(r"[\w.-]+")
@@ -48,7 +49,8 @@ class Case:
         image: The scan itself, for overlays.
         rater: Who made the reference, where a case has several; one row each.
         part: Part of the split that a record beside the map names; empty where none.
-        columns: Further columns of `cohort.csv`, as pairs of name and text.
+        columns: Further columns of `cohort.csv`, as pairs of name and text; `fold` is
+            the one whose model made the map and did not see the case.
     """
 
     case_id: str
@@ -127,8 +129,8 @@ def read_cohort(path: PathLike, *, unit_pattern: str | None = None) -> Cohort:
     check_maps_differ(((case.case_id, case.probs) for case in cases), f"{path}")
     if "unit" not in given:
         cases = with_units(cases, unit_pattern)
-    if further:
-        _log.warning("%s: further columns are kept: %s", path, ", ".join(further))
+    if unknown := [c for c in further if c != FOLD]:
+        _log.warning("%s: further columns are kept: %s", path, ", ".join(unknown))
     return Cohort(with_parts(cases), {})
 
 
@@ -220,9 +222,9 @@ def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
 
 def _further_columns(read: Rows) -> tuple[str, ...]:
     """Columns to carry along; none that looks like a known one misspelt."""
-    known = _REQUIRED + _OPTIONAL
-    further = tuple(c for c in read.columns if c not in known)
-    for column in further:
+    known = (*_REQUIRED, *_OPTIONAL, FOLD)
+    further = tuple(c for c in read.columns if c not in (*_REQUIRED, *_OPTIONAL))
+    for column in (c for c in further if c != FOLD):
         lower = column.lower()
         close = [name for name in known if sorted(name) == sorted(lower)]
         close += get_close_matches(lower, known, 1, _LIKENESS)

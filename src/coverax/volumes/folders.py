@@ -14,34 +14,38 @@ from coverax.volumes.case import (
     with_parts,
     with_units,
 )
+from coverax.volumes.formats import NPZ, SUFFIXES, file_stem, file_suffix
 from coverax.volumes.names import check_case_id, check_name, some_names
-from coverax.volumes.nifti import file_stem
 
 _log = logging.getLogger("coverax")
 # Files that lie beside volumes and are none; any other is named where it is passed over.
 _COMPANIONS = (
     *(".json", ".txt", ".tsv", ".csv", ".pkl", ".md", ".log", ".pdf", ".html"),
     *(".yaml", ".yml", ".toml", ".bval", ".bvec", ".sha256", ".md5"),
+    *(".raw", ".zraw"),  # the voxels of a .mhd
 )
+_VOLUMES = f"volume ({', '.join(SUFFIXES)})"
 _COMPANION_NAMES = ("thumbs.db", "desktop.ini", "readme", "license", "changes")
 _FEW = 3  # files that are named one by one
 
 
 def nifti_files(folder: PathLike) -> dict[str, Path]:
-    """File stem to path of the NIfTI files in a folder.
+    """File stem to path of the volumes in a folder, of every format that is read.
 
     Files of another kind are passed over; a note names or counts those that may be
-    volumes.
+    volumes. Where a softmax of nnU-Net lies in the folder, it is the map of its case
+    and the volume of that name beside it the segmentation.
 
     Raises:
         FileNotFoundError: The folder does not exist.
-        ValueError: It holds no NIfTI file, two with one stem, or one whose name is no
-            case id.
+        ValueError: It holds no volume, two with one stem, one whose name is no case id,
+            or softmax files of some cases and volumes alone of others.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     files: dict[str, Path] = {}
+    softmax: dict[str, Path] = {}
     others: list[Path] = []
     for path in _shown(folder):
         stem = file_stem(path)
@@ -52,6 +56,9 @@ def nifti_files(folder: PathLike) -> dict[str, Path]:
             check_case_id(stem)
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
+        if file_suffix(path) == NPZ:
+            softmax[stem] = path
+            continue
         if stem in files:
             raise ValueError(
                 f"case {stem} occurs twice: {files[stem].name} and {path.name} "
@@ -59,16 +66,40 @@ def nifti_files(folder: PathLike) -> dict[str, Path]:
             )
         files[stem] = path
     passed_over = [path for path in others if not path.is_dir()]
+    if softmax:
+        _check_one_form(folder, softmax, files)
+        files = softmax
     if not files:
-        raise ValueError(f"{folder}: holds no .nii or .nii.gz file{_instead(others)}")
+        raise ValueError(f"{folder}: holds no {_VOLUMES}{_instead(others)}")
     if passed_over:
         _log.warning(
-            "%s: %d files are no .nii or .nii.gz and are passed over: %s",
+            "%s: %d files are no %s and are passed over: %s",
             folder,
             len(passed_over),
+            _VOLUMES,
             _kinds(passed_over),
         )
     return files
+
+
+def _check_one_form(
+    folder: Path, softmax: Mapping[str, Path], others: Mapping[str, Path]
+) -> None:
+    """Refuse a folder where some cases have a softmax and some a volume alone.
+
+    A volume without a softmax is then the segmentation of a case whose softmax was not
+    written, or a map of another kind.
+
+    Raises:
+        ValueError: There is one.
+    """
+    alone = [path.name for stem, path in others.items() if stem not in softmax]
+    if alone:
+        raise ValueError(
+            f"{folder}: mixes forms: {len(softmax)} softmax files (.npz), but "
+            f"{some_names(alone)} without one, taken for a segmentation; predict again "
+            "with --save_probabilities, or keep one form"
+        )
 
 
 def match_folders(
@@ -78,7 +109,7 @@ def match_folders(
     allow_missing: bool = False,
     unit_pattern: str | None = None,
 ) -> Cohort:
-    """Pair the NIfTI files of two folders by file stem, sorted by name.
+    """Pair the volumes of two folders by file stem, sorted by name.
 
     A folder of references that holds folders and no file has one of them a rater.
 
@@ -90,7 +121,7 @@ def match_folders(
 
     Raises:
         FileNotFoundError: A folder does not exist.
-        ValueError: A folder holds no NIfTI file, two files share a stem, two maps are
+        ValueError: A folder holds no volume, two files share a stem, two maps are
             one file, folders look like one a patient, or no file has a partner.
         ExceptionGroup: Files have no partner; one exception each.
     """

@@ -92,6 +92,43 @@ class NiftiFile:
         return self.step * np.iinfo(self.dtype).max <= 1 + 1e-6
 
 
+def check_affine(path: Path, affine: np.ndarray) -> None:
+    """Refuse an affine that places no voxels, or none that a header can hold.
+
+    Raises:
+        ValueError: It is singular, or not finite as float32.
+    """
+    with np.errstate(all="ignore"):
+        held = affine.astype(np.float32).astype(np.float64)
+        is_sound = (
+            held.shape == (4, 4)
+            and np.isfinite(held).all()
+            and abs(np.linalg.det(held[:3, :3])) > 0
+        )
+    if not is_sound:
+        raise ValueError(f"{path}: the affine is singular or not finite")
+
+
+def new_header(
+    grid: Grid,
+    dtype: np.dtype,
+    n_channels: int = 1,
+    like: nib.Nifti1Header | None = None,
+) -> nib.Nifti1Header:
+    """A header for values on a grid; `like` is copied where the grid came with one."""
+    header = nib.Nifti1Header() if like is None else like.copy()
+    header.set_data_dtype(dtype)
+    shape = (*grid.shape, 1)[:3] if n_channels > 1 else grid.shape
+    header.set_data_shape((*shape, n_channels) if n_channels > 1 else shape)
+    header.set_slope_inter(1, 0)
+    header["descrip"] = b""  # what made another volume did not make this one
+    if like is None:
+        header.set_xyzt_units("mm")
+        header.set_sform(grid.affine, code=1)
+        header.set_qform(grid.affine, code=1, strip_shears=True)
+    return header
+
+
 def common_storages(storages: tuple[str, ...]) -> tuple[str, ...]:
     """Storages of a cohort, sorted; an integer type of many scales is one of them.
 

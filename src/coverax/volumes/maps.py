@@ -16,8 +16,9 @@ from coverax.checks import check_labels as check_labels
 from coverax.files import PathLike
 from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
+from coverax.volumes.formats import check_is_map, read_voxels
 from coverax.volumes.header import NiftiFile
-from coverax.volumes.nifti import Buffer, check_channels, read_voxels
+from coverax.volumes.nifti import Buffer, check_channels
 
 _LABEL_LIMIT = 2.0**31  # labels are int32
 
@@ -83,7 +84,9 @@ def read_probs(
     channels: Sequence[int],
     logits: bool = False,
     allow_overshoot: bool = False,
-    valid: Bool[np.ndarray, " voxels"] | None = None,
+    valid: Bool[np.ndarray, " voxels"]
+    | Callable[[NiftiFile], np.ndarray | None]
+    | None = None,
     check_header: Callable[[NiftiFile], None] = lambda _file: None,
     buffer: Buffer | None = None,
 ) -> ProbMap:
@@ -93,12 +96,13 @@ def read_probs(
     the 0 or 1 it stands for.
 
     Args:
-        path: NIfTI file, 3-D (one channel) or x, y, z, class.
+        path: Map of any format, 3-D (one channel) or x, y, z, class.
         channels: Channels to keep, in this order.
         logits: The file holds logits: sigmoid for one channel, softmax over several.
         allow_overshoot: Accept values up to `MAX_OVERSHOOT` outside [0, 1].
         valid: Voxels that count, in storage order; None means all. The others need
-            hold no probabilities: if one does not, they all read as 0.
+            hold no probabilities: if one does not, they all read as 0. A function
+            makes the mask for the map's own grid, from its header.
         check_header: Raises where the file is not of the kind wanted.
         buffer: Memory to reuse.
 
@@ -108,6 +112,7 @@ def read_probs(
             with `logits`, values that already look like probabilities).
     """
     path = Path(path)
+    check_is_map(path)
     file, stored = read_voxels(
         path,
         channels=None if logits else channels,
@@ -120,7 +125,9 @@ def read_probs(
     has_void = False
     is_sound = 0 <= low <= high <= 1 or (logits and np.isfinite(high - low))
     if valid is not None and not is_sound:
-        values, low, high, has_void = _without_void(values, valid)
+        counted = valid(file) if callable(valid) else valid
+        if counted is not None:
+            values, low, high, has_void = _without_void(values, counted)
     if not np.isfinite([low, high]).all():
         n_bad = int(np.count_nonzero(~np.isfinite(values).all(axis=0)))
         raise ValueError(f"{path}: {n_bad} voxels are NaN or infinite")

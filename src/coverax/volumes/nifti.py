@@ -19,7 +19,6 @@ from coverax.volumes.header import NiftiFile, parse_header
 from coverax.volumes.origin import description_of
 from coverax.volumes.source import opened
 
-SUFFIXES = (".nii.gz", ".nii")
 PROBS_STEP = 2.0**-15  # of probabilities stored as uint16
 
 
@@ -35,15 +34,6 @@ class Buffer:
             self._bytes = np.empty(0, np.uint8)  # free the old before the new
             self._bytes = np.empty(n_bytes, np.uint8)
         return self._bytes[:n_bytes]
-
-
-def file_stem(path: PathLike) -> str | None:
-    """File name without its NIfTI suffix; None for another kind of file."""
-    path = Path(path)
-    for suffix in SUFFIXES:
-        if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return None
 
 
 def read_header(path: PathLike) -> NiftiFile:

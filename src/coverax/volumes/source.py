@@ -18,7 +18,7 @@ _DAMAGED: tuple[type[Exception], ...] = (
 )
 # Deflate shrinks at most this much; a header that promises more is not believed, so
 # that a damaged one costs an error and not the memory of the machine.
-_MOST_DEFLATE = 1032
+MOST_DEFLATE = 1032
 _PIECE = 1 << 20  # bytes held at a time where they are passed over
 _GZIP = b"\x1f\x8b"
 _POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
@@ -89,7 +89,7 @@ def opened(path: Path) -> Iterator[Source]:
         raw.seek(0)
         stream = igzip.open(raw, "rb") if is_gzip else raw
         try:
-            yield Source(stream, path, size * (_MOST_DEFLATE if is_gzip else 1))
+            yield Source(stream, path, size * (MOST_DEFLATE if is_gzip else 1))
         except EOFError:
             raise ValueError(f"{path}: truncated gzip file") from None
         except _DAMAGED as error:

@@ -1,0 +1,121 @@
+"""Which reader takes which file: the one registry of formats.
+
+Everything else asks here for a stem, a header or voxels, and never looks at a suffix.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from coverax.files import PathLike
+from coverax.volumes import itk, nifti, nnunet
+from coverax.volumes.header import NiftiFile
+from coverax.volumes.nifti import Buffer
+
+
+class Format(NamedTuple):
+    """How files of one suffix are read.
+
+    Attributes:
+        read_header: Path to header, as `read_header`.
+        read_voxels: As `read_voxels`.
+    """
+
+    read_header: Callable[[Path], NiftiFile]
+    read_voxels: Callable[..., tuple[NiftiFile, np.ndarray]]
+
+
+_NIFTI = Format(nifti.read_header, nifti.read_voxels)
+_ITK = Format(itk.read_header, itk.read_voxels)
+NPZ = ".npz"
+# The longer suffix first, where one ends another.
+FORMATS: dict[str, Format] = {
+    ".nii.gz": _NIFTI,
+    ".nii": _NIFTI,
+    NPZ: Format(nnunet.read_npz_file, nnunet.read_npz_voxels),
+    **dict.fromkeys(itk.SUFFIXES, _ITK),
+}
+SUFFIXES = tuple(FORMATS)
+
+
+def file_suffix(path: PathLike) -> str | None:
+    """The suffix of a volume as the registry has it; None for another kind of file."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def file_stem(path: PathLike) -> str | None:
+    """File name without the suffix of its format; None for another kind of file."""
+    suffix = file_suffix(path)
+    return None if suffix is None else Path(path).name[: -len(suffix)]
+
+
+def nifti_name(path: PathLike) -> str:
+    """The name under which NIfTI made of a volume is written."""
+    path = Path(path)
+    is_nifti = FORMATS.get(file_suffix(path) or "") is _NIFTI
+    return path.name if is_nifti else f"{file_stem(path) or path.name}.nii.gz"
+
+
+def read_header(path: PathLike) -> NiftiFile:
+    """Read the header of a volume, as NIfTI has one.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not what its name says, or has another number of axes.
+    """
+    return _format_of(Path(path)).read_header(Path(path))
+
+
+def read_voxels(
+    path: PathLike,
+    *,
+    channels: Sequence[int] | None = None,
+    check_header: Callable[[NiftiFile], None] = lambda _file: None,
+    buffer: Buffer | None = None,
+) -> tuple[NiftiFile, np.ndarray]:
+    """Read stored voxel values as `[channels, voxels]`, x fastest.
+
+    Args:
+        path: A volume of any format of the registry.
+        channels: Which entries of the class axis, all by default.
+        check_header: Raises where the header is not what is wanted, before voxels are
+            read.
+        buffer: Memory to reuse; the result is then valid until the next call with it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or has fewer channels than asked for.
+    """
+    path = Path(path)
+    return _format_of(path).read_voxels(
+        path, channels=channels, check_header=check_header, buffer=buffer
+    )
+
+
+def check_is_map(path: PathLike) -> None:
+    """Refuse the segmentation beside a softmax where a map is wanted.
+
+    Raises:
+        ValueError: A softmax of that case lies beside the file.
+    """
+    path = Path(path)
+    softmax = path.with_name(f"{file_stem(path)}{NPZ}")
+    if file_suffix(path) not in (NPZ, None) and softmax.is_file():
+        raise ValueError(
+            f"{path}: is the segmentation of {softmax.name} beside it and no map; name "
+            "the softmax"
+        )
+
+
+def files_beside(path: PathLike) -> tuple[Path, ...]:
+    """What else a map is read from: where an nnU-Net softmax says its voxels lie."""
+    path = Path(path)
+    return nnunet.files_beside(path) if file_suffix(path) == NPZ else ()
+
+
+def _format_of(path: Path) -> Format:
+    """The format by name; a file of another name is NIfTI, or refused as none."""
+    return FORMATS.get(file_suffix(path) or "", _NIFTI)
