@@ -168,7 +168,8 @@ def test_nothing_left_is_an_error_even_where_cases_may_be_missing(files, cli, en
     command = ("score", *files.options, "--engine", engine, "--allow-missing")
     result = cli(*command, "-o", files.root / "s.parquet")
     assert result.code == 1
-    assert files.names() == []
+    assert f"{N_CASES} of {N_CASES} cases failed" in result.errors[-1]
+    assert files.names() == ["s.parquet.errors.txt"]  # the reasons, and no table
 
 
 def test_predict_goes_on_after_a_failure(calibrated, files, cli):
