@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= build/demo
+JOBS ?= auto
 
 .PHONY: demo test test-slow lint clean
 
@@ -13,10 +14,10 @@ demo: $(VENV)/.installed
 	$(BIN)/coverax demo -o $(DEMO)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu" --doctest-modules --pyargs tests coverax
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not gpu" --doctest-modules --pyargs tests coverax
 
 test-slow: $(VENV)/.installed-dev
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m "slow and not gpu"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "slow and not gpu"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -34,7 +35,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,report,train]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,report,train,itk]'
 	touch $@ $(VENV)/.installed
 
 clean:
