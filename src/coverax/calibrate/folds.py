@@ -127,8 +127,8 @@ def fold_mean_p(
         ValueError: The lengths differ, or a score is NaN.
 
     Example:
-        >>> fold_mean_p(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 1, 1]),
-        ...             np.array([1.5, 5.0]))
+        >>> scores, folds = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 1, 1])
+        >>> float(fold_mean_p(scores, folds, np.array([1.5, 5.0])))
         0.5
 
     References:
@@ -143,7 +143,7 @@ def fold_mean_p(
         )
     if np.isnan(new).any():
         raise ValueError("new_scores has NaN")
-    return known.mean_p([np.asarray(s) for s in new])[()]
+    return known.mean_p([np.asarray(s) for s in new])
 
 
 def fewest_for_folds(sizes: Sequence[int], alpha: Level) -> bool:
