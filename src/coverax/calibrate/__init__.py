@@ -8,6 +8,9 @@ from coverax.calibrate.features import map_features as map_features
 from coverax.calibrate.features import map_histograms as map_histograms
 from coverax.calibrate.features import unpack_histograms as unpack_histograms
 from coverax.calibrate.fnr import calibrate_fnr as calibrate_fnr
+from coverax.calibrate.folds import FoldScores as FoldScores
+from coverax.calibrate.folds import fold_mean_p as fold_mean_p
+from coverax.calibrate.folds import fold_scores as fold_scores
 from coverax.calibrate.groups import MERGED as MERGED
 from coverax.calibrate.groups import group_parts as group_parts
 from coverax.calibrate.groups import group_thresholds as group_thresholds
