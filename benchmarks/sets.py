@@ -27,7 +27,7 @@ from coverax.scores import (
     resolve_engine,
     score_arrays,
     score_maps,
-    set_cut,
+    side_cut,
 )
 from coverax.volumes import FOREGROUND, Grid
 
@@ -85,7 +85,7 @@ def sorted_maps(cases, transforms):
 
 
 def ratio(transform, maps, threshold, n_foreground, cases):
-    cut = set_cut(transform, threshold)
+    cut = side_cut(transform, threshold)
     held = [maps[i].size - np.searchsorted(maps[i], cut) for i in cases]
     return float(np.mean((np.array(held) / n_foreground[cases]) ** (1 / 3)))
 
@@ -94,7 +94,7 @@ def one_sided(table, maps, splits, n_calibration):
     n_foreground = table.column("n_foreground")
     rows = []
     for transform in table.definition.transforms:
-        scores = table.set_scores(transform)
+        scores = table.side_scores(transform)
         covered, sizes = [], []
         for order in splits:
             calibration, rest = order[:n_calibration], order[n_calibration:]
@@ -123,7 +123,7 @@ def joint(table, splits, n_learning, n_calibration):
         learned = learn_sets(table.select(part), ALPHA, n_calibration=n_calibration)
         picks.append((learned.inner, learned.outer, str(learned.inner_share)))
         inner, outer = (
-            table.set_scores(table.set_transform(side, learned.spec(side)))
+            table.side_scores(table.side_transform(side, learned.spec(side)))
             for side in ("inner", "outer")
         )
         now = order[n_learning : n_learning + n_calibration]
@@ -180,7 +180,7 @@ def report(name, cases, n_calibration, n_splits):
                     "transform",
                     "mean coverage",
                     "standard error of splits",
-                    "mean size ratio",
+                    "mean size ratio (cube root)",
                     "distinct scores",
                 ],
                 one_sided(table, maps, splits, n_calibration),

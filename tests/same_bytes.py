@@ -156,7 +156,8 @@ def hippocampus(log):
         judged = ["evaluate", f"hippocampus_{name}.json", "--engine", "host"]
         judged += ["--cohort", folder / "heldout.csv"]
         command(*judged, "-o", f"evaluation_{name}", log=log)
-    command("validate", table, "--alpha", "0.2", "-o", "validation", log=log)
+    every = ["validate", table, "--alpha", "0.2", "--method", "fnr"]
+    command(*every, "-o", "validation", log=log)
     soft = ["--probs", folder / "probs4d", "--labels", folder / "labels3", "--softmax"]
     soft += ["--region", "anterior=1:1", "--region", "posterior=2:2"]
     soft += ["--band-edges", "-5,0,2", "--engine", "host", "--curves"]

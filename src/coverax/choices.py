@@ -13,6 +13,10 @@ ProbsStorage = Literal["float32", "uint16"]
 Side = Literal["inner", "outer"]
 # Which guarantee a calibration gives.
 Method = Literal["fnr", "crc", "rcps", "ltt", "sets"]
+# Which of them is validated over all splits.
+ValidatedMethod = Literal["fnr"]
+# What a calibration gives: one cut of the map, or a set on each side of the border.
+Kind = Literal["cut", "sides"]
 # What an empty reference does; a validation has nothing to refuse.
 EmptyPolicy = Literal["exclude", "include", "refuse"]
 CountedEmpty = Literal["exclude", "include"]

@@ -15,6 +15,9 @@ from typing import Any, cast
 
 from coverax.locks import beside, is_held
 
+# A JSON object: what a file holds of something.
+Json = dict[str, Any]
+
 
 class OutputError(OSError):
     """An output cannot be written: the disk is full, or the place is not writable.

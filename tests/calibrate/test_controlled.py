@@ -251,16 +251,18 @@ def test_a_group_that_is_small_in_one_region_keeps_its_own_threshold_in_another(
         {},
     )
     found = cx.calibrate.calibrate_fnr(both, 0.2, group_by="group", group_floor=10)
-    of = {g: found.of_group(g) for g in "abc"}
+    of = {g: found.of_group(g) for g in "abcd"}
     sizes = {g: {t.region: (t.group, t.n_units) for t in of[g].thresholds} for g in of}
     assert sizes == {
         "a": {"common": ("a", 30), "rare": ("a", 30)},
         "b": {"common": ("b", 20), "rare": ("other", 10)},
         "c": {"common": ("other", 10), "rare": ("other", 10)},
+        "d": {"common": ("other", 10), "rare": ("other", 10)},
     }
-    assert "count as one, other: it holds for them together" in found.statement
+    assert "so do those never met: it holds for all of them" in found.statement
+    plain = cx.calibrate.calibrate_fnr(both, 0.2, group_by="group")
     with pytest.raises(ValueError, match=r"'d' was not calibrated in region rare"):
-        found.of_group("d")
+        plain.of_group("d")
 
 
 def test_features_of_scans_leave_no_empty_reference_out_and_count_units_once():

@@ -79,7 +79,7 @@ def test_every_rater_of_real_nodules_is_served(shared_data):
     nodules = read_nodules(shared_data, 60, most_voxels=12_000)
     rows = rows_of(nodules)
     table = cx.scores.score_arrays(**rows, tolerances=["0.1"], engine="host")
-    kept = keep_rows(table, "foreground", per_unit="one", raters="worst")
+    kept = keep_rows(table, "foreground", Policy(per_unit="one", raters="worst"))
     cases = cx.calibrate.cases_of(
         table.column("case_id"), np.flatnonzero(kept.rows), kept.references
     )
@@ -139,7 +139,7 @@ def test_sets_hold_against_every_rater():
 def test_a_draw_takes_one_rater_a_case_and_knows_names_alone():
     rows = several(80, n_raters=4)
     table = table_of(rows)
-    kept = keep_rows(table, "foreground", raters="draw", seed=5)
+    kept = keep_rows(table, "foreground", Policy(raters="draw", seed=5))
     assert kept.rows.sum() == 80
     np.testing.assert_array_equal(kept.rows, kept.references)
     # Each rater as often as another: chi-square at the suite's rate.
@@ -149,7 +149,7 @@ def test_a_draw_takes_one_rater_a_case_and_knows_names_alone():
     order = np.random.default_rng(0).permutation(len(ids))
     again = settle_raters(ids[order], raters[order], np.ones(len(ids), bool), "draw", 5)
     np.testing.assert_array_equal(again, kept.references[order])
-    other = keep_rows(table, "foreground", raters="draw", seed=6)
+    other = keep_rows(table, "foreground", Policy(raters="draw", seed=6))
     assert (other.rows != kept.rows).any()
     found = cx.calibrate.calibrate_fnr(
         table, "0.2", tolerance="0.1", raters="draw", seed=5
@@ -184,7 +184,7 @@ def test_an_empty_reference_of_one_rater_is_put_aside_and_recorded():
     # Drawn before anyone looks: an empty one that was drawn is left out.
     table = table_of(rows)
     drawn = [
-        keep_rows(table, "foreground", raters="draw", seed=s).rows.sum()
+        keep_rows(table, "foreground", Policy(raters="draw", seed=s)).rows.sum()
         for s in range(30)
     ]
     assert set(drawn) == {4, 5}
@@ -195,7 +195,7 @@ def test_units_with_several_cases_and_raters_are_drawn_once():
     table = table_of(rows)
     with pytest.raises(ValueError, match="6 units own 12 cases"):
         cx.calibrate.calibrate_fnr(table, "0.3", tolerance="0.1", raters="worst")
-    one = keep_rows(table, "foreground", per_unit="one", raters="worst")
+    one = keep_rows(table, "foreground", Policy(per_unit="one", raters="worst"))
     assert (one.rows.sum(), one.references.sum()) == (6, 18)
     every = cx.calibrate.calibrate_fnr(
         table, "0.3", tolerance="0.1", per_unit="all", raters="worst"
@@ -220,6 +220,6 @@ def test_learning_takes_the_worst_of_raters_too():
     cases = cx.calibrate.cases_of(
         table.column("case_id"), np.arange(0, 60, 3), np.ones(60, bool)
     )
-    own = table.set_transform("outer", learned.outer)
-    expected = np.sort(cases.worst(table.set_scores(own)))
+    own = table.side_transform("outer", learned.outer)
+    expected = np.sort(cases.worst(table.side_scores(own)))
     assert learned.scores["foreground", "outer"] == tuple(expected)

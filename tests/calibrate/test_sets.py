@@ -1,7 +1,6 @@
 """Confidence sets: the promise as an identity over a bag, and who may not make it."""
 
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,56 +14,35 @@ ALPHAS = (Fraction(1, 10), Fraction(1, 5), Fraction(3, 7))
 JOINT = ("max", "ranked")
 
 
-class Bag:
-    """Scores of exchangeable cases as a table; regions share the case ids."""
+def Bag(inner, outer, units=None, n_foreground=9):
+    """Scores of exchangeable cases as a table; regions share the case ids.
 
-    cases_digest = "0" * 64
-    tolerances = (0.1,)
+    `inner`, `outer`: `[cases]` or `[regions, cases]`.
+    """
+    from coverax.table import Region, ScoreDefinition, ScoreTable, side_transforms
 
-    class definition:
-        transforms = ()
-
-        @staticmethod
-        def to_json():
-            return {"transforms": ["inner=distance", "outer=distance"]}
-
-    class _Transform:
-        tolerance = 0.0
-
-        def __init__(self, side):
-            self.side, self.spec = side, "distance:cut=0.5"
-
-    def __init__(self, inner, outer, units=None, n_foreground=9):
-        """`inner`, `outer`: `[cases]` or `[regions, cases]`."""
-        self.scores = {"inner": np.atleast_2d(inner), "outer": np.atleast_2d(outer)}
-        self.excluded = {}
-        n_regions, n = self.scores["inner"].shape
-        ids = np.array([f"c{i}" for i in range(n)])
-        self.columns = {
-            "case_id": np.tile(ids, n_regions),
-            "region": np.repeat([f"r{k}" for k in range(n_regions)], n),
-            "unit": np.tile(ids if units is None else np.asarray(units), n_regions),
-            "n_foreground": np.full(n * n_regions, n_foreground),
-            "rater": np.full(n * n_regions, ""),
-        }
-
-    def column(self, name):
-        return self.columns[name]
-
-    def critical_probability(self, _tolerance):
-        raise ValueError("sets need none")
-
-    def set_transform(self, side, spec=None):
-        del spec
-        return self._Transform(side)
-
-    def set_scores(self, transform):
-        return self.scores[transform.side].ravel()
+    inner, outer = np.atleast_2d(inner), np.atleast_2d(outer)
+    n_regions, n = inner.shape
+    names, ids = [f"r{k}" for k in range(n_regions)], [f"c{i}" for i in range(n)]
+    definition = ScoreDefinition(
+        regions=tuple(Region(name, (0,), (1,)) for name in names),
+        transforms=side_transforms("distance", "distance"),
+        grid=False,
+    )
+    columns = {
+        "case_id": np.tile(np.array(ids, object), n_regions),
+        "region": np.repeat(np.array(names, object), n),
+        "unit": np.tile(np.array(ids if units is None else units, object), n_regions),
+        "n_foreground": np.broadcast_to(n_foreground, n * n_regions).copy(),
+        "rater": np.full(n * n_regions, "", object),
+        "inner_score@distance:cut=0.5": inner.ravel().astype(float),
+        "outer_score@distance:cut=0.5": outer.ravel().astype(float),
+    }
+    return ScoreTable(columns, definition, {})
 
 
 def learned_from(inner, outer, share=Fraction(3, 10), units=("l0",)):
-    from coverax.calibrate import LearnedSets
-    from coverax.calibrate.fnr import unit_digests
+    from coverax.calibrate import LearnedSets, unit_digests
 
     spec = "distance:cut=0.5"
     scores = {}
@@ -82,7 +60,7 @@ def calibrate(bag, alpha, joint, regions="each", **options):
 
     if joint == "ranked" and "learned" not in options:
         rng = np.random.default_rng(99)
-        shape = (len(bag.scores["inner"]), 17)
+        shape = (len(bag.definition.regions), 17)
         options["learned"] = learned_from(
             rng.normal(size=shape), rng.gamma(2, size=shape)
         )
@@ -243,8 +221,8 @@ def test_ranked_needs_a_learned_scale():
 
 
 def test_jointly_needs_every_region_of_every_case():
-    bag = Bag(np.ones((2, 20)), np.ones((2, 20)))
-    bag.columns["n_foreground"][3] = 0
+    n_foreground = np.where(np.arange(40) == 3, 0, 9)
+    bag = Bag(np.ones((2, 20)), np.ones((2, 20)), n_foreground=n_foreground)
     with pytest.raises(ValueError, match="every region of every case"):
         calibrate(bag, "0.1", "max", "joint", empty="exclude")
 
@@ -307,46 +285,32 @@ def test_learning_prefers_the_larger_inner_and_the_smaller_outer_set():
     assert sizes["outer", "distance:cut=0.5"] == pytest.approx(mean_size)
 
 
-class Learning:
-    """A learning table of one lesion size and made-up scores, one transform a side."""
+def Learning(inner, outer):
+    """A learning table of one lesion size and made-up scores, one transform a side.
 
-    def __init__(self, inner, outer):
-        n = len(inner)
-        names = {"inner": inner, "outer": outer}
-        self.definition = SimpleNamespace(
-            transforms=[
-                SimpleNamespace(
-                    side=side, spec="identity", name="identity", tolerance=0
-                )
-                for side in names
-            ]
-        )
-        self.excluded, self.scores = {}, names
-        self.cases_digest, self.tolerances = "", ()
-        self.columns = {
-            "case_id": np.array([f"c{i:03}" for i in range(n)], object),
-            "unit": np.array([f"u{i:03}" for i in range(n)], object),
-            "region": np.array(["r"] * n, object),
-            "rater": np.array([""] * n, object),
-            "n_foreground": np.full(n, 1000),
-            "n_voxels": np.full(n, 27_000),
-            "voxel_volume_ml": np.full(n, 0.001),
-        }
+    Maps fall from 1 to 0 evenly over the 27,000 voxels of a case.
+    """
+    from coverax.table import ScoreDefinition, ScoreTable, side_transforms
+    from coverax.table.columns import size_cuts
 
-    def column(self, name):
-        return self.columns[name]
-
-    def set_scores(self, transform):
-        return self.scores[transform.side]
-
-    def critical_probability(self, tolerance):
-        raise KeyError(tolerance)
-
-    def set_sizes(self, _transform):
-        """A map that falls from 1 to 0 evenly over the 27,000 voxels of a case."""
-        cuts = np.linspace(0, 1, 1001)
-        counts = np.round(27_000 * (1 - cuts)).astype(int)
-        return cuts, np.tile(counts, (len(self.columns["unit"]), 1))
+    n = len(inner)
+    transforms = side_transforms("identity", "identity")
+    counts = np.round(27_000 * (1 - size_cuts(transforms[0]))).astype(int)
+    columns = {
+        "case_id": np.array([f"c{i:03}" for i in range(n)], object),
+        "unit": np.array([f"u{i:03}" for i in range(n)], object),
+        "region": np.array(["r"] * n, object),
+        "rater": np.array([""] * n, object),
+        "n_foreground": np.full(n, 1000),
+        "n_voxels": np.full(n, 27_000),
+        "voxel_volume_ml": np.full(n, 0.001),
+        "inner_score@identity": inner,
+        "outer_score@identity": outer,
+        "inner_size@identity": np.tile(counts, (n, 1)),
+        "outer_size@identity": np.tile(counts, (n, 1)),
+    }
+    definition = ScoreDefinition(transforms=transforms, set_sizes=True)
+    return ScoreTable(columns, definition, {})
 
 
 def test_a_split_that_calibration_cannot_certify_is_not_learned():
@@ -389,8 +353,8 @@ def test_widths_are_those_of_sets_that_never_saw_their_case(side, n_axes):
         table, level, shares=(Fraction(1, 2),), n_folds=n, n_axes=n_axes
     )
     (found,) = (c for c in learned.candidates if c["side"] == side)
-    scores = table.set_scores(SimpleNamespace(side=side))
-    cuts, counts = table.set_sizes(None)
+    transform = table.side_transform(side)
+    scores, (cuts, counts) = table.side_scores(transform), table.side_sizes(transform)
     voxels = []
     for i in range(n):
         threshold = split_threshold(np.delete(scores, i), level / 2)
@@ -476,3 +440,12 @@ def test_a_scale_never_falls_and_its_inverse_is_the_event(seed, n):
     for level in rng.choice(heights, 5):
         largest = largest_at_most(scale, float(level))
         assert np.array_equal(x <= largest, heights <= level)
+
+
+def test_units_that_weigh_their_cases_do_not_go_with_sets():
+    """Each case of a unit would be counted as independent: the promise would be void."""
+    from coverax.calibrate import Policy
+
+    Policy(per_unit="one").check_no_weights()
+    with pytest.raises(ValueError, match="per_unit must be 'one', got 'all'"):
+        Policy(per_unit="all").check_no_weights()

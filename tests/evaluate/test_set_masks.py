@@ -51,7 +51,8 @@ def test_coverage_sizes_and_curve_are_those_of_the_masks(tmp_path, joint):
     found = cx.calibrate.calibrate_sets(table, "0.2", joint=joint)
     result = cx.evaluate.evaluate_cohort(found, cohort, engine="host")
     scores = {
-        side: table.set_scores(table.set_transform(side)) for side in ("inner", "outer")
+        side: table.side_scores(table.side_transform(side))
+        for side in ("inner", "outer")
     }
 
     def sets_at(alpha):

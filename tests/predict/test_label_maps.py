@@ -3,7 +3,7 @@
 import numpy as np
 
 import coverax as cx
-from coverax.predict.sets import set_masks
+from coverax.predict.sets import side_masks
 from coverax.scores import View
 from coverax.volumes import FOREGROUND
 
@@ -23,7 +23,7 @@ def test_a_voxel_of_the_inner_set_off_the_outer_one_is_uncertain():
     found = cx.calibrate.calibrate_sets(table, "0.2", joint="each")
     new = np.linspace(0, 1, 50, dtype=np.float32)
     view = View(FOREGROUND, new, np.zeros(50, bool), None, None)
-    masks = set_masks(found, table.definition, view)
+    masks = side_masks(found, view)
     inner = new > found.threshold_of("foreground", "inner").value
     outer = new >= -found.threshold_of("foreground", "outer").value
     expected = np.where(inner & outer, 2, np.where(inner | outer, 1, 0))

@@ -47,7 +47,7 @@ def set_of(
         lone_batch,
         resolve_engine,
         score_maps,
-        set_cut,
+        side_cut,
         unpadded,
     )
     from coverax.volumes import FOREGROUND, Grid
@@ -59,7 +59,7 @@ def set_of(
     batch = lone_batch(chosen, view, spatial=definition.is_spatial)
     maps = score_maps(chosen, batch, definition, [transform])
     values = unpadded(batch, maps[transform.side, transform.map_spec], 0)
-    return (values >= set_cut(transform, threshold)).reshape(probs.shape)
+    return (values >= side_cut(transform, threshold)).reshape(probs.shape)
 
 
 def misses(transform, held, truth):
@@ -76,8 +76,8 @@ def test_a_set_keeps_its_promise_exactly_when_the_score_says_so(
     """At the score, the promise holds; at the next smaller threshold, it fails."""
     table = tables[engine]
     definition = table.definition
-    transform = table.set_transform(side, spec)
-    scores = table.set_scores(transform)
+    transform = table.side_transform(side, spec)
+    scores = table.side_scores(transform)
     for probs, truth, score in zip(*cohort, scores, strict=True):
         others = {*scores.tolist(), 0.3, np.inf} if engine == "host" else set()
         for threshold in {score, *others}:
@@ -93,7 +93,7 @@ def test_a_set_keeps_its_promise_exactly_when_the_score_says_so(
 @pytest.mark.parametrize("side", ["inner", "outer"])
 def test_engines_agree(side, spec, tables):
     scores = [
-        tables[e].set_scores(tables[e].set_transform(side, spec))
+        tables[e].side_scores(tables[e].side_transform(side, spec))
         for e in ("host", "device")
     ]
     # Smoothing adds up in another order; distances carry a few roundings.
@@ -109,8 +109,8 @@ def test_scores_are_those_of_the_definition(cohort, tables):
             continue
         distance = signed_distance(probs >= 0.5, SPACING)
         for values, spec in ((distance, "distance"), (probs, "identity")):
-            inner = table.set_scores(table.set_transform("inner", spec))[i]
-            outer = table.set_scores(table.set_transform("outer", spec))[i]
+            inner = table.side_scores(table.side_transform("inner", spec))[i]
+            outer = table.side_scores(table.side_transform("outer", spec))[i]
             np.testing.assert_allclose(inner, values[~truth].max(), atol=1e-4)
             np.testing.assert_allclose(outer, -values[truth].min(), atol=1e-4)
 
@@ -119,8 +119,8 @@ def test_empty_and_full_references(cohort, tables):
     """The largest of nothing is -inf: the promise holds whatever the set."""
     table = tables["host"]
     for spec in TRANSFORMS:
-        inner = table.set_scores(table.set_transform("inner", spec))
-        outer = table.set_scores(table.set_transform("outer", spec))
+        inner = table.side_scores(table.side_transform("inner", spec))
+        outer = table.side_scores(table.side_transform("outer", spec))
         assert outer[1] == -np.inf
         assert inner[2] == -np.inf
 
@@ -130,8 +130,8 @@ def test_empty_and_full_predictions_say_nothing(spec, cohort, tables, engine):
     """No inner set, everything outer, and never a score of +inf."""
     table = tables[engine]
     for side in ("inner", "outer"):
-        transform = table.set_transform(side, spec)
-        scores = table.set_scores(transform)
+        transform = table.side_transform(side, spec)
+        scores = table.side_scores(transform)
         assert (scores < np.inf).all()
         for i in (3, 4):
             assert scores[i] == -np.inf
@@ -192,8 +192,8 @@ def test_padding_and_neighbours_in_a_batch_change_no_score(cohort, tables):
         )
         for side in ("inner", "outer"):
             for spec in ("distance", "surface"):
-                t = alone.set_transform(side, spec)
-                both = alone.set_scores(t)[0], tables["device"].set_scores(t)[i]
+                t = alone.side_transform(side, spec)
+                both = alone.side_scores(t)[0], tables["device"].side_scores(t)[i]
                 assert both[0] == both[1]
 
 
@@ -207,8 +207,8 @@ def test_void_voxels_of_the_reference_do_not_move_the_map(cohort, engine):
     options = {"transforms": both_sides(["distance"]), "spacing_mm": SPACING}
     table = score_arrays(probs, labels, [0.1], valid=valid, engine=engine, **options)
     for side in ("inner", "outer"):
-        transform = table.set_transform(side, "distance")
-        score = table.set_scores(transform)[0]
+        transform = table.side_transform(side, "distance")
+        score = table.side_scores(transform)[0]
         for threshold, kept in ((score, True), (np.nextafter(score, -np.inf), False)):
             held = set_of(
                 probs[0],
@@ -248,14 +248,16 @@ def test_turned_volumes_score_the_same(axes, cohort):
     )
     for other in (turned, flipped):
         for transform in plain.definition.transforms:
-            got, wanted = other.set_scores(transform), plain.set_scores(transform)
+            got, wanted = other.side_scores(transform), plain.side_scores(transform)
             np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
 def test_published_slip_regions_are_not_swapped(cohort, tables):
     """A background maximum certifies an inner set, a foreground minimum an outer one."""
     probs, labels = cohort
-    inner = tables["host"].set_scores(tables["host"].set_transform("inner", "identity"))
+    inner = tables["host"].side_scores(
+        tables["host"].side_transform("inner", "identity")
+    )
     assert inner[0] == probs[0][~labels[0]].max() != probs[0][labels[0]].max()
 
 
@@ -295,7 +297,7 @@ def test_published_slip_a_threshold_is_a_score_never_between_two():
     )
     result = calibrate_sets(table, "0.13", joint="each")
     for t in result.thresholds:
-        assert t.value in table.set_scores(table.set_transform(t.side))
+        assert t.value in table.side_scores(table.side_transform(t.side))
 
 
 @pytest.mark.parametrize("shape", [(9, 11), (9, 11, 8)])
@@ -312,7 +314,7 @@ def test_relative_distance_is_over_the_root_of_the_size(shape, engine):
     size = (probs >= 0.5).sum(axis=tuple(range(1, probs.ndim))) * np.prod(spacing)
     for side in ("inner", "outer"):
         plain, relative = (
-            table.set_scores(table.set_transform(side, f"{name}:cut=0.5"))
+            table.side_scores(table.side_transform(side, f"{name}:cut=0.5"))
             for name in ("distance", "relative_distance")
         )
         expected = plain / size ** (1 / len(shape))

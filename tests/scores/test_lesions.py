@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.ndimage import generate_binary_structure, label
 from tests.oracles.lesions import lesions_of, missed_share
 from tests.synthetic import write_nifti
 
@@ -50,6 +51,27 @@ def test_peaks_are_the_largest_probability_of_each_flood_filled_lesion(
         for cut in np.unique(probs):
             missed = np.searchsorted(peaks, cut) / max(1, peaks.size)
             assert missed == missed_share(probs, mask, cut, neighbours)
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "step"), [("face", 1), ("edge", 2), ("corner", 3)]
+)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 11), (1, 3, 1), (10, 1, 1), (8, 9), (6, 11), (5, 4, 3), (6, 1, 7)]
+)
+def test_components_are_those_of_scipy_in_thin_and_flat_volumes(
+    neighbours, step, shape
+):
+    """cc3d alone raises on a line of voxels, and splits components of some slices."""
+    structure = generate_binary_structure(len(shape), min(step, len(shape)))
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        mask = rng.random(shape) < rng.uniform(0.05, 0.8)
+        found = cx.host.components(mask, neighbours)
+        expected, n = label(mask, structure)
+        pairs = set(zip(found.ravel().tolist(), expected.ravel().tolist(), strict=True))
+        assert found.max() == n
+        assert len(pairs) == len(np.unique(expected))
 
 
 def test_how_voxels_connect_decides():

@@ -30,6 +30,7 @@ from coverax.calibrate.losses import LossCurves as LossCurves
 from coverax.calibrate.losses import read_loss_curves as read_loss_curves
 from coverax.calibrate.ltt import CertifiedLams as CertifiedLams
 from coverax.calibrate.ltt import ltt_threshold as ltt_threshold
+from coverax.calibrate.policy import Policy as Policy
 from coverax.calibrate.ranks import attainable_levels as attainable_levels
 from coverax.calibrate.ranks import conformal_rank as conformal_rank
 from coverax.calibrate.ranks import n_needed as n_needed
@@ -38,8 +39,6 @@ from coverax.calibrate.raters import Cases as Cases
 from coverax.calibrate.raters import cases_of as cases_of
 from coverax.calibrate.raters import settle_raters as settle_raters
 from coverax.calibrate.rcps import rcps_threshold as rcps_threshold
-from coverax.calibrate.regions import Policy as Policy
-from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration as Calibration
 from coverax.calibrate.result import Status as Status
 from coverax.calibrate.result import Threshold as Threshold
@@ -48,6 +47,7 @@ from coverax.calibrate.risk import RiskThreshold as RiskThreshold
 from coverax.calibrate.risk import crc_threshold as crc_threshold
 from coverax.calibrate.scales import RankScale as RankScale
 from coverax.calibrate.scales import largest_at_most as largest_at_most
+from coverax.calibrate.seal import unit_digests as unit_digests
 from coverax.calibrate.sets import calibrate_sets as calibrate_sets
 from coverax.calibrate.shift import likelihood_ratios as likelihood_ratios
 from coverax.calibrate.split import rank_threshold as rank_threshold

@@ -6,31 +6,32 @@ probabilities too where a second pass counted there.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from coverax.calibrate.loss_tables import LossTables, RiskTable
+from coverax.calibrate.loss_tables import LossTables
 from coverax.calibrate.losses import Loss, LossCurves, find_loss, is_own
-from coverax.calibrate.ltt import ltt_threshold
-from coverax.calibrate.rcps import rcps_threshold
-from coverax.calibrate.regions import (
+from coverax.calibrate.ltt import attainable_levels, ltt_threshold
+from coverax.calibrate.policy import DEFAULT_POLICY, Policy
+from coverax.calibrate.rcps import attainable_level, rcps_threshold
+from coverax.calibrate.refusals import attainable_words, is_safe, mask_words
+from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.risk import crc_threshold
+from coverax.calibrate.seal import (
     Part,
-    Policy,
     calibrate_parts,
     scope,
     whom,
 )
-from coverax.calibrate.result import Calibration, Status, Threshold
-from coverax.calibrate.risk import crc_threshold
+from coverax.calibrate.statements import lost_first
 from coverax.choices import BoundName, CorrectionName, LossName
+from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
-
-DEFAULT_POLICY = Policy()
+from coverax.table import ScoreTable
 
 
 def calibrate_crc(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     policy: Policy = DEFAULT_POLICY,
     *,
@@ -57,6 +58,7 @@ def calibrate_crc(
     """
     main = _monotone(loss, "crc")
     found = LossTables(table, policy.unit_column, main, refined=True)
+    options = _loss_options(main)
 
     def threshold_of(part: Part) -> Threshold:
         lams, (losses,) = found.of_part(part, [main])
@@ -66,9 +68,7 @@ def calibrate_crc(
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        text = _statement(
-            thresholds, policy, [(main, alpha)], "marginally over", "exchangeable"
-        )
+        text = _statement(thresholds, policy, options, [(main, alpha)], *_MARGINAL)
         return f"{text} {_OWN_SAFEST}" if is_own(main) else text
 
     return calibrate_parts(
@@ -76,15 +76,16 @@ def calibrate_crc(
         threshold_of,
         statement,
         policy,
+        found.nothing,
         method="crc",
         alpha=alpha,
         delta=None,
-        options=_loss_options(main),
+        options=options,
     )
 
 
 def calibrate_rcps(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     delta: Level,
     policy: Policy = DEFAULT_POLICY,
@@ -112,17 +113,21 @@ def calibrate_rcps(
     main = _monotone(loss, "rcps")
     _check_unit_bound([main])
     found = LossTables(table, policy.unit_column, main)
+    options = _loss_options(main) | {"bound": bound, "order_seed": policy.seed}
 
     def threshold_of(part: Part) -> Threshold:
         lams, (losses,) = found.of_part(part, [main])
         chosen = rcps_threshold(
             losses, lams, alpha, delta, method=bound, seed=policy.seed
         )
+        if chosen.status != Status.OK:
+            level = attainable_level(losses, delta, method=bound, seed=policy.seed)
+            _note_attainable(options, part, {main.name: (level, level)})
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
         return _statement(
-            thresholds, policy, [(main, alpha)], _all_but(delta), _IDENTICAL
+            thresholds, policy, options, [(main, alpha)], _all_but(delta), _IDENTICAL
         )
 
     return calibrate_parts(
@@ -130,15 +135,16 @@ def calibrate_rcps(
         threshold_of,
         statement,
         policy,
+        found.nothing,
         method="rcps",
         alpha=alpha,
         delta=delta,
-        options=_loss_options(main) | {"bound": bound, "order_seed": policy.seed},
+        options=options,
     )
 
 
 def calibrate_ltt(
-    table: RiskTable,
+    table: ScoreTable,
     alpha: Level,
     delta: Level,
     policy: Policy = DEFAULT_POLICY,
@@ -159,7 +165,7 @@ def calibrate_ltt(
         policy: Which rows count.
         loss: `fnr`, `fpr`, `dice`, `missed_lesions`, or a loss of one's own.
         also: Further losses with their levels.
-        correction: Of multiple tests; `fixed_sequence` from the safe end for one
+        correction: How multiple tests are paid for: `fixed_sequence` from the safe end for one
             monotone loss, `holm` otherwise.
 
     Raises:
@@ -178,32 +184,37 @@ def calibrate_ltt(
     if correction is None:
         alone = main.is_monotone and not also
         correction = "fixed_sequence" if alone else "holm"
-    how = correction
+    how, alphas = correction, [a for _, a in levels]
     found = LossTables(table, policy.unit_column, main)
+    options = _loss_options(main) | {
+        "also": {each.name: float(as_fraction(a)) for each, a in levels[1:]},
+        "correction": how,
+    }
 
     def threshold_of(part: Part) -> Threshold:
         lams, tables = found.of_part(part, losses)
-        chosen = ltt_threshold(
-            tables, lams, [a for _, a in levels], delta, correction=how
-        )
+        chosen = ltt_threshold(tables, lams, alphas, delta, correction=how)
+        if chosen.status != Status.OK:
+            each = attainable_levels(tables, lams, alphas, delta, correction=how)
+            names = [loss.name for loss in losses]
+            _note_attainable(options, part, dict(zip(names, each, strict=True)))
         return found.threshold(part, len(tables[0]), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        return _statement(thresholds, policy, levels, _all_but(delta), _IDENTICAL)
+        return _statement(
+            thresholds, policy, options, levels, _all_but(delta), _IDENTICAL
+        )
 
     return calibrate_parts(
         table,
         threshold_of,
         statement,
         policy,
+        found.nothing,
         method="ltt",
         alpha=alpha,
         delta=delta,
-        options=_loss_options(main)
-        | {
-            "also": {each.name: float(as_fraction(a)) for each, a in levels[1:]},
-            "correction": how,
-        },
+        options=options,
     )
 
 
@@ -226,9 +237,9 @@ def _check_unit_bound(losses: list[Loss | LossCurves]) -> None:
             )
 
 
-def _loss_options(loss: Loss | LossCurves) -> dict[str, Any]:
+def _loss_options(loss: Loss | LossCurves) -> Json:
     """What a calibration records of its loss; more of one that is the user's own."""
-    options: dict[str, Any] = {"loss": loss.name}
+    options: Json = {"loss": loss.name}
     if is_own(loss):
         options |= {
             "own_loss": loss.words,
@@ -240,6 +251,25 @@ def _loss_options(loss: Loss | LossCurves) -> dict[str, Any]:
     return options
 
 
+def _note_attainable(
+    options: Json,
+    part: Part,
+    levels: Mapping[str, tuple[float | None, float | None]],
+) -> None:
+    """Record the levels that would have passed: beside the others, and alone."""
+    options.setdefault("attainable", []).extend(
+        {
+            "region": part.region,
+            "group": part.group,
+            "loss": loss,
+            "level": level,
+            "alone": alone,
+        }
+        for loss, (level, alone) in levels.items()
+    )
+
+
+_MARGINAL = ("marginally over", "exchangeable")
 _IDENTICAL = "independent and identically distributed"
 _OWN_LOSS = (
     "The loss is the user's own: that it is what its name says, that its cuts were fixed "
@@ -270,6 +300,7 @@ def _all_but(delta: Level) -> str:
 def _statement(
     thresholds: list[Threshold],
     policy: Policy,
+    options: Json,
     levels: list[tuple[Loss | LossCurves, Level]],
     over: str,
     units: str,
@@ -288,11 +319,22 @@ def _statement(
     if any(is_own(loss) for loss, _ in levels):
         text += _OWN_LOSS
     text += scope(thresholds, policy)
-    for t in thresholds:
-        if t.status != Status.OK:
-            what = "the whole volume" if t.value > 0 else "empty"
-            text += (
-                f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the mask is "
-                f"{what}. "
-            )
-    return text.strip()
+    some_hold = any(t.status == Status.OK for t in thresholds)
+    return lost_first(text, _lost(thresholds, options), some_hold=some_hold).strip()
+
+
+def _lost(thresholds: list[Threshold], options: Json) -> str:
+    """Where nothing can be promised, and what could have been."""
+    safe = (
+        "the only safe mask is"
+        if is_safe(options)
+        else "no mask is known to be safe, the one at the safe end is"
+    )
+    text = "".join(
+        f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): {safe} "
+        f"{mask_words(t.value)}. "
+        for t in thresholds
+        if t.status != Status.OK
+    )
+    attained = attainable_words(options.get("attainable", []))
+    return f"{text}{attained} " if attained else text

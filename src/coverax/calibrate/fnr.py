@@ -2,25 +2,26 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.regions import Part, Policy, calibrate_parts, scope, whom
-from coverax.calibrate.regions import unit_digests as unit_digests
 from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.seal import Part, calibrate_parts, nothing_known, scope, whom
 from coverax.calibrate.split import rank_threshold
+from coverax.calibrate.statements import lost_first
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
-from coverax.calibrate.units import CurveTable, Table
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
+from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
+from coverax.table import ScoreTable
 
 
 def calibrate_fnr(
-    table: CurveTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     tolerance: Level | None = None,
@@ -47,12 +48,13 @@ def calibrate_fnr(
         table: Scores of the calibration cohort.
         alpha: Tolerated probability that a new case misses more, in (0, 1).
         tolerance: Tolerated false-negative rate; the table's, where it has one.
-        delta: For the statement with confidence `1 - delta`.
+        delta: Share of calibration sets for which the promise may fail; None for the
+            marginal one.
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit; `all` keeps them, each unit
             weighing the same: the promise is then for one case of a new unit.
-        seed: Of that draw.
+        seed: Seed of the draws, of cases and raters and of ties.
         group_by: Column of groups, known without the reference: each gets a threshold
             of its own and the promise holds within it.
         group_floor: Groups of fewer units are merged into one, `other`.
@@ -86,7 +88,7 @@ def calibrate_fnr(
     scores = 0.0 - table.critical_probability(chosen)
     units = table.column(unit_column)
 
-    options: dict[str, Any] = {"tie_seed": seed} if break_ties else {}
+    options: Json = {"tie_seed": seed} if break_ties else {}
     if weights is not None and largest_weight is not None:
         largest = float(as_fraction(largest_weight))
         options |= {"weights": weights, "largest_weight": largest}
@@ -114,6 +116,7 @@ def calibrate_fnr(
             + (_BROKEN if break_ties else "")
         ),
         policy,
+        nothing_known(math.inf, chosen),
         method="fnr",
         alpha=alpha,
         delta=delta,
@@ -135,7 +138,7 @@ def check_combination(
         raise ValueError(f"{' and '.join(both)} cannot be combined: choose one")
 
 
-def choose_tolerance(table: Table, tolerance: Level | None) -> float:
+def choose_tolerance(table: ScoreTable, tolerance: Level | None) -> float:
     """The table's tolerance that was asked for, or its only one.
 
     Raises:
@@ -251,7 +254,9 @@ def _statement(
         "It assumes that the model never saw a calibration or new unit, and that "
         "method, alpha and tolerance were fixed before looking. "
     )
-    return (text + scope(thresholds, policy) + _exceptions(thresholds)).strip()
+    some_hold = any(t.status == Status.OK for t in thresholds)
+    text += scope(thresholds, policy) + _whole(thresholds)
+    return lost_first(text, _lost(thresholds), some_hold=some_hold).strip()
 
 
 _BROKEN = (
@@ -262,16 +267,23 @@ _BROKEN = (
 )
 
 
-def _exceptions(thresholds: list[Threshold]) -> str:
-    """What the masks are where they say nothing."""
+def _lost(thresholds: list[Threshold]) -> str:
+    """Where nothing can be promised."""
+    return "".join(
+        f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the only safe mask is "
+        "the whole volume. "
+        for t in thresholds
+        if t.status != Status.OK
+    )
+
+
+def _whole(thresholds: list[Threshold]) -> str:
+    """What the masks are where the promise is kept by saying nothing."""
     text = ""
     for t in thresholds:
         if t.status != Status.OK:
-            text += (
-                f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the mask is the "
-                "whole volume. "
-            )
-        elif t.probability == 0.0:
+            continue
+        if t.probability == 0.0:
             text += (
                 f"In {t.name}: the threshold is probability 0, so the mask is the whole "
                 "volume: too many lesions have voxels the model gives 0. "

@@ -18,7 +18,7 @@ class GroupParts(NamedTuple):
 
     Attributes:
         rows: Places of the cases that set the threshold of each group, by name.
-        small: Names of the groups that `other` serves.
+        small: Names of the groups that `other` serves, beside all that were never met.
     """
 
     rows: dict[str, np.ndarray]
@@ -62,12 +62,13 @@ def group_parts(
 ) -> GroupParts:
     """Which cases set the threshold of each group, small groups counting as one.
 
-    A group of fewer than `n_least` units is served by the threshold of `other`. With
-    exchangeable units a new one of such a group is covered as promised, for all small
-    groups together (never met ones included) and not within each. Groups of exactly
-    `n_least` units have thresholds of their own and count for `other` too: one of their
-    units, had it been the new one, would have left the group small. Without them the
-    promise fails, since which groups are small would depend on who is new.
+    A group of fewer than `n_least` units is served by the threshold of `other`, and so
+    is one that was never met. With exchangeable units a new one of such a group is
+    covered as promised, for all of these groups together and not within each. Groups of
+    exactly `n_least` units have thresholds of their own and count for `other` too: one
+    of their units, had it been the new one, would have left the group small. Without
+    them, or with new groups refused, the promise fails, since which units `other`
+    serves would depend on who is new.
 
     Args:
         groups: Group of each case.
@@ -79,7 +80,7 @@ def group_parts(
     small = {g for g, n in sizes.items() if n < n_least or (n_least and g == MERGED)}
     names = np.array(groups, object)
     rows = {g: np.flatnonzero(names == g) for g in sizes if g not in small}
-    if small:
-        pooled = small | {g for g, n in sizes.items() if n <= n_least}
+    pooled = small | {g for g, n in sizes.items() if n <= n_least}
+    if pooled:
         rows[MERGED] = np.flatnonzero([g in pooled for g in groups])
     return GroupParts(dict(sorted(rows.items())), sorted(small))

@@ -21,9 +21,9 @@ class Confidence(NamedTuple):
     """A promise for all but a share of calibration sets, and how it is bounded.
 
     Attributes:
-        delta: Share of each threshold.
+        delta: Share of calibration sets for which a threshold may fail.
         bound: Upper bound of the failure rate.
-        seed: Of the order of units, which `wsr` depends on.
+        seed: Seed of the order of units, which `wsr` depends on.
     """
 
     delta: Fraction
@@ -35,9 +35,9 @@ class Levels(NamedTuple):
     """How the tolerated miscoverage is spent.
 
     Attributes:
-        alpha: Of both sides together.
-        inner: Of the inner side.
-        outer: Of the outer side.
+        alpha: Level of both sides together.
+        inner: Level of the inner side.
+        outer: Level of the outer side.
         confidence: For promises with confidence; None for marginal ones.
     """
 

@@ -9,35 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from coverax.calibrate.fnr import unit_digests
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.raters import cases_of
 from coverax.calibrate.scales import RankScale
+from coverax.calibrate.seal import digests_of, keep_regions
 from coverax.calibrate.split import rank_threshold
-from coverax.calibrate.units import Kept, Table, keep_rows
+from coverax.calibrate.units import Kept
 from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import Json, digest_json, publish_json, read_sealed_json
 from coverax.rational import Level, check_level
+from coverax.table import ScoreTable, Transform
+from coverax.table.transforms import on_map
 
 SCHEMA = 2
 SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
-
-
-@runtime_checkable
-class LearningTable(Table, Protocol):
-    """A score table with set sizes."""
-
-    def set_scores(self, transform: Any) -> np.ndarray:
-        """Scores of a transform."""
-        ...
-
-    def set_sizes(self, transform: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Cuts of the score map, and voxels at or above each."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +43,7 @@ class LearnedSets:
         candidates: Cross-fitted sets of every transform at every share: `mean_width`
             (mm), `mean_size` (mL), `share_empty`.
         unit_digests: Short hashes of the units used.
-        digest: Of the file.
+        digest: SHA-256 of the content of the file.
     """
 
     alpha: float
@@ -63,7 +52,7 @@ class LearnedSets:
     inner_share: Fraction
     scores: dict[tuple[str, str], tuple[float, ...]]
     n_calibration: int
-    candidates: tuple[dict[str, Any], ...]
+    candidates: tuple[Json, ...]
     unit_digests: tuple[str, ...]
     digest: str = ""
 
@@ -90,9 +79,9 @@ class LearnedSets:
                 "other units"
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The content of `transforms.json`."""
-        content: dict[str, Any] = {
+        content: Json = {
             "schema": SCHEMA,
             "what": "transforms",
             "alpha": self.alpha,
@@ -144,7 +133,7 @@ def read_learned(path: Path) -> LearnedSets:
 
 
 def learn_sets(
-    table: LearningTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     n_calibration: int | None = None,
@@ -180,7 +169,7 @@ def learn_sets(
         empty: Policy for empty references.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of draws and folds.
+        seed: Seed of draws and folds.
         raters: What several references of a case do: `worst` or `draw`.
 
     Raises:
@@ -189,21 +178,11 @@ def learn_sets(
     """
     level = check_level("alpha", alpha)
     competing = _competing(table, tolerance)
-    each = {
-        region: keep_rows(
-            table,
-            region,
-            empty=empty,
-            unit_column=unit_column,
-            per_unit=per_unit,
-            seed=seed,
-            raters=raters,
-        )
-        for region in dict.fromkeys(table.column("region"))
-    }
+    policy = Policy(empty, unit_column, per_unit, seed, raters=raters)
+    policy.check_no_weights()
+    each = keep_regions(table, policy, none_too=False)
     kept = {region: np.flatnonzero(found.rows) for region, found in each.items()}
     scores = {(t.side, t.spec): _worst_scores(table, t, each) for t in competing}
-    units = table.column(unit_column)
     n_learning = min(rows.size for rows in kept.values())
     if n_learning < n_folds:
         raise ValueError(f"{n_folds} folds need as many units")
@@ -249,14 +228,12 @@ def learn_sets(
         },
         n_calibration=n_calibration,
         candidates=tuple(candidates),
-        unit_digests=unit_digests(
-            {str(u) for rows in kept.values() for u in units[rows]}
-        ),
+        unit_digests=digests_of(table, each, policy),
     )
     return replace(learned, digest=learned.to_json()["digest"])
 
 
-def _competing(table: LearningTable, tolerance: float) -> list[Any]:
+def _competing(table: ScoreTable, tolerance: float) -> list[Transform]:
     """The transforms of a tolerance; both sides must have one."""
     competing = [t for t in table.definition.transforms if t.tolerance == tolerance]
     for side in ("inner", "outer"):
@@ -291,10 +268,10 @@ def _competing_shares(
 
 
 def _worst_scores(
-    table: LearningTable, transform: Any, each: dict[str, Kept]
+    table: ScoreTable, transform: Transform, each: dict[str, Kept]
 ) -> np.ndarray:
     """Scores of a transform; the row of a case holds the worst over its references."""
-    own = table.set_scores(transform)
+    own = table.side_scores(transform)
     out = own.copy()
     for found in each.values():
         rows = np.flatnonzero(found.rows)
@@ -302,7 +279,7 @@ def _worst_scores(
     return out
 
 
-def _best_at(candidates: list[dict[str, Any]], share: Fraction):
+def _best_at(candidates: list[Json], share: Fraction):
     """Mean width of the band between the best sets at a share, and which they are."""
     mine = [c for c in candidates if c["inner_share"] == str(share)]
     inner = max((c for c in mine if c["side"] == "inner"), key=_width)
@@ -310,12 +287,12 @@ def _best_at(candidates: list[dict[str, Any]], share: Fraction):
     return _width(outer) - _width(inner), share, inner["transform"], outer["transform"]
 
 
-def _width(candidate: dict[str, Any]) -> float:
+def _width(candidate: Json) -> float:
     return candidate["mean_width"]
 
 
 def _folds(
-    table: Table, kept: dict[str, np.ndarray], n_folds: int, seed: int
+    table: ScoreTable, kept: dict[str, np.ndarray], n_folds: int, seed: int
 ) -> np.ndarray:
     """Fold of every row: a seeded share-out of the sorted case ids."""
     ids = table.column("case_id").astype(str)
@@ -326,7 +303,7 @@ def _folds(
 
 
 def _parts(
-    transform: Any, level: Fraction, shares: Sequence[Fraction]
+    transform: Transform, level: Fraction, shares: Sequence[Fraction]
 ) -> list[Fraction]:
     """What of the level the transform's side gets at each share."""
     inner = transform.side == "inner"
@@ -334,8 +311,8 @@ def _parts(
 
 
 def _cross_fitted(
-    table: LearningTable,
-    transform: Any,
+    table: ScoreTable,
+    transform: Transform,
     scores: np.ndarray,
     kept: dict[str, np.ndarray],
     levels: Sequence[Fraction],
@@ -347,7 +324,7 @@ def _cross_fitted(
     Millimetres and millilitres, or voxels where a voxel's volume is unknown. A rank
     beyond the other folds is their last.
     """
-    cuts, counts = table.set_sizes(transform)
+    cuts, counts = table.side_sizes(transform)
     voxel_ml = table.column("voxel_volume_ml")
     known = np.isfinite(voxel_ml)
     whole = table.column("n_voxels") * (transform.side == "outer")
@@ -364,7 +341,7 @@ def _cross_fitted(
         if threshold == np.inf:
             return whole[mine]
         inner = transform.side == "inner"
-        cut = _on_map(transform, threshold if inner else -threshold)
+        cut = on_map(transform, threshold if inner else -threshold)
         return _counts_at(cut, cuts, counts[mine], whole[mine], inner=inner)
 
     def means(level: Fraction) -> dict[str, float]:
@@ -378,11 +355,6 @@ def _cross_fitted(
         }
 
     return [means(level) for level in levels]
-
-
-def _on_map(transform: Any, cut: float) -> float:
-    """A cut of the score as a cut of the map that sizes were counted on."""
-    return 1 / (1 + np.exp(-cut)) if transform.name == "logit" else cut
 
 
 def _counts_at(

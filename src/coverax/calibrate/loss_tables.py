@@ -1,25 +1,11 @@
 """From score tables to loss tables: lams, losses of units, thresholds of lams."""
 
-from typing import Any, Protocol
-
 import numpy as np
 
 from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
-from coverax.calibrate.regions import Part
 from coverax.calibrate.result import Status, Threshold
-from coverax.calibrate.units import CurveTable
-
-
-class RiskTable(CurveTable, Protocol):
-    """A score table whose curves may include the cohort's own cuts."""
-
-    def critical_curves(self, region: str) -> Any:
-        """Counts of a region's rows at its critical probabilities, or None."""
-        ...
-
-    def lesion_peaks(self) -> list[np.ndarray] | None:
-        """Largest probability of each lesion of each row, ascending, or None."""
-        ...
+from coverax.calibrate.seal import Part, nothing_known
+from coverax.table import ScoreTable
 
 
 class LossTables:
@@ -35,7 +21,7 @@ class LossTables:
 
     def __init__(
         self,
-        table: RiskTable,
+        table: ScoreTable,
         unit_column: str,
         main: Loss | LossCurves,
         *,
@@ -44,6 +30,11 @@ class LossTables:
         self.table, self.main, self.refined = table, main, refined
         self.units = table.column(unit_column)
         self.peaks = table.lesion_peaks()
+
+    @property
+    def nothing(self) -> Threshold:
+        """What a region without a unit that counts gets."""
+        return nothing_known(-self.main.safe_sign * np.inf)
 
     def of_part(
         self, part: Part, losses: list[Loss | LossCurves]

@@ -27,7 +27,7 @@ class Counts(NamedTuple):
         n_predicted: Voxels of the mask.
         n_true_positive: Voxels of both.
         n_lesions: Connected components of the reference; None where the table has none.
-        n_lesions_missed: Of them, those that the mask does not touch.
+        n_lesions_missed: Those that the mask does not touch.
     """
 
     cuts: Float[np.ndarray, " cuts"]

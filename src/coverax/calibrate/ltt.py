@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from coverax.calibrate.attainable import smallest_level
 from coverax.calibrate.bounds import hoeffding_bentkus_p_value
 from coverax.calibrate.result import Status
 from coverax.calibrate.risk import Lams, LossTable, check_table
@@ -100,6 +101,37 @@ def ltt_threshold(
         lam=float(lams[certified.argmax()] if found else lams[-1]),
         status=Status.OK if found else Status.INFEASIBLE,
     )
+
+
+def attainable_levels(
+    loss_tables: Sequence[LossTable],
+    lams: Lams,
+    alphas: Sequence[Level],
+    delta: Level,
+    *,
+    correction: CorrectionName,
+) -> list[tuple[float | None, float | None]]:
+    """Smallest levels at which some lam would have been certified: a description.
+
+    Takes the options of `ltt_threshold`; see `smallest_level`.
+
+    Returns:
+        For each risk the smallest level beside the other levels as they are, and the
+        smallest one of this risk alone.
+    """
+
+    def smallest(tables: Sequence[LossTable], levels: list[Level], k: int):
+        def passes(level: Level) -> bool:
+            asked = [*levels[:k], level, *levels[k + 1 :]]
+            found = ltt_threshold(tables, lams, asked, delta, correction=correction)
+            return found.status == Status.OK
+
+        return smallest_level(passes)
+
+    return [
+        (smallest(loss_tables, list(alphas), k), smallest([table], [alphas[k]], 0))
+        for k, table in enumerate(loss_tables)
+    ]
 
 
 def bonferroni(p_values: PValues, delta: float) -> Bool[np.ndarray, " lams"]:

@@ -68,7 +68,7 @@ def settle_raters(
         raters: Rater of each row; empty where there is one.
         kept: Rows of one region.
         rule: `worst` keeps every reference of a case, `draw` one; None refuses several.
-        seed: Of the draw, which depends on names alone.
+        seed: Seed of the draw, which depends on names alone.
 
     Raises:
         ValueError: A case has several references and no rule was named.

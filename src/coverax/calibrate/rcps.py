@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Num
 
+from coverax.calibrate.attainable import smallest_level
 from coverax.calibrate.bounds import BOUNDS, is_at_most
 from coverax.calibrate.ranks import pac_rank
 from coverax.calibrate.result import Status
@@ -63,6 +64,22 @@ def rcps_threshold(
     return first_passing(lams, lams.size - n_safe)
 
 
+def attainable_level(
+    loss_table: LossTable, delta: Level, *, method: BoundName, seed: int
+) -> float | None:
+    """Smallest level at which the safest lam would have passed: a description.
+
+    Takes the options of `rcps_threshold`; see `smallest_level`.
+    """
+    safest, lams = np.asarray(loss_table)[:, -1:], np.zeros(1)
+
+    def passes(level: Level) -> bool:
+        found = rcps_threshold(safest, lams, level, delta, method=method, seed=seed)
+        return found.status == Status.OK
+
+    return smallest_level(passes)
+
+
 def failure_rank(
     scores: Num[np.ndarray, " units"],
     alpha: Level,
@@ -83,7 +100,7 @@ def failure_rank(
         alpha: Tolerated failure rate, in (0, 1).
         delta: Tolerated share of calibration sets with a larger one, in (0, 1).
         bound: Bound of the failure rate; Clopper-Pearson gives `pac_rank`.
-        seed: Of the order of units, which `wsr` depends on.
+        seed: Seed of the order of units, which `wsr` depends on.
 
     Returns:
         A rank in 1..n, or `n + 1` where none will do.

@@ -4,38 +4,34 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
 from coverax._version import __version__
 from coverax.calibrate.groups import MERGED
+from coverax.calibrate.refusals import refusal
 from coverax.calibrate.ties import just_below, tie_numbers
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.choices import Kind
+from coverax.files import Json, digest_json, publish_json, read_sealed_json
+from coverax.table import ScoreDefinition
 
 SCHEMA = 1
 
 
 class Status(IntEnum):
-    """Whether a guarantee can be given."""
+    """Whether a guarantee can be given; `sentence` says what that means, for people."""
 
-    OK = 0
-    TOO_FEW_CASES = 1
-    INFEASIBLE = 2
-    NONFINITE_SCORE = 3
-    EMPTY_GROUP = 4
+    sentence: str
 
-    @property
-    def sentence(self) -> str:
-        """What the status means, for people."""
-        return _SENTENCES[self]
+    OK = 0, "The guarantee holds."
+    TOO_FEW_CASES = 1, "There are too few calibration units for this level."
+    INFEASIBLE = 2, "No threshold meets the risk at this level."
+    EMPTY_GROUP = 4, "A group has no calibration unit."
 
-
-_SENTENCES = {
-    Status.OK: "The guarantee holds.",
-    Status.TOO_FEW_CASES: "There are too few calibration units for this level.",
-    Status.INFEASIBLE: "No threshold meets the risk at this level.",
-    Status.NONFINITE_SCORE: "The threshold fell on a score that is not finite.",
-    Status.EMPTY_GROUP: "A group has no calibration unit.",
-}
+    def __new__(cls, value: int, sentence: str):
+        """A member of this value."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +96,16 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: `fnr` for Conformal Lesion Segmentation, `sets` for confidence sets.
+        method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
+            `rcps`, `ltt` (an expected loss), or `sets` (confidence sets).
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
         n_units: Units that counted (the fewest over thresholds).
-        thresholds: One per region.
+        thresholds: One a region, group and side.
         excluded: Reason to case ids.
         options: Policies and seeds that shaped the result.
-        score_definition: What the scores mean, as the table says.
+        definition: What the scores mean, as the table says.
         cases_digest: SHA-256 of the case ids.
         unit_digests: Short hashes of the units used, to recognise them in evaluation.
         statement: The guarantee in words, with its assumptions.
@@ -121,12 +118,17 @@ class Calibration:
     n_units: int
     thresholds: tuple[Threshold, ...]
     excluded: dict[str, tuple[str, ...]]
-    options: dict[str, Any]
-    score_definition: dict[str, Any]
+    options: Json
+    definition: ScoreDefinition
     cases_digest: str
     unit_digests: tuple[str, ...]
     statement: str
     digest: str = field(default="")
+
+    @property
+    def kind(self) -> Kind:
+        """One cut of the map of a region, or a set on each side of its border."""
+        return "cut" if self.thresholds[0].side == "lesion" else "sides"
 
     @property
     def status(self) -> Status:
@@ -141,13 +143,54 @@ class Calibration:
         """
         bad = [t for t in self.thresholds if t.status != Status.OK]
         if bad:
-            which = "; ".join(f"{t.name}: {t.status.name} ({t.place})" for t in bad)
-            safe = "the whole volume" if bad[0].value > 0 else "the empty one"
-            raise ValueError(
-                f"no guarantee at alpha {self.alpha}: {which}. {bad[0].status.sentence} "
-                "`coverax plan` tells how many are needed. The only safe mask is "
-                f"{safe}; allow_vacuous (--allow-vacuous) writes it"
+            raise ValueError(refusal(self, bad))
+
+    def promised(self) -> "Calibration":
+        """The part that carries a guarantee; the rest is refused, and recorded.
+
+        A region of sets stays if both its sides have their status OK. Regions and
+        groups that are refused get no mask.
+
+        Raises:
+            ValueError: No part does.
+        """
+        bad = [t for t in self.thresholds if t.status != Status.OK]
+        refused = {(t.region, t.group): t for t in bad}
+        kept = tuple(t for t in self.thresholds if (t.region, t.group) not in refused)
+        if not kept:
+            raise ValueError(refusal(self, bad))
+        if not bad:
+            return self
+        rows = [
+            {"region": t.region, "group": t.group, "status": t.status.name}
+            for t in refused.values()
+        ]
+        return with_digest(
+            replace(
+                self,
+                thresholds=kept,
+                n_units=min(t.n_units for t in kept),
+                options=self.options | {"refused": rows},
+                statement=f"{self.statement} No mask is written where there is none.",
             )
+        )
+
+    def refused(self, region: str, group: str | None = None) -> str | None:
+        """Status of a region that was refused, for all or for a group; None if not.
+
+        The group is the one of `of_group` where none is named.
+        """
+        rows = self.options.get("refused", [])
+        own = str(self.options.get("group", "")) if group is None else group
+        served = {"", own, self._serving(region, own)}
+        return next(
+            (
+                row["status"]
+                for row in rows
+                if row["region"] == region and row["group"] in served
+            ),
+            None,
+        )
 
     @property
     def is_grouped(self) -> bool:
@@ -172,27 +215,56 @@ class Calibration:
     def of_group(self, group: str) -> "Calibration":
         """What a case of this group is served by; the whole where there are no groups.
 
+        With a floor, a group that is small or was never met is served by `other`.
+
         Raises:
-            ValueError: No unit of the group was calibrated.
+            ValueError: No group is named, no unit of it was calibrated (and there is no
+                floor, or nothing for `other`), or it was refused in every region.
         """
         if not self.is_grouped:
             return self
-        small = self.options["merged_groups"]
+        by = self.options["group_by"]
+        if not group:
+            raise ValueError(
+                f"no {by} is named, and each {by} has a threshold of its own: no promise "
+                "can be given"
+            )
+        options = {k: v for k, v in self.options.items() if k != "group_by"}
         own = tuple(
             t
             for t in self.thresholds
-            if t.group == (MERGED if group in small[t.region] else group)
+            if t.group in ("", self._serving(t.region, group))
         )
-        lacking = {t.region for t in self.thresholds} - {t.region for t in own}
-        if lacking:
-            known = ", ".join(sorted({t.group for t in self.thresholds}))
-            where = f" in region {', '.join(sorted(lacking))}" if own else ""
-            raise ValueError(
-                f"{self.options['group_by']} {group!r} was not calibrated{where}, only "
-                f"{known}: no promise can be given"
-            )
-        options = {k: v for k, v in self.options.items() if k != "group_by"}
-        return replace(self, thresholds=own, options=options | {"group": group})
+        found = replace(self, thresholds=own, options=options | {"group": group})
+        regions = {t.region for t in self.thresholds}
+        lacking = regions - {t.region for t in own}
+        refused = {region: found.refused(region) for region in sorted(lacking)}
+        if lacking and (not own or None in refused.values()):
+            raise ValueError(self._not_served(by, group, refused, some=bool(own)))
+        return found
+
+    def _serving(self, region: str, group: str) -> str:
+        """Name of the group whose threshold serves a group in a region."""
+        standing = {t.group for t in self.thresholds if t.region == region}
+        standing |= {
+            row["group"]
+            for row in self.options.get("refused", [])
+            if row["region"] == region
+        }
+        floor = self.options.get("group_floor")
+        return MERGED if floor and group not in standing else group
+
+    def _not_served(
+        self, by: str, group: str, refused: dict[str, str | None], *, some: bool
+    ) -> str:
+        known = ", ".join(sorted({t.group for t in self.thresholds}))
+        statuses = {status for status in refused.values() if status}
+        if statuses:
+            why = f"was refused in calibration ({', '.join(sorted(statuses))})"
+        else:
+            where = f" in region {', '.join(refused)}" if some else ""
+            why = f"was not calibrated{where}, only {known}"
+        return f"{by} {group!r} {why}: no promise can be given"
 
     def of_case(self, case_id: str) -> "Calibration":
         """What a case of this name is served by: ties are broken by its number."""
@@ -207,9 +279,9 @@ class Calibration:
         )
         return replace(self, thresholds=own)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The content of `calibration.json`."""
-        content: dict[str, Any] = {
+        content: Json = {
             "schema": SCHEMA,
             "coverax": __version__,
             "method": self.method,
@@ -221,7 +293,7 @@ class Calibration:
             "thresholds": [_threshold_to_json(t) for t in self.thresholds],
             "excluded": {why: list(ids) for why, ids in self.excluded.items()},
             "options": self.options,
-            "score_definition": self.score_definition,
+            "score_definition": self.definition.to_json(),
             "cases_digest": self.cases_digest,
             "unit_digests": list(self.unit_digests),
             "statement": self.statement,
@@ -248,6 +320,10 @@ def read_calibration(path: Path) -> Calibration:
         ValueError: It is no calibration, of another schema, or was altered.
     """
     content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
+    try:
+        definition = ScoreDefinition.from_json(content["score_definition"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
     return Calibration(
         method=content["method"],
@@ -258,7 +334,7 @@ def read_calibration(path: Path) -> Calibration:
         thresholds=thresholds,
         excluded={why: tuple(ids) for why, ids in content["excluded"].items()},
         options=content["options"],
-        score_definition=content["score_definition"],
+        definition=definition,
         cases_digest=content["cases_digest"],
         unit_digests=tuple(content["unit_digests"]),
         statement=content["statement"],
@@ -271,22 +347,22 @@ def with_digest(calibration: Calibration) -> Calibration:
     return replace(calibration, digest=calibration.to_json()["digest"])
 
 
-def _number_to_json(value: float) -> dict[str, Any]:
+def _number_to_json(value: float) -> Json:
     """Decimal and exact hex; an infinite value has no decimal."""
     if math.isinf(value):
         return {"value": None, "hex": "inf" if value > 0 else "-inf"}
     return {"value": value, "hex": value.hex()}
 
 
-def _threshold_to_json(threshold: Threshold) -> dict[str, Any]:
+def _threshold_to_json(threshold: Threshold) -> Json:
     return asdict(threshold) | {
         "status": threshold.status.name,
         **_number_to_json(threshold.value),
     }
 
 
-def _threshold_from_json(content: dict[str, Any]) -> Threshold:
-    values: dict[str, Any] = {
+def _threshold_from_json(content: Json) -> Threshold:
+    values: Json = {
         **content,
         "value": float.fromhex(content["hex"]),
         "status": Status[content["status"]],

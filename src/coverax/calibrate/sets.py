@@ -3,13 +3,13 @@
 I = {f_I > t_I} and O = {f_O >= -t_O}, with score maps f_I, f_O fixed beforehand.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from coverax.calibrate.fnr import unit_digests
 from coverax.calibrate.joint import (
     JOINTRULES,
     RULES,
@@ -22,10 +22,12 @@ from coverax.calibrate.joint import (
     spend,
 )
 from coverax.calibrate.learn import LearnedSets
-from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.policy import Policy
+from coverax.calibrate.raters import Cases, cases_of
+from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.seal import digests_of, keep_regions, nothing_known, sealed
 from coverax.calibrate.statements import set_statement
-from coverax.calibrate.units import Table, keep_rows
+from coverax.calibrate.units import Kept
 from coverax.choices import (
     BoundName,
     EmptyPolicy,
@@ -35,42 +37,16 @@ from coverax.choices import (
     Regions,
     Side,
 )
-from coverax.rational import Level, as_fraction, check_level
+from coverax.files import Json
+from coverax.rational import Level, check_level
+from coverax.table import SIDES, ScoreTable, Transform
 
 # Levels of the curve of coverage against alpha that travels with the calibration.
 CURVE_LEVELS = tuple(Fraction(k, 200) for k in range(1, 41))
 
 
-@runtime_checkable
-class SetTransform(Protocol):
-    """What calibration needs to know of a transform."""
-
-    @property
-    def spec(self) -> str:
-        """Its canonical text."""
-        ...
-
-    @property
-    def tolerance(self) -> float:
-        """Share of the reference that may be wrong."""
-        ...
-
-
-@runtime_checkable
-class SetTable(Table, Protocol):
-    """A score table with inner and outer scores."""
-
-    def set_transform(self, side: Side, spec: str | None = None) -> Any:
-        """The transform of one side that was asked for, or the only one."""
-        ...
-
-    def set_scores(self, transform: Any) -> np.ndarray:
-        """Scores of a transform."""
-        ...
-
-
 def calibrate_sets(
-    table: SetTable,
+    table: ScoreTable,
     alpha: Level,
     *,
     inner: str | None = None,
@@ -101,14 +77,14 @@ def calibrate_sets(
         table: Scores of the calibration cohort.
         alpha: Tolerated probability that the promise fails, in (0, 1).
         inner: Transform of the inner set; the learned one, or the table's only one.
-        outer: Transform of the outer set; likewise.
+        outer: Transform of the outer set; the learned one, or the table's only one.
         joint: `each`; `bonferroni` splits alpha; `max` takes one threshold for both
             scores as they are (sensible on a common scale); `ranked` one on the scale
             of a learning set.
         alpha_inner: What of alpha the inner side gets (`bonferroni`, `ranked`); as
             learned, or half.
-        delta: For the statement with confidence `1 - delta`; `bonferroni` gives each
-            side half of it.
+        delta: Share of calibration sets for which the promise may fail; `bonferroni`
+            gives each side half of it. None for the marginal one.
         bound: Upper bound of the failure rate, with `delta`; Clopper-Pearson is exact.
         learned: Result of `learn_sets`; `ranked` needs it. Its units must be others.
         regions: `each` on its own, or `joint`: all regions of a case at once, by the
@@ -116,7 +92,7 @@ def calibrate_sets(
         empty: Policy for empty references; they count by default.
         unit_column: Column that names what is exchangeable.
         per_unit: `one` draws one case of each unit.
-        seed: Of draws, and of the order of units for bound `wsr`.
+        seed: Seed of draws, and of the order of units for bound `wsr`.
         raters: Where cases have several references, `worst` promises against all of
             them and `draw` against one drawn at random.
 
@@ -138,41 +114,40 @@ def calibrate_sets(
     if delta is not None:
         confidence = Confidence(check_level("delta", delta), bound, seed)
     levels = spend(joint, alpha, alpha_inner, learned, confidence)
-    chosen: dict[Side, SetTransform] = {
-        "inner": table.set_transform("inner", _spec(inner, learned, "inner")),
-        "outer": table.set_transform("outer", _spec(outer, learned, "outer")),
+    chosen: dict[Side, Transform] = {
+        "inner": table.side_transform("inner", _spec(inner, learned, "inner")),
+        "outer": table.side_transform("outer", _spec(outer, learned, "outer")),
     }
     scales = _scales(joint, chosen, learned)
-    kept = _keep(table, regions, empty, unit_column, per_unit, seed, raters)
-    digests = unit_digests(kept.units)
+    policy = Policy(empty, unit_column, per_unit, seed, raters=raters)
+    policy.check_no_weights()
+    kept = keep_regions(table, policy, none_too=regions == "each")
     if learned is not None:
-        learned.check_apart(digests)
-    rule = RULES[joint]
+        learned.check_apart(digests_of(table, kept, policy))
+    rule, nothing = RULES[joint], nothing_known(math.inf)
     groups = [
-        Scores(
-            names,
-            *(
-                np.stack(
-                    [cases.worst(table.set_scores(chosen[side])) for cases in each]
-                )
-                for side in ("inner", "outer")
-            ),
-        )
-        for names, each in kept.groups
+        Scores(names, *(_worst(table, chosen[side], each) for side in SIDES))
+        for names, each in _aligned(table, kept, regions)
     ]
-    thresholds = tuple(
+    thresholds = [
         _as_threshold(found, group, chosen, has_delta=delta is not None)
         for group in groups
         for found in rule(group, levels, scales)
-    )
-    calibration = Calibration(
+    ]
+    thresholds += [
+        replace(nothing, side=side, tolerance=chosen[side].tolerance, region=region)
+        for region, found in kept.items()
+        if not found.rows.any()
+        for side in SIDES
+    ]
+    return sealed(
+        table,
+        kept,
+        thresholds,
+        policy,
         method="sets",
-        alpha=float(levels.alpha),
-        delta=None if delta is None else float(as_fraction(delta)),
-        n_cases=len(set(table.column("case_id"))),
-        n_units=min(t.n_units for t in thresholds),
-        thresholds=thresholds,
-        excluded=kept.excluded,
+        alpha=alpha,
+        delta=delta,
         options={
             "joint": joint,
             "regions": regions,
@@ -182,78 +157,45 @@ def calibrate_sets(
             "alpha_outer": str(levels.outer),
             "learned": None if learned is None else learned.digest,
             "learned_units": [] if learned is None else list(learned.unit_digests),
-            "empty": empty,
-            "unit_column": unit_column,
-            "per_unit": per_unit,
-            "seed": seed if per_unit or raters == "draw" else None,
-            "raters": raters,
+            **policy.recorded(),
             "bound": None if delta is None else bound,
             "order_seed": seed if delta is not None and bound == "wsr" else None,
             "curve": _curve(groups, rule, levels, scales),
         },
-        score_definition=table.definition.to_json(),
-        cases_digest=table.cases_digest,
-        unit_digests=digests,
-        statement=set_statement(
-            thresholds,
-            levels.alpha,
-            (levels.inner, levels.outer),
-            joint,
-            regions,
-            empty,
-            per_unit,
-            delta=delta,
-            references=rater_words(raters),
-        ),
+        statement=set_statement(thresholds, levels, joint, regions, policy, delta),
     )
-    return with_digest(calibration)
 
 
-class _KeptSets(NamedTuple):
-    groups: list[tuple[list[str], list[Cases]]]
-    units: set[str]
-    excluded: dict[str, tuple[str, ...]]
+def _worst(table: ScoreTable, transform: Transform, each: list[Cases]) -> np.ndarray:
+    """Scores of a transform, the worst over references, `[regions, units]`."""
+    scores = table.side_scores(transform)
+    return np.stack([cases.worst(scores) for cases in each])
 
 
-def _keep(
-    table: Table,
-    regions: Regions,
-    empty: EmptyPolicy,
-    unit_column: str,
-    per_unit: OnePerUnit | None,
-    seed: int,
-    raters: RaterRule | None,
-) -> _KeptSets:
-    """Cases of every region, ordered by name so that regions align."""
-    names = list(dict.fromkeys(table.column("region")))
-    ids, units = table.column("case_id"), table.column(unit_column)
-    excluded = {why: set(cases) for why, cases in table.excluded.items()}
-    each: list[Cases] = []
-    for region in names:
-        kept = keep_rows(
-            table,
-            region,
-            empty=empty,
-            unit_column=unit_column,
-            per_unit=per_unit,
-            seed=seed,
-            raters=raters,
-        )
-        mine = np.flatnonzero(kept.rows)
+def _aligned(
+    table: ScoreTable, kept: Mapping[str, Kept], regions: Regions
+) -> list[tuple[list[str], list[Cases]]]:
+    """Regions that are calibrated together, their cases in the order of their names.
+
+    A region without a case that counts is calibrated with none.
+    """
+    ids = table.column("case_id")
+    each: dict[str, Cases] = {}
+    for region, found in kept.items():
+        if not found.rows.any():
+            continue
+        mine = np.flatnonzero(found.rows)
         mine = mine[np.argsort(ids[mine].astype(str), kind="stable")]
-        each.append(cases_of(ids, mine, kept.references))
-        for why, cases in kept.excluded.items():
-            excluded.setdefault(why, set()).update(cases)
-    groups = [([name], [cases]) for name, cases in zip(names, each, strict=True)]
-    if regions == "joint":
-        if any(list(ids[cases.rows]) != list(ids[each[0].rows]) for cases in each):
-            raise ValueError(
-                "regions jointly need every region of every case; some cases lack one "
-                "(with empty='exclude', an empty one)"
-            )
-        groups = [(names, each)]
-    used = {str(unit) for cases in each for unit in units[cases.rows]}
-    return _KeptSets(groups, used, {w: tuple(sorted(c)) for w, c in excluded.items()})
+        each[region] = cases_of(ids, mine, found.references)
+    if regions == "each":
+        return [([region], [cases]) for region, cases in each.items()]
+    first, *others = (list(ids[cases.rows]) for cases in each.values())
+    if any(other != first for other in others):
+        raise ValueError(
+            "regions jointly need every region of every case; some cases lack one "
+            "(with empty='exclude', an empty one)"
+        )
+    return [(list(each), list(each.values()))]
 
 
 def _spec(asked: str | None, learned: LearnedSets | None, side: Side) -> str | None:
@@ -263,7 +205,7 @@ def _spec(asked: str | None, learned: LearnedSets | None, side: Side) -> str | N
 
 
 def _scales(
-    joint: Joint, chosen: dict[Side, SetTransform], learned: LearnedSets | None
+    joint: Joint, chosen: dict[Side, Transform], learned: LearnedSets | None
 ) -> Scales:
     if joint != "ranked":
         return {}
@@ -284,7 +226,7 @@ def _scales(
 def _as_threshold(
     found: SetThreshold,
     group: Scores,
-    chosen: dict[Side, SetTransform],
+    chosen: dict[Side, Transform],
     *,
     has_delta: bool,
 ) -> Threshold:
@@ -305,12 +247,12 @@ def _as_threshold(
 
 def _curve(
     groups: Sequence[Scores], rule: Rule, levels: Levels, scales: Scales
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Thresholds at many levels, the split in proportion, for coverage curves.
 
     None for bounds that cost a table of losses at each level.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     if levels.confidence and levels.confidence.bound != "clopper_pearson":
         return rows
     for alpha in CURVE_LEVELS:

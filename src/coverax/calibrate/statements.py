@@ -1,28 +1,31 @@
 """What a calibration of sets promises, in words."""
 
-from fractions import Fraction
-
+from coverax.calibrate.joint import Levels
+from coverax.calibrate.policy import Policy
+from coverax.calibrate.raters import rater_words
 from coverax.calibrate.result import Status, Threshold
-from coverax.choices import EmptyPolicy, OnePerUnit
+from coverax.calibrate.seal import whom
+from coverax.choices import Joint, Regions
 from coverax.rational import Level, as_fraction
 
 
+def lost_first(promise: str, lost: str, *, some_hold: bool) -> str:
+    """A statement that opens with what cannot be kept, where something cannot."""
+    if not lost:
+        return promise
+    rest = "Elsewhere: " if some_hold else "What was asked for, and is NOT promised: "
+    return f"{lost}{rest}{promise}"
+
+
 def set_statement(
-    thresholds: tuple[Threshold, ...],
-    alpha: Fraction,
-    split: tuple[Fraction, Fraction],
-    joint: str,
-    regions: str,
-    empty: EmptyPolicy,
-    per_unit: OnePerUnit | None,
-    *,
-    delta: Level | None = None,
-    references: str = "",
+    thresholds: list[Threshold],
+    levels: Levels,
+    joint: Joint,
+    regions: Regions,
+    policy: Policy,
+    delta: Level | None,
 ) -> str:
     """The guarantee in words, with its assumptions and what it does not say."""
-    whom = "a case drawn at random from a new unit" if per_unit else "a new case"
-    if empty == "exclude":
-        whom += " with a non-empty reference"
     tolerance = {t.side: t.tolerance for t in thresholds}
     inner = "the inner set lies within the reference"
     if tolerance["inner"]:
@@ -33,20 +36,20 @@ def set_statement(
     outer = "the outer set holds all of the reference"
     if tolerance["outer"]:
         outer = f"the outer set holds all but {tolerance['outer']} of the reference"
-    confidence = float(1 - alpha)
+    confidence = float(1 - levels.alpha)
     if joint == "each":
         text = (
-            f"For {whom}: with probability at least {confidence}, {inner}; with "
+            f"For {whom(policy)}: with probability at least {confidence}, {inner}; with "
             f"probability at least {confidence}, {outer}. Each holds on its own, not "
             "both at once. "
         )
     else:
         text = (
-            f"For {whom}, with probability at least {confidence}, {inner} and {outer}, "
+            f"For {whom(policy)}, with probability at least {confidence}, {inner} and {outer}, "
             f"both at once (rule {joint}"
         )
         if joint == "bonferroni":
-            text += f", {float(split[0]):g} inner and {float(split[1]):g} outer"
+            text += f", {float(levels.inner):g} inner and {float(levels.outer):g} outer"
         text += "). "
     if delta is None:
         text += (
@@ -68,18 +71,20 @@ def set_statement(
         "saw a calibration or new unit, and that transforms, rule, split and alpha were "
         "fixed before looking at these cases. "
     )
-    text += references
+    text += rater_words(policy.raters)
     if len({t.region for t in thresholds}) > 1:
         text += (
             "It holds for all regions of a case jointly. "
             if regions == "joint"
             else "It holds for each region on its own, not for all of them jointly. "
         )
+    lost = ""
     for t in thresholds:
         if t.status != Status.OK:
-            what = "is empty" if t.side == "inner" else "is everything"
-            text += (
-                f"Region {t.region}: NO INFORMATIVE GUARANTEE ({t.status.name}): the "
-                f"{t.side} set {what}. "
+            what = "empty" if t.side == "inner" else "everything"
+            lost += (
+                f"Region {t.region}: NO INFORMATIVE GUARANTEE ({t.status.name}): the only "
+                f"safe {t.side} set is {what}. "
             )
-    return text.strip()
+    some_hold = any(t.status == Status.OK for t in thresholds)
+    return lost_first(text, lost, some_hold=some_hold).strip()

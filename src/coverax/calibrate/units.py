@@ -1,54 +1,15 @@
 """Which rows of a table count: empty references, and one case a unit."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
+from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.raters import draw_one, settle_raters
-from coverax.choices import EmptyPolicy, PerUnit, RaterRule
-
-
-@runtime_checkable
-class Table(Protocol):
-    """What calibration needs of a score table."""
-
-    @property
-    def excluded(self) -> Mapping[str, tuple[str, ...]]:
-        """Reason to case ids."""
-        ...
-
-    @property
-    def cases_digest(self) -> str:
-        """SHA-256 of the case ids."""
-        ...
-
-    @property
-    def tolerances(self) -> tuple[float, ...]:
-        """Tolerances the table holds scores for."""
-        ...
-
-    @property
-    def definition(self) -> Any:
-        """What the scores mean; has `to_json`."""
-        ...
-
-    def column(self, name: str) -> np.ndarray:
-        """A column as an array."""
-        ...
-
-    def critical_probability(self, tolerance: float) -> np.ndarray:
-        """Critical probabilities at a tolerance."""
-        ...
-
-
-class CurveTable(Table, Protocol):
-    """A score table with loss curves."""
-
-    def grid_curves(self) -> Any:
-        """Counts at the fixed grid: `cuts`, `n_predicted`, `n_true_positive`."""
-        ...
+from coverax.choices import EmptyPolicy
+from coverax.table import ScoreTable
 
 
 class Kept(NamedTuple):
@@ -66,49 +27,44 @@ class Kept(NamedTuple):
 
 
 def keep_rows(
-    table: Table,
+    table: ScoreTable,
     region: str,
+    policy: Policy = DEFAULT_POLICY,
     *,
-    empty: EmptyPolicy = "exclude",
-    unit_column: str = "unit",
-    per_unit: PerUnit | None = None,
-    seed: int = 0,
-    raters: RaterRule | None = None,
+    none_too: bool = False,
 ) -> Kept:
     """Rows of a region that calibrate: references settled, one case a unit.
 
     Args:
         table: The score table.
         region: Its region.
-        empty: What an empty reference does: `exclude` (the guarantee speaks of cases
-            with foreground), `include` (score -inf, always served), `refuse`.
-        unit_column: Column that names what is exchangeable.
-        per_unit: `one` draws one case of each unit; `all` keeps every case, for methods
-            that weigh units; None refuses several.
-        seed: Of the draws. It gives every name a fixed priority, so they depend
-            neither on the order of the table nor on the scores.
-        raters: What several references of a case do, see `settle_raters`. The draw
-            comes before empty references are put aside.
+        policy: Which rows count; groups play no part here.
+        none_too: Give no rows where every reference is empty, instead of raising.
 
     Raises:
         ValueError: References are empty under `refuse` or all of them are, a unit owns
             several cases and no draw was asked for, or a case has several references
             and no rule was named.
     """
+    empty, seed = policy.empty, policy.seed
     if empty not in ("exclude", "include", "refuse"):
         raise ValueError(f"empty must be exclude, include or refuse, got {empty!r}")
-    case_ids, units = table.column("case_id"), table.column(unit_column)
+    case_ids, units = table.column("case_id"), table.column(policy.unit_column)
     of_region = table.column("region") == region
-    references = settle_raters(case_ids, table.column("rater"), of_region, raters, seed)
+    references = settle_raters(
+        case_ids, table.column("rater"), of_region, policy.raters, seed
+    )
     references, excluded = _put_empty_aside(table, region, references, empty)
+    if not (references.any() or none_too):
+        raise ValueError(all_empty(region, excluded))
     rows = np.zeros(len(case_ids), bool)
     ids = case_ids[references]
     if ids.size:
         _, first = np.unique(ids.astype(str), return_index=True)
         rows[np.flatnonzero(references)[first]] = True
     n_units = len(set(check_units(units[rows])))
-    if n_units < rows.sum() and per_unit != "all":
-        if per_unit is None:
+    if n_units < rows.sum() and policy.per_unit != "all":
+        if policy.per_unit is None:
             raise ValueError(_several_cases(region, case_ids[rows], units[rows]))
         drawn = rows & draw_one_per_unit(case_ids, units, rows, seed)
         excluded["not_drawn"] = tuple(case_ids[rows & ~drawn])
@@ -116,8 +72,14 @@ def keep_rows(
     return Kept(rows, references & np.isin(case_ids, case_ids[rows]), excluded)
 
 
+def all_empty(region: str, excluded: Mapping[str, tuple[str, ...]]) -> str:
+    """Why a region has no case that counts."""
+    n_empty = len(excluded.get("empty_reference", ()))
+    return f"region {region}: all {n_empty} references are empty"
+
+
 def _put_empty_aside(
-    table: Table,
+    table: ScoreTable,
     region: str,
     references: Bool[np.ndarray, " rows"],
     empty: EmptyPolicy,
@@ -133,10 +95,6 @@ def _put_empty_aside(
             f"{_some(case_ids[is_empty])}"
         )
     kept = references & ~is_empty
-    if not kept.any():
-        raise ValueError(
-            f"region {region}: all {references.sum()} references are empty"
-        )
     still = set(case_ids[kept])
     ids = dict.fromkeys(case_ids[is_empty])
     excluded = {

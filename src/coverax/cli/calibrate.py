@@ -29,7 +29,7 @@ from coverax.cli.common import (
     parse_tolerance,
     print_json,
 )
-from coverax.cli.methods import METHODS, Request, check_options
+from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
 
 NAME = "calibrate"
 
@@ -62,12 +62,14 @@ def command(
         typer.Option(help="Draw one case of each unit, or weigh units alike with all."),
     ] = None,
     raters: Raters = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of draws.")] = 0,
     inner: Annotated[
-        str | None, typer.Option(metavar="TRANSFORM", help="sets: of the inner set.")
+        str | None,
+        typer.Option(metavar="TRANSFORM", help="sets: transform of the inner set."),
     ] = None,
     outer: Annotated[
-        str | None, typer.Option(metavar="TRANSFORM", help="sets: of the outer set.")
+        str | None,
+        typer.Option(metavar="TRANSFORM", help="sets: transform of the outer set."),
     ] = None,
     joint: Annotated[
         Joint | None,
@@ -110,7 +112,7 @@ def command(
     bound: Annotated[
         BoundName | None,
         typer.Option(
-            help="rcps, sets with --delta: of the mean loss. "
+            help="rcps, sets with --delta: bound of the mean loss. "
             "[default: wsr; clopper_pearson for sets]"
         ),
     ] = None,
@@ -119,14 +121,15 @@ def command(
         typer.Option(help="crc, rcps, ltt: CSV of your own losses, one column a cut."),
     ] = None,
     safe: Annotated[
-        Safe | None, typer.Option(help="Of --loss-file: the cuts where it is small.")
+        Safe | None, typer.Option(help="With --loss-file: the cuts where it is small.")
     ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(metavar="LOSS=LEVEL", help="ltt: a further loss; repeat."),
     ] = None,
     correction: Annotated[
-        CorrectionName | None, typer.Option(help="ltt: of multiple tests.")
+        CorrectionName | None,
+        typer.Option(help="ltt: how multiple tests are paid for."),
     ] = None,
     break_ties: Annotated[
         bool,
@@ -135,11 +138,21 @@ def command(
         ),
     ] = False,
     allow_vacuous: AllowVacuous = False,
+    allow_scarce: Annotated[
+        bool,
+        typer.Option(
+            "--allow-scarce",
+            help="Keep the regions and groups that have a guarantee; refuse the others, "
+            "which get no mask.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn scores into a threshold that carries a finite-sample guarantee."""
     from coverax.scores import read_table
 
+    if allow_vacuous and allow_scarce:
+        raise typer.BadParameter("give either --allow-vacuous or --allow-scarce")
     check_not_input(output, scores, transforms)
     request = Request(
         alpha=alpha,
@@ -170,6 +183,8 @@ def command(
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)
+    if allow_scarce:
+        calibration = calibration.promised()
     if not allow_vacuous:
         calibration.raise_if_bad()
     calibration.write(output)
@@ -177,9 +192,13 @@ def command(
         print_json(calibration.to_json())
         return
     for t in calibration.thresholds:
-        note(f"{t.name}: {METHODS[method].describe(t)} ({t.place}, {t.status.name})")
+        note(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1 and t.tie is None:
             note(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
+    for row in calibration.options.get("refused", []):
+        where = f"region {row['region']}"
+        where += f", group {row['group']}" if row["group"] else ""
+        note(f"{where}: refused ({row['status']}): no mask")
     for why, ids in calibration.excluded.items():
         note(f"left out ({why}): {len(ids)} cases")
     note(calibration.statement)

@@ -26,7 +26,9 @@ def command(
         str,
         typer.Option(parser=parse_tolerance, metavar="SHARE", help="Tolerated FNR."),
     ] = "0.1",
-    seed: Annotated[int, typer.Option(min=0, help="Of the split of patients.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the split of patients.")
+    ] = 0,
     engine: EngineChoice = "auto",
     as_json: AsJson = False,
 ) -> None:

@@ -34,7 +34,7 @@ def command(
     engine: EngineChoice = "auto",
     threads: Threads = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the draw where units own several cases.")
+        int, typer.Option(min=0, help="Seed of the draw where units own several cases.")
     ] = 0,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,

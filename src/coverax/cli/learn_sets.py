@@ -58,7 +58,7 @@ def command(
         OnePerUnit | None, typer.Option(help="Draw one case of each unit.")
     ] = None,
     raters: Raters = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of draws and folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of draws and folds.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Choose transforms and split on cases that will not calibrate."""

@@ -12,6 +12,7 @@ from coverax.choices import (
     CorrectionName,
     EmptyPolicy,
     Joint,
+    Kind,
     LossName,
     Method,
     PerUnit,
@@ -57,10 +58,9 @@ class Request:
 
 
 class _Calibrator(NamedTuple):
-    """A method: what it makes of a table, how it speaks, the options it takes alone."""
+    """A method: what it makes of a table, and the options it takes alone."""
 
     calibrate: "Callable[[Any, Request], Calibration]"
-    describe: "Callable[[Threshold], str]"
     options: tuple[str, ...]
 
 
@@ -204,7 +204,7 @@ def _calibrate_sets(table: Any, request: Request) -> "Calibration":
     )
 
 
-def _lesion(threshold: "Threshold") -> str:
+def _cut(threshold: "Threshold") -> str:
     if threshold.status.name != "OK":
         return "everything" if threshold.value > 0 else "nothing"
     return f"probability >= {threshold.probability:.6g}"
@@ -219,22 +219,22 @@ def _side(threshold: "Threshold") -> str:
     return f"{threshold.side} set {{score map {sign} {value:.6g}}}"
 
 
+# Kind of a calibration -> what its thresholds say.
+DESCRIBE: "dict[Kind, Callable[[Threshold], str]]" = {"cut": _cut, "sides": _side}
 _GROUPS = ("group_by", "group_floor")
 _LOSS = ("loss", "loss_file", "safe")
 METHODS: dict[Method, _Calibrator] = {
     "fnr": _Calibrator(
         _calibrate_fnr,
-        _lesion,
         ("tolerance", "delta", "weights", "largest_weight", "break_ties", *_GROUPS),
     ),
-    "crc": _Calibrator(_calibrate_crc, _lesion, (*_LOSS, *_GROUPS)),
-    "rcps": _Calibrator(_calibrate_rcps, _lesion, (*_LOSS, "delta", "bound", *_GROUPS)),
+    "crc": _Calibrator(_calibrate_crc, (*_LOSS, *_GROUPS)),
+    "rcps": _Calibrator(_calibrate_rcps, (*_LOSS, "delta", "bound", *_GROUPS)),
     "ltt": _Calibrator(
-        _calibrate_ltt, _lesion, (*_LOSS, "delta", "also", "correction", *_GROUPS)
+        _calibrate_ltt, (*_LOSS, "delta", "also", "correction", *_GROUPS)
     ),
     "sets": _Calibrator(
         _calibrate_sets,
-        _side,
         (
             *("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
             *("delta", "bound"),

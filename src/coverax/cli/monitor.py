@@ -25,7 +25,8 @@ def command(
         typer.Option(
             parser=parse_alpha,
             metavar="LEVEL",
-            help="Tolerated probability of a false alarm.",
+            help="Tolerated probability of a false alarm of this one look; for L looks "
+            "give the level over L.",
         ),
     ] = "0.01",
     threads: Threads = None,
@@ -48,5 +49,6 @@ def command(
     for name, p_value in result["p_values"].items():
         note(f"{name}: p = {p_value:.3g}")
     verdict = "DRIFT" if result["drift"] else "no drift found"
-    note(f"{verdict} at level {level}, {result['n_new']} new maps")
+    note(f"{verdict} at level {level} of this look, {result['n_new']} new maps")
     note(result["meaning"])
+    note(result["looks"])

@@ -42,7 +42,10 @@ def command(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of scans to draw on; the maps by default."),
+        typer.Option(
+            help="Folder of scans to draw on, CASE or CASE_0000, on the grid of the "
+            "maps; the maps themselves by default."
+        ),
     ] = None,
     groups: Annotated[
         Path | None,
@@ -52,16 +55,16 @@ def command(
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
-    from coverax.folders import check_output_folder
     from coverax.predict import count_finished, predict_folder
     from coverax.volumes import nifti_files, read_groups
 
     loaded = read_calibration(calibration)
-    if overlay is not None:
-        if loaded.method != "sets":
-            raise typer.BadParameter("--overlay goes with a calibration of sets")
-        check_output_folder(overlay)
+    if images is not None and overlay is None:
+        raise typer.BadParameter("--images goes with --overlay")
+    if overlay is not None and loaded.kind != "sides":
+        raise typer.BadParameter("--overlay goes with a calibration of sets")
     maps = nifti_files(probs)
+    backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     try:
         with show_progress("Predicting", len(maps)) as on_case:
             result = predict_folder(
@@ -81,13 +84,28 @@ def command(
     finally:
         note_kept(count_finished(output))
     if overlay is not None:
-        _draw(overlay, output, maps | (nifti_files(images) if images else {}))
+        _draw(overlay, output, backgrounds)
     if as_json:
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
+    for row in loaded.options.get("refused", []):
+        where = " ".join(filter(None, [row["region"], row["group"]]))
+        note(f"no mask of {where}: refused in calibration ({row['status']})")
     for case_id, why in result["failed"].items():
         note(f"left out: case {case_id}: {why}")
+
+
+def _backgrounds(
+    overlay: Path, maps: dict[str, Path], images: Path | None
+) -> dict[str, Path]:
+    """What each case is drawn on; what could not be drawn is refused before any work."""
+    from coverax.folders import check_output_folder
+    from coverax.report import check_figures, find_scans
+
+    check_output_folder(overlay)
+    check_figures()
+    return maps if images is None else find_scans(maps, images)
 
 
 def _draw(folder: Path, output: Path, backgrounds: dict[str, Path]) -> None:

@@ -91,7 +91,7 @@ def command(
     draws: Annotated[
         int, typer.Option(min=0, help="Bootstrap samples over units; 0 for none.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw PNG and SVG.")
     ] = True,
@@ -271,6 +271,8 @@ def _show(summary: dict[str, Any]) -> None:
         every = {"pooled": scores, "pooled_interval": scores["interval"]}
         _add_rows(shown, "softmax", None, every)
     console.print(shown)
+    if summary["n_draws"]:
+        console.print("A pooled MCE has no lower end: maxima of noise lie above it.")
     if any("groups" in result for result in results):
         shown = _table("By group", "region, group")
         for result in results:

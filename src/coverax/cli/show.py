@@ -16,15 +16,26 @@ def show_evaluation(summary: dict[str, Any]) -> None:
             f"{summary['n_units']} units also calibrated or were learned from; the band "
             "does not apply."
         )
-    table, sentence = _SHOW[summary["method"]]
     for result in summary["results"]:
+        table, sentence = _shown(result)
         console.print(table(summary, result))
         console.print(sentence(result, held_out=summary["held_out"]))
         if result["n_empty_reference"]:
             console.print(f"{result['n_empty_reference']} empty references.")
+    if "all_regions" in summary:
+        console.print(_all_regions(summary))
+    for where, why in summary["not_evaluated"].items():
+        console.print(f"region {where}: {why}", markup=False)
     for why, ids in summary["excluded"].items():
         console.print(f"left out ({why}): {', '.join(ids)}", markup=False)
     console.print(summary["statement"], style="dim", markup=False)
+
+
+def _shown(result: dict[str, Any]):
+    """The table of a region, and the sentence below it."""
+    if "calibrated" not in result:
+        return _sets_table, _left_to_see
+    return _table, _risks if "risks" in result else _compliance
 
 
 def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
@@ -35,12 +46,41 @@ def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
     if not held_out:
         return f"{text}."
     if not result["ecr_band"]:
-        return f"{text}; with weights or merged groups no exact law applies."
-    band = result["ecr_band"][0]
+        return (
+            f"{text}; with weights, whole units or merged groups no exact law applies."
+        )
+    return f"{text}; {_law(result['law'], result['expected_ecr'], result['ecr_band'])}."
+
+
+def _law(law: str, expected: float, bands: list[dict[str, Any]]) -> str:
+    """The law in words: with ties its lower side alone."""
+    band = bands[0]
+    if law == "at_least":
+        share = 1 - (1 - band["level"]) / 2
+        return (
+            f"scores tie, so the law says at least {expected:.1%}, and at or above "
+            f"{band['low']:.1%} in {share:.1%} of cohorts"
+        )
     return (
-        f"{text}; the exact law expects {result['expected_ecr']:.1%}, "
-        f"{band['level']:.0%} of it between {band['low']:.1%} and {band['high']:.1%}."
+        f"the exact law expects {expected:.1%}, {band['level']:.0%} of it between "
+        f"{band['low']:.1%} and {band['high']:.1%}"
     )
+
+
+def _all_regions(summary: dict[str, Any]) -> str:
+    """Cases of which every region is covered, where that is the promise."""
+    found = summary["all_regions"]
+    if found is None:
+        return "All regions at once: no case counts in every region."
+    text = (
+        f"All regions at once: {found['n_covered']} of {found['n_counted']} cases are "
+        f"covered ({found['coverage']:.1%})"
+    )
+    if not summary["held_out"]:
+        return f"{text}."
+    if found["law"] is None:
+        return f"{text}; at least {1 - summary['alpha']:.1%} is promised."
+    return f"{text}; {_law(found['law'], found['expected'], found['band'])}."
 
 
 def _risks(result: dict[str, Any], *, held_out: bool) -> str:
@@ -77,15 +117,27 @@ def _sets_table(summary: dict[str, Any], result: dict[str, Any]):
     columns = [result[name] for name in ("inner", "outer", "joint")]
     table.add_row("covered cases", *[f"{c['coverage']:.1%}" for c in columns])
     laws = [c["band"] and c["band"][0] for c in columns]
-    table.add_row(
-        "exact law, 95 %",
-        *[f"{b['low']:.1%} to {b['high']:.1%}" if b else "-" for b in laws],
+    table.add_row("exact law, 95 %", *[_band(band) for band in laws])
+    root = {2: "square root", 3: "cube root"}.get(result["n_axes"], "root by axes")
+    labels = (
+        (f"size ratio ({root})", "size_ratio"),
+        ("volume ratio", "volume_ratio"),
+        ("volume, mean mL", "ml"),
     )
-    for label, key in (("size ratio", "size_ratio"), ("volume, mean mL", "ml")):
+    for label, key in labels:
         values = [result[side][f"{side}_{key}"] for side in ("inner", "outer")]
         cells = ["-" if v is None else f"{v:.3g}" for v in values]
         table.add_row(label, *cells, "-")
     return table
+
+
+def _band(band: dict[str, Any] | None) -> str:
+    """A band; where scores tie its lower side."""
+    if band is None:
+        return "-"
+    if band["high"] is None:
+        return f">= {band['low']:.1%} (ties)"
+    return f"{band['low']:.1%} to {band['high']:.1%}"
 
 
 def _table(summary: dict[str, Any], result: dict[str, Any]):
@@ -130,13 +182,3 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
 def _bars(counts: list[int]) -> str:
     top = max(counts) or 1
     return "".join(_BLOCKS[-(-c * (len(_BLOCKS) - 1) // top)] for c in counts)
-
-
-# Method of a calibration -> its table, and the sentence below it.
-_SHOW = {
-    "fnr": (_table, _compliance),
-    "crc": (_table, _risks),
-    "rcps": (_table, _risks),
-    "ltt": (_table, _risks),
-    "sets": (_sets_table, _left_to_see),
-}

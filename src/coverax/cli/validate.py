@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coverax.choices import CountedEmpty
+from coverax.choices import CountedEmpty, ValidatedMethod
 from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json
 
 NAME = "validate"
@@ -27,6 +27,10 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="New folder for validation.json."),
+    ] = None,
+    method: Annotated[
+        ValidatedMethod | None,
+        typer.Option(help="Name it where the table holds scores of sets too."),
     ] = None,
     fraction: Annotated[
         list[str] | None,
@@ -52,7 +56,7 @@ def command(
         str | None, typer.Option(help="Column of the order of acquisition.")
     ] = None,
     raters: Raters = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of splits and draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of splits and draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
@@ -72,6 +76,7 @@ def command(
         hold_out_by=hold_out_by,
         order_by=order_by,
         raters=raters,
+        method=method,
     )
     result = validate_table(read_table(scores), plan)
     if output is not None:
@@ -89,8 +94,8 @@ def command(
 
 def _show(entry: dict[str, Any]) -> None:
     title = (
-        f"{entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} units, "
-        "all splits"
+        f"fnr of {entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} "
+        "units, all splits"
     )
     splits = entry["splits"]
     setting = [

@@ -1,7 +1,7 @@
 """A calibration against cases with references."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,10 +14,10 @@ from coverax.calibrate import (
     tie_numbers,
     unit_digests,
 )
-from coverax.choices import EngineName
+from coverax.choices import EngineName, Kind
 from coverax.evaluate.metrics import worst_metrics
-from coverax.evaluate.references import count_rows
-from coverax.evaluate.sets import evaluate_sets, joint_over_regions, set_columns
+from coverax.evaluate.references import count_rows, some_count
+from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
 from coverax.predict import check_map_kind
 from coverax.rational import allowed_misses, tolerance_terms
@@ -57,6 +57,7 @@ def evaluate_cohort(
     threads: int | None = None,
     seed: int = 0,
     allow_missing: bool = False,
+    none_too: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
 ) -> Evaluation:
@@ -64,26 +65,28 @@ def evaluate_cohort(
 
     Compliance is `score <= threshold`, equivalently an integer comparison of missed and
     allowed voxels; no mask and no float rate decides it. Where units own several cases
-    one case of each is drawn, so that the exact law of compliance applies.
+    one case of each is drawn, so that the exact law of compliance applies. A region of
+    which every reference is empty, or that was refused in calibration, has no result.
 
     Args:
         calibration: Thresholds, and how to read the maps.
         cohort: Cases with references, not used for calibration.
         engine: `host` and `device` give the same counts.
         threads: Reader threads.
-        seed: Of the draw of one case a unit.
+        seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
+        none_too: Return without results where no case counts, instead of raising.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count, or units are of a column that the cohort
+        ValueError: No case was left to count (see `none_too`), or units are of a column that the cohort
             does not have.
     """
-    definition = ScoreDefinition.from_json(calibration.score_definition)
-    _check_regions(calibration, cohort)
+    definition = promised_regions(calibration)
     unit_column = _unit_column(calibration)
+    _check_regions(calibration, cohort)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
 
@@ -91,7 +94,7 @@ def evaluate_cohort(
         return load_case(case, definition, buffers, read_map=read_map)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
-        return METHODS[calibration.method].columns(engine, batch, calibration)
+        return KINDS[calibration.kind].columns(engine, batch, calibration)
 
     results: dict[Any, Any] = {}
     failures: dict[Any, Exception] = {}
@@ -134,7 +137,19 @@ def evaluate_cohort(
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
-    return summarise(calibration, rows, excluded, seed)
+    evaluation = summarise(calibration, rows, excluded, seed)
+    lacking = evaluation.summary["not_evaluated"]
+    if not (evaluation.summary["results"] or none_too):
+        raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
+    return evaluation
+
+
+def promised_regions(calibration: Calibration) -> ScoreDefinition:
+    """How to read the maps, of the regions that have a threshold."""
+    definition = calibration.definition
+    known = {threshold.region for threshold in calibration.thresholds}
+    regions = tuple(r for r in definition.regions if r.name in known)
+    return replace(definition, regions=regions)
 
 
 def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
@@ -168,10 +183,17 @@ def summarise(
     if not rows:
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
+    lacking = {
+        row["region"]: f"refused in calibration ({row['status']})"
+        for row in calibration.options.get("refused", [])
+    }
     for region in dict.fromkeys(t.region for t in calibration.thresholds):
+        lacking.pop(region, None)  # refused for other groups
         mine = [row for row in rows if row["region"] == region]
-        if mine:
-            result, table = METHODS[calibration.method].region(
+        if mine and not some_count(calibration, mine):
+            lacking[region] = "all references are empty"
+        elif mine:
+            result, table = KINDS[calibration.kind].region(
                 calibration, region, mine, seed
             )
             regions.append(result)
@@ -194,8 +216,9 @@ def summarise(
         "seed": seed,
         "excluded": {why: list(ids) for why, ids in excluded.items()},
         "results": regions,
+        "not_evaluated": lacking,
     }
-    summary |= METHODS[calibration.method].overall(calibration, cases)
+    summary |= KINDS[calibration.kind].overall(calibration, cases)
     return Evaluation(summary, cases)
 
 
@@ -211,7 +234,7 @@ def _columns(
     cuts[: len(views), 2] = [-just_below(t.value) for t in own]
     tolerance = calibration.thresholds[0].tolerance
     if tolerance is None:  # a mean is controlled: critical probabilities are for show
-        tolerance = calibration.score_definition["tolerances"][0]
+        tolerance = calibration.definition.tolerances[0]
     critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
     sizes = engine.ops.sizes(labels, valid=valid)
     overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
@@ -228,7 +251,7 @@ def _lesion_columns(
     batch: ViewBatch, calibration: Calibration, cuts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Lesions of each view, and those the mask touches at each of its cuts."""
-    neighbours = calibration.score_definition["lesions"]
+    neighbours = calibration.definition.lesions
     if neighbours is None:
         return {}
     peaks = [view_peaks(view, neighbours) for view in batch.views]
@@ -261,7 +284,7 @@ def _evaluate_region(
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
         "raters": calibration.options.get("raters"),
-        **law_of(threshold, n_counted),
+        **law_of(threshold, counted.worst(scores)[counted.rows]),
     }
     table = [
         {
@@ -305,8 +328,8 @@ def _is_cut_above(
     return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
 
 
-class Method(NamedTuple):
-    """How calibrations of a method are evaluated.
+class Judge(NamedTuple):
+    """How calibrations of a kind are evaluated.
 
     Attributes:
         columns: Counts and scores of a batch.
@@ -319,11 +342,7 @@ class Method(NamedTuple):
     overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
 
 
-_ONE_CUT = Method(_columns, _evaluate_region, lambda _calibration, _cases: {})
-METHODS = {
-    "crc": _ONE_CUT,
-    "rcps": _ONE_CUT,
-    "ltt": _ONE_CUT,
-    "fnr": _ONE_CUT,
-    "sets": Method(set_columns, evaluate_sets, joint_over_regions),
+KINDS: dict[Kind, Judge] = {
+    "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: {}),
+    "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from coverax.calibrate import Calibration
+from coverax.calibrate import MERGED, Calibration
 from coverax.evaluate.compute import Evaluation, evaluate_cohort
 from coverax.volumes import Cohort
 
@@ -12,11 +12,12 @@ def evaluate_groups(
 ) -> Evaluation:
     """Evaluate every group with its own thresholds; one result a region and group.
 
+    Groups that `other` serves in every region count together there, as they are promised.
     Takes the options of `evaluate_cohort`.
 
     Raises:
-        ValueError: Groups are of another column than the cohort's `group`, or a case is
-            of a group that was not calibrated.
+        ValueError: Groups are of another column than the cohort's `group`, a case is of
+            a group that was not calibrated, or no case counts.
         ExceptionGroup: Cases failed; one exception each.
     """
     column = calibration.options["group_by"]
@@ -25,14 +26,26 @@ def evaluate_groups(
             f"the calibration is by {column}, which cohort.csv does not have; evaluation "
             "knows column group alone"
         )
+    served = {
+        group: calibration.of_group(group)
+        for group in sorted({case.group for case in cohort.cases})
+    }
+    name_of = {group: _name(group, own) for group, own in served.items()}
     parts: list[Evaluation] = []
-    for group in sorted({case.group for case in cohort.cases}):
-        mine = tuple(case for case in cohort.cases if case.group == group)
-        own = calibration.of_group(group)
-        evaluation = evaluate_cohort(own, Cohort(mine, {}), **options)
-        for result in evaluation.summary["results"]:
+    for group, own in {name_of[group]: own for group, own in served.items()}.items():
+        mine = tuple(case for case in cohort.cases if name_of[case.group] == group)
+        part = evaluate_cohort(own, Cohort(mine, {}), none_too=True, **options)
+        for result in part.summary["results"]:
             result["group"] = group
-        parts.append(evaluation)
+        parts.append(part)
+    results = [r for part in parts for r in part.summary["results"]]
+    lacking = {
+        f"{region}, group {group}": why
+        for group, part in zip(dict.fromkeys(name_of.values()), parts, strict=True)
+        for region, why in part.summary["not_evaluated"].items()
+    }
+    if not results:
+        raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
     first = parts[0].summary
     totals = {
         name: sum(part.summary[name] for part in parts)
@@ -48,7 +61,14 @@ def evaluate_groups(
         | {
             "held_out": totals["n_units_seen_in_calibration"] == 0,
             "excluded": excluded,
-            "results": [r for part in parts for r in part.summary["results"]],
+            "results": results,
+            "not_evaluated": lacking,
         }
     )
     return Evaluation(summary, [row for part in parts for row in part.cases])
+
+
+def _name(group: str, own: Calibration) -> str:
+    """What a group is evaluated as: `other` where that serves it in every region."""
+    serving = {t.group for t in own.thresholds} - {""}
+    return MERGED if serving == {MERGED} else group

@@ -1,6 +1,6 @@
 """Which rows of an evaluation count, and for which case: raters settled, units drawn."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -35,6 +35,20 @@ class Counted(NamedTuple):
         return out
 
 
+def some_count(calibration: Calibration, rows: list[dict[str, Any]]) -> bool:
+    """Whether a region has a reference that counts."""
+    return not _puts_aside(calibration) or any(row["n_foreground"] > 0 for row in rows)
+
+
+def _puts_aside(calibration: Calibration) -> bool:
+    """Whether empty references do not count.
+
+    `refuse` calibrated without them; those of sets count all the same.
+    """
+    aside = ("exclude",) if calibration.kind == "sides" else ("exclude", "refuse")
+    return calibration.options["empty"] in aside
+
+
 def count_rows(
     calibration: Calibration,
     region: str,
@@ -51,9 +65,7 @@ def count_rows(
     everything = np.ones(len(case_ids), bool)
     rule = calibration.options.get("raters")
     kept = settle_raters(case_ids, column["rater"], everything, rule, seed)
-    # `refuse` calibrated without empty references; those of sets count all the same.
-    aside = ("exclude",) if calibration.method == "sets" else ("exclude", "refuse")
-    if calibration.options["empty"] in aside:
+    if _puts_aside(calibration):
         kept &= column["n_foreground"] > 0
     if not kept.any():
         raise ValueError(f"region {region}: all references are empty")

@@ -1,38 +1,32 @@
 """Confidence sets against references: coverage from scores, sizes from counts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import (
-    Calibration,
-    Threshold,
-    compliance_band,
-)
+from coverax.calibrate import Calibration, Threshold, compliance_band
 from coverax.evaluate.references import count_rows
-from coverax.evaluate.summary import BAND_LEVELS
+from coverax.evaluate.summary import bands_of, expected, is_tied
 from coverax.scores import (
     Engine,
-    ScoreDefinition,
     Transform,
     ViewBatch,
     score_maps,
-    set_cut,
-    set_scores,
-    set_transforms,
+    side_cut,
+    side_scores,
+    side_transforms,
 )
+from coverax.table import SIDES
 
-SIDES = ("inner", "outer")
 
-
-def set_columns(
+def side_columns(
     engine: Engine, batch: ViewBatch, calibration: Calibration
 ) -> dict[str, np.ndarray]:
     """Scores of a batch, and the sizes of its sets on and off the reference."""
     transforms = _transforms(calibration)
-    definition = ScoreDefinition.from_json(calibration.score_definition)
-    maps = score_maps(engine, batch, definition, transforms)
+    maps = score_maps(engine, batch, calibration.definition, transforms)
     labels, valid = batch.labels, batch.valid
     sizes = engine.ops.sizes(labels, valid=valid)
     out = {
@@ -49,9 +43,9 @@ def set_columns(
         cuts = np.full((len(labels), 1), np.nan, np.float32)
         for slot, view in enumerate(batch.views):
             threshold = calibration.threshold_of(view.region.name, side)
-            cuts[slot, 0] = set_cut(transform, threshold.value)
+            cuts[slot, 0] = side_cut(transform, threshold.value)
         overlap = engine.ops.overlap_counts(values, labels, cuts, valid=valid)
-        out[f"{side}_score"] = set_scores(engine, batch, transform, values)
+        out[f"{side}_score"] = side_scores(engine, batch, transform, values)
         out[f"n_{side}"] = np.asarray(overlap.n_predicted)[:, 0]
         out[f"n_{side}_hit"] = np.asarray(overlap.n_true_positive)[:, 0]
     return out
@@ -76,12 +70,15 @@ def evaluate_sets(
         "regions": calibration.options["regions"],
         "n_counted": int(counted.sum()),
         "n_empty_reference": int(np.count_nonzero(column["n_foreground"] == 0)),
+        "n_axes": _common(column["n_axes"]),
         "n_calibration_units": threshold["inner"].n_units,
         "n_contradictory": int(np.count_nonzero(_contradictory(column) & counted)),
     }
     laws = _laws(calibration, threshold)
+    tied = {side: _ties(column, threshold, [side], counted) for side in SIDES}
+    tied["joint"] = _ties(column, threshold, SIDES, counted)
     for name, hits in covered.items():
-        result[name] = _coverage(hits[counted], laws[name])
+        result[name] = _coverage(hits[counted], laws[name], tied=tied[name])
     for transform in _transforms(calibration):
         side = transform.side
         result[side] |= _describe(transform, threshold[side])
@@ -103,6 +100,7 @@ def evaluate_sets(
             **{k: row[k] for k in row if k.startswith("n_")},
             **{name: float(values[i]) for name, values in own.items()},
             **{f"{name}_covered": bool(hits[i]) for name, hits in covered.items()},
+            "tied": any(column[f"{s}_score"][i] == threshold[s].value for s in SIDES),
             **{name: float(values[i]) for name, values in sizes.items()},
         }
         for i, row in enumerate(rows)
@@ -128,11 +126,13 @@ def joint_over_regions(
     hits = np.array([all(each) for each in complete])
     rule, threshold = calibration.options["joint"], calibration.thresholds[0]
     law = threshold if rule in ("max", "ranked") else None
-    return {"all_regions": _coverage(hits, law)}
+    tied = any(row["tied"] for row in cases if row["counted"])
+    tied = tied or any(t.n_tied > 1 for t in calibration.thresholds)
+    return {"all_regions": {"n_counted": hits.size} | _coverage(hits, law, tied=tied)}
 
 
 def _transforms(calibration: Calibration) -> tuple[Transform, Transform]:
-    return set_transforms(calibration.options["inner"], calibration.options["outer"])
+    return side_transforms(calibration.options["inner"], calibration.options["outer"])
 
 
 def _laws(
@@ -147,28 +147,31 @@ def _laws(
     return laws | dict(threshold)
 
 
-def _coverage(hits: np.ndarray, law: Threshold | None) -> dict[str, Any]:
+def _coverage(
+    hits: np.ndarray, law: Threshold | None, *, tied: bool = False
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "coverage": float(hits.mean()),
         "n_covered": int(hits.sum()),
+        "law": None,
         "expected": None,
         "band": None,
     }
-    if law is not None:
-        found["expected"] = min(1.0, law.order / (law.n_units + 1))
-        found["band"] = [
-            _band(law.n_units, law.order, hits.size, b) for b in BAND_LEVELS
-        ]
+    if law is not None and law.rank is not None:
+        found |= {
+            "law": "at_least" if tied else "exact",
+            "expected": expected(law),
+            "band": bands_of(law, hits.size, tied=tied),
+        }
     return found
 
 
-def _band(n: int, rank: int, n_new: int, level: float) -> dict[str, float]:
-    low, high = compliance_band(n, rank, n_new, level)
-    return {"level": level, "low": low, "high": high}
-
-
 def _sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sizes of the sets; ratios are lengths, NaN for an empty reference."""
+    """Sizes of the sets; NaN ratios for an empty reference.
+
+    A size ratio is one of lengths: the square root of the volume ratio in 2-D, the cube
+    root in 3-D.
+    """
     reference = column["n_foreground"]
     voxel_ml = column["voxel_volume_ml"].astype(float)
     off = column["n_outer"] - column["n_outer_hit"]
@@ -179,6 +182,7 @@ def _sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         share = np.full(len(reference), np.nan)
         np.divide(column[f"n_{side}"], reference, out=share, where=reference > 0)
         out[f"{side}_size_ratio"] = share**length
+        out[f"{side}_volume_ratio"] = share
         out[f"{side}_ml"] = column[f"n_{side}"] * voxel_ml
     return out | {
         "inner_missed_voxels": missed.astype(float),
@@ -187,6 +191,12 @@ def _sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "outer_excess_ml": off * voxel_ml,
         "uncertain_ml": (column["n_outer"] - column["n_inner"]) * voxel_ml,
     }
+
+
+def _common(n_axes: np.ndarray) -> int | None:
+    """Axes of the cases; None where they differ."""
+    first = int(n_axes[0])
+    return first if (n_axes == first).all() else None
 
 
 def _contradictory(column: dict[str, np.ndarray]) -> np.ndarray:
@@ -213,7 +223,7 @@ def _curve(
     """False coverage against alpha, by the thresholds the calibration carries."""
     rows = []
     n = calibration.threshold_of(region).n_units
-    for point in calibration.options["curve"]:
+    for point in calibration.options["curve"] if n else []:
         failed = {}
         at: dict[str, Threshold] = {}
         for name, side, rank, value in point["thresholds"]:
@@ -230,6 +240,18 @@ def _curve(
                 row[f"{name}_band"] = [1 - high, 1 - low]
         rows.append(row)
     return rows
+
+
+def _ties(
+    column: dict[str, np.ndarray],
+    threshold: dict[str, Threshold],
+    sides: Sequence[str],
+    counted: np.ndarray,
+) -> bool:
+    """Whether a score ties with a threshold, in calibration or among the new cases."""
+    return any(
+        is_tied(threshold[side], column[f"{side}_score"][counted]) for side in sides
+    )
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -63,21 +63,54 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def law_of(threshold: Threshold, n_new: int) -> dict[str, Any]:
+def is_tied(threshold: Threshold, scores: np.ndarray) -> bool:
+    """Whether a score that calibrated, or a new one, ties with the threshold.
+
+    Not where ties are broken: a number then decides among them.
+    """
+    if threshold.tie is not None:
+        return False
+    return threshold.n_tied > 1 or bool((scores == threshold.value).any())
+
+
+def law_of(threshold: Threshold, scores: np.ndarray) -> dict[str, Any]:
     """What compliance should be, where the threshold is a plain order statistic.
 
     Small groups that count as one have no law of their own.
+
+    Args:
+        threshold: As calibrated.
+        scores: Of the new cases that count.
     """
-    n, rank = threshold.n_units, threshold.rank
-    if rank is None or threshold.group == MERGED:
-        return {"expected_ecr": None, "ecr_band": []}
-    bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
+    if threshold.rank is None or threshold.group == MERGED:
+        return {"law": None, "n_tied": 0, "expected_ecr": None, "ecr_band": []}
+    tied = is_tied(threshold, scores)
     return {
-        "expected_ecr": min(1.0, rank / (n + 1)),
-        "ecr_band": [
-            {"level": level, "low": low, "high": high} for level, (low, high) in bands
-        ],
+        "law": "at_least" if tied else "exact",
+        "n_tied": threshold.n_tied,
+        "expected_ecr": expected(threshold),
+        "ecr_band": bands_of(threshold, scores.size, tied=tied),
     }
+
+
+def expected(threshold: Threshold) -> float:
+    """Share of new cases that are served, over calibration sets: at least, with ties."""
+    return min(1.0, threshold.order / (threshold.n_units + 1))
+
+
+def bands_of(
+    threshold: Threshold, n_new: int, *, tied: bool
+) -> list[dict[str, float | None]]:
+    """Bands of the share of new cases that are served; with ties their lower side alone.
+
+    Ties serve more cases than the law has, never fewer.
+    """
+    n, rank = threshold.n_units, threshold.order
+    bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
+    return [
+        {"level": level, "low": low, "high": None if tied else high}
+        for level, (low, high) in bands
+    ]
 
 
 def risks_of(

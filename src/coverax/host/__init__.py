@@ -11,6 +11,7 @@ from coverax.host.bins import bin_statistics as bin_statistics
 from coverax.host.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.host.boxes import box_distance as box_distance
 from coverax.host.boxes import component_boxes as component_boxes
+from coverax.host.components import components as components
 from coverax.host.curves import cut_counts as cut_counts
 from coverax.host.curves import grid_counts as grid_counts
 from coverax.host.distance import signed_distance as signed_distance

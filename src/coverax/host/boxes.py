@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from coverax.engine.spacing import Spacing, batched_spacing
+from coverax.host.components import components
 
 
 def component_boxes(
@@ -15,10 +16,8 @@ def component_boxes(
     Components touch by a corner (26 neighbours, 8 in 2-D). A box within another one is
     left out.
     """
-    neighbours = 26 if mask.ndim == 3 else 8
-    labels, n = cc3d.connected_components(
-        np.ascontiguousarray(mask), connectivity=neighbours, return_N=True
-    )
+    labels = components(mask, "corner")
+    n = int(labels.max())
     sides = cc3d.statistics(labels)["bounding_boxes"][1 : n + 1]
     spans = [[(side.start, side.stop - 1) for side in box] for box in sides]
     boxes = np.unique(np.array(spans, np.int64).reshape(n, mask.ndim, 2), axis=0)

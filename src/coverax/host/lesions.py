@@ -1,19 +1,10 @@
 """Lesions of a reference, and the cut at which a mask loses each of them."""
 
-from typing import Literal
-
-import cc3d
 import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax.choices import Neighbours
-
-# Neighbours of a voxel that shares a face, an edge or a corner, by number of axes.
-_CONNECTIVITY: dict[Neighbours, dict[int, Literal[4, 6, 8, 18, 26]]] = {
-    "face": {2: 4, 3: 6},
-    "edge": {2: 8, 3: 18},
-    "corner": {2: 8, 3: 26},
-}
+from coverax.host.components import components
 
 
 def lesion_peaks(
@@ -39,10 +30,8 @@ def lesion_peaks(
     if not mask.any():
         return np.zeros(0, probs.dtype)
     box = _bounding_box(mask)
-    inside = np.ascontiguousarray(mask[box])
-    labels = cc3d.connected_components(
-        inside, connectivity=_CONNECTIVITY[neighbours][mask.ndim]
-    )
+    inside = mask[box]
+    labels = components(inside, neighbours)
     if valid is not None:
         inside = inside & valid[box]
     peaks = np.full(int(labels.max()) + 1, -1, probs.dtype)

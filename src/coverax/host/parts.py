@@ -16,7 +16,7 @@ class Parts(NamedTuple):
         values: Probabilities.
         mask: Reference.
         few: Probabilities of the outcome that fewer voxels have.
-        few_is: That outcome: 1 foreground, 0 background.
+        few_is: The outcome of those few: 1 foreground, 0 background.
     """
 
     values: Float[np.ndarray, " voxels"]

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax.calibrate import Calibration
-from coverax.scores import ScoreDefinition, View
+from coverax.scores import View
 
 
 class RegionMasks(NamedTuple):
@@ -42,9 +42,7 @@ def volume_ml(n_voxels: int, view: View) -> float | None:
     return None if math.isnan(voxel_ml) else n_voxels * voxel_ml
 
 
-def lesion_mask(
-    calibration: Calibration, _definition: ScoreDefinition, view: View
-) -> RegionMasks:
+def lesion_mask(calibration: Calibration, view: View) -> RegionMasks:
     """The mask of a threshold on the map itself."""
     threshold = calibration.threshold_of(view.region.name)
     mask = threshold_mask(view.probs, threshold.probability)

@@ -7,14 +7,13 @@ import numpy as np
 from coverax.calibrate import Calibration, Threshold
 from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.scores import (
-    ScoreDefinition,
     Transform,
     View,
     engine_of,
     lone_batch,
     score_maps,
-    set_cut,
-    set_transforms,
+    side_cut,
+    side_transforms,
     unpadded,
 )
 
@@ -22,17 +21,16 @@ EXCLUDED, UNCERTAIN, CERTAIN = 0, 1, 2
 SIDE_SUFFIXES = ("_inner", "_outer")
 
 
-def set_masks(
-    calibration: Calibration, definition: ScoreDefinition, view: View
-) -> RegionMasks:
+def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     """Label map of a case: 0 outside the outer set, 2 in the inner one, 1 between.
 
     A voxel of the inner set off the outer one breaks one of the two promises; it is
     called uncertain and counted.
     """
-    transforms = set_transforms(
+    transforms = side_transforms(
         calibration.options["inner"], calibration.options["outer"]
     )
+    definition = calibration.definition
     engine = engine_of(definition, "auto" if definition.engine else "host")
     batch = lone_batch(engine, view, spatial=definition.is_spatial)
     maps = score_maps(engine, batch, definition, transforms)
@@ -40,7 +38,7 @@ def set_masks(
     for transform in transforms:
         threshold = calibration.threshold_of(view.region.name, transform.side)
         values = unpadded(batch, maps[transform.side, transform.map_spec], 0)
-        cut = set_cut(transform, threshold.value)
+        cut = side_cut(transform, threshold.value)
         sets[transform.side] = threshold_mask(values, float(cut))
         sides[transform.side] = _describe(transform, threshold)
     inner, outer = sets["inner"], sets["outer"]

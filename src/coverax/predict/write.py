@@ -9,9 +9,10 @@ import numpy as np
 
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
+from coverax.choices import Kind
 from coverax.files import publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
-from coverax.predict.sets import SIDE_SUFFIXES, set_masks
+from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
@@ -70,7 +71,7 @@ def predict_folder(
         ValueError: The calibration gives no guarantee, or two cases would write one
             file, or inner and outer masks were asked of another method.
     """
-    if sides and calibration.method != "sets":
+    if sides and calibration.kind != "sides":
         raise ValueError(
             f"inner and outer masks belong to method sets, not {calibration.method}"
         )
@@ -81,17 +82,21 @@ def predict_folder(
         )
     if not allow_vacuous:
         calibration.raise_if_bad()
-    definition = ScoreDefinition.from_json(calibration.score_definition)
+    definition = calibration.definition
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group((groups or {}).get(case_id, ""))
-        _write_case(own.of_case(case_id), definition, case_id, path, folder, sides)
+        _write_case(own.of_case(case_id), case_id, path, folder, sides)
 
     failures = fill_folder(
         output,
         maps,
         write_one,
-        files=_output_names(maps, definition, ("", *SIDE_SUFFIXES) if sides else ("",)),
+        files=_output_names(
+            {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
+            definition,
+            ("", *SIDE_SUFFIXES) if sides else ("",),
+        ),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
         meaning={"calibration": calibration.digest, "sides": sides},
@@ -138,16 +143,23 @@ def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str
     return case_id if alone else f"{case_id}_{region.name}"
 
 
+def _masked(
+    calibration: Calibration, definition: ScoreDefinition, group: str | None
+) -> list[Region]:
+    """Regions of a case that get a mask: all that were not refused."""
+    return [r for r in definition.regions if not calibration.refused(r.name, group)]
+
+
 def _output_names(
-    maps: Mapping[str, Path], definition: ScoreDefinition, suffixes: tuple[str, ...]
+    regions_of: Mapping[str, list[Region]],
+    definition: ScoreDefinition,
+    suffixes: tuple[str, ...],
 ) -> dict[str, list[str]]:
     """The files of each case, its sidecar last; no two masks may share a name."""
     owners: dict[str, str] = {}
     files: dict[str, list[str]] = {}
-    for case_id in maps:
-        stems = [
-            _mask_stem(case_id, region, definition) for region in definition.regions
-        ]
+    for case_id, regions in regions_of.items():
+        stems = [_mask_stem(case_id, region, definition) for region in regions]
         masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
         files[case_id] = [*masks, f"{case_id}.json"]
         for name in masks:
@@ -161,13 +173,9 @@ def _output_names(
 
 
 def _write_case(
-    calibration: Calibration,
-    definition: ScoreDefinition,
-    case_id: str,
-    path: Path,
-    folder: Path,
-    sides: bool,
+    calibration: Calibration, case_id: str, path: Path, folder: Path, sides: bool
 ) -> None:
+    definition = calibration.definition
     prob_map = read_probs(
         path,
         check_header=partial(check_map_kind, definition=definition),
@@ -178,9 +186,13 @@ def _write_case(
     file = prob_map.file
     entries = []
     for region in definition.regions:
+        refused = calibration.refused(region.name)
+        if refused is not None:
+            entries.append({"region": region.name, "mask": None, "status": refused})
+            continue
         probs = prob_map.of(region)
         view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
-        masks = REGION_MASKS[calibration.method](calibration, definition, view)
+        masks = REGION_MASKS[calibration.kind](calibration, view)
         stem = _mask_stem(case_id, region, definition)
         for suffix, values in masks.files.items():
             if sides or not suffix:
@@ -207,11 +219,8 @@ def _write_case(
     publish_json(folder / f"{case_id}.json", sidecar)  # last: it marks the case done
 
 
-# Method of a calibration -> what it writes for one region of one case.
-REGION_MASKS: dict[str, Callable[[Calibration, ScoreDefinition, View], RegionMasks]] = {
-    "fnr": lesion_mask,
-    "crc": lesion_mask,
-    "rcps": lesion_mask,
-    "ltt": lesion_mask,
-    "sets": set_masks,
+# Kind of a calibration -> what it writes for one region of one case.
+REGION_MASKS: dict[Kind, Callable[[Calibration, View], RegionMasks]] = {
+    "cut": lesion_mask,
+    "sides": side_masks,
 }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from coverax.engine.results import BinStatistics
-from coverax.reliability.bootstrap import drawn_weights, intervals, resampled
+from coverax.reliability.bootstrap import drawn_weights, pooled_intervals, resampled
 from coverax.reliability.errors import calibration_errors
 from coverax.reliability.statistics import plain, pooled
 from coverax.scores import ScoreTable, band_prefix, read_bins
@@ -30,9 +30,9 @@ def band_results(
     Args:
         rows: Rows of the region.
         edges_mm: Signed distances between bands, ascending, positive inside.
-        level: Of the percentile intervals over units.
+        level: Level of the percentile intervals over units.
         n_draws: Bootstrap samples; 0 for no intervals, nor are there any of one unit.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     units = tuple(rows.column("unit").tolist())
     weights = drawn_weights(units, n_draws, seed)
@@ -52,7 +52,7 @@ def band_results(
         draws = None
         if weights is not None:
             draws = _measures(resampled(statistics, units, weights))
-        result["pooled_interval"] = intervals(draws, level)
+        result["pooled_interval"] = pooled_intervals(draws, level)
         results.append(result)
     return results
 

@@ -6,12 +6,15 @@ no case is looked at again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 
 from coverax.engine.results import BinStatistics
+
+# Pooled measures that have no lower end.
+ONE_SIDED = ("mce",)
 
 
 class Interval(NamedTuple):
@@ -105,6 +108,23 @@ def intervals(
     return {k: None if np.isnan(v.low) else list(v) for k, v in ends.items()}
 
 
+def pooled_intervals(
+    draws: Mapping[str, Float[np.ndarray, " draws"]] | None, level: float
+) -> dict[str, list[float | None] | None] | None:
+    """As `intervals`, for pooled measures: the maximum of gaps has its upper end alone.
+
+    The largest of noisy gaps lies above the largest gap, in the cohort and more so in its
+    draws, so that where gaps are small the whole interval lies above the truth (it held
+    the truth in 0 to 82 % of simulated cohorts, every miss on that side). The upper end
+    held in 93 to 100 % of them, from 10 patients on.
+    """
+    found: dict[str, Any] = intervals(draws, level) or {}
+    for name in set(ONE_SIDED) & found.keys():
+        if found[name] is not None:
+            found[name] = [None, found[name][1]]
+    return found if draws is not None else None
+
+
 def compare_models(
     first: BinStatistics,
     second: BinStatistics,
@@ -128,7 +148,7 @@ def compare_models(
             `lambda s: calibration_errors(s).ece`.
         level: Nominal level.
         n_draws: Bootstrap samples.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         NaN ends with one unit, which has no spread.

@@ -45,7 +45,7 @@ def compare(
         second: The other.
         absent: Macro means `skip` or `include` cases whose reference lacks the class.
         n_draws: Bootstrap samples over units; 0 for no intervals.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         names: What messages call the tables.
 
     Returns:

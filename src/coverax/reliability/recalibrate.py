@@ -58,7 +58,7 @@ def fit_cohort(
         definition: The regions, whether the maps are a softmax, and how they are read.
         voxels_per_case: Larger cases are sampled, and weighted so that the mean is
             still that over all voxels.
-        seed: Of the sampling.
+        seed: Seed of the sampling.
         threads: Cases at a time.
         on_case: Called once a case, for progress.
         on_fit: Called with the name and the number of voxels of each fit, as it begins.

@@ -9,7 +9,13 @@ import numpy as np
 from coverax.engine.results import BinStatistics
 from coverax.reliability.adaptive import adaptive_ce_grid
 from coverax.reliability.bands import band_results
-from coverax.reliability.bootstrap import drawn_weights, intervals, resampled
+from coverax.reliability.bootstrap import (
+    ONE_SIDED,
+    drawn_weights,
+    intervals,
+    pooled_intervals,
+    resampled,
+)
 from coverax.reliability.classes import (
     ClassSums,
     Drawn,
@@ -33,6 +39,10 @@ from coverax.table.columns import TOP_LABEL
 
 SCHEMA = 1
 LEVEL = 0.95
+_ONE_SIDED = (
+    "pooled: no lower end, since a maximum of noisy gaps lies above the largest gap; the "
+    "upper end is that of the two-sided interval"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ def summarise(
         absent: Macro means `skip` or `include` cases whose reference lacks the class.
         leave_out: Regions not reported, the background for example.
         n_draws: Bootstrap samples over units; 0 for no intervals.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Raises:
         ValueError: The table holds no bins, or there is no such region or policy.
@@ -109,6 +119,7 @@ def summarise(
         "absent": absent,
         "left_out": list(leave_out),
         "level": LEVEL,
+        "one_sided": dict.fromkeys(ONE_SIDED, _ONE_SIDED),
         "n_draws": n_draws,
         "seed": seed,
         "cases_digest": table.cases_digest,
@@ -203,7 +214,7 @@ def _measured(sums: ClassSums, drawn: Drawn | None, absent: str) -> dict[str, An
         "macro": macro_measures(sums, absent),
         "macro_interval": intervals(drawn and drawn.macro, LEVEL),
         "pooled": pooled_measures(sums),
-        "pooled_interval": intervals(drawn and drawn.pooled, LEVEL),
+        "pooled_interval": pooled_intervals(drawn and drawn.pooled, LEVEL),
     }
 
 
@@ -221,7 +232,7 @@ def _top_label(top: RegionBins, weights: np.ndarray | None) -> dict[str, Any]:
         )
     return {
         "pooled": {k: plain(v[0]) for k, v in errors.items()},
-        "pooled_interval": intervals(drawn and drawn.pooled, LEVEL),
+        "pooled_interval": pooled_intervals(drawn and drawn.pooled, LEVEL),
         "macro": {k: plain(np.nanmean(v)) for k, v in cases.items()},
         "macro_interval": intervals(drawn and drawn.macro, LEVEL),
     }
@@ -259,7 +270,8 @@ def _mean_over_regions(results, drawn: list[Drawn] | None) -> dict[str, Any]:
         draws = None
         if drawn is not None:
             draws = _mean_of_draws([getattr(d, how) for d in drawn])
-        out[f"{how}_interval"] = intervals(draws, LEVEL)
+        ends_of = pooled_intervals if how == "pooled" else intervals
+        out[f"{how}_interval"] = ends_of(draws, LEVEL)
     return out
 
 

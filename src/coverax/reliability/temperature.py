@@ -64,7 +64,7 @@ class Sample(NamedTuple):
         gaps: Logits less that of the most probable class, which is left out: one row
             each other class, none above 0.
         sum_truth: Sum over voxels of the logit of the true class, likewise.
-        weight: Of each voxel.
+        weight: Weight of each voxel.
     """
 
     gaps: Float[np.ndarray, "others voxels"]

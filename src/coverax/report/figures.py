@@ -1,36 +1,109 @@
 """Figures: slices with the contours of inner and outer sets."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coverax.volumes import read_labels, read_voxels
+from coverax.volumes import (
+    GridMismatchError,
+    check_same_grid,
+    nifti_files,
+    read_header,
+    read_labels,
+    read_voxels,
+)
 
 # Blue and orange are told apart by every reader.
 INNER_COLOUR, OUTER_COLOUR = "#ff9f1c", "#2ec4ff"
 _N_SLICES = 4
+# How nnU-Net calls the first channel of a scan.
+_FIRST_CHANNEL = "_0000"
+
+
+def check_figures() -> None:
+    """Refuse before any work what could not be drawn.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "figures need matplotlib: pip install 'coverax[report]'"
+        ) from None
+
+
+def find_scans(maps: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """The scan of every case, `CASE.nii.gz` or `CASE_0000.nii.gz`, on the map's grid.
+
+    Only headers are read.
+
+    Args:
+        maps: Case id to map.
+        folder: Of scans.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        GridMismatchError: A scan lies on another grid than its map.
+        ValueError: A case has no scan, or a header is damaged.
+    """
+    files = nifti_files(folder)
+    scans = {c: files.get(c, files.get(c + _FIRST_CHANNEL)) for c in maps}
+    found = {case_id: path for case_id, path in scans.items() if path is not None}
+    missing = [case_id for case_id in maps if case_id not in found]
+    if missing:
+        raise ValueError(
+            f"{folder}: no scan of {len(missing)} of {len(maps)} cases, as "
+            f"{', '.join(missing[:5])}: expected CASE.nii.gz or "
+            f"CASE{_FIRST_CHANNEL}.nii.gz"
+        )
+    wrong: list[str] = []
+    for case_id, scan in found.items():
+        try:
+            check_same_grid(
+                read_header(scan).grid,
+                scan,
+                read_header(maps[case_id]).grid,
+                maps[case_id],
+            )
+        except GridMismatchError as error:
+            wrong.append(f"case {case_id}: {error}")
+    if wrong:
+        raise GridMismatchError(
+            f"{len(wrong)} of {len(maps)} scans lie on another grid than the map; "
+            f"{wrong[0]}"
+        )
+    return found
 
 
 def draw_sets(sidecar: Path, background: Path, folder: Path) -> list[Path]:
     """Draw the label maps of one predicted case over a scan or its own map.
 
+    Of a volume with a class axis the first entry is drawn. A region that was refused in
+    calibration has no label map and no picture.
+
     Args:
         sidecar: `CASE.json` of `predict`, with its label maps beside it.
-        background: Volume on the same grid.
+        background: Volume on the same grid, shape and affine.
         folder: Where pictures go, `CASE.png` or `CASE_REGION.png`.
 
     Raises:
-        ValueError: matplotlib is missing, or the grids differ.
+        GridMismatchError: The grids differ.
+        ValueError: matplotlib is missing.
     """
     content = json.loads(sidecar.read_text(encoding="utf-8"))
     out = []
     for entry in content["masks"]:
-        flat, file = read_labels(sidecar.with_name(entry["mask"]))
-        _, stored = read_voxels(background, channels=[0])
-        if stored[0].size != flat.size:
-            raise ValueError(f"{background} and {entry['mask']} lie on other grids")
+        if entry["mask"] is None:
+            continue
+        path = sidecar.with_name(entry["mask"])
+        flat, file = read_labels(path)
+        drawn, stored = read_voxels(background, channels=[0])
+        check_same_grid(drawn.grid, background, file.grid, path)
         shape = (*file.grid.shape, 1)[:3]
         spacing = file.grid.edges_mm
         figure = plot_sets(
@@ -62,13 +135,10 @@ def plot_sets(
     Raises:
         ValueError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
-    except ImportError:
-        raise ValueError(
-            "figures need matplotlib: pip install 'coverax[report]'"
-        ) from None
+    check_figures()
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     slices = _slices(labels)
     figure = Figure(figsize=(2.6 * len(slices), 3.1), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(slices)))

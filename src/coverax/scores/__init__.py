@@ -10,8 +10,7 @@ from coverax.scores.batch import unpadded as unpadded
 from coverax.scores.bins import check_softmax as check_softmax
 from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
-from coverax.scores.extremes import set_cut as set_cut
-from coverax.scores.extremes import set_scores as set_scores
+from coverax.scores.extremes import side_scores as side_scores
 from coverax.scores.families import score_maps as score_maps
 from coverax.scores.lesions import view_peaks as view_peaks
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
@@ -32,4 +31,5 @@ from coverax.table.table import read_table as read_table
 from coverax.table.transforms import KINDS as KINDS
 from coverax.table.transforms import Transform as Transform
 from coverax.table.transforms import parse_transforms as parse_transforms
-from coverax.table.transforms import set_transforms as set_transforms
+from coverax.table.transforms import side_cut as side_cut
+from coverax.table.transforms import side_transforms as side_transforms

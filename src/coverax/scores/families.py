@@ -14,7 +14,7 @@ import numpy as np
 from coverax.engine.switch import Engine
 from coverax.scores import bands, bins, curves, extremes, fnr, lesions
 from coverax.scores.batch import ViewBatch
-from coverax.scores.maps import MapsOf, geometry, map_name
+from coverax.scores.maps import MapsOf, geometry
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform
 
@@ -99,7 +99,7 @@ def score_maps(
         made = maps_fn(volumes, space.spacing_mm, None, space.given)
     out = {}
     for transform in chosen:
-        name = map_name(transform)
+        name = transform.map_name
         values = batch.probs if name is None else np.asarray(made[name])
         out[transform.side, transform.map_spec] = values.reshape(batch.probs.shape)
     return out

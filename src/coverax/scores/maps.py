@@ -39,15 +39,6 @@ class Volumes(NamedTuple):
     xp: ModuleType
 
 
-def map_name(transform: Transform) -> str | None:
-    """Name of the score map of a transform; None where it is the map itself.
-
-    `logit` is monotone and acts on scores and thresholds: its map is the identity's.
-    """
-    spatial = transform.kind.spatial
-    return f"{transform.side}={transform.map_spec}" if spatial else None
-
-
 @dataclass(frozen=True, slots=True)
 class MapsOf:
     """The function that makes the score maps of some transforms; equal ones are one.
@@ -81,7 +72,7 @@ class MapsOf:
             values = shared[transform.map_spec]
             if "cut" in transform.kind.keys:
                 values = _without_a_border(values, volumes, transform)
-            out[map_name(transform) or ""] = values
+            out[transform.map_name or ""] = values
         return out
 
 
@@ -89,7 +80,7 @@ class Geometry(NamedTuple):
     """What spatial transforms need of a batch beside its map.
 
     Attributes:
-        axes: Of the volumes, slowest first.
+        axes: Axes of the volumes, slowest first.
         spacing_mm: `[batch, axes]`.
         shapes: Own shape of each case, `[batch, axes]`; None without padding.
         given: What is computed on the host under either engine, by map spec.

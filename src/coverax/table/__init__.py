@@ -21,4 +21,5 @@ from coverax.table.transforms import SIDES as SIDES
 from coverax.table.transforms import Transform as Transform
 from coverax.table.transforms import parse_transform as parse_transform
 from coverax.table.transforms import parse_transforms as parse_transforms
-from coverax.table.transforms import set_transforms as set_transforms
+from coverax.table.transforms import side_cut as side_cut
+from coverax.table.transforms import side_transforms as side_transforms

@@ -38,7 +38,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: Its name.
-        kind: Of its values.
+        kind: Type of its values.
         form: One `value` a row; `bins`, as many in every row of every table; a `list`, as
             many in every row of a table; `ragged`, of its own length in each row.
         n_bins: How many bins; 0 where there are none.

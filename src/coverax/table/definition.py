@@ -100,7 +100,7 @@ class ScoreDefinition:
             raise ValueError("the regions of a softmax name their labels, not any")
         own = {region.channels[0]: set(region.labels) for region in classes}
         for region in self.regions[len(classes) :]:
-            labels = set().union(*(own.get(c, set()) for c in region.channels))
+            labels = set[int]().union(*(own.get(c, set()) for c in region.channels))
             if set(region.channels) - own.keys() or labels != set(region.labels):
                 raise ValueError(
                     f"region {region} joins classes of a softmax whose labels are "
@@ -125,7 +125,7 @@ class ScoreDefinition:
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels to read, ascending; all of a softmax."""
-        background = {0} if self.softmax else set()
+        background: set[int] = {0} if self.softmax else set()
         return tuple(
             sorted(background.union(*(region.channels for region in self.regions)))
         )

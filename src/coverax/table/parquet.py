@@ -1,5 +1,8 @@
 """How tables lie on disk: the only module that knows Parquet."""
 
+# pyright: basic
+# pyarrow ships no types.
+
 import json
 from collections.abc import Sequence
 from pathlib import Path

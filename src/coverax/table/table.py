@@ -148,7 +148,7 @@ class ScoreTable:
             return None
         return list(self.column(names.LESION_PEAKS))
 
-    def set_transform(self, side: Side, spec: str | None = None) -> Transform:
+    def side_transform(self, side: Side, spec: str | None = None) -> Transform:
         """The transform of one side that was asked for, or the only one.
 
         Raises:
@@ -176,11 +176,11 @@ class ScoreTable:
             )
         return wanted
 
-    def set_scores(self, transform: Transform) -> np.ndarray:
+    def side_scores(self, transform: Transform) -> np.ndarray:
         """Inner or outer scores of a transform, float64, one per row."""
         return self.column(names.score_column(transform.side, transform.spec))
 
-    def set_sizes(self, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
+    def side_sizes(self, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
         """Cuts of the score map, and voxels at or above each, `[rows, cuts]`.
 
         Raises:

@@ -5,7 +5,13 @@ A transform is written `NAME[:KEY=VALUE,...]` and, for one side of a set, `inner
 score table and travels in the calibration, so that prediction rebuilds exactly it.
 """
 
+import bisect
+import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from coverax.choices import Side
 from coverax.rational import as_fraction, check_tolerance
@@ -21,7 +27,7 @@ class Kind:
         keys: Names of its parameters.
         sentence: What it is, for people.
         spatial: Neighbours matter, so it needs shape and spacing.
-        unit: Of its values: `mm`, or empty.
+        unit: Unit of its values: `mm`, or empty.
     """
 
     keys: tuple[str, ...]
@@ -76,6 +82,14 @@ class Transform:
         return f"{self.name}:{options}" if options else self.name
 
     @property
+    def map_name(self) -> str | None:
+        """Name of the score map of this side; None where it is the map itself.
+
+        `logit` is monotone and acts on scores and thresholds: its map is the identity's.
+        """
+        return f"{self.side}={self.map_spec}" if self.kind.spatial else None
+
+    @property
     def spec(self) -> str:
         """The transform without its side, canonical."""
         if not self.tolerance:
@@ -117,7 +131,7 @@ def parse_transform(text: str) -> Transform:
     return Transform(side, name, values["cut"], values["fwhm"], values["tolerance"])
 
 
-def set_transforms(inner: str, outer: str) -> tuple[Transform, Transform]:
+def side_transforms(inner: str, outer: str) -> tuple[Transform, Transform]:
     """The two transforms of a calibration of sets, inner first."""
     return parse_transform(f"inner={inner}"), parse_transform(f"outer={outer}")
 
@@ -125,3 +139,62 @@ def set_transforms(inner: str, outer: str) -> tuple[Transform, Transform]:
 def parse_transforms(texts: list[str]) -> tuple[Transform, ...]:
     """Parse several, without repeats, sorted by their text."""
     return tuple(sorted({parse_transform(text) for text in texts}, key=str))
+
+
+def on_scale(transform: Transform, score: Any) -> Float[np.ndarray, " cases"]:
+    """Scores of a map in float64, as log-odds where that is the transform."""
+    score = np.asarray(score).astype(np.float64)
+    if transform.name != "logit":
+        return score
+    sign = 1 if transform.side == "inner" else -1
+    return np.array([sign * _logit(sign * value) for value in score.tolist()])
+
+
+def on_map(transform: Transform, cut: float) -> float:
+    """A cut of the score as a cut of the map that it was taken of, not yet rounded."""
+    return 1 / (1 + np.exp(-cut)) if transform.name == "logit" else cut
+
+
+def side_cut(transform: Transform, threshold: float) -> np.float32:
+    """The float32 cut of the score map whose `{map >= cut}` is the set at a threshold.
+
+    The inner set is `{map > threshold}`, the outer one `{map >= -threshold}`. Maps are
+    float32 and thresholds float64, so the cut is rounded up, never to the nearest; NaN,
+    which no voxel reaches, is the empty inner set of an infinite threshold.
+    """
+    inner = transform.side == "inner"
+    level = threshold if inner else -threshold
+    if inner and level == math.inf:
+        return np.float32(np.nan)
+    if transform.name == "logit":
+        return _probability_cut(level, strict=inner)
+    with np.errstate(over="ignore"):
+        cut = np.float32(level)
+    # As Python floats: NumPy would round the level to float32 before it compares.
+    if float(cut) < level or (inner and float(cut) == level):
+        cut = np.nextafter(cut, np.float32(np.inf))
+    return cut
+
+
+def _logit(p: float) -> float:
+    """Log-odds; scalar arithmetic, so that the same p always gives the same bits."""
+    if p <= 0:
+        return -math.inf
+    return math.inf if p >= 1 else math.log(p) - math.log1p(-p)
+
+
+def _probability_cut(level: float, *, strict: bool) -> np.float32:
+    """Smallest float32 probability whose log-odds reach (or, strict, exceed) a level."""
+    if level == -math.inf and not strict:
+        return np.float32(-np.inf)
+    # Bit patterns of non-negative floats are ordered as the floats are.
+    n_patterns = int(np.float32(1).view(np.int32)) + 1
+
+    def log_odds(pattern: int) -> float:
+        return _logit(float(np.int32(pattern).view(np.float32)))
+
+    find = bisect.bisect_right if strict else bisect.bisect_left
+    pattern = find(range(n_patterns), level, key=log_odds)
+    if pattern == n_patterns:
+        return np.float32(np.nan)
+    return np.int32(pattern).view(np.float32)

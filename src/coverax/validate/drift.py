@@ -32,7 +32,7 @@ def histogram_p_value(
         reference: Shares of each calibration case at each cut.
         new: Those of each new case.
         n_permutations: Permutations to draw; no p-value lies below 1 / (this + 1).
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     References:
         Anderson (1962), On the distribution of the two-sample Cramer-von Mises

@@ -56,7 +56,7 @@ def sequential_p_values(
 
     Args:
         scores: In an order fixed without looking at them; larger is worse.
-        seed: Of the numbers that break ties.
+        seed: Seed of the numbers that break ties.
 
     References:
         Vovk, Nouretdinov and Gammerman (2003), Testing exchangeability on-line.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from coverax.calibrate import (
+    Policy,
     cases_of,
     compliance_band,
     conformal_rank,
@@ -13,7 +14,7 @@ from coverax.calibrate import (
     keep_rows,
     split_threshold,
 )
-from coverax.choices import CountedEmpty, RaterRule
+from coverax.choices import CountedEmpty, RaterRule, ValidatedMethod
 from coverax.rational import Level, as_fraction, check_level
 from coverax.scores import ScoreTable
 from coverax.validate.exact import AllSplits, make_pool, splits_of
@@ -47,11 +48,13 @@ class Plan:
         alphas: Tolerated miscoverages.
         fractions: Shares of units that calibrate.
         n_splits: Random splits beside all splits; 0 for none.
-        seed: Of the splits, and of the draw of one case a unit.
+        seed: Seed of the splits, and of the draw of one case a unit.
         empty: Whether empty references count.
         hold_out_by: Column of groups that are held out in turn.
         order_by: Column of the order of acquisition.
         raters: What several references of a case do: `worst` or `draw`.
+        method: `fnr`, the one method that is validated; to be named where the table
+            holds scores of sets.
     """
 
     alphas: tuple[Level, ...]
@@ -62,6 +65,7 @@ class Plan:
     hold_out_by: str | None = None
     order_by: str | None = None
     raters: RaterRule | None = None
+    method: ValidatedMethod | None = None
 
 
 def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
@@ -75,8 +79,10 @@ def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
         The content of `validation.json`.
 
     Raises:
-        ValueError: A level is out of range, or a region has fewer than two units.
+        ValueError: A level is out of range, a region has fewer than two units, or the
+            table holds scores of sets and the plan names no method.
     """
+    _check_method(table, plan)
     regions = list(dict.fromkeys(table.column("region")))
     results = [
         _validate_scores(table, plan, region, tolerance)
@@ -104,18 +110,23 @@ def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
     }
 
 
+def _check_method(table: ScoreTable, plan: Plan) -> None:
+    """Never answer a question about sets with the numbers of another method."""
+    transforms = [f"{t.side}={t.spec}" for t in table.definition.transforms]
+    if transforms and plan.method is None:
+        raise ValueError(
+            f"the table holds scores of sets ({', '.join(transforms)}), which validate "
+            "does not know; method='fnr' (--method fnr) validates the threshold on the "
+            "false-negative rate instead"
+        )
+
+
 def _validate_scores(
     table: ScoreTable, plan: Plan, region: str, tolerance: float
 ) -> dict[str, Any]:
     units, ids = table.column("unit"), table.column("case_id")
-    kept = keep_rows(
-        table,
-        region,
-        empty=plan.empty,
-        per_unit="all",
-        seed=plan.seed,
-        raters=plan.raters,
-    )
+    policy = Policy(plan.empty, per_unit="all", seed=plan.seed, raters=plan.raters)
+    kept = keep_rows(table, region, policy)
     rows = np.flatnonzero(draw_one_per_unit(ids, units, kept.rows, plan.seed))
     if rows.size < 2:
         raise ValueError(f"region {region}: {rows.size} units, two are needed")

@@ -33,7 +33,7 @@ def random_splits(
         n_calibration: Units each split calibrates on.
         alphas: Tolerated miscoverages; all use the same splits.
         n_splits: Number of splits.
-        seed: Of the splits.
+        seed: Seed of the splits.
         units: Unit of each case; each case its own by default.
 
     Returns:

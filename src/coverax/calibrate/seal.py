@@ -5,8 +5,9 @@ rows count, what became of the others and what the file says of them is the same
 all methods, and stands here once.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,36 +17,14 @@ from coverax.calibrate.features import (
     pack_histograms,
 )
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
+from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.result import Calibration, Threshold, with_digest
-from coverax.calibrate.units import CurveTable, Table, keep_rows
-from coverax.choices import EmptyPolicy, PerUnit, RaterRule
-from coverax.files import digest_ids
+from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.units import Kept, all_empty, keep_rows
+from coverax.choices import Method
+from coverax.files import Json, digest_ids
 from coverax.rational import Level, as_fraction
-
-
-class Policy(NamedTuple):
-    """Which rows count, and what is calibrated on its own.
-
-    Attributes:
-        empty: Policy for empty references.
-        unit_column: Column that names what is exchangeable.
-        per_unit: `one` draws one case of each unit; `all` keeps all of them, each unit
-            weighing the same; None refuses units with several cases.
-        seed: Of that draw.
-        group_by: Column of groups, each with a threshold of its own.
-        group_floor: Groups of fewer units count as one, `other`.
-        raters: What several references of a case do: `worst`, `draw`, or None to
-            refuse them.
-    """
-
-    empty: EmptyPolicy = "exclude"
-    unit_column: str = "unit"
-    per_unit: PerUnit | None = None
-    seed: int = 0
-    group_by: str | None = None
-    group_floor: int = 0
-    raters: RaterRule | None = None
+from coverax.table import ScoreTable
 
 
 class Part(NamedTuple):
@@ -66,46 +45,115 @@ class Part(NamedTuple):
 
 
 def calibrate_parts(
-    table: CurveTable,
+    table: ScoreTable,
     threshold_fn: Callable[[Part], Threshold],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
+    nothing: Threshold,
     *,
-    method: str,
+    method: Method,
     alpha: Level,
     delta: Level | None,
-    options: dict[str, Any],
+    options: Json,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
+    A region of which every reference is empty gets `nothing`, status EMPTY_GROUP.
+
     Raises:
-        ValueError: Cases cannot calibrate (see `keep_rows`), or have no group.
+        ValueError: Cases cannot calibrate (see `keep_rows`), have no group, or every
+            reference of every region is empty.
     """
     thresholds: list[Threshold] = []
-    excluded = {why: set(ids) for why, ids in table.excluded.items()}
-    units = table.column(policy.unit_column)
-    used: set[str] = set()
-    reference: dict[str, dict[str, list[Any]]] = {}
+    reference: dict[str, dict[str, list[float] | list[str]]] = {}
     merged: dict[str, list[str]] = {}
-    for region in list(dict.fromkeys(table.column("region"))):
-        kept = keep_rows(
-            table,
-            region,
-            empty=policy.empty,
-            unit_column=policy.unit_column,
-            per_unit=policy.per_unit,
-            seed=policy.seed,
-            raters=policy.raters,
-        )
-        groups = _groups(table, kept.rows, policy)
+    kept = keep_regions(table, policy)
+    for region, found in kept.items():
+        if not found.rows.any():
+            thresholds.append(replace(nothing, region=region))
+            continue
+        groups = _groups(table, found.rows, policy)
         merged[region] = groups.small
         for group, rows in groups.rows.items():
-            cases = cases_of(table.column("case_id"), rows, kept.references)
+            cases = cases_of(table.column("case_id"), rows, found.references)
             thresholds.append(threshold_fn(Part(region, group, cases)))
-        used |= set(units[kept.rows])
         if table.definition.grid:  # a lean table calibrates, but cannot be monitored
             reference[region] = _reference(table, region, policy)
-        for why, ids in kept.excluded.items():
+    return sealed(
+        table,
+        kept,
+        thresholds,
+        policy,
+        method=method,
+        alpha=alpha,
+        delta=delta,
+        options=policy.recorded()
+        | _group_options(policy, merged)
+        | options
+        | ({"reference": reference} if reference else {}),
+        statement=statement_fn(thresholds),
+    )
+
+
+def keep_regions(
+    table: ScoreTable, policy: Policy, *, none_too: bool = True
+) -> dict[str, Kept]:
+    """The rows of every region that count; none where every reference is empty.
+
+    Args:
+        table: The score table.
+        policy: Which rows count.
+        none_too: Let some regions have none, instead of raising.
+
+    Raises:
+        ValueError: Cases cannot calibrate, see `keep_rows`, or no region has any.
+    """
+    kept = {
+        region: keep_rows(table, region, policy, none_too=none_too)
+        for region in dict.fromkeys(table.column("region"))
+    }
+    if not any(found.rows.any() for found in kept.values()):
+        lines = [all_empty(name, found.excluded) for name, found in kept.items()]
+        raise ValueError("; ".join(lines))
+    return kept
+
+
+def digests_of(
+    table: ScoreTable, kept: Mapping[str, Kept], policy: Policy
+) -> tuple[str, ...]:
+    """Short hashes of the units that count, sorted."""
+    units = table.column(policy.unit_column)
+    return unit_digests({str(u) for found in kept.values() for u in units[found.rows]})
+
+
+def sealed(
+    table: ScoreTable,
+    kept: Mapping[str, Kept],
+    thresholds: list[Threshold],
+    policy: Policy,
+    *,
+    method: Method,
+    alpha: Level,
+    delta: Level | None,
+    options: Json,
+    statement: str,
+) -> Calibration:
+    """The calibration of thresholds: whose they are, and the digest of its file.
+
+    Args:
+        table: Scores of the calibration cohort.
+        kept: What `keep_regions` made of it.
+        thresholds: One a region, group and side.
+        policy: Which rows count.
+        method: Which guarantee it is.
+        alpha: Its level.
+        delta: Share of calibration sets for which it may fail; None where it is marginal.
+        options: What else shaped the result.
+        statement: The guarantee in words.
+    """
+    excluded = {why: set(ids) for why, ids in table.excluded.items()}
+    for found in kept.values():
+        for why, ids in found.excluded.items():
             excluded.setdefault(why, set()).update(ids)
     calibration = Calibration(
         method=method,
@@ -115,32 +163,32 @@ def calibrate_parts(
         n_units=min(t.n_units for t in thresholds),
         thresholds=tuple(thresholds),
         excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
-        options={
-            "empty": policy.empty,
-            "unit_column": policy.unit_column,
-            "per_unit": policy.per_unit,
-            "seed": policy.seed if has_draw(policy) else None,
-            "raters": policy.raters,
-        }
-        | _group_options(policy, merged)
-        | options
-        | ({"reference": reference} if reference else {}),
-        score_definition=table.definition.to_json(),
+        options=options,
+        definition=table.definition,
         cases_digest=table.cases_digest,
-        unit_digests=unit_digests(used),
-        statement=statement_fn(thresholds),
+        unit_digests=digests_of(table, kept, policy),
+        statement=statement,
     )
     return with_digest(calibration)
+
+
+def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
+    """What a region without a unit that counts gets: no promise, the safe end."""
+    return Threshold(
+        region="",
+        group="",
+        side="lesion",
+        tolerance=tolerance,
+        n_units=0,
+        rank=None,
+        status=Status.EMPTY_GROUP,
+        value=value,
+    )
 
 
 def unit_digests(units: set[str]) -> tuple[str, ...]:
     """Short hashes of units, sorted: recognisable, but no list of names."""
     return tuple(sorted(digest_ids([unit])[:12] for unit in units))
-
-
-def has_draw(policy: Policy) -> bool:
-    """Whether a case of each unit, or a rater of each case, is drawn."""
-    return policy.per_unit == "one" or policy.raters == "draw"
 
 
 def whom(policy: Policy) -> str:
@@ -150,6 +198,8 @@ def whom(policy: Policy) -> str:
         text += " with a non-empty reference"
     if policy.group_by:
         text += f" of a calibrated {policy.group_by}"
+    if policy.group_floor:
+        text += f", or of one that {MERGED} serves"
     return text
 
 
@@ -163,15 +213,15 @@ def scope(thresholds: list[Threshold], policy: Policy) -> str:
             f"It holds within each {policy.group_by} on its own, not for all of them at "
             "once; it must be known without the reference. "
         )
-    if policy.group_floor and any(t.group == MERGED for t in thresholds):
+    if policy.group_floor:
         text += (
-            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}: it "
-            "holds for them together, not within each. "
+            f"Those of fewer than {policy.group_floor} units count as one, {MERGED}, and "
+            "so do those never met: it holds for all of them together, not within each. "
         )
     return text + rater_words(policy.raters)
 
 
-def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
+def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
     """Row numbers of every group; of all kept rows where there is one for all."""
     rows = np.flatnonzero(kept)
     if policy.group_by is None:
@@ -192,21 +242,15 @@ def _groups(table: Table, kept: np.ndarray, policy: Policy) -> GroupParts:
     )
 
 
-def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list[Any]]:
+def _reference(
+    table: ScoreTable, region: str, policy: Policy
+) -> dict[str, list[float] | list[str]]:
     """Label-free features of the cohort, sorted: no case to be found.
 
     Of one case a unit, empty references too: new scans come without a reference, so
     none of them can be left out for an empty one.
     """
-    scans = keep_rows(
-        table,
-        region,
-        empty="include",
-        unit_column=policy.unit_column,
-        per_unit="one",
-        seed=policy.seed,
-        raters=policy.raters,
-    )
+    scans = keep_rows(table, region, policy._replace(empty="include", per_unit="one"))
     n_predicted = table.grid_curves().n_predicted[scans.rows]
     n_voxels = table.column("n_voxels")[scans.rows]
     features = map_features(n_voxels, n_predicted)
@@ -216,7 +260,7 @@ def _reference(table: CurveTable, region: str, policy: Policy) -> dict[str, list
     }
 
 
-def _group_options(policy: Policy, merged: dict[str, list[str]]) -> dict[str, Any]:
+def _group_options(policy: Policy, merged: dict[str, list[str]]) -> Json:
     if policy.group_by is None:
         return {}
     return {
