@@ -11,12 +11,14 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from coverax.locks import beside, is_held
 
 # A JSON object: what a file holds of something.
 Json = dict[str, Any]
+PathLike = str | os.PathLike[str]
 
 
 class OutputError(OSError):
@@ -27,7 +29,7 @@ class OutputError(OSError):
 
 
 @contextmanager
-def publishing(path: Path) -> Iterator[Path]:
+def publishing(path: PathLike) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place when all went well.
 
     The name is new and nobody else's, so that two writers of one file each publish a
@@ -38,6 +40,7 @@ def publishing(path: Path) -> Iterator[Path]:
         FileExistsError: `path` is a folder or a device.
         OutputError: It cannot be written.
     """
+    path = Path(path)
     check_output_file(path)
     with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,19 +107,22 @@ def _remove_stale(path: Path) -> None:
                 os.close(handle)
 
 
-def publish_text(path: Path, text: str) -> None:
+def publish_text(path: PathLike, text: str) -> None:
     """Write a text file that appears complete or not at all."""
+    path = Path(path)
     with publishing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def publish_json(path: Path, content: Any) -> None:
+def publish_json(path: PathLike, content: Any) -> None:
     """Write JSON (strict: no NaN, no Infinity) that appears complete or not at all."""
+    path = Path(path)
     publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def publish_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+def publish_rows(path: PathLike, rows: list[dict[str, Any]]) -> None:
     """Write rows as CSV, columns as the first has them, complete or not at all."""
+    path = Path(path)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -124,8 +130,58 @@ def publish_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     publish_text(path, text.getvalue())
 
 
+@contextmanager
+def sound(path: PathLike, what: str) -> Iterator[None]:
+    """Make one line, with the file, of all that content of a wrong form leads to.
+
+    Raises:
+        ValueError: What is done inside failed on the content.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        kind = type(error).__name__
+        raise ValueError(
+            f"{path}: not a sound {what} ({kind}: {_line(error)})"
+        ) from None
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply for a {what}") from None
+    except ValueError as error:
+        text = _line(error)
+        raise ValueError(text if f"{path}" in text else f"{path}: {text}") from None
+
+
+def _line(error: Exception, most: int = 300) -> str:
+    text = " ".join(str(error).split())[:most]
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def check_fields(record: Any) -> None:
+    """Refuse a record whose fields are of other types than its class says.
+
+    Containers are looked at from outside.
+
+    Raises:
+        TypeError: A field is.
+    """
+    for name, hint in get_type_hints(type(record)).items():
+        value = getattr(record, name)
+        if not _is_of(value, hint):
+            raise TypeError(f"{name} is {value!r:.40}")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_is_of(value, one) for one in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    kind = origin or hint
+    return kind is Any or isinstance(value, (int, float) if kind is float else kind)
+
+
 def read_sealed_json(
-    path: Path, what: str, schema: int, command: str
+    path: PathLike, what: str, schema: int, command: str
 ) -> tuple[dict[str, Any], str]:
     """Read a JSON object that carries its own digest; return it without, and the digest.
 
@@ -139,8 +195,16 @@ def read_sealed_json(
         FileNotFoundError: There is no such file.
         ValueError: It is something else, of another schema, or was altered.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {what}")
+    with sound(path, what):
+        return _sealed_content(path, what, schema, command)
+
+
+def _sealed_content(
+    path: Path, what: str, schema: int, command: str
+) -> tuple[dict[str, Any], str]:
     try:
         loaded: Any = json.loads(
             path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
@@ -152,7 +216,8 @@ def read_sealed_json(
         raise ValueError(f"{path}: not a coverax {what}")
     if content["schema"] != schema:
         raise ValueError(
-            f"{path}: {what} of schema {content['schema']}, this version reads {schema}"
+            f"{path}: {what} of schema {content['schema']!r:.40}, this version reads "
+            f"{schema}"
         )
     digest = content.pop("digest")
     if digest != digest_json(content):
@@ -167,7 +232,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def check_output_file(path: Path) -> None:
+def check_output_file(path: PathLike) -> None:
     """Refuse an output file where something lies that is no file.
 
     The rename that publishes would replace a device such as `/dev/stdout`.
@@ -175,21 +240,23 @@ def check_output_file(path: Path) -> None:
     Raises:
         FileExistsError: It is a folder or a device.
     """
+    path = Path(path)
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no ordinary file"
         raise FileExistsError(f"{path} is {what}; name a file")
 
 
-def check_not_input(output: Path, inputs: Iterable[Path | None]) -> None:
+def check_not_input(output: PathLike, inputs: Iterable[PathLike | None]) -> None:
     """Refuse an output that is one of the files a command reads, whatever its name.
 
     Raises:
         FileExistsError: It is one of them; told by the file itself, so links count.
     """
+    output = Path(output).resolve()  # `x/../file` is one without an x too
     if not output.exists():
         return
-    for path in inputs:
-        if path is not None and path.exists() and output.samefile(path):
+    for path in map(Path, filter(None, inputs)):
+        if path.exists() and output.samefile(path):
             raise FileExistsError(
                 f"{output} is an input of this command ({path}); name another output"
             )

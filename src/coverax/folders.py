@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from coverax.files import OutputError, sync_folder
+from coverax.files import OutputError, PathLike, sync_folder
 from coverax.locks import beside, locked
 
 _SUFFIX = ".whole"  # of a folder that is being filled
 
 
-def check_output_folder(folder: Path) -> None:
+def check_output_folder(folder: PathLike) -> None:
     """Refuse an output folder that holds something already.
 
     Raises:
         FileExistsError: It is a file or holds anything.
     """
+    folder = Path(folder)
     if folder.is_dir():
         if any(folder.iterdir()):
             raise FileExistsError(
@@ -29,7 +30,7 @@ def check_output_folder(folder: Path) -> None:
 
 
 @contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
+def whole_folder(output: PathLike) -> Iterator[Path]:
     """A folder to fill that takes the name `output` when all went well.
 
     Nothing is left of it after an error or an interrupt; what a killed run left is
@@ -40,6 +41,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
         BlockingIOError: Another run writes it.
         OutputError: It cannot be written.
     """
+    output = Path(output)
     check_output_folder(output)
     with locked(output):
         start = glob.escape(f"{beside(output, '').name}.")
@@ -54,17 +56,19 @@ def whole_folder(output: Path) -> Iterator[Path]:
             shutil.rmtree(filled, ignore_errors=True)
 
 
-def partial_folder(output: Path) -> Path:
+def partial_folder(output: PathLike) -> Path:
     """Where an output folder that can be resumed is filled."""
+    output = Path(output)
     return output.with_name(f"{output.name}.partial")
 
 
-def publish_folder(filled: Path, output: Path) -> None:
+def publish_folder(filled: PathLike, output: PathLike) -> None:
     """Give a filled folder its name; an empty folder of that name gives way.
 
     Raises:
         OutputError: Something has appeared under that name meanwhile.
     """
+    filled, output = Path(filled), Path(output)
     sync_folder(filled)
     try:
         filled.replace(output)

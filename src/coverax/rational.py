@@ -5,6 +5,7 @@ place where a count meets a level converts the level here, once.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +16,11 @@ import numpy as np
 # for int32 arithmetic on the device.
 MAX_DENOMINATOR = 46_340
 
+# Numbers that people write have fewer signs and lie within these powers of ten; beyond
+# them exact arithmetic would take minutes and gigabytes.
+_MOST_SIGNS, _MOST_ZEROS = 400, 400
+_EXPONENT = re.compile(r"e([-+]?\d[\d_]*)\s*$", re.IGNORECASE)
+
 Level = float | int | str | Fraction | Decimal | np.floating | np.integer
 
 
@@ -23,9 +29,16 @@ def as_fraction(value: Level) -> Fraction:
     if isinstance(value, Fraction):
         return value
     try:
-        return Fraction(str(value))
+        text = str(value)
+        exponent = _EXPONENT.search(text[-_MOST_SIGNS:])
+        if len(text) > _MOST_SIGNS or (
+            exponent and abs(int(exponent[1])) > _MOST_ZEROS
+        ):
+            raise ValueError
+        return Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"expected a finite number, got {value!r}") from None
+        shown = repr(value) if isinstance(value, float) else f"{value!s:.40}"
+        raise ValueError(f"expected a finite number, got {shown!r}") from None
 
 
 def exact_sum(values: Iterable[Fraction]) -> Fraction:

@@ -268,8 +268,12 @@ def test_a_channel_the_maps_lack_is_named(files, cli, engine):
     options = (*files.options, "--region", "a=1:1", "--engine", engine)
     result = cli("score", *options, "-o", files.root / "s.pq")
     assert result.code == 1
-    assert len(result.errors) == N_CASES + 1
+    assert len(result.errors) == 2
     assert "channel 1 asked for, but the axes (8, 9, 7)" in result.errors[0]
+    listed = (files.root / "s.pq.errors.txt").read_text().splitlines()
+    assert len(listed) == N_CASES + 1
+    for i, line in enumerate(listed[:-1]):
+        assert line.startswith(f"case case_{i:02d}: {files.map(i)}: channel 1 asked")
 
 
 def test_too_few_cases_is_refused_unless_vacuous_is_allowed(scored, files, cli, engine):
@@ -444,8 +448,10 @@ def test_nothing_is_left_where_every_map_failed(calibrated, files, cli):
     for i in range(N_CASES):
         truncate(files.map(i))
     result = cli("predict", calibrated, "--probs", files.probs, "-o", files.root / "m")
-    assert len(result.errors) == N_CASES + 1
-    assert files.names() == before
+    assert result.errors[0].startswith(f"error: {N_CASES} cases alike (case_00, ")
+    assert files.names() == sorted([*before, "m.errors.txt"])
+    listed = (files.root / "m.errors.txt").read_text().splitlines()
+    assert len(listed) == N_CASES + 1
 
 
 def test_what_is_no_score_table_is_refused(files, cli):

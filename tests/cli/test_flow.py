@@ -179,8 +179,10 @@ def test_a_map_of_several_channels_needs_a_region(files, cli, engine):
         write_nifti(files.map(i), np.zeros((*SHAPE, 2), np.float32))
     result = cli("score", *files.options, "--engine", engine, "-o", files.root / "s.pq")
     assert result.code == 1
-    assert len(result.errors) == N_CASES + 1
+    assert len(result.errors) == 2
     assert "has 2 channels; name a region with --region" in result.errors[0]
+    listed = (files.root / "s.pq.errors.txt").read_text()
+    assert listed.count("has 2 channels") == N_CASES
 
 
 def test_flat_cases_flow(files, cli, engine):

@@ -278,4 +278,6 @@ def test_monitor_says_that_its_level_is_of_one_look(singleton_files, tmp_path, c
     assert "of this look" in shown.err
     assert "82 % of healthy years" in shown.err
     assert "The level is of one look" in cli(*look, "--json").json["looks"]
-    assert "of this one look" in " ".join(cli("monitor", "--help").out.split())
+    assert "of this one look" in " ".join(
+        cli("monitor", "--help").out.replace("│", " ").split()
+    )

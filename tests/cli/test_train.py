@@ -137,6 +137,59 @@ def test_a_run_that_cannot_start_is_one_line(cli, cohort, tmp_path, old, new, me
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[loss_options.soft_dice]\nsmoth = 1\n", "soft_dice: unknown option smoth"),
+        ("[loss_options.soft_dice]\nvalid = 1\n", "soft_dice: unknown option valid"),
+        ("[losses]\nsdc = 1\n[loss_options.sdc]\nnorm = 3\n", "norm"),
+        ("[losses]\nsdc = 1\n[loss_options.sdc]\nslice_axis = 9\n", "loss"),
+        ("[losses]\nace = 1\n", "losses are"),
+        ("size = [8, 8, 7]", "does not fit"),
+        ('preset = "x"', "preset"),
+    ],
+)
+@pytest.mark.parametrize("option", [(), ("--dry-run",)])
+def test_losses_net_and_patch_are_checked_before_a_volume_is_read(
+    cli, cohort, tmp_path, text, message, option
+):
+    """No file of the cohort can be read: what is said is about the config all the same."""
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        for i in range(N_CASES):
+            (tmp_path / part / f"case_{i}.nii.gz").write_text("no volume")
+    config = (cohort / "run.toml").read_text()
+    if text.startswith("["):
+        config += text
+    elif text.startswith("size"):
+        config = config.replace("size = [8, 8, 8]", text)
+    else:
+        config = config.replace("[net]", f"[net]\n{text}")
+    (tmp_path / "run.toml").write_text(config)
+    done = cli("train", tmp_path / "run.toml", "-o", tmp_path / "model", *option)
+    assert (done.code, len(done.errors)) == (1, 1)
+    assert message in done.errors[0]
+    assert "no volume" not in done.err
+    assert not (tmp_path / "model").exists()
+
+
+def test_sessions_of_one_subject_stay_in_one_part(tmp_path):
+    from coverax.train.config import DataConfig
+    from coverax.train.split import split_of
+
+    names = [f"sub-{i:02d}_ses-{j}" for i in range(20) for j in (1, 2)]
+    data = {"images": tmp_path, "labels": tmp_path, "classes": {"a": 0, "b": 1}}
+    split = split_of(DataConfig(**data), names)
+    for i in range(20):
+        parts = {split.part_of(f"sub-{i:02d}_ses-{j}") for j in (1, 2)}
+        assert len(parts) == 1
+    other = split_of(
+        DataConfig(**data, unit_pattern="ses-."),
+        ["a_ses-1", "b_ses-1", *(f"{i}_ses-{i}" for i in range(2, 10))],
+    )
+    assert other.units["a_ses-1"] == other.units["b_ses-1"] == "ses-1"
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(cli, cohort, tmp_path):
     (tmp_path / "file").write_text("")
     done = cli("train", cohort / "run.toml", "-o", tmp_path / "file" / "model")

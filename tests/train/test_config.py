@@ -50,6 +50,21 @@ def test_the_digest_holds_what_says_which_parameters_fit():
         ({"data": DATA | {"shares": {"train": 0.4, "test": 0.4}}}, "sum to 1"),
         ({"data": DATA | {"spacing_mm": [1, 0, 1]}}, "three positive numbers"),
         ({"data": DATA | {"intensity": "window"}}, "data.window belongs"),
+        ({"data": DATA | {"shares": {"train": "0.5"}}}, "data.shares.train must be"),
+        (
+            {"data": DATA | {"classes": {"a": 0, "b": 1.5}}},
+            "data.classes.b must be int",
+        ),
+        ({"data": DATA | {"split_seed": 10**30}}, "data.split_seed must be a number"),
+        ({"data": DATA | {"unit_pattern": 3}}, "data.unit_pattern must be str"),
+        ({"data": DATA | {"unit_pattern": "("}}, "unit pattern '('"),
+        (
+            {"data": DATA | {"unit_pattern": "x", "units": "u.csv"}},
+            "two ways to say one thing",
+        ),
+        ({"losses": {"soft_dice": "1"}}, "losses.soft_dice must be float"),
+        ({"losses": {"soft_dice": float("nan")}}, "losses.soft_dice must be a number"),
+        ({"loss_options": {"soft_dice": 3}}, "loss_options.soft_dice must be dict"),
     ],
 )
 def test_a_wrong_config_is_one_line_that_names_the_key(raw, message, tmp_path):
@@ -62,3 +77,15 @@ def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "run.toml").write_text("[data\n")
     with pytest.raises(ValueError, match=r"run\.toml"):
         load_config(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize(
+    "text", ["a=" + "[" * 100_000, "a" * 100_000, "\x00", "a = 1\na = 2"]
+)
+def test_a_file_that_is_no_config_is_one_line_that_names_it(tmp_path, text):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
+        load_config(file)
+    assert str(error.value).startswith(f"{file}: ")
+    assert len(str(error.value)) < 1000

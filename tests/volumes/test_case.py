@@ -13,6 +13,7 @@ from coverax.volumes import (
     parse_region,
     parse_regions,
     read_cohort,
+    read_groups,
 )
 
 HEAD = "case_id,probs,labels"
@@ -59,7 +60,7 @@ def test_optional_columns_in_any_order_with_a_byte_order_mark(tmp_path):
 
 
 def test_the_order_of_the_file_is_kept(tmp_path):
-    path = csv_file(tmp_path, HEAD, *[f"{i},p,l" for i in "cab"])
+    path = csv_file(tmp_path, HEAD, *[f"{i},p{i},l" for i in "cab"])
     assert [c.case_id for c in read_cohort(path).cases] == list("cab")
 
 
@@ -69,7 +70,19 @@ def test_the_order_of_the_file_is_kept(tmp_path):
         ([], "column case_id, probs, labels is missing|is empty"),
         ([HEAD], "no case"),
         (["case_id,probs", "a,b"], "column labels is missing"),
-        ([HEAD + ",sex", "a,p,l,f"], "unknown column sex; known are case_id"),
+        ([HEAD + ",wieght", "a,p,l,1"], "unknown column wieght: is it weight"),
+        ([HEAD + ",Unit", "a,p,l,1"], "unknown column Unit: is it unit"),
+        ([HEAD + ",", "a,p,l,1"], "column 4 has no name"),
+        ([HEAD + ",\x1b[2J", "a,p,l,1"], "column .* cannot be printed"),
+        ([HEAD + ",unit", "a,p,l,nan"], "unit of case a is 'nan'"),
+        ([HEAD + ",group", "a,p,l,NaN"], "group of case a is 'NaN'"),
+        ([HEAD + ",site", "a,p,l,nan"], "site of case a is 'nan'"),
+        ([HEAD + ",group", "a,p,l,\x1b[2J"], "group of case a .* cannot be printed"),
+        ([HEAD + ",region", "a,p,l,left kidney"], "region 'left kidney' must be"),
+        ([HEAD + ",region", "a,p,l,../../x"], "region .* must be"),
+        ([HEAD, 'a,"p,l'], "not a CSV file"),
+        ([HEAD, 'a,"p"x,l'], "not a CSV file"),
+        ([HEAD, f"a,p,{'l' * 200_000}"], "not a CSV file"),
         (["case_id;probs;labels", "a;b;c"], "column .* missing"),
         ([HEAD, "a,p,l", "b,p"], "line 3: labels is empty"),
         ([HEAD, ",p,l"], "line 2: case_id is empty"),
@@ -95,6 +108,116 @@ def test_a_bad_cohort_file_is_named_with_its_line(tmp_path, lines, message):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("column", ["unit", "group", "weight"])
+def test_a_column_is_given_for_all_rows_or_for_none(tmp_path, column):
+    """An empty cell beside filled ones is no default; a column without any is none."""
+    head, rows = f"{HEAD},{column}", ["a,p,l,", "b,q,l,"]
+    cases = read_cohort(csv_file(tmp_path, head, *rows)).cases
+    assert cases == read_cohort(csv_file(tmp_path, HEAD, "a,p,l", "b,q,l")).cases
+    for filled in (0, 1):
+        mixed = [row + "1" * (i == filled) for i, row in enumerate(rows)]
+        path = csv_file(tmp_path, head, *mixed)
+        case_id, line = rows[1 - filled][0], 3 - filled
+        with pytest.raises(
+            ValueError, match=f"line {line}: {column} of case {case_id} is empty"
+        ) as error:
+            read_cohort(path)
+        assert str(path) in str(error.value)
+
+
+def test_further_columns_are_kept_and_said(tmp_path, caplog):
+    path = csv_file(tmp_path, HEAD + ",site,date", "a,p,l,A,2020-01-02", "b,q,l,,")
+    one, two = read_cohort(path).cases
+    assert one.columns == (("site", "A"), ("date", "2020-01-02"))
+    assert (one.column("site"), two.column("site")) == ("A", "")
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{path}: further columns are kept: site, date"
+    ]
+    with pytest.raises(ValueError, match=r"no column age; it has case_id, .*site"):
+        one.column("age")
+
+
+def test_blank_rows_are_passed_over_and_lines_still_count(tmp_path):
+    path = csv_file(tmp_path, HEAD, "", ",,", "a,p,l", ",,", "b,,l")
+    with pytest.raises(ValueError, match="line 6: probs is empty"):
+        read_cohort(path)
+
+
+def test_one_map_under_two_case_ids_is_refused(tmp_path):
+    """By its path, and by the file itself behind links, in both kinds of cohort."""
+    probs = folder(tmp_path / "p", "a.nii", "c.nii")
+    (probs / "b.nii").symlink_to("a.nii")
+    (probs / "d.nii").hardlink_to(probs / "c.nii")
+    labels = folder(tmp_path / "l", "a.nii", "b.nii", "c.nii", "d.nii")
+    with pytest.raises(ValueError, match=r"case a, b are one file, .*p/a\.nii"):
+        match_folders(probs, labels)
+    for first, second in (("p/a.nii", "p/b.nii"), ("p/c.nii", "p/d.nii"), ("x", "./x")):
+        path = csv_file(tmp_path, HEAD, f"one,{first},l", f"two,{second},m")
+        with pytest.raises(ValueError, match="case one, two are one file"):
+            read_cohort(path)
+    (probs / "b.nii").unlink()
+    (probs / "d.nii").unlink()
+    (labels / "b.nii").unlink()
+    (labels / "d.nii").unlink()
+    (labels / "c.nii").unlink()
+    (labels / "c.nii").symlink_to("a.nii")  # one empty reference may serve many
+    assert len(match_folders(probs, labels).cases) == 2
+
+
+def test_units_are_told_by_names(tmp_path, caplog):
+    """BIDS subjects by themselves, in folders and tables; any other by a pattern."""
+    names = [f"sub-{i:02d}_ses-{j}" for i in (1, 2) for j in (1, 2)] + ["sub-03", "x_1"]
+    files = [f"{name}.nii" for name in names]
+    folders = folder(tmp_path / "p", *files), folder(tmp_path / "l", *files)
+    rows = [f"{name},p/{name}.nii,l/{name}.nii" for name in names]
+    path = csv_file(tmp_path, HEAD, *rows)
+    wanted = dict(
+        zip(names, ["sub-01"] * 2 + ["sub-02"] * 2 + ["sub-03", "x_1"], strict=True)
+    )
+    for cohort in (match_folders(*folders), read_cohort(path)):
+        assert {c.case_id: c.unit for c in cohort.cases} == wanted
+    said = [r.getMessage() for r in caplog.records]
+    assert len(said) == 2
+    assert all("4 case ids are names of BIDS" in text for text in said)
+    pattern = r"(?:sub-)?(\w+?)(?:_|$)"
+    for cohort in (
+        match_folders(*folders, unit_pattern=pattern),
+        read_cohort(path, unit_pattern=pattern),
+    ):
+        assert {c.unit for c in cohort.cases} == {"01", "02", "03", "x"}
+    assert len(caplog.records) == 2
+    for bad, words in (("(", "unit pattern"), ("sub-..", "no unit in case x_1")):
+        with pytest.raises(ValueError, match=words):
+            match_folders(*folders, unit_pattern=bad)
+    path = csv_file(tmp_path, HEAD + ",unit", "sub-01_ses-1,p,l,me")
+    assert read_cohort(path).cases[0].unit == "me"
+    with pytest.raises(ValueError, match="has a column unit"):
+        read_cohort(path, unit_pattern=pattern)
+
+
+def test_groups_and_units_are_read_as_cohorts_are(tmp_path):
+    path = csv_file(tmp_path, " case_id , group ", " a , A 1 ", ",", "", 'b,"B"')
+    assert read_groups(path) == {"a": "A 1", "b": "B"}
+    head = "case_id,group"
+    bad = {
+        "line 2: case_id or group is missing": [head, "a,"],
+        "case a occurs twice": [head, "a,A", "a,A"],
+        "column group is missing": ["case_id,site", "a,A"],
+        "group is 'nan'": [head, "a,nan"],
+        "cannot be printed": [head, "a,\x1b[31mred"],
+        "more cells": [head, "a,b,c"],
+        "not a CSV file": [head, 'a,"b'],
+        "not a CSV file in UTF-8 .*field larger": [head, "a," + "b" * 200_000],
+    }
+    for words, lines in bad.items():
+        with pytest.raises(ValueError, match=words) as error:
+            read_groups(csv_file(tmp_path, *lines))
+        assert str(path) in str(error.value)
+    for encoding in ("latin-1", "utf-16"):
+        with pytest.raises(ValueError, match=r"cohort\.csv: not a CSV file in UTF-8"):
+            read_groups(csv_file(tmp_path, head, "a,M\xfcnchen", encoding=encoding))
+
+
 def test_every_wrong_line_is_named(tmp_path):
     lines = [HEAD + ",weight", "a,p,l,1", "b,p,l,-1", "c,,l,1", "d,p,l,x"]
     with pytest.raises(ExceptionGroup, match="3 lines are wrong") as error:
@@ -117,7 +240,7 @@ def test_a_missing_cohort_file_is_named(tmp_path):
 
 
 def test_one_case_may_have_a_row_for_each_region(tmp_path):
-    path = csv_file(tmp_path, HEAD + ",region", "a,p,l,x", "a,q,l,y", "b,p,l,y")
+    path = csv_file(tmp_path, HEAD + ",region", "a,p,l,x", "a,q,l,y", "b,r,l,y")
     cohort = read_cohort(path)
     assert cohort_regions(cohort, []) == (
         Region("x", (0,), (1,)),
@@ -199,3 +322,75 @@ def test_a_region_may_join_channels():
     assert parse_region(str(region)) == region
     with pytest.raises(ValueError, match="a channel counts once"):
         parse_region("any=1+1:1,2")
+
+
+OTHER_FORMATS = (
+    *("c.nii.zst", "c.hdr", "c.img", "c.mha", "c.nrrd", "c.mgz", "c.npz", "c.b2nd"),
+    *("c.dcm", "c", "c.nii.gzip", "c.img.gz", "c.png"),
+)
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_a_file_of_another_format_is_named(tmp_path, caplog, name):
+    files = nifti_files(folder(tmp_path / "p", "a.nii", name))
+    assert list(files) == ["a"]
+    (record,) = caplog.records
+    assert str(tmp_path / "p") in record.getMessage()
+    assert record.getMessage().endswith(f"passed over: {name}")
+
+
+def test_many_files_of_other_formats_are_counted(tmp_path, caplog):
+    names = [f"c{i}{ending}" for i in range(4) for ending in (".hdr", ".img")]
+    nifti_files(folder(tmp_path / "p", "a.nii", "x.nii.zst", *names))
+    (record,) = caplog.records
+    words = (
+        "9 files are no .nii or .nii.gz and are passed over: 4 .hdr, 4 .img, 1 .nii.zst"
+    )
+    assert words in record.getMessage()
+
+
+def test_companions_of_volumes_are_passed_over_silently(tmp_path, caplog):
+    names = ("a.json", "b.TXT", "c.tsv", "d.pkl", ".DS_Store", "._a.nii.gz", "README")
+    assert list(nifti_files(folder(tmp_path / "p", "a.nii", *names))) == ["a"]
+    assert caplog.records == []
+
+
+def test_a_name_that_is_no_case_id_is_refused(tmp_path):
+    for k, name in enumerate(("a\x1b[2Jb.nii", "a\nb.nii.gz")):
+        with pytest.raises(ValueError, match="cannot name a file") as error:
+            nifti_files(folder(tmp_path / str(k), name))
+        assert str(error.value).isprintable()
+
+
+def test_names_that_differ_in_an_ending_are_told(tmp_path):
+    for k, (ending, other) in enumerate((("_0000", ""), ("_prob", "_seg"), ("", "_m"))):
+        probs = folder(tmp_path / f"p{k}", *[f"c_{i}{ending}.nii" for i in range(5)])
+        labels = folder(tmp_path / f"l{k}", *[f"c_{i}{other}.nii" for i in range(5)])
+        words = (
+            f"maps are named CASE{ending} where the references are named CASE{other}:"
+        )
+        with pytest.raises(ExceptionGroup, match=words):
+            match_folders(probs, labels)
+        with pytest.raises(ValueError, match=words):
+            match_folders(probs, labels, allow_missing=True)
+
+
+def test_folders_one_a_patient_are_no_raters(tmp_path):
+    """They share no case, or no case with a map; a text file beside raters is no map."""
+    probs = folder(tmp_path / "p", "s1.nii", "s2.nii")
+    for k, names in enumerate((("s1.nii", "s2.nii"), ("seg.nii", "seg.nii"))):
+        for i, name in enumerate(names, 1):
+            folder(tmp_path / f"l{k}" / f"s{i}", name)
+        for allow_missing in (False, True):
+            with pytest.raises(ValueError, match=r"one a patient .* cohort\.csv"):
+                match_folders(probs, tmp_path / f"l{k}", allow_missing=allow_missing)
+    for rater in ("ann", "bob"):
+        folder(tmp_path / "r" / rater, "s1.nii", "s2.nii")
+    (tmp_path / "r" / "README.txt").write_text("two readers")
+    cohort = match_folders(probs, tmp_path / "r")
+    assert [(c.case_id, c.rater) for c in cohort.cases] == [
+        (i, r) for i in ("s1", "s2") for r in ("ann", "bob")
+    ]
+    assert cohort.excluded == {}
+    with pytest.raises(ValueError, match=r"holds 2 folders \(ann, bob\).*cohort\.csv"):
+        nifti_files(tmp_path / "r")

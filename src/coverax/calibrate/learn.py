@@ -20,8 +20,16 @@ from coverax.calibrate.seal import digests_of, keep_regions
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import Kept
 from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
-from coverax.files import Json, digest_json, publish_json, read_sealed_json
-from coverax.rational import Level, check_level
+from coverax.files import (
+    Json,
+    PathLike,
+    check_fields,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+    sound,
+)
+from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable, Transform
 from coverax.table.transforms import on_map
 
@@ -99,28 +107,35 @@ class LearnedSets:
         }
         return content | {"digest": digest_json(content)}
 
-    def write(self, path: Path) -> None:
+    def write(self, path: PathLike) -> None:
         """Write `transforms.json`; it appears complete or not at all."""
+        path = Path(path)
         publish_json(path, self.to_json())
 
 
-def read_learned(path: Path) -> LearnedSets:
+def read_learned(path: PathLike) -> LearnedSets:
     """Read `transforms.json`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is another file, of another schema, or was altered.
     """
+    path = Path(path)
     content, digest = read_sealed_json(
         path, "choice of transforms", SCHEMA, "learn-sets"
     )
     if content.get("what") != "transforms":
         raise ValueError(f"{path}: not a coverax choice of transforms")
-    return LearnedSets(
+    with sound(path, "choice of transforms"):
+        return _learned_from_json(content, digest)
+
+
+def _learned_from_json(content: Json, digest: str) -> LearnedSets:
+    found = LearnedSets(
         alpha=content["alpha"],
         inner=content["inner"],
         outer=content["outer"],
-        inner_share=Fraction(content["inner_share"]),
+        inner_share=check_level("inner_share", content["inner_share"]),
         scores={
             (entry["region"], entry["side"]): tuple(map(float.fromhex, entry["hex"]))
             for entry in content["scores"]
@@ -130,6 +145,8 @@ def read_learned(path: Path) -> LearnedSets:
         unit_digests=tuple(content["unit_digests"]),
         digest=digest,
     )
+    check_fields(found)
+    return found
 
 
 def learn_sets(
@@ -137,7 +154,7 @@ def learn_sets(
     alpha: Level,
     *,
     n_calibration: int | None = None,
-    tolerance: float = 0.0,
+    tolerance: Level = 0.0,
     shares: Sequence[Fraction] = SHARES,
     n_folds: int = 5,
     n_axes: int = 3,
@@ -233,9 +250,10 @@ def learn_sets(
     return replace(learned, digest=learned.to_json()["digest"])
 
 
-def _competing(table: ScoreTable, tolerance: float) -> list[Transform]:
+def _competing(table: ScoreTable, tolerance: Level) -> list[Transform]:
     """The transforms of a tolerance; both sides must have one."""
-    competing = [t for t in table.definition.transforms if t.tolerance == tolerance]
+    wanted = float(as_fraction(tolerance))
+    competing = [t for t in table.definition.transforms if t.tolerance == wanted]
     for side in ("inner", "outer"):
         if not any(t.side == side for t in competing):
             raise ValueError(

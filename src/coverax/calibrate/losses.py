@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from coverax.choices import LossName, Safe
+from coverax.files import PathLike
 
 
 class Counts(NamedTuple):
@@ -118,7 +119,7 @@ class LossCurves:
         return np.stack([self.of_case[i] for i in case_ids])
 
 
-def read_loss_curves(path: Path, *, safe: Safe) -> LossCurves:
+def read_loss_curves(path: PathLike, *, safe: Safe) -> LossCurves:
     """Read a CSV of `case_id` and one column a cut, named by the cut.
 
     Args:
@@ -130,13 +131,17 @@ def read_loss_curves(path: Path, *, safe: Safe) -> LossCurves:
         ValueError: A column is no cut in [0, 1], a cell is no number, cuts do not
             ascend, or a case occurs twice.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of losses")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        header, *lines = list(csv.reader(stream)) or [[]]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            header, *lines = list(csv.reader(stream, strict=True)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
     if header[:1] != ["case_id"] or len(header) < 2:
         raise ValueError(
-            f"{path}: expected columns case_id and one a cut, got {header}"
+            f"{path}: expected columns case_id and one a cut, got {header!r:.80}"
         )
     # Masks are cut in float32: a cut is the float32 nearest to what is written.
     cuts = np.array([_number(cell, path, 1) for cell in header[1:]], np.float32)
@@ -164,7 +169,7 @@ def _number(cell: str, path: Path, line: int) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise ValueError(f"{path}, line {line}: {cell!r} is no number") from None
+        raise ValueError(f"{path}, line {line}: {cell!r:.40} is no number") from None
 
 
 def fnr_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:

@@ -10,7 +10,15 @@ from coverax.calibrate.groups import MERGED
 from coverax.calibrate.refusals import refusal
 from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.choices import Kind
-from coverax.files import Json, digest_json, publish_json, read_sealed_json
+from coverax.files import (
+    Json,
+    PathLike,
+    check_fields,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+    sound,
+)
 from coverax.table import ScoreDefinition
 
 SCHEMA = 1
@@ -307,25 +315,28 @@ class Calibration:
         content["digest"] = digest_json(content)
         return content
 
-    def write(self, path: Path) -> None:
+    def write(self, path: PathLike) -> None:
         """Write `calibration.json`; it appears complete or not at all."""
+        path = Path(path)
         publish_json(path, self.to_json())
 
 
-def read_calibration(path: Path) -> Calibration:
+def read_calibration(path: PathLike) -> Calibration:
     """Read `calibration.json`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is no calibration, of another schema, or was altered.
     """
+    path = Path(path)
     content, digest = read_sealed_json(path, "calibration", SCHEMA, "calibrate")
-    try:
-        definition = ScoreDefinition.from_json(content["score_definition"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    with sound(path, "calibration"):
+        return _calibration_from_json(content, digest)
+
+
+def _calibration_from_json(content: Json, digest: str) -> Calibration:
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
-    return Calibration(
+    found = Calibration(
         method=content["method"],
         alpha=content["alpha"],
         delta=content["delta"],
@@ -334,12 +345,14 @@ def read_calibration(path: Path) -> Calibration:
         thresholds=thresholds,
         excluded={why: tuple(ids) for why, ids in content["excluded"].items()},
         options=content["options"],
-        definition=definition,
+        definition=ScoreDefinition.from_json(content["score_definition"]),
         cases_digest=content["cases_digest"],
         unit_digests=tuple(content["unit_digests"]),
         statement=content["statement"],
         digest=digest,
     )
+    check_fields(found)
+    return found
 
 
 def with_digest(calibration: Calibration) -> Calibration:
@@ -368,4 +381,6 @@ def _threshold_from_json(content: Json) -> Threshold:
         "status": Status[content["status"]],
     }
     del values["hex"]
-    return Threshold(**values)
+    found = Threshold(**values)
+    check_fields(found)
+    return found

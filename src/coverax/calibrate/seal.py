@@ -226,7 +226,7 @@ def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
     rows = np.flatnonzero(kept)
     if policy.group_by is None:
         return GroupParts({"": rows}, [])
-    groups = table.column(policy.group_by).astype(object)[rows]
+    groups = table.grouping(policy.group_by).astype(object)[rows]
     missing = np.array([g is None or g == "" or g != g for g in groups])
     if missing.any():
         first = table.column("case_id")[rows[missing]][0]

@@ -1,9 +1,13 @@
 """The `coverax` command and how it ends: 0, 1 data, 2 usage, 130 Ctrl-C."""
 
+import functools
 import os
 import shutil
 import sys
 import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -23,12 +27,16 @@ from coverax.cli import (
     train,
     validate,
 )
-from coverax.cli.common import note
+from coverax.cli.terminal import gathered, note, speaking
+from coverax.files import publish_text
 
 _EXAMPLE = (
     "score -> calibrate -> predict, evaluate. "
     "Start with `coverax demo -o DIR`; every command has --help."
 )
+
+# The list of all failing cases, beside the output they were for.
+_LISTED = ".errors.txt"
 
 app = typer.Typer(
     help="Masks with finite-sample guarantees from probability volumes.",
@@ -55,6 +63,42 @@ for module in (
 ):
     app.command(module.NAME)(module.command)
 app.add_typer(temperature.app, name=temperature.NAME)
+
+
+def _listing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, which lists failing cases in full where the terminal does not."""
+
+    @functools.wraps(command)
+    def run_command(*args: Any, **options: Any) -> None:
+        output: Path | None = options.get("output")
+        listed = None if output is None else output.with_name(output.name + _LISTED)
+        try:
+            command(*args, **options)
+        except ExceptionGroup as error:
+            lines = _lines(error)
+            if len(gathered(lines)) < len(lines):
+                error.add_note(_list_in(listed, lines))
+            raise
+        if listed is not None:  # of an earlier run into this output
+            listed.unlink(missing_ok=True)
+
+    return run_command
+
+
+def _list_in(path: Path | None, lines: list[str]) -> str:
+    """Write all lines; say where they can be read."""
+    try:
+        if path is not None:
+            publish_text(path, "\n".join(lines) + "\n")
+            return f"all of them are listed in {path}"
+    except OSError:
+        pass
+    return "coverax --debug lists all of them"
+
+
+for _command in (*app.registered_commands, *temperature.app.registered_commands):
+    if _command.callback is not None:
+        _command.callback = _listing(_command.callback)
 
 
 def _print_version(wanted: bool) -> bool:
@@ -87,6 +131,11 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    with speaking():
+        return _run(args)
+
+
+def _run(args: list[str] | None) -> int:
     try:
         app(args=args, prog_name="coverax")
     except SystemExit as end:  # Typer's own: 0, 2 for usage, 130 for Ctrl-C
@@ -94,10 +143,14 @@ def run(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (ExceptionGroup, ValueError, OSError) as error:
-        if os.environ.get("COVERAX_DEBUG"):
+        debug = bool(os.environ.get("COVERAX_DEBUG"))
+        if debug:
             traceback.print_exc()
-        for line in _lines(error):
+        lines = _lines(error)
+        for line in lines if debug else gathered(lines):
             note(f"error: {line}")
+        for line in getattr(error, "__notes__", ()):
+            note(line)
         return 1
     return 0
 

@@ -1,19 +1,21 @@
 """Options, progress and output that subcommands share."""
 
-import json
-import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coverax.choices import EngineName, RaterRule
-from coverax.rational import as_fraction, check_level, check_tolerance
+from coverax.cli.terminal import gathered
+from coverax.cli.terminal import note as note
+from coverax.cli.terminal import print_json as print_json
+from coverax.cli.terminal import results as results
+from coverax.files import PathLike
+from coverax.rational import check_level, check_tolerance
 
 if TYPE_CHECKING:
     from coverax.volumes import Cohort
@@ -74,17 +76,26 @@ AsJson = Annotated[
 
 
 def parse_alpha(value: str) -> str:
-    """Check an alpha or delta as a usage error; keep it as the decimal it was."""
+    """Check an alpha or delta as a usage error; keep the number as it was written."""
     with usage_errors():
-        return str(float(check_level("the level", value)))
+        check_level("the level", value)
+    return value.strip()
 
 
 def parse_tolerance(value: str) -> str:
-    """Check a tolerance as a usage error; keep it as the decimal it was."""
+    """Check a tolerance as a usage error; keep the number as it was written."""
     with usage_errors():
-        decimal = str(float(as_fraction(value)))
-        check_tolerance(decimal)
-        return decimal
+        check_tolerance(value)
+    return value.strip()
+
+
+def parse_unit_pattern(value: str) -> str:
+    """Check a regular expression as a usage error."""
+    from coverax.volumes import check_unit_pattern
+
+    with usage_errors():
+        check_unit_pattern(value)
+    return value
 
 
 @contextmanager
@@ -96,6 +107,16 @@ def usage_errors() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
+UnitPattern = Annotated[
+    str | None,
+    typer.Option(
+        "--unit-pattern",
+        parser=parse_unit_pattern,
+        metavar="REGEX",
+        help="Finds the unit in a case id: its first group, or all it matches. "
+        "[default: sub-XX of BIDS names, else the case]",
+    ),
+]
 Alpha = Annotated[
     str,
     typer.Option(
@@ -169,7 +190,11 @@ def parse_edges(text: str | None) -> tuple[float, ...]:
 
 
 def load_cohort(
-    probs: Path | None, labels: Path | None, cohort: Path | None, allow_missing: bool
+    probs: Path | None,
+    labels: Path | None,
+    cohort: Path | None,
+    allow_missing: bool,
+    unit_pattern: str | None = None,
 ) -> "Cohort":
     """The cohort from either kind of option; both or neither is a usage error."""
     from coverax.volumes import match_folders, read_cohort
@@ -177,10 +202,12 @@ def load_cohort(
     if (cohort is None) == (probs is None and labels is None):
         raise typer.BadParameter("give either --cohort or --probs with --labels")
     if cohort is not None:
-        return read_cohort(cohort)
+        return read_cohort(cohort, unit_pattern=unit_pattern)
     if probs is None or labels is None:
         raise typer.BadParameter("--probs and --labels go together")
-    return match_folders(probs, labels, allow_missing=allow_missing)
+    return match_folders(
+        probs, labels, allow_missing=allow_missing, unit_pattern=unit_pattern
+    )
 
 
 @contextmanager
@@ -238,12 +265,7 @@ def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     yield advance
 
 
-def print_json(content: Any) -> None:
-    """Print a result object on stdout."""
-    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def check_not_input(output: Path, *inputs: Path | None) -> None:
+def check_not_input(output: Path, *inputs: PathLike | None) -> None:
     """Refuse, as a usage error, an output that would replace an input."""
     from coverax import files
 
@@ -253,7 +275,7 @@ def check_not_input(output: Path, *inputs: Path | None) -> None:
         raise typer.BadParameter(str(error)) from None
 
 
-def files_of(cases: "Cohort") -> list[Path | None]:
+def files_of(cases: "Cohort") -> list[PathLike | None]:
     """Every file that a command reads of a cohort."""
     return [
         path
@@ -279,13 +301,7 @@ def note_kept(n_finished: int) -> None:
         note(f"{n_finished} finished cases are kept: go on with --resume")
 
 
-def note(text: str) -> None:
-    """A line for people, on stderr; wrapped between words on a terminal."""
-    if sys.stderr.isatty():
-        text = textwrap.fill(
-            text,
-            shutil.get_terminal_size().columns,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    sys.stderr.write(text + "\n")
+def note_left_out(lines: list[str]) -> None:
+    """Say which cases were left out and why, one cause once; the output lists all."""
+    for line in gathered(lines):
+        note(line)

@@ -43,8 +43,8 @@ def command(
     result = run_demo(
         output,
         show_progress,
-        alpha=float(alpha),
-        tolerance=float(tolerance),
+        alpha=alpha,
+        tolerance=tolerance,
         seed=seed,
         engine=engine,
     )

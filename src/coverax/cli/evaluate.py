@@ -13,8 +13,9 @@ from coverax.cli.common import (
     LabelsDir,
     ProbsDir,
     Threads,
+    UnitPattern,
     load_cohort,
-    note,
+    note_left_out,
     print_json,
     show_progress,
 )
@@ -31,6 +32,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     engine: EngineChoice = "auto",
     threads: Threads = None,
     seed: Annotated[
@@ -45,7 +47,8 @@ def command(
     from coverax.folders import whole_folder
 
     loaded = read_calibration(calibration)
-    cases = load_cohort(probs, labels, cohort, allow_missing)
+    cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
+    failures: list[str] = []
     with (
         whole_folder(output) as folder,  # first, so that one who cannot write waits not
         show_progress("Evaluating", len(cases.cases)) as on_case,
@@ -59,9 +62,10 @@ def command(
             seed=seed,
             allow_missing=allow_missing,
             on_case=on_case,
-            on_failure=note,
+            on_failure=failures.append,
         )
         fill_evaluation(evaluation, folder)
+    note_left_out(failures)
     if as_json:
         print_json(evaluation.summary)
     else:

@@ -15,10 +15,12 @@ from coverax.cli.common import (
     AsJson,
     LabelsDir,
     Resume,
+    UnitPattern,
     VerifyInputs,
     needs_train_extra,
     note,
     note_kept,
+    note_left_out,
     parse_tolerance,
     print_json,
     show_progress,
@@ -75,6 +77,7 @@ def command(
         typer.Option("--score-only", help="Score against --labels; write no maps."),
     ] = False,
     labels: LabelsDir = None,
+    unit_pattern: UnitPattern = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,9 +109,10 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Write one softmax a case in the geometry of its image, or score it unwritten."""
-    from coverax.volumes import nifti_files
+    from coverax.volumes import check_maps_differ, nifti_files, units_of
 
-    _check_usage(score_only, labels, storage, tolerance or region or transform)
+    scoring = tolerance or region or transform or unit_pattern
+    _check_usage(score_only, labels, storage, scoring)
     with needs_train_extra():
         from coverax.train import infer
         from coverax.train.checkpoint import load
@@ -117,6 +121,7 @@ def command(
     loaded = load(checkpoint)
     known = _known_split(checkpoint, split, loaded.split_digest)
     files = nifti_files(images)
+    check_maps_differ(files.items(), f"{images}")
     chosen = infer.choose_images(files, known, part or [], allow_missing=allow_missing)
     _note_left_out(files, chosen, known)
     with usage_errors():
@@ -133,7 +138,10 @@ def command(
         allow_missing=allow_missing,
     )
     if score_only and labels is not None:
-        units = {i: known.units.get(i, i) if known else i for i in chosen}
+        by_name = units_of(chosen, unit_pattern)
+        units = by_name | {
+            i: known.units[i] for i in by_name if known and i in known.units
+        }
         definition = _definition(run.config, tolerance, region, transform)
         result = _score(run, output, labels, units, definition)
     else:
@@ -143,8 +151,7 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: {'scores' if score_only else 'maps'} of {result['n_cases']} cases")
-    for line in result["failed"]:
-        note(line)
+    note_left_out(result["failed"])
 
 
 class _Run(NamedTuple):
@@ -167,7 +174,7 @@ def _check_usage(score_only: bool, labels, storage: ProbsStorage, scoring) -> No
         raise typer.BadParameter("--score-only and --labels go together")
     if scoring and not score_only:
         raise typer.BadParameter(
-            "--tolerance, --region and --transform go with --score-only"
+            "--tolerance, --region, --transform and --unit-pattern go with --score-only"
         )
     if score_only and storage != "float32":
         raise typer.BadParameter("--storage is about files; --score-only writes none")

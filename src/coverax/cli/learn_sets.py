@@ -70,7 +70,7 @@ def command(
         read_table(scores),
         alpha,
         n_calibration=calibration_units,
-        tolerance=float(tolerance),
+        tolerance=tolerance,
         n_folds=folds,
         n_axes=axes,
         empty=empty,

@@ -8,6 +8,7 @@ import typer
 from coverax.cli.common import (
     AsJson,
     Threads,
+    UnitPattern,
     note,
     parse_alpha,
     print_json,
@@ -29,6 +30,7 @@ def command(
             "give the level over L.",
         ),
     ] = "0.01",
+    unit_pattern: UnitPattern = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +40,7 @@ def command(
     from coverax.volumes import nifti_files
 
     loaded = read_calibration(calibration)
-    maps = nifti_files(probs)
+    maps = _one_per_unit(nifti_files(probs), unit_pattern)
     with show_progress("Reading", len(maps)) as on_case:
         result = monitor_folder(
             loaded, maps, level=level, threads=threads, on_case=on_case
@@ -52,3 +54,19 @@ def command(
     note(f"{verdict} at level {level} of this look, {result['n_new']} new maps")
     note(result["meaning"])
     note(result["looks"])
+
+
+def _one_per_unit(maps: dict[str, Path], pattern: str | None) -> dict[str, Path]:
+    """One map of each unit: scans of one patient are no independent witnesses."""
+    import numpy as np
+
+    from coverax.calibrate import draw_one_per_unit
+    from coverax.volumes import check_maps_differ, units_of
+
+    check_maps_differ(maps.items(), "--probs")
+    ids, units = np.array(list(maps)), units_of(maps, pattern)
+    of_each = np.array([units[case_id] for case_id in maps])
+    drawn = draw_one_per_unit(ids, of_each, np.ones(len(ids), bool), 0)
+    if not drawn.all():
+        note(f"one map of each unit is compared: {drawn.sum()} of {len(ids)}")
+    return {case_id: maps[case_id] for case_id in ids[drawn].tolist()}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from coverax.cli.common import Alpha, AsJson, Delta, print_json
+from coverax.cli.common import Alpha, AsJson, Delta, print_json, results
 
 NAME = "plan"
 _SIZES = (20, 50, 100, 200, 500, 1000)
@@ -22,11 +22,12 @@ def command(
 ) -> None:
     """How many units are needed, and what coverage will spread over."""
     from coverax.calibrate import n_needed
+    from coverax.rational import as_fraction
 
     sizes = sorted(set(n)) if n else list(_SIZES)
     result = {
-        "alpha": float(alpha),
-        "delta": None if delta is None else float(delta),
+        "alpha": float(as_fraction(alpha)),
+        "delta": None if delta is None else float(as_fraction(delta)),
         "n_needed": n_needed(alpha),
         "n_needed_pac": None if delta is None else n_needed(alpha, delta),
         "rows": [_row(size, alpha, delta) for size in sizes],
@@ -65,10 +66,9 @@ def _row(n: int, alpha: str, delta: str | None) -> dict:
 
 
 def _show(result: dict) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = results()
     alpha, delta = result["alpha"], result["delta"]
     console.print(
         f"alpha {alpha}: at least {result['n_needed']} units for any threshold"

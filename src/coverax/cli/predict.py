@@ -14,6 +14,7 @@ from coverax.cli.common import (
     VerifyInputs,
     note,
     note_kept,
+    note_left_out,
     print_json,
     show_progress,
 )
@@ -65,6 +66,7 @@ def command(
         raise typer.BadParameter("--overlay goes with a calibration of sets")
     maps = nifti_files(probs)
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
+    of_case = None if groups is None else read_groups(groups)
     try:
         with show_progress("Predicting", len(maps)) as on_case:
             result = predict_folder(
@@ -77,7 +79,7 @@ def command(
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
                 sides=sides,
-                groups=None if groups is None else read_groups(groups),
+                groups=of_case,
                 on_case=on_case,
                 on_note=note,
             )
@@ -92,8 +94,12 @@ def command(
     for row in loaded.options.get("refused", []):
         where = " ".join(filter(None, [row["region"], row["group"]]))
         note(f"no mask of {where}: refused in calibration ({row['status']})")
-    for case_id, why in result["failed"].items():
-        note(f"left out: case {case_id}: {why}")
+    note_left_out(
+        [
+            f"left out: case {case_id}: {why}"
+            for case_id, why in result["failed"].items()
+        ]
+    )
 
 
 def _backgrounds(

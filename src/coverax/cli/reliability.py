@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coverax.choices import Absent, EngineName
+from coverax.cli import terminal
 from coverax.cli.common import (
     AllowMissing,
     AllowOvershoot,
@@ -22,8 +23,10 @@ from coverax.cli.common import (
     RegionSpecs,
     Softmax,
     Threads,
+    UnitPattern,
     load_cohort,
     note,
+    note_left_out,
     parse_edges,
     print_json,
     show_progress,
@@ -61,6 +64,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     region: RegionSpecs = None,
     softmax: Softmax = False,
     band_edges: BandEdges = None,
@@ -121,10 +125,12 @@ def command(
     }
     with whole_folder(output) as folder:
         if table is not None:
-            _refuse_scoring(defined | {"allow_missing": allow_missing})
+            _refuse_scoring(
+                defined | {"allow_missing": allow_missing, "unit_pattern": unit_pattern}
+            )
             scores = read_table(table)
         else:
-            cases = load_cohort(probs, labels, cohort, allow_missing)
+            cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
             scores = _score(cases, defined, engine, threads, allow_missing)
         with _naming(table):
             result = summarise(
@@ -189,17 +195,20 @@ def _score(
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
         )
+    failures: list[str] = []
     with show_progress("Reading", len(cases.cases)) as on_case:
-        return score_cohort(
+        table = score_cohort(
             cases,
             definition,
             engine=engine,
             threads=threads,
             allow_missing=allow_missing,
             on_case=on_case,
-            on_failure=note,
+            on_failure=failures.append,
             on_note=note,
         )
+    note_left_out(failures)
+    return table
 
 
 @contextmanager
@@ -254,9 +263,7 @@ def _few_units(results: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _show(summary: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console()
+    console = terminal.results()
     level = f"{100 * summary['level']:g} %"
     title = f"Calibration, pooled over voxels (from, to: {level} interval)"
     shown = _table(title, "region")

@@ -22,12 +22,14 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    UnitPattern,
     VerifyInputs,
     check_not_input,
     files_of,
     load_cohort,
     note,
     note_kept,
+    note_left_out,
     parse_edges,
     parse_tolerance,
     print_json,
@@ -45,6 +47,7 @@ def command(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,11 +115,11 @@ def command(
         sorted_tolerances,
     )
     from coverax.stream import Journal
-    from coverax.volumes import cohort_regions
+    from coverax.volumes import cohort_regions, some_names
 
     check_not_input(output, cohort)
     check_output_file(output)
-    cases = load_cohort(probs, labels, cohort, allow_missing)
+    cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
     check_not_input(output, *files_of(cases))
     with usage_errors():
         definition = ScoreDefinition(
@@ -133,6 +136,7 @@ def command(
             lesions=lesions,
             band_edges_mm=parse_edges(band_edges),
         )
+    failures: list[str] = []
     used = definition.with_engine(resolve_engine(engine).name)
     journal = Journal(output, used.to_json(), resume=resume)
     published = False
@@ -147,7 +151,7 @@ def command(
                 verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 on_case=on_case,
-                on_failure=note,
+                on_failure=failures.append,
                 on_note=note,
             )
         if curves:
@@ -175,5 +179,6 @@ def command(
     note(f"{output}: {table.n_rows} rows, {empty} with an empty reference")
     if zero:
         note(f"{zero} rows have a reference voxel of probability 0")
+    note_left_out(failures)
     for why, ids in table.excluded.items():
-        note(f"left out ({why}): {', '.join(ids)}")
+        note(f"left out ({why}): {some_names(ids)}")

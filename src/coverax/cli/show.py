@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from coverax.cli.terminal import can_show, results
+
 _BLOCKS = "·▁▂▃▄▅▆▇█"
+_DIGITS = ".12345678"  # the same heights where a terminal has no blocks
 
 
 def show_evaluation(summary: dict[str, Any]) -> None:
     """Print one table a region: the calibrated cut beside the fixed one."""
-    from rich.console import Console
-
-    console = Console()
+    console = results()
     if not summary["held_out"]:
         console.print(
             f"[bold red]Not held out:[/] {summary['n_units_seen_in_calibration']} of "
@@ -181,4 +182,5 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
 
 def _bars(counts: list[int]) -> str:
     top = max(counts) or 1
-    return "".join(_BLOCKS[-(-c * (len(_BLOCKS) - 1) // top)] for c in counts)
+    signs = _BLOCKS if can_show(_BLOCKS) else _DIGITS
+    return "".join(signs[-(-c * (len(signs) - 1) // top)] for c in counts)

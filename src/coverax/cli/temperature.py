@@ -17,6 +17,7 @@ from coverax.cli.common import (
     Resume,
     Softmax,
     Threads,
+    UnitPattern,
     VerifyInputs,
     check_not_input,
     files_of,
@@ -43,6 +44,7 @@ def fit(
     probs: ProbsDir = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
+    unit_pattern: UnitPattern = None,
     region: RegionSpecs = None,
     softmax: Softmax = False,
     ignore_label: IgnoreLabel = None,
@@ -63,7 +65,7 @@ def fit(
 
     check_not_input(output, cohort)
     check_output_file(output)
-    cases = load_cohort(probs, labels, cohort, allow_missing=False)
+    cases = load_cohort(probs, labels, cohort, False, unit_pattern)
     check_not_input(output, *files_of(cases))
     with usage_errors():
         definition = ScoreDefinition(
@@ -108,6 +110,7 @@ def apply(
         Path | None,
         typer.Option(help="CSV of case_id,unit, to notice units of the fit."),
     ] = None,
+    unit_pattern: UnitPattern = None,
     threads: Threads = None,
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
@@ -115,17 +118,20 @@ def apply(
 ) -> None:
     """Write every map of a folder at the fitted temperature, under its name."""
     from coverax.reliability import apply_folder, count_finished, read_temperature
-    from coverax.volumes import nifti_files, read_groups
+    from coverax.volumes import nifti_files, read_groups, units_of
 
+    if units is not None and unit_pattern is not None:
+        raise typer.BadParameter("give either --units or --unit-pattern")
     content = read_temperature(temperature)
     maps = nifti_files(probs)
+    of_case = units_of(maps, unit_pattern) if units is None else None
     try:
         with show_progress("Writing", len(maps)) as on_case:
             result = apply_folder(
                 content,
                 maps,
                 output,
-                units=None if units is None else read_groups(units, "unit"),
+                units=of_case if units is None else read_groups(units, "unit"),
                 threads=threads,
                 resume=resume,
                 verify_inputs=verify_inputs,

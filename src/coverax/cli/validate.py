@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from coverax.choices import CountedEmpty, ValidatedMethod
-from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json
+from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json, results
 
 NAME = "validate"
 
@@ -128,7 +128,6 @@ def _show(entry: dict[str, Any]) -> None:
 
 def _print_rows(title, names, setting, cells) -> None:
     """A table that fits 80 columns: alpha, calibrate / test, then a few numbers."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -136,4 +135,4 @@ def _print_rows(title, names, setting, cells) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for head, row in zip(setting, cells, strict=True):
         table.add_row(*head, *row)
-    Console().print(table)
+    results().print(table)

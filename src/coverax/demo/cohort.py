@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from coverax.files import PathLike
+
 N_RATERS = 4
 
 
@@ -32,13 +34,14 @@ def one_nodule_per_patient(patients: np.ndarray, seed: int) -> list[int]:
 
 
 def write_nodules(
-    folder: Path,
+    folder: PathLike,
     indices: Sequence[int],
     csv_name: str,
     *,
     on_case: Callable[[], None] = lambda: None,
 ) -> Path:
     """Write maps and references of some nodules and their cohort file; return it."""
+    folder = Path(folder)
     rows = []
     for case_id, probs, mask, spacing_mm, unit, group in _nodules(indices):
         for kind, array in (("probs", probs), ("labels", mask)):

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from coverax.calibrate import Calibration, calibrate_fnr
 from coverax.choices import EngineName
 from coverax.demo.cohort import load_nodules, one_nodule_per_patient, write_nodules
 from coverax.evaluate import Evaluation, evaluate_cohort, write_evaluation
+from coverax.files import PathLike
 from coverax.folders import whole_folder
 from coverax.predict import predict_folder
-from coverax.scores import ScoreDefinition, score_cohort
+from coverax.rational import Level
+from coverax.scores import ScoreDefinition, score_cohort, sorted_tolerances
 from coverax.volumes import read_cohort
 
 N_CALIBRATION = 300
@@ -29,11 +30,11 @@ class DemoResult:
 
 
 def run_demo(
-    output: Path,
+    output: PathLike,
     progress: Progress,
     *,
-    alpha: float = 0.1,
-    tolerance: float = 0.1,
+    alpha: Level = "0.1",
+    tolerance: Level = "0.1",
     seed: int = 0,
     engine: EngineName = "auto",
 ) -> DemoResult:
@@ -59,7 +60,7 @@ def run_demo(
         with progress("Scoring", len(cohort.cases)) as on_case:
             table = score_cohort(
                 cohort,
-                ScoreDefinition(tolerances=(tolerance,)),
+                ScoreDefinition(tolerances=sorted_tolerances([tolerance])),
                 engine=engine,
                 on_case=on_case,
             )

@@ -85,8 +85,8 @@ def evaluate_cohort(
             does not have.
     """
     definition = promised_regions(calibration)
-    unit_column = _unit_column(calibration)
     _check_regions(calibration, cohort)
+    unit_column = _unit_column(calibration, cohort)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
 
@@ -124,7 +124,7 @@ def evaluate_cohort(
         {
             "case_id": case.case_id,
             "region": region.name,
-            "unit": getattr(case, unit_column),
+            "unit": case.column(unit_column),
             "group": case.group,
             "rater": case.rater,
             "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
@@ -162,14 +162,19 @@ def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
         )
 
 
-def _unit_column(calibration: Calibration) -> str:
+def _unit_column(calibration: Calibration, cohort: Cohort) -> str:
     """What was exchangeable in calibration, and is here: seen units, one case of each."""
     name = calibration.options["unit_column"]
-    if name not in ("unit", "group", "case_id"):
-        raise ValueError(
-            f"the units of the calibration are of column {name}, which cohort.csv does "
-            "not have: nothing can say which of them calibrated"
-        )
+    for case in cohort.cases:
+        try:
+            unit = case.column(name)
+        except ValueError as error:
+            raise ValueError(
+                f"the units of the calibration are of column {name}, and {error}: "
+                "nothing can say which of them calibrated"
+            ) from None
+        if not unit:
+            raise ValueError(f"case {case.case_id} has no {name}, the unit")
     return name
 
 

@@ -16,24 +16,19 @@ def evaluate_groups(
     Takes the options of `evaluate_cohort`.
 
     Raises:
-        ValueError: Groups are of another column than the cohort's `group`, a case is of
-            a group that was not calibrated, or no case counts.
+        ValueError: The cohort has no column of these groups, a case is of a group that
+            was not calibrated, or no case counts.
         ExceptionGroup: Cases failed; one exception each.
     """
     column = calibration.options["group_by"]
-    if column != "group":
-        raise ValueError(
-            f"the calibration is by {column}, which cohort.csv does not have; evaluation "
-            "knows column group alone"
-        )
+    groups = {case: case.column(column) for case in cohort.cases}
     served = {
-        group: calibration.of_group(group)
-        for group in sorted({case.group for case in cohort.cases})
+        group: calibration.of_group(group) for group in sorted(set(groups.values()))
     }
     name_of = {group: _name(group, own) for group, own in served.items()}
     parts: list[Evaluation] = []
     for group, own in {name_of[group]: own for group, own in served.items()}.items():
-        mine = tuple(case for case in cohort.cases if name_of[case.group] == group)
+        mine = tuple(case for case in cohort.cases if name_of[groups[case]] == group)
         part = evaluate_cohort(own, Cohort(mine, {}), none_too=True, **options)
         for result in part.summary["results"]:
             result["group"] = group

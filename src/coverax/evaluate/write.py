@@ -3,21 +3,23 @@
 from pathlib import Path
 
 from coverax.evaluate.compute import Evaluation
-from coverax.files import publish_json, publish_rows
+from coverax.files import PathLike, publish_json, publish_rows
 from coverax.folders import whole_folder
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+def write_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
     """Write `cases.csv` and `evaluation.json` into a new or empty folder, all or none.
 
     Raises:
         FileExistsError: The folder holds something already.
     """
+    folder = Path(folder)
     with whole_folder(folder) as filled:
         fill_evaluation(evaluation, filled)
 
 
-def fill_evaluation(evaluation: Evaluation, folder: Path) -> None:
+def fill_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
     """The files of an evaluation in a folder that another makes whole."""
+    folder = Path(folder)
     publish_rows(folder / "cases.csv", evaluation.cases)
     publish_json(folder / "evaluation.json", evaluation.summary)

@@ -1,5 +1,6 @@
 """One loss from several, by name, and the weights of deep supervision."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,7 +62,8 @@ def combine(
         `loss(logits, targets, *, valid=None) -> [batch, classes]`.
 
     Raises:
-        ValueError: A name is unknown, or options are given for a loss without weight.
+        ValueError: A name or an option is unknown, or options are given for a loss
+            without weight.
 
     Example:
         >>> loss = combine({"soft_dice": 1, "cross_entropy": 1})
@@ -78,6 +80,8 @@ def combine(
         raise ValueError(
             f"options for {sorted(set(options) - set(weights))}: no weight"
         )
+    for name, own in options.items():
+        _check_options(name, known[name], own)
 
     def loss(logits: Map, targets: Targets, *, valid: Valid | None = None):
         probs = activation(logits) if set(weights) & set(OF_PROBS) else logits
@@ -89,6 +93,16 @@ def combine(
         return jnp.sum(jnp.stack(terms), axis=0)
 
     return loss
+
+
+def _check_options(name: str, loss: Loss, own: Mapping[str, Any]) -> None:
+    """Refuse options that the loss does not have."""
+    takes = [p for p in inspect.signature(loss).parameters if p != "valid"][2:]
+    if unknown := sorted(set(own) - set(takes)):
+        raise ValueError(
+            f"loss_options.{name}: unknown option {unknown[0]}; it takes "
+            f"{', '.join(takes) or 'none'}"
+        )
 
 
 def deep_supervision_weights(

@@ -10,7 +10,7 @@ import numpy as np
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
-from coverax.files import publish_json
+from coverax.files import PathLike, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.scores import ScoreDefinition, View
@@ -29,8 +29,8 @@ _KIND = "calibration"  # what a folder of masks depends on
 
 def predict_folder(
     calibration: Calibration,
-    maps: Mapping[str, Path],
-    output: Path,
+    maps: Mapping[str, PathLike],
+    output: PathLike,
     *,
     threads: int | None = None,
     resume: bool = False,
@@ -71,6 +71,8 @@ def predict_folder(
         ValueError: The calibration gives no guarantee, or two cases would write one
             file, or inner and outer masks were asked of another method.
     """
+    output = Path(output)
+    maps = {name: Path(path) for name, path in maps.items()}
     if sides and calibration.kind != "sides":
         raise ValueError(
             f"inner and outer masks belong to method sets, not {calibration.method}"
@@ -82,10 +84,12 @@ def predict_folder(
         )
     if not allow_vacuous:
         calibration.raise_if_bad()
+    if not allow_missing:
+        _check_groups(calibration, maps, groups or {})
     definition = calibration.definition
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
-        own = calibration.of_group((groups or {}).get(case_id, ""))
+        own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
         _write_case(own.of_case(case_id), case_id, path, folder, sides)
 
     failures = fill_folder(
@@ -109,6 +113,28 @@ def predict_folder(
         on_note=on_note,
     )
     return {"n_cases": len(maps) - len(failures), "failed": failures}
+
+
+def _check_groups(
+    calibration: Calibration, maps: Mapping[str, Path], groups: Mapping[str, str]
+) -> None:
+    """Refuse cases without a calibrated group before the first mask is made."""
+    if not calibration.is_grouped:
+        return
+    errors: list[Exception] = []
+    for case_id in maps:
+        try:
+            calibration.of_group(_group_of(calibration, groups, case_id))
+        except ValueError as error:
+            errors.append(ValueError(f"case {case_id}: {error}"))
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(maps)} cases failed", errors)
+
+
+def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str) -> str:
+    if calibration.is_grouped and case_id not in groups:
+        raise ValueError(f"no {calibration.options['group_by']} is given for it")
+    return groups.get(case_id, "")
 
 
 def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:

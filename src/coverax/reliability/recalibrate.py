@@ -1,5 +1,6 @@
 """Temperatures of a cohort: fitted from its files, applied to files."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from coverax._version import __version__
-from coverax.files import digest_ids, digest_json, read_sealed_json
+from coverax.files import PathLike, digest_ids, digest_json, read_sealed_json, sound
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
@@ -121,17 +122,44 @@ def fit_cohort(
     return content | {"digest": digest_json(content)}
 
 
-def read_temperature(path: Path) -> dict[str, Any]:
+def read_temperature(path: PathLike) -> dict[str, Any]:
     """The content of `temperature.json`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is something else, of another schema, or was altered.
     """
+    path = Path(path)
     content, digest = read_sealed_json(path, _KIND, SCHEMA, "temperature fit")
     if "fits" not in content:  # another of our files
         raise ValueError(f"{path}: not a coverax temperature")
-    return content | {"digest": digest}
+    content |= {"digest": digest}
+    with sound(path, _KIND):
+        _check_content(content)
+    return content
+
+
+def _check_content(content: dict[str, Any]) -> None:
+    """Refuse a fit that could not be applied.
+
+    Raises:
+        LookupError, TypeError, ValueError: A part is missing or of another type.
+    """
+    for name in ("softmax", "logits", "allow_overshoot"):
+        if not isinstance(content[name], bool):
+            raise TypeError(f"{name} is {content[name]!r:.40}")
+    names = [_SOFTMAX] if content["softmax"] else _region_names(content)
+    fits = _fits(content)
+    for name in names:
+        if not 0 < fits[name].temperature < math.inf and fits[name].status == "OK":
+            raise ValueError(f"the temperature of {name} must be a positive number")
+    for name in ("case_ids", "units"):
+        if not all(isinstance(value, str) for value in content[name]):
+            raise TypeError(f"{name} must be names")
+
+
+def _region_names(content: dict[str, Any]) -> list[str]:
+    return [region.name for region in parse_regions(content["regions"])]
 
 
 def check_fits(content: dict[str, Any]) -> None:
@@ -152,8 +180,8 @@ def check_fits(content: dict[str, Any]) -> None:
 
 def apply_folder(
     content: dict[str, Any],
-    maps: Mapping[str, Path],
-    output: Path,
+    maps: Mapping[str, PathLike],
+    output: PathLike,
     *,
     units: Mapping[str, str] | None = None,
     threads: int | None = None,
@@ -188,6 +216,8 @@ def apply_folder(
         ExceptionGroup: Maps failed; one exception each, naming case and file.
         ValueError: A temperature could not be found, or a case has no unit.
     """
+    output = Path(output)
+    maps = {name: Path(path) for name, path in maps.items()}
     check_fits(content)
     fitted_on = _fitted_on(content, maps, units)
     fill_folder(

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from coverax.files import publish_json, publish_rows
+from coverax.files import PathLike, publish_json, publish_rows
 from coverax.folders import whole_folder
 from coverax.reliability.summary import Reliability
 from coverax.table.parquet import write_rows
 
 
-def write_reliability(reliability: Reliability, folder: Path) -> None:
+def write_reliability(reliability: Reliability, folder: PathLike) -> None:
     """Write `cases.csv`, `cases.parquet` and `reliability.json` into a new folder.
 
     Where there are several groups, `groups.csv` too, and `bands.csv` where the table has
@@ -22,8 +22,9 @@ def write_reliability(reliability: Reliability, folder: Path) -> None:
         fill_reliability(reliability, filled)
 
 
-def fill_reliability(reliability: Reliability, folder: Path) -> None:
+def fill_reliability(reliability: Reliability, folder: PathLike) -> None:
     """The files of a reliability in a folder that another makes whole."""
+    folder = Path(folder)
     publish_rows(folder / "cases.csv", reliability.cases)
     write_rows(folder / "cases.parquet", reliability.cases)
     for name, rows_of in (("groups.csv", _groups), ("bands.csv", _bands)):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from coverax.files import PathLike
 from coverax.volumes import (
     GridMismatchError,
     check_same_grid,
@@ -80,7 +81,7 @@ def find_scans(maps: Mapping[str, Path], folder: Path) -> dict[str, Path]:
     return found
 
 
-def draw_sets(sidecar: Path, background: Path, folder: Path) -> list[Path]:
+def draw_sets(sidecar: PathLike, background: PathLike, folder: PathLike) -> list[Path]:
     """Draw the label maps of one predicted case over a scan or its own map.
 
     Of a volume with a class axis the first entry is drawn. A region that was refused in
@@ -95,6 +96,7 @@ def draw_sets(sidecar: Path, background: Path, folder: Path) -> list[Path]:
         GridMismatchError: The grids differ.
         ValueError: matplotlib is missing.
     """
+    sidecar, background, folder = Path(sidecar), Path(background), Path(folder)
     content = json.loads(sidecar.read_text(encoding="utf-8"))
     out = []
     for entry in content["masks"]:

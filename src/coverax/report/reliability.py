@@ -16,6 +16,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from coverax.files import PathLike
 from coverax.reliability import (
     DatasetHistogram,
     RegionBins,
@@ -35,8 +36,9 @@ _MOST_IN_A_ROW = 4
 _LINE_LETTERS, _MOST_LETTERS = 30, 59
 
 
-def draw_figures(regions: Sequence[RegionBins], folder: Path) -> list[Path]:
+def draw_figures(regions: Sequence[RegionBins], folder: PathLike) -> list[Path]:
     """Draw both figures of a cohort as PNG and SVG, the same bytes again; the files."""
+    folder = Path(folder)
     figures = {
         "reliability_diagram": reliability_figure(regions),
         "dataset_histogram": histogram_figure(regions),

@@ -20,7 +20,7 @@ from coverax.table.definition import (
     ScoreDefinition,
     sorted_tolerances,
 )
-from coverax.table.table import ScoreTable
+from coverax.table.table import ScoreTable, check_further
 from coverax.table.transforms import parse_transforms
 from coverax.volumes import (
     FOREGROUND,
@@ -74,6 +74,8 @@ def score_cohort(
     """
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
+    further = tuple(name for name, _ in cohort.cases[0].columns) if cohort.cases else ()
+    check_further(further, definition)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
@@ -132,7 +134,7 @@ def score_cohort(
         on_note(line)
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
-    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded)
+    return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
 
 
 def score_arrays(
@@ -304,6 +306,7 @@ def _about(case: Case) -> dict[str, Any]:
         "group": case.group,
         "weight": case.weight,
         "rater": case.rater,
+        **dict(case.columns),
     }
 
 

@@ -7,5 +7,6 @@ from coverax.stream.inputs import file_facts as file_facts
 from coverax.stream.journal import Journal as Journal
 from coverax.stream.threads import CASE_ERRORS as CASE_ERRORS
 from coverax.stream.threads import Outcome as Outcome
+from coverax.stream.threads import RunError as RunError
 from coverax.stream.threads import default_threads as default_threads
 from coverax.stream.threads import map_cases as map_cases

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coverax.files import OutputError
+from coverax.files import OutputError, PathLike
 from coverax.folders import check_output_folder, partial_folder, publish_folder
 from coverax.stream.inputs import file_facts
 from coverax.stream.journal import Journal, journal_path
@@ -13,8 +13,8 @@ from coverax.stream.threads import map_cases
 
 
 def fill_folder(
-    output: Path,
-    sources: Mapping[str, Path],
+    output: PathLike,
+    sources: Mapping[str, PathLike],
     write_case: Callable[[str, Path, Path], None],
     *,
     files: Mapping[str, Sequence[str]],
@@ -62,6 +62,8 @@ def fill_folder(
         OutputError: The folder cannot be written; what is finished is kept.
         ValueError: The interrupted run had another meaning.
     """
+    output = Path(output)
+    sources = {name: Path(path) for name, path in sources.items()}
     partial, was_run = partial_folder(output), journal_path(output).is_file()
     if not resume:
         _check_free(output, partial, was_run)
@@ -121,8 +123,9 @@ def fill_folder(
     return failures
 
 
-def count_finished(output: Path) -> int:
+def count_finished(output: PathLike) -> int:
     """Cases that an unfinished run into `output` has kept for `resume`."""
+    output = Path(output)
     if not partial_folder(output).is_dir() or not journal_path(output).is_file():
         return 0
     lines = journal_path(output).read_text(encoding="utf-8").splitlines()

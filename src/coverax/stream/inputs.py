@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from coverax.files import PathLike
 
-def file_facts(paths: Iterable[Path | None], *, content: bool = False) -> list[Any]:
+
+def file_facts(paths: Iterable[PathLike | None], *, content: bool = False) -> list[Any]:
     """Path, size and times of each file, JSON-able; None for a file that is not there.
 
     Taken before a file is read and compared for equality later, they tell a file that
@@ -19,7 +21,7 @@ def file_facts(paths: Iterable[Path | None], *, content: bool = False) -> list[A
         content: Add the SHA-256 of the bytes, for file systems whose times are not to
             be trusted.
     """
-    return [_facts(path, content) for path in paths]
+    return [_facts(None if p is None else Path(p), content) for p in paths]
 
 
 def _facts(path: Path | None, content: bool) -> list[Any] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coverax._version import __version__
-from coverax.files import as_output_error, publish_text
+from coverax.files import PathLike, as_output_error, publish_text
 from coverax.locks import locked
 
 
@@ -32,8 +32,14 @@ class Journal:
     """
 
     def __init__(
-        self, output: Path, meaning: Any, *, resume: bool, other: str = "other options"
+        self,
+        output: PathLike,
+        meaning: Any,
+        *,
+        resume: bool,
+        other: str = "other options",
     ):
+        output = Path(output)
         self.path = journal_path(output)
         self.records: dict[str, Any] = {}
         self.n_damaged = 0

@@ -26,6 +26,10 @@ _OF_THE_MACHINE = {
 }
 
 
+class RunError(ValueError):
+    """What every case would meet: it stops the run, and is no case's fault."""
+
+
 class Outcome(NamedTuple):
     """What became of a case: a value, or the error that stopped it."""
 
@@ -69,7 +73,7 @@ def _outcome(case: Any, future: Future[Any]) -> Outcome:
     except MemoryError:
         return Outcome(case, None, MemoryError("the case does not fit the memory"))
     except CASE_ERRORS as error:
-        if isinstance(error, OutputError) or is_of_the_machine(error):
+        if isinstance(error, (OutputError, RunError)) or is_of_the_machine(error):
             raise
         return Outcome(case, None, error)
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverax.choices import Neighbours
-from coverax.rational import Level, check_tolerance
+from coverax.files import check_fields
+from coverax.rational import MAX_DENOMINATOR, Level, as_fraction, check_tolerance
 from coverax.table.region import FOREGROUND, Region, parse_regions
 from coverax.table.transforms import Transform, parse_transforms
 
@@ -145,6 +146,15 @@ class ScoreDefinition:
         Raises:
             ValueError: A part is missing: another version wrote it.
         """
+        try:
+            return cls._from_json(content)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"not a sound score definition ({type(error).__name__}: {error!s:.80})"
+            ) from None
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
         missing = cls.__dataclass_fields__.keys() - content.keys()
         if missing:
             raise ValueError(
@@ -152,7 +162,7 @@ class ScoreDefinition:
                 "written by another version; run `coverax score` again"
             )
         kind = content["map_kind"]
-        return cls(
+        found = cls(
             regions=parse_regions(content["regions"]),
             tolerances=tuple(content["tolerances"]),
             logits=content["logits"],
@@ -168,6 +178,8 @@ class ScoreDefinition:
             lesions=content["lesions"],
             band_edges_mm=tuple(content["band_edges_mm"]),
         )
+        check_fields(found)
+        return found
 
     def with_engine(self, name: str) -> "ScoreDefinition":
         """The same definition, computed by this engine where that can matter."""
@@ -180,5 +192,12 @@ class ScoreDefinition:
 
 def sorted_tolerances(tolerances: list[Level]) -> tuple[float, ...]:
     """Tolerances checked, without repeats, ascending."""
-    exact = sorted({check_tolerance(t) for t in tolerances})
-    return tuple(float(t) for t in exact)
+    exact = {check_tolerance(t): t for t in tolerances}
+    for fraction, written in exact.items():
+        if as_fraction(float(fraction)) != fraction:
+            raise ValueError(
+                f"tolerance {written} is no decimal, and columns are named by decimals "
+                f"(of a denominator of at most {MAX_DENOMINATOR}): choose one near it, "
+                f"as {float(fraction):.4f}"
+            )
+    return tuple(float(t) for t in sorted(exact))

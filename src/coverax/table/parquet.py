@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coverax.files import publishing
+from coverax.files import publishing, sound
 from coverax.table.columns import RAGGED, Column, Columns
 
 SCHEMA = 1
@@ -56,14 +56,22 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FileNotFoundError(f"{path}: no such score table")
     try:
         rows = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError, RuntimeError, ValueError):
         raise ValueError(f"{path}: not a Parquet file, or damaged") from None
+    with sound(path, "score table"):
+        return _columns_of(path, rows)
+
+
+def _columns_of(
+    path: Path, rows: pa.Table
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
     if not isinstance(meta, dict) or "schema" not in meta:
         raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
     if meta["schema"] != SCHEMA:
         raise ValueError(
-            f"{path}: score table of schema {meta['schema']}, this version reads {SCHEMA}"
+            f"{path}: score table of schema {meta['schema']!r:.40}, this version reads "
+            f"{SCHEMA}"
         )
     return {
         name: _from_arrow(name, rows.column(name)) for name in rows.column_names

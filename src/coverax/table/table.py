@@ -1,5 +1,6 @@
 """The score table: one row a case and region, everything later steps need."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,11 +11,22 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from coverax._version import __version__
 from coverax.choices import Side
-from coverax.files import digest_ids
+from coverax.files import PathLike, digest_ids, sound
 from coverax.table import columns as names
 from coverax.table.columns import Column, Columns, Curves, columns_of, digest_columns
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, parse_transform
+
+# What statistics of other definitions are called.
+_RESERVED = (
+    "bin_",
+    "band_",
+    "grid_",
+    "critical_",
+    "lesion_",
+    "top_label_",
+    "background_",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +58,22 @@ class ScoreTable:
         rows: list[dict[str, Any]],
         definition: ScoreDefinition,
         excluded: dict[str, tuple[str, ...]] | None = None,
+        further: Sequence[str] = (),
     ) -> "ScoreTable":
-        """Build a table from rows of plain values, in their order."""
-        kinds = columns_of(definition)
+        """Build a table from rows of plain values, in their order.
+
+        Args:
+            rows: One a case and region.
+            definition: What the scores mean.
+            excluded: Reason to case ids.
+            further: Columns of text that the cohort has beside those of a `Case`.
+
+        Raises:
+            ValueError: A further column has the name of one of the table's own.
+        """
+        check_further(further, definition)
+        own = columns_of(definition)
+        kinds = (*own, *(Column(name, "text") for name in further))
         return cls(
             {
                 kind.name: _column(kind, [row[kind.name] for row in rows])
@@ -62,6 +87,33 @@ class ScoreTable:
     def n_rows(self) -> int:
         """Cases and regions."""
         return len(self.columns["case_id"])
+
+    @property
+    def cohort_columns(self) -> tuple[str, ...]:
+        """Columns of text, which the cohort and not a reference or a map filled."""
+        return tuple(
+            name
+            for name, values in self.columns.items()
+            if values.dtype.kind in "OU" and name not in (*names.RAGGED, "region")
+        )
+
+    def grouping(self, name: str) -> Shaped[np.ndarray, " rows"]:
+        """A column that can group cases: known before there is a reference.
+
+        Raises:
+            ValueError: There is no such column, or it is a statistic of maps and
+                references and not of the cohort.
+        """
+        candidates = [c for c in self.cohort_columns if c not in ("case_id", "rater")]
+        if name in candidates:
+            return self.column(name)
+        why = f"the score table has no column {name!r}"
+        if name in self.columns:
+            why = f"{name} is known from map and reference alone"
+        raise ValueError(
+            f"{why}; groups must be known for a new case: {', '.join(candidates)} are "
+            "(further columns of cohort.csv are carried along)"
+        )
 
     @property
     def tolerances(self) -> tuple[float, ...]:
@@ -193,11 +245,14 @@ class ScoreTable:
         column = names.size_column(transform.side, transform.spec)
         return names.size_cuts(transform), self.column(column)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: PathLike) -> None:
         """Write Parquet; the file appears complete or not at all."""
         from coverax.table.parquet import write_columns
 
-        kinds = (*columns_of(self.definition), *names.CRITICAL_COLUMNS)
+        own = (*columns_of(self.definition), *names.CRITICAL_COLUMNS)
+        known = {kind.name for kind in own}
+        further = [name for name in self.cohort_columns if name not in known]
+        kinds = (*own, *(Column(name, "text") for name in further))
         meta = {
             "coverax": __version__,
             "score_definition": self.definition.to_json(),
@@ -207,10 +262,25 @@ class ScoreTable:
             "rows_digest": self.rows_digest,
             "excluded": self.excluded,
         }
-        write_columns(path, self.columns, kinds, meta)
+        write_columns(Path(path), self.columns, kinds, meta)
 
 
-def read_table(path: Path) -> ScoreTable:
+def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
+    """Refuse a further column of the cohort that is called as one of the table's own.
+
+    Raises:
+        ValueError: One is.
+    """
+    own = {column.name for column in columns_of(definition)}
+    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
+    if taken:
+        raise ValueError(
+            f"column {', '.join(taken)} of the cohort is called as columns of the score "
+            "table are: rename it"
+        )
+
+
+def read_table(path: PathLike) -> ScoreTable:
     """Read a score table.
 
     Raises:
@@ -219,12 +289,15 @@ def read_table(path: Path) -> ScoreTable:
     """
     from coverax.table.parquet import read_columns
 
+    path = Path(path)
     columns, meta = read_columns(path)
+    with sound(path, "score table"):
+        return _checked_table(path, columns, meta)
+
+
+def _checked_table(path: Path, columns: Columns, meta: dict[str, Any]) -> ScoreTable:
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
-    try:
-        definition = ScoreDefinition.from_json(meta["score_definition"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    definition = ScoreDefinition.from_json(meta["score_definition"])
     table = ScoreTable(columns, definition, excluded)
     if table.rows_digest != meta["rows_digest"]:
         raise ValueError(

@@ -8,13 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Integer
 
+from coverax.files import PathLike
 from coverax.train import resample
 from coverax.train.cache import cache_key, cached
 from coverax.train.config import DataConfig
 from coverax.volumes import (
     NiftiFile,
+    check_maps_differ,
     check_same_grid,
     file_stem,
+    name_hint,
     nifti_files,
     read_header,
     read_labels,
@@ -59,10 +62,16 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
         ValueError: Files have no partner and `allow_missing` is not set, or none has.
     """
     images, labels = nifti_files(config.images), nifti_files(config.labels)
+    check_maps_differ(images.items(), f"{config.images}")
     both = sorted(images.keys() & labels.keys())
+    hint = name_hint(
+        images.keys() - labels.keys(),
+        labels.keys() - images.keys(),
+        ("the images", "the references"),
+    )
     if not both:
         raise ValueError(
-            f"no image of {config.images} has a reference in {config.labels}"
+            f"no image of {config.images} has a reference in {config.labels}{hint}"
         )
     lonely = {
         "images without a reference": sorted(images.keys() - labels.keys()),
@@ -72,13 +81,13 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
     if named and not config.allow_missing:
         raise ValueError(
             f"{'; '.join(named)} (folders {config.images} and {config.labels}; "
-            "data.allow_missing = true leaves them out)"
+            f"data.allow_missing = true leaves them out){hint}"
         )
     return {i: CaseFiles(images[i], labels[i]) for i in both}
 
 
 def prepare_case(
-    image_path: Path, label_path: Path | None, config: DataConfig
+    image_path: PathLike, label_path: PathLike | None, config: DataConfig
 ) -> Prepared:
     """Read a case, bring it to the net's spacing, scale its intensities.
 
@@ -92,6 +101,8 @@ def prepare_case(
             number of channels; or the reference holds a value that the config does not
             name.
     """
+    image_path = Path(image_path)
+    label_path = None if label_path is None else Path(label_path)
     case_id = file_stem(image_path) or image_path.name
     file = read_header(image_path)
     if config.cache is None or label_path is None:

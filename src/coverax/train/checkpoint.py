@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keeping
 
 from coverax._version import __version__
+from coverax.files import PathLike
 from coverax.train.config import TrainConfig, as_plain, parse_config
 from coverax.train.model import Model, build_model
 from coverax.train.step import TrainState, device_mesh, final_params, start_state
@@ -161,13 +162,14 @@ def resume(
     return _state(manager, step, start), about["dices"]
 
 
-def load(folder: Path) -> Checkpoint:
+def load(folder: PathLike) -> Checkpoint:
     """A checkpoint of a run's folder (the best, else the last), or one by its folder.
 
     Raises:
         FileNotFoundError: There is none.
         ValueError: It is of another version or does not fit its net.
     """
+    folder = Path(folder)
     root, asked = folder, None
     if folder.parent.name == FOLDER and folder.name.isdigit():
         root, asked = folder.parent.parent, int(folder.name)
@@ -186,8 +188,9 @@ def load(folder: Path) -> Checkpoint:
     return Checkpoint(config, model, final_params(state), step, about["split"])
 
 
-def steps_done(folder: Path) -> int:
+def steps_done(folder: PathLike) -> int:
     """Steps of the last checkpoint of a run's folder; 0 without one."""
+    folder = Path(folder)
     if not (folder / FOLDER).is_dir():
         return 0
     with open_checkpoints(folder, is_reader=True) as manager:

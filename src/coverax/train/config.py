@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from coverax.files import digest_json
+from coverax.files import PathLike, digest_json
+from coverax.volumes import check_unit_pattern
+
+_LARGEST = 2**63  # numbers of a config; no NaN and no infinity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,9 @@ class DataConfig:
             to mean 0 and deviation 1 by the window's middle and half width).
         window: Lowest and highest intensity of `window`.
         units: CSV of `case_id,unit` where a patient owns several cases; None means
-            every case is its own unit.
+            units are told by the names of cases.
+        unit_pattern: Finds the unit in a case id instead (a regular expression: its
+            first group, or all it matches); None takes `sub-XX` of BIDS names.
         shares: Shares of the units of the parts train, learning, calibration, test.
         split_seed: Seed of the split.
         split: A split file of an earlier run, used instead of `shares`.
@@ -40,6 +45,7 @@ class DataConfig:
     intensity: str = "z-score"
     window: tuple[float, ...] | None = None
     units: Path | None = None
+    unit_pattern: str | None = None
     shares: dict[str, float] = field(
         default_factory=lambda: {
             "train": 0.5,
@@ -165,7 +171,7 @@ class TrainConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-def load_config(path: Path) -> TrainConfig:
+def load_config(path: PathLike) -> TrainConfig:
     """Read and check a TOML config; paths in it are relative to the file.
 
     Raises:
@@ -173,12 +179,15 @@ def load_config(path: Path) -> TrainConfig:
         ValueError: A key is unknown or a value is impossible; one line names the file
             and the key.
     """
+    path = Path(path)
     try:
         return parse_config(
             tomllib.loads(path.read_text(encoding="utf-8")), path.parent
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: tables or lists are nested too deeply") from None
 
 
 def parse_config(raw: dict[str, Any], folder: Path) -> TrainConfig:
@@ -216,7 +225,7 @@ def _build(kind: Any, raw: dict[str, Any], folder: Path, where: str) -> Any:
     hints = get_type_hints(kind)
     if unknown := sorted(set(raw) - set(hints)):
         known = ", ".join(hints)
-        raise ValueError(f"unknown key {where}{unknown[0]} (known here: {known})")
+        raise ValueError(f"unknown key {where}{unknown[0]:.60} (known here: {known})")
     values = {
         key: _value(hints[key], value, folder, f"{where}{key}")
         for key, value in raw.items()
@@ -248,25 +257,36 @@ def _value(hint: Any, value: Any, folder: Path, where: str) -> Any:
             for i, v in enumerate(_checked(value, list, where))
         )
     if "dict" in text:
-        return dict(_checked(value, dict, where))
-    return (
-        _number(value, hint, where)
-        if hint in (int, float)
-        else _checked(value, hint, where)
-    )
+        return _table(text, _checked(value, dict, where), where)
+    if hint in (int, float):
+        return _number(value, hint, where)
+    return _checked(value, bool if hint is bool else str, where)
+
+
+def _table(text: str, value: dict[str, Any], where: str) -> dict[str, Any]:
+    """A table of numbers, of tables, or of anything, as its type says."""
+    inner = text.removeprefix("dict[str, ")
+    if inner.startswith("dict"):
+        return {k: dict(_checked(v, dict, f"{where}.{k}")) for k, v in value.items()}
+    if inner.startswith(("int", "float")):
+        kind = int if inner.startswith("int") else float
+        return {k: _number(v, kind, f"{where}.{k}") for k, v in value.items()}
+    return dict(value)
 
 
 def _number(value: Any, kind: type, where: str) -> Any:
-    """A number of the right kind; an integer may stand for a float."""
+    """A finite number of the right kind; an integer may stand for a float."""
     allowed = (int, float) if kind is float else (int,)
     if isinstance(value, bool) or not isinstance(value, allowed):
-        raise ValueError(f"{where} must be {kind.__name__}, not {value!r}")
+        raise ValueError(f"{where} must be {kind.__name__}, not {value!r:.80}")
+    if not abs(value) <= _LARGEST:
+        raise ValueError(f"{where} must be a number of common size")
     return kind(value)
 
 
 def _checked(value: Any, kind: type, where: str) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"{where} must be {kind.__name__}, not {value!r}")
+        raise ValueError(f"{where} must be {kind.__name__}, not {value!r:.80}")
     return value
 
 
@@ -309,6 +329,10 @@ def _check(config: TrainConfig) -> None:
             and abs(sum(data.shares.values()) - 1) < 1e-9,
             "data.shares must be non-negative and sum to 1",
         ),
+        (
+            data.units is None or data.unit_pattern is None,
+            "data.units and data.unit_pattern are two ways to say one thing",
+        ),
         (data.channels >= 1, "data.channels must be at least 1"),
         (net.axes in (2, 3), "net.axes must be 2 or 3"),
         (
@@ -349,3 +373,5 @@ def _check(config: TrainConfig) -> None:
     for holds, message in rules:
         if not holds:
             raise ValueError(message)
+    if data.unit_pattern is not None:
+        check_unit_pattern(data.unit_pattern)

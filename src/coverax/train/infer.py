@@ -13,10 +13,10 @@ from jaxtyping import Float
 
 from coverax._version import __version__
 from coverax.choices import ProbsStorage
-from coverax.files import publish_json
+from coverax.files import PathLike, publish_json
 from coverax.scores import MapReader
+from coverax.stream import RunError, fill_folder
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder
 from coverax.train.cases import Prepared, prepare_case
 from coverax.train.config import TrainConfig
 from coverax.train.memory import out_of_memory
@@ -64,7 +64,7 @@ def digest_params(params: Any) -> str:
 
 
 def choose_images(
-    images: Mapping[str, Path],
+    images: Mapping[str, PathLike],
     split: Split | None,
     parts: Sequence[str] = (),
     *,
@@ -85,6 +85,7 @@ def choose_images(
         ValueError: A part is unknown, asked for without a split, or lacks images; or
             nothing is left.
     """
+    images = {name: Path(path) for name, path in images.items()}
     if unknown := sorted(set(parts) - {*PARTS, NEW}):
         raise ValueError(
             f"no part {unknown[0]!r}; there are {', '.join((*PARTS, NEW))}"
@@ -142,8 +143,8 @@ def infer_case(
 
 def infer_folder(
     apply: Apply,
-    images: Mapping[str, Path],
-    output: Path,
+    images: Mapping[str, PathLike],
+    output: PathLike,
     config: TrainConfig,
     options: InferOptions,
     *,
@@ -188,8 +189,11 @@ def infer_folder(
 
     def write_case(case_id: str, path: Path, folder: Path) -> None:
         case = _read(path, config)
-        with one_at_a_time:
-            probs = infer_case(apply, case, config, options)
+        try:
+            with one_at_a_time:
+                probs = infer_case(apply, case, config, options)
+        except ValueError as error:  # of the net and its windows, not of the image
+            raise RunError(str(error)) from error
         write_probs(folder / f"{case_id}.nii.gz", probs, case.file, options.storage)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:

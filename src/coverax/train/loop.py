@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from coverax.files import PathLike
 from coverax.train import checkpoint
 from coverax.train.config import TrainConfig
 from coverax.train.memory import out_of_memory
@@ -70,7 +71,7 @@ class Trained(NamedTuple):
 def train(
     config: TrainConfig,
     pieces: Pieces,
-    folder: Path,
+    folder: PathLike,
     *,
     on_step: Callable[[Row], None] = lambda _: None,
 ) -> Trained:
@@ -89,6 +90,7 @@ def train(
         ValueError: The checkpoint is of another config, a loss is not finite, or a step
             does not fit the memory.
     """
+    folder = Path(folder)
     mesh = device_mesh(config.patch.batch)
     step = make_step(pieces.model, config, mesh, pieces.augment)
     predict = make_predict(pieces.model)

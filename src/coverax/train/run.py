@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from coverax._version import __version__
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
 from coverax.folders import check_output_folder
 from coverax.losses import combine
 from coverax.stream import map_cases
@@ -26,7 +26,7 @@ from coverax.train.data import train_batches
 from coverax.train.loop import Pieces
 from coverax.train.model import build_model
 from coverax.train.split import Split, read_split, split_of, write_split
-from coverax.train.step import Batch
+from coverax.train.step import Batch, make_loss
 from coverax.train.windows import predict_volume
 
 CONFIG, SPLIT = "config.json", "split.json"
@@ -49,14 +49,47 @@ def find_cohort(config: TrainConfig) -> Cohort:
 
     Raises:
         OSError: A folder or file is missing.
-        ValueError: Files do not match, or the split does not fit them.
+        ValueError: Files do not match, the split does not fit them, or net, patch and
+            losses do not go together.
     """
+    check_pieces(config)
     files = find_cases(config.data)
     return Cohort(files, split_of(config.data, files))
 
 
+def check_pieces(config: TrainConfig) -> None:
+    """Refuse a net, a patch or losses that no step can take, before anything is read.
+
+    The loss of a step is traced, not computed.
+
+    Raises:
+        ValueError: One of them is unknown, or they do not go together.
+    """
+    combine(config.losses, options=config.loss_options)
+    patch = (config.patch.batch, *config.patch.size)
+    images = jax.ShapeDtypeStruct((*patch, config.data.channels), np.float32)
+    labels = jax.ShapeDtypeStruct(patch, np.int32)
+    with _one_line("net"):
+        model = build_model(config)
+        params = jax.eval_shape(lambda: model.start(0))
+    with _one_line("losses, loss_options or patch"):
+        jax.eval_shape(make_loss(model, config), params, images, labels)
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Name the part of the config in what only the libraries below notice."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise ValueError(f"{what}: {type(error).__name__}: {first}") from None
+    except ValueError as error:
+        raise ValueError(f"{what}: {' '.join(str(error).split())}") from None
+
+
 def start_run(
-    config: TrainConfig, cohort: Cohort, folder: Path, *, resume: bool
+    config: TrainConfig, cohort: Cohort, folder: PathLike, *, resume: bool
 ) -> None:
     """Make the folder of a run, or check that it is this run's.
 
@@ -67,6 +100,7 @@ def start_run(
         OSError: The folder cannot be written.
         ValueError: It is the folder of another config or of another split.
     """
+    folder = Path(folder)
     if jax.process_index() != 0:
         return
     plain = as_plain(config)
@@ -90,13 +124,14 @@ def start_run(
 
 @contextmanager
 def starting_run(
-    config: TrainConfig, cohort: Cohort, folder: Path, *, resume: bool
+    config: TrainConfig, cohort: Cohort, folder: PathLike, *, resume: bool
 ) -> Iterator[None]:
     """`start_run`, undone if what is read next cannot be trained on.
 
     Raises:
         As `start_run`.
     """
+    folder = Path(folder)
     is_new = not (folder / CONFIG).exists()
     start_run(config, cohort, folder, resume=resume)
     try:

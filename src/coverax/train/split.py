@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from coverax.files import digest_json, publish_json, read_sealed_json
+from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
 from coverax.train.config import DataConfig
-from coverax.volumes import read_groups
+from coverax.volumes import read_groups, units_of
 
 SCHEMA = 1
 PARTS = ("train", "learning", "calibration", "test")
@@ -117,7 +117,7 @@ def split_of(config: DataConfig, case_ids: Iterable[str]) -> Split:
         if unknown := [i for i in ids if split.part_of(i) is None]:
             raise ValueError(f"{config.split}: does not know case {_some(unknown)}")
         return split
-    units = {i: i for i in ids}
+    units = units_of(ids, config.unit_pattern) if config.units is None else {}
     if config.units is not None:
         named = read_groups(config.units, column="unit")
         if missing := [i for i in ids if i not in named]:
@@ -126,18 +126,20 @@ def split_of(config: DataConfig, case_ids: Iterable[str]) -> Split:
     return split_units(units, config.shares, config.split_seed)
 
 
-def write_split(path: Path, split: Split) -> None:
+def write_split(path: PathLike, split: Split) -> None:
     """Write a split as JSON with a digest of its content."""
+    path = Path(path)
     publish_json(path, _content(split) | {"digest": split.digest})
 
 
-def read_split(path: Path) -> Split:
+def read_split(path: PathLike) -> Split:
     """Read a split.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is something else, or was altered after it was written.
     """
+    path = Path(path)
     content, _ = read_sealed_json(path, "split", SCHEMA, "train")
     return Split(content["parts"], content["units"], content["seed"])
 

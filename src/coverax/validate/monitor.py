@@ -14,8 +14,9 @@ from coverax.calibrate import (
     map_histograms,
     unpack_histograms,
 )
+from coverax.files import PathLike
 from coverax.predict import check_map_kind
-from coverax.rational import Level
+from coverax.rational import Level, as_fraction
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
 from coverax.stream import map_cases
 from coverax.validate.drift import histogram_p_value
@@ -37,7 +38,7 @@ _LOOKS = (
 
 def monitor_folder(
     calibration: Calibration,
-    maps: Mapping[str, Path],
+    maps: Mapping[str, PathLike],
     *,
     level: Level = "0.01",
     seed: int = 0,
@@ -67,6 +68,7 @@ def monitor_folder(
             without the grid), or left out voxels by their reference.
         ExceptionGroup: Maps failed; one exception each.
     """
+    maps = {name: Path(path) for name, path in maps.items()}
     reference = calibration.options.get("reference")
     if reference is None:
         raise ValueError(
@@ -97,7 +99,7 @@ def monitor_folder(
         raise ExceptionGroup(f"{len(failures)} of {len(maps)} cases failed", failures)
     counts = np.stack(rows)
     n_tests = sum(len(known) for known in reference.values())
-    n_permutations = min(_MOST, math.ceil(10 * n_tests / float(level)))
+    n_permutations = min(_MOST, math.ceil(10 * n_tests / float(as_fraction(level))))
     p_values: dict[str, float] = {}
     for k, region in enumerate(definition.regions):
         n_voxels, n_predicted = counts[:, k, 0], counts[:, k, 1:]
@@ -114,7 +116,7 @@ def monitor_folder(
         "schema": 1,
         "calibration_digest": calibration.digest,
         "n_new": len(rows),
-        "level": float(level),
+        "level": float(as_fraction(level)),
         "seed": seed,
         "n_permutations": n_permutations,
         "p_values": p_values,

@@ -20,6 +20,7 @@ from coverax.scores import ScoreTable
 from coverax.validate.exact import AllSplits, make_pool, splits_of
 from coverax.validate.exchangeability import conformal_p_value, order_test
 from coverax.validate.metrics import critical_metrics
+from coverax.validate.order import acquisition_order
 from coverax.validate.splits import random_splits
 from coverax.validate.units import all_unit_splits
 
@@ -51,7 +52,7 @@ class Plan:
         seed: Seed of the splits, and of the draw of one case a unit.
         empty: Whether empty references count.
         hold_out_by: Column of groups that are held out in turn.
-        order_by: Column of the order of acquisition.
+        order_by: Column of the order of acquisition, sorted by `acquisition_order`.
         raters: What several references of a case do: `worst` or `draw`.
         method: `fnr`, the one method that is validated; to be named where the table
             holds scores of sets.
@@ -167,19 +168,35 @@ def _validate_scores(
         "splits": splits,
     }
     if plan.hold_out_by:
-        groups = table.column(plan.hold_out_by)[rows].astype(str)
+        groups = table.grouping(plan.hold_out_by)[rows].astype(str)
         out["hold_out"] = _hold_out(scores, groups, plan)
     if plan.order_by:
-        order = np.argsort(table.column(plan.order_by)[rows], kind="stable")
+        order, kind = _order(table, plan.order_by, rows)
         found = order_test(scores[order], seed=plan.seed)
         out["order"] = {
             "by": plan.order_by,
+            "sorted_as": kind,
             "n": found.n,
             "max_capital": found.max_capital,
             "p_value_capital": found.p_value_capital,
             "p_value_uniform": found.p_value_uniform,
         }
     return out
+
+
+def _order(table: ScoreTable, column: str, rows: np.ndarray) -> tuple[np.ndarray, str]:
+    """Rows in the order of a column of the cohort."""
+    if column not in table.cohort_columns:
+        raise ValueError(
+            f"cases cannot be ordered by {column!r}: the cohort gives "
+            f"{', '.join(table.cohort_columns)}"
+        )
+    try:
+        return acquisition_order(
+            table.column(column)[rows], table.column("case_id")[rows]
+        )
+    except ValueError as error:
+        raise ValueError(f"column {column}: {error}") from None
 
 
 def _n_calibration(fraction: Level, n_units: int) -> int:

@@ -7,11 +7,13 @@ from coverax.table.region import parse_region as parse_region
 from coverax.table.region import parse_regions as parse_regions
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
+from coverax.volumes.case import check_maps_differ as check_maps_differ
 from coverax.volumes.case import cohort_regions as cohort_regions
-from coverax.volumes.case import match_folders as match_folders
-from coverax.volumes.case import nifti_files as nifti_files
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
+from coverax.volumes.folders import match_folders as match_folders
+from coverax.volumes.folders import name_hint as name_hint
+from coverax.volumes.folders import nifti_files as nifti_files
 from coverax.volumes.grid import Grid as Grid
 from coverax.volumes.header import NiftiFile as NiftiFile
 from coverax.volumes.header import common_storages as common_storages
@@ -21,6 +23,9 @@ from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
 from coverax.volumes.maps import zero_where_void as zero_where_void
+from coverax.volumes.names import check_case_id as check_case_id
+from coverax.volumes.names import check_name as check_name
+from coverax.volumes.names import some_names as some_names
 from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import file_stem as file_stem
@@ -32,3 +37,5 @@ from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
 from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
+from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern
+from coverax.volumes.unit_names import units_of as units_of

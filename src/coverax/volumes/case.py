@@ -1,22 +1,36 @@
 """Cases and cohorts: which files belong together."""
 
-import csv
+import logging
 import math
+import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
+from coverax.files import PathLike
 from coverax.table.region import Region, parse_regions
-from coverax.volumes.nifti import file_stem
+from coverax.volumes.names import check_case_id, check_name, some_names
+from coverax.volumes.rows import Row, Rows, read_rows
+from coverax.volumes.unit_names import units_of
 
+_log = logging.getLogger("coverax")
 _REQUIRED = ("case_id", "probs", "labels")
 _OPTIONAL = ("image", "unit", "group", "weight", "region", "valid", "rater")
+# A column of these is given for all rows or for none.
+_WHOLE = ("unit", "group", "weight")
+# How libraries write a cell that is not there.
+_NO_VALUE = ("nan", "<na>", "nat", "null")
+_REGION_NAME = re.compile(r"[\w.-]+")
+# A further column this close to a known name is taken for a slip.
+_LIKENESS = 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One subject with its files.
+    """One subject with its files; paths may be given as text.
 
     Attributes:
         case_id: Name of the case, unique in the cohort (together with `region` and
@@ -30,18 +44,41 @@ class Case:
         valid: Mask of the voxels that count; None means all.
         image: The scan itself, for overlays.
         rater: Who made the reference, where a case has several; one row each.
+        columns: Further columns of `cohort.csv`, as pairs of name and text.
     """
 
     case_id: str
-    probs: Path
-    labels: Path | None
+    probs: PathLike
+    labels: PathLike | None
     unit: str
     group: str = ""
     weight: float = 1.0
     region: str | None = None
-    valid: Path | None = None
-    image: Path | None = None
+    valid: PathLike | None = None
+    image: PathLike | None = None
     rater: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("probs", "labels", "valid", "image"):
+            path = getattr(self, name)
+            if path is not None:
+                object.__setattr__(self, name, Path(path))
+
+    def column(self, name: str) -> str:
+        """What the cohort says of the case in a column of text.
+
+        Raises:
+            ValueError: The cohort has no such column.
+        """
+        own = {"case_id": self.case_id, "unit": self.unit, "group": self.group}
+        own |= {"rater": self.rater, **dict(self.columns)}
+        if name not in own:
+            raise ValueError(
+                f"the cohort has no column {name}; it has {', '.join(own)} (further "
+                "columns stand in cohort.csv)"
+            )
+        return own[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,111 +94,95 @@ class Cohort:
     excluded: dict[str, tuple[str, ...]]
 
 
-def read_cohort(path: Path) -> Cohort:
+def read_cohort(path: PathLike, *, unit_pattern: str | None = None) -> Cohort:
     """Read `cohort.csv`; paths in it are relative to the file.
+
+    Columns beyond those of a `Case` are carried along, which is said in a note.
+
+    Args:
+        path: The file.
+        unit_pattern: Finds the unit in a case id (see `units_of`), where the file has
+            no column `unit`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is missing or unknown, a row is incomplete, or a case
-            occurs twice.
+        ValueError: A column is missing or looks misspelt, a row is incomplete, a case
+            occurs twice, or two cases have one map.
         ExceptionGroup: Several rows are wrong; one exception each.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such cohort file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            _check_columns(tuple(reader.fieldnames or ()), path)
-            cases = _cases_of_rows(reader, path)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    read = read_rows(path, "cohort file", _REQUIRED)
+    further = _further_columns(read)
+    given = {c for c in _WHOLE if any(row.cells.get(c) for row in read.rows)}
+    if "unit" in given and unit_pattern is not None:
+        raise ValueError(f"{path}: has a column unit; leave the unit pattern out")
+    cases = _cases_of_rows(read, given, further)
     if not cases:
         raise ValueError(f"{path}: the cohort has no case")
     _check_unique(cases, str(path))
+    check_maps_differ(((case.case_id, case.probs) for case in cases), f"{path}")
+    if "unit" not in given:
+        cases = with_units(cases, unit_pattern)
+    if further:
+        _log.warning("%s: further columns are kept: %s", path, ", ".join(further))
     return Cohort(cases, {})
 
 
-def read_groups(path: Path, column: str = "group") -> dict[str, str]:
+def read_groups(path: PathLike, column: str = "group") -> dict[str, str]:
     """Read a CSV of `case_id` and `group`, or another column.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A column is missing, a cell is empty, or a case occurs twice.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of {column}s")
+    read = read_rows(path, f"file of {column}s", ("case_id", column))
     groups: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        for number, row in enumerate(csv.DictReader(stream), 2):
-            case_id, group = row.get("case_id"), row.get(column)
-            if not case_id or not group:
-                raise ValueError(
-                    f"{path}, line {number}: case_id or {column} is missing"
-                )
-            if case_id in groups:
-                raise ValueError(f"{path}: case {case_id} occurs twice")
-            groups[case_id] = group
+    for line, cells in read.rows:
+        case_id, group = cells["case_id"], cells[column]
+        if not case_id or not group:
+            raise ValueError(f"{path}, line {line}: case_id or {column} is missing")
+        try:
+            check_name("case_id", case_id)
+            _check_value(column, group)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {line}: {error}") from None
+        if case_id in groups:
+            raise ValueError(f"{path}: case {case_id} occurs twice")
+        groups[case_id] = group
     return groups
 
 
-def match_folders(
-    probs_dir: Path, labels_dir: Path, *, allow_missing: bool = False
-) -> Cohort:
-    """Pair the NIfTI files of two folders by file stem, sorted by name.
+def with_units(cases: Sequence[Case], pattern: str | None) -> tuple[Case, ...]:
+    """The cases with the unit that their names tell, see `units_of`."""
+    units = units_of((case.case_id for case in cases), pattern)
+    return tuple(replace(case, unit=units[case.case_id]) for case in cases)
 
-    A folder of references that holds folders and no file has one of them a rater.
+
+def check_maps_differ(maps: Iterable[tuple[str, PathLike]], where: str) -> None:
+    """Refuse one file under two case ids: it would count as two patients.
+
+    Links are followed. A file that is not there is told by its path.
 
     Raises:
-        FileNotFoundError: A folder does not exist.
-        ValueError: A folder holds no NIfTI file, two files share a stem, or a file has
-            no partner (all of them are named; `allow_missing` records them instead).
-        ExceptionGroup: Several files have no partner; one exception each.
+        ValueError: Two case ids name one file.
     """
-    raters = _rater_folders(labels_dir)
-    if raters:
-        return _match_raters(probs_dir, raters, allow_missing=allow_missing)
-    probs, labels = nifti_files(probs_dir), nifti_files(labels_dir)
-    no_labels = sorted(probs.keys() - labels.keys())
-    no_probs = sorted(labels.keys() - probs.keys())
-    if (no_labels or no_probs) and not allow_missing:
-        lines = [
-            f"{probs[s]} (case {s}): no reference in {labels_dir}" for s in no_labels
-        ]
-        lines += [f"{labels[s]} (case {s}): no map in {probs_dir}" for s in no_probs]
-        raise ExceptionGroup(
-            f"{len(lines)} files have no partner", [ValueError(line) for line in lines]
-        )
-    both = sorted(probs.keys() & labels.keys())
-    if not both:
-        raise ValueError(f"no file of {probs_dir} has a partner in {labels_dir}")
-    cases = tuple(Case(s, probs[s], labels[s], unit=s) for s in both)
-    unmatched = {"no_reference": tuple(no_labels), "no_map": tuple(no_probs)}
-    return Cohort(cases, {why: ids for why, ids in unmatched.items() if ids})
+    owners: dict[object, dict[str, PathLike]] = {}
+    for case_id, path in maps:
+        owners.setdefault(_identity(path), {})[case_id] = path
+    for names in owners.values():
+        if len(names) > 1:
+            raise ValueError(
+                f"{where}: case {some_names(names)} are one file, "
+                f"{next(iter(names.values()))}: it would count as {len(names)} cases"
+            )
 
 
-def _rater_folders(folder: Path) -> list[Path]:
-    """Folders of raters, sorted by name; none where the folder holds files."""
-    entries = [] if not folder.is_dir() else sorted(folder.iterdir())
-    shown = [path for path in entries if not path.name.startswith(".")]
-    return shown if shown and all(path.is_dir() for path in shown) else []
-
-
-def _match_raters(
-    probs_dir: Path, raters: list[Path], *, allow_missing: bool
-) -> Cohort:
-    """One row a case and rater; what one rater lacks is recorded with their name."""
-    each = [match_folders(probs_dir, r, allow_missing=allow_missing) for r in raters]
-    cases = [
-        replace(case, rater=folder.name)
-        for folder, cohort in zip(raters, each, strict=True)
-        for case in cohort.cases
-    ]
-    excluded = {
-        f"{why} ({folder.name})": ids
-        for folder, cohort in zip(raters, each, strict=True)
-        for why, ids in cohort.excluded.items()
-    }
-    return Cohort(tuple(sorted(cases, key=lambda c: (c.case_id, c.rater))), excluded)
+def _identity(path: PathLike) -> object:
+    """What two names of one file share."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):  # not there, or no name of a file
+        return os.path.abspath(path)  # noqa: PTH100
+    return (stat.st_dev, stat.st_ino)
 
 
 def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
@@ -182,87 +203,57 @@ def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
     return regions
 
 
-def nifti_files(folder: Path) -> dict[str, Path]:
-    """File stem to path of the NIfTI files in a folder; other files are passed over.
-
-    Raises:
-        FileNotFoundError: The folder does not exist.
-        ValueError: It holds no NIfTI file, or two with one stem.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        stem = file_stem(path)
-        if stem is None or path.name.startswith(".") or path.is_dir():
-            continue
-        if stem in files:
+def _further_columns(read: Rows) -> tuple[str, ...]:
+    """Columns to carry along; none that looks like a known one misspelt."""
+    known = _REQUIRED + _OPTIONAL
+    further = tuple(c for c in read.columns if c not in known)
+    for column in further:
+        lower = column.lower()
+        close = [name for name in known if sorted(name) == sorted(lower)]
+        close += get_close_matches(lower, known, 1, _LIKENESS)
+        if close:
             raise ValueError(
-                f"case {stem} occurs twice: {files[stem].name} and {path.name} "
-                f"in {folder}"
+                f"{read.path}: unknown column {column}: is it {close[0]}? Another name "
+                "makes it a column that is carried along"
             )
-        files[stem] = path
-    if not files:
-        raise ValueError(f"{folder}: holds no .nii or .nii.gz file")
-    return files
+    return further
 
 
-def _check_columns(columns: tuple[str, ...], path: Path) -> None:
-    missing = [c for c in _REQUIRED if c not in columns]
-    if missing:
-        raise ValueError(
-            f"{path}: column {', '.join(missing)} is missing; the first line names the "
-            "columns, separated by commas"
-        )
-    unknown = [c for c in columns if c not in _REQUIRED + _OPTIONAL]
-    if unknown:
-        raise ValueError(
-            f"{path}: unknown column {', '.join(unknown)}; known are "
-            f"{', '.join(_REQUIRED + _OPTIONAL)}"
-        )
-    twice = [c for c, count in Counter(columns).items() if count > 1]
-    if twice:
-        raise ValueError(f"{path}: column {', '.join(twice)} occurs twice")
-
-
-def _cases_of_rows(reader: "csv.DictReader[str]", path: Path) -> tuple[Case, ...]:
+def _cases_of_rows(
+    read: Rows, given: set[str], further: tuple[str, ...]
+) -> tuple[Case, ...]:
     """Every row is tried; all that are wrong are named."""
     cases: list[Case] = []
-    errors: list[ValueError] = []
-    for row in reader:
+    errors: list[Exception] = []
+    for row in read.rows:
         try:
-            cases.append(_case_of_row(row, path, reader.line_num))
+            cases.append(_case_of_row(row, read.path, given, further))
         except ValueError as error:
-            errors.append(error)
+            errors.append(ValueError(f"{read.path}, line {row.line}: {error}"))
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise ExceptionGroup(f"{path}: {len(errors)} lines are wrong", errors)
+        raise ExceptionGroup(f"{read.path}: {len(errors)} lines are wrong", errors)
     return tuple(cases)
 
 
-def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:
-    cells = {key: (value or "").strip() for key, value in row.items() if key}
-    if None in row:
-        raise ValueError(f"{path}, line {number}: more cells than columns")
+def _case_of_row(
+    row: Row, path: Path, given: set[str], further: tuple[str, ...]
+) -> Case:
+    cells = row.cells
     for column in _REQUIRED:
         if not cells[column]:
-            raise ValueError(f"{path}, line {number}: {column} is empty")
-    case_id = cells["case_id"]
-    names_a_file = Path(case_id).name == case_id and case_id.isprintable()
-    if not names_a_file or case_id.startswith("."):
-        raise ValueError(
-            f"{path}, line {number}: case_id {case_id!r} cannot name a file"
-        )
-    try:
-        weight = float(cells.get("weight") or 1.0)
-    except ValueError:
-        weight = math.nan
-    if not 0 <= weight < math.inf:
-        raise ValueError(
-            f"{path}, line {number}: weight of case {case_id} must be a finite number "
-            f">= 0, got {cells['weight']!r}"
-        )
+            raise ValueError(f"{column} is empty")
+    case_id = check_case_id(cells["case_id"])
+    for column in sorted(given):
+        if not cells[column]:
+            raise ValueError(
+                f"{column} of case {case_id} is empty, and other rows have one: a "
+                "column is given for all rows or for none"
+            )
+    for column in ("unit", "group", "region", "rater", *further):
+        if cells.get(column):
+            _check_value(f"{column} of case {case_id}", cells[column])
 
     def file(column: str) -> Path | None:
         return path.parent / cells[column] if cells.get(column) else None
@@ -273,12 +264,40 @@ def _case_of_row(row: dict[str, str], path: Path, number: int) -> Case:
         labels=file("labels"),
         unit=cells.get("unit") or case_id,
         group=cells.get("group", ""),
-        weight=weight,
-        region=cells.get("region") or None,
+        weight=_weight(cells.get("weight") or "1", case_id),
+        region=_region_name(cells.get("region") or None),
         valid=file("valid"),
         image=file("image"),
         rater=cells.get("rater", ""),
+        columns=tuple((column, cells[column]) for column in further),
     )
+
+
+def _check_value(what: str, value: str) -> None:
+    """Refuse a cell that cannot be shown, or that says that nothing is there."""
+    check_name(what, value)
+    if value.lower() in _NO_VALUE:
+        raise ValueError(f"{what} is {value!r}: leave the cell empty, or name it")
+
+
+def _weight(text: str, case_id: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise ValueError(
+            f"weight of case {case_id} must be a finite number >= 0, got {text!r:.80}"
+        )
+    return weight
+
+
+def _region_name(name: str | None) -> str | None:
+    if name is not None and not _REGION_NAME.fullmatch(name):
+        raise ValueError(
+            f"region {name!r:.80} must be of letters, digits, '.', '_' and '-'"
+        )
+    return name
 
 
 def _check_unique(cases: Sequence[Case], where: str) -> None:

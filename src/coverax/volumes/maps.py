@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from coverax.files import PathLike
 from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
 from coverax.volumes.header import NiftiFile
@@ -62,7 +63,7 @@ class ProbMap:
 
 
 def read_probs(
-    path: Path,
+    path: PathLike,
     *,
     channels: Sequence[int],
     logits: bool = False,
@@ -91,6 +92,7 @@ def read_probs(
         ValueError: The file is damaged, or has values that are no probabilities (or,
             with `logits`, values that already look like probabilities).
     """
+    path = Path(path)
     file, stored = read_voxels(
         path,
         channels=None if logits else channels,
@@ -145,7 +147,7 @@ def zero_where_void(probs: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
 
 
 def read_labels(
-    path: Path, *, buffer: Buffer | None = None
+    path: PathLike, *, buffer: Buffer | None = None
 ) -> tuple[Integer[np.ndarray, " voxels"], NiftiFile]:
     """Read a reference label map as a flat integer array in storage order.
 
@@ -154,16 +156,19 @@ def read_labels(
         ValueError: The file is damaged, has a class axis, or holds fractions beyond the
             rounding of its storage (`coverax.tolerance`).
     """
-    return _read_whole(path, "a reference", "labels must be whole numbers", buffer)
+    return _read_whole(
+        Path(path), "a reference", "labels must be whole numbers", buffer
+    )
 
 
-def read_valid(path: Path) -> tuple[Bool[np.ndarray, " voxels"], NiftiFile]:
+def read_valid(path: PathLike) -> tuple[Bool[np.ndarray, " voxels"], NiftiFile]:
     """Read a mask of the voxels that count, flat, in storage order.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: As `read_labels`.
     """
+    path = Path(path)
     rule = "a mask of voxels that count must be 0 or a whole number"
     values, file = _read_whole(path, "a mask of voxels that count", rule, None)
     return values != 0, file
@@ -195,7 +200,7 @@ def _read_whole(
 
 def check_labels(
     labels: Integer[np.ndarray, " voxels"],
-    path: Path,
+    path: PathLike,
     expected: Sequence[int] | None,
     ignore_label: int | None = None,
 ) -> None:
@@ -210,6 +215,7 @@ def check_labels(
     Raises:
         ValueError: Another label occurs.
     """
+    path = Path(path)
     if expected is None:
         low = int(labels.min())
         if low < 0 and low == ignore_label:

@@ -14,7 +14,7 @@ from isal import igzip
 from jaxtyping import Float
 
 from coverax.choices import ProbsStorage
-from coverax.files import publishing
+from coverax.files import PathLike, publishing
 from coverax.volumes.header import NiftiFile, parse_header
 from coverax.volumes.source import opened
 
@@ -36,27 +36,29 @@ class Buffer:
         return self._bytes[:n_bytes]
 
 
-def file_stem(path: Path) -> str | None:
+def file_stem(path: PathLike) -> str | None:
     """File name without its NIfTI suffix; None for another kind of file."""
+    path = Path(path)
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return None
 
 
-def read_header(path: Path) -> NiftiFile:
+def read_header(path: PathLike) -> NiftiFile:
     """Read the header of a NIfTI file.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not gzip, not NIfTI, or has another number of axes.
     """
+    path = Path(path)
     with opened(path) as source:
         return parse_header(source)
 
 
 def read_voxels(
-    path: Path,
+    path: PathLike,
     *,
     channels: Sequence[int] | None = None,
     check_header: Callable[[NiftiFile], None] = lambda _file: None,
@@ -77,6 +79,7 @@ def read_voxels(
         ValueError: It is not gzip or not NIfTI, ends early, is damaged, or has fewer
             channels than asked for.
     """
+    path = Path(path)
     with opened(path) as source:
         file = parse_header(source)
         check_header(file)
@@ -118,7 +121,7 @@ def check_channels(file: NiftiFile, channels: Sequence[int]) -> None:
 
 
 def write_mask(
-    path: Path, mask: np.ndarray, like: NiftiFile, *, largest: int = 1
+    path: PathLike, mask: np.ndarray, like: NiftiFile, *, largest: int = 1
 ) -> None:
     """Write a uint8 mask on the grid of `like`, keeping its header and affine.
 
@@ -126,14 +129,16 @@ def write_mask(
 
     The file appears complete or not at all.
     """
+    path = Path(path)
     header = _header_like(like, np.uint8, mask.shape, largest)
     _publish(path, _whole_file(header, mask.astype(np.uint8)))
 
 
 def probs_file(
-    path: Path, like: NiftiFile, n_classes: int, storage: ProbsStorage = "float32"
+    path: PathLike, like: NiftiFile, n_classes: int, storage: ProbsStorage = "float32"
 ) -> NiftiFile:
     """The header that `write_probs` would give a map on the grid of `like`."""
+    path = Path(path)
     shape = (*like.grid.shape, 1)[:3]
     header = _header_like(like, np.dtype(storage), (*shape, n_classes), 1)
     header["pixdim"][4] = 1
@@ -143,7 +148,7 @@ def probs_file(
 
 
 def write_probs(
-    path: Path,
+    path: PathLike,
     probs: Float[np.ndarray, "x y z classes"],
     like: NiftiFile,
     storage: ProbsStorage = "float32",
@@ -156,6 +161,7 @@ def write_probs(
 
     The file appears complete or not at all.
     """
+    path = Path(path)
     header = probs_file(path, like, probs.shape[-1], storage).header
     stored = probs if storage == "float32" else _in_steps(probs)
     _publish(path, _whole_file(header, stored.astype(header.get_data_dtype())))
@@ -177,8 +183,9 @@ def _in_steps(probs: Float[np.ndarray, "x y z classes"]) -> np.ndarray:
     return out
 
 
-def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+def write_volume(path: PathLike, array: np.ndarray, affine: np.ndarray) -> None:
     """Write an array with an affine in mm; a bool array becomes uint8."""
+    path = Path(path)
     values = array.astype(np.uint8) if array.dtype == bool else array
     image = nib.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")

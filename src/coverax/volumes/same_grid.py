@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import aff2axcodes
 
+from coverax.files import PathLike
 from coverax.volumes.grid import Grid
 
 # Two affines agree when no voxel centre moves by more than this share of the smallest
@@ -19,7 +20,9 @@ class GridMismatchError(ValueError):
     """Two volumes of one case do not lie on the same voxel grid."""
 
 
-def check_same_grid(grid: Grid, path: Path, other: Grid, other_path: Path) -> None:
+def check_same_grid(
+    grid: Grid, path: PathLike, other: Grid, other_path: PathLike
+) -> None:
     """Raise where two grids differ in shape, or in affine beyond the tolerance.
 
     Raises:
@@ -27,6 +30,7 @@ def check_same_grid(grid: Grid, path: Path, other: Grid, other_path: Path) -> No
             `AFFINE_TOLERANCE` of the smallest voxel edge away from its twin. The
             message names the cause where the headers tell it.
     """
+    path, other_path = Path(path), Path(other_path)
     # A single slice may be stored as (x, y) or as (x, y, 1).
     if three_axes(grid.shape) != three_axes(other.shape):
         raise GridMismatchError(
