@@ -15,14 +15,64 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from types import EllipsisType
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 
 from coverax.calibrate.split import check_scores
-from coverax.rational import Level, check_level
+from coverax.choices import Side, VoteName
+from coverax.files import Json
+from coverax.rational import Level, as_fraction, check_level
 
-_MOST_INT = 1 << 62  # of a numerator that stays in int64
+# Sums of numerators below these stay in int32 and int64.
+_INT32, _INT64 = 1 << 31, 1 << 62
+VOTES: dict[VoteName, Fraction] = {"majority": Fraction(1, 2), "union": Fraction(0)}
+
+
+class MeanP:
+    """Whether a mean of p-values is above a level, one fold at a time, exactly.
+
+    Sums are integers over the common denominator of all folds, so that a voxel costs
+    one number whatever the number of folds.
+
+    Args:
+        sizes: Units of each fold.
+        level: What the mean is compared with.
+        shape: Shape of the new scores.
+    """
+
+    def __init__(self, sizes: Sequence[int], level: Level, shape: tuple[int, ...]):
+        # mean p > level  <=>  sum_k (1 + count_k) (common / (m_k + 1)) > level K common
+        common = math.lcm(*(m + 1 for m in sizes))
+        bound = check_level("level", level) * len(sizes) * common
+        largest = len(sizes) * common
+        dtype = np.int32 if largest < _INT32 else np.int64
+        self._dtype = dtype if largest < _INT64 else object
+        self._most = bound.numerator // bound.denominator
+        self._sizes = tuple(sizes)
+        self._weights = [common // (m + 1) for m in sizes]
+        self._total = np.zeros(shape, self._dtype)
+
+    def add(
+        self,
+        fold: int,
+        counts: Int[np.ndarray, "..."],
+        where: slice | EllipsisType = ...,
+    ) -> None:
+        """Add the p-values of a fold: of all new scores, or of those at `where`.
+
+        Args:
+            fold: Its place among the sizes.
+            counts: Calibration scores of the fold that are at least each new one.
+            where: Which of the new scores these are.
+        """
+        steps = [self._weights[fold] * (1 + n) for n in range(self._sizes[fold] + 1)]
+        self._total[where] += np.array(steps, self._dtype)[counts]
+
+    def above(self) -> Bool[np.ndarray, "..."]:
+        """Where the mean over all folds exceeds the level."""
+        return np.asarray(self._total > self._most, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +102,26 @@ class FoldScores:
                 fold's model.
             level: What twice the promise allows: alpha / 2 of a promise of 1 - alpha.
         """
-        limit = check_level("level", level)
-        common = math.lcm(*(m + 1 for m in self.sizes))
-        # mean p > level  <=>  sum_k (1 + count_k) (common / (m_k + 1)) > level K common
-        weights = [common // (m + 1) for m in self.sizes]
-        bound = limit * len(self.sizes) * common
-        most = bound.numerator // bound.denominator  # an integer above it is above
-        dtype = np.int64 if len(self.sizes) * common < _MOST_INT else object
-        total = np.zeros(np.shape(new_scores[0]), dtype)
-        for scores, new, weight in zip(self.scores, new_scores, weights, strict=True):
-            steps = np.arange(1, scores.size + 2).astype(dtype) * weight
-            total += steps[self._count(scores, new)]
-        return np.asarray(total > most, bool)
+        tally = MeanP(self.sizes, level, np.shape(new_scores[0]))
+        for fold, (own, new) in enumerate(zip(self.scores, new_scores, strict=True)):
+            tally.add(fold, self._count(own, new))
+        return tally.above()
+
+    def can_leave_out(self, level: Level) -> bool:
+        """Whether any new score has a mean p-value of at most this level."""
+        return _can_leave_out(self.sizes, check_level("level", level))
+
+    def largest_kept(self, level: Level) -> float:
+        """Largest score that stays in where all folds' models agree on it.
+
+        Above it a new score under every model has a mean p-value of at most `level`;
+        `inf` where the folds are too small for that.
+        """
+        if not self.can_leave_out(level):
+            return math.inf
+        known = np.unique(np.concatenate(self.scores))
+        kept = known[self.exceed([known] * len(self.names), level)]
+        return float(kept.max()) if kept.size else -math.inf
 
     def mean_p(
         self, new_scores: Sequence[Num[np.ndarray, "*new"]]
@@ -84,6 +142,88 @@ class FoldScores:
         return np.asarray(scores.size - below)
 
 
+@dataclass(frozen=True, slots=True)
+class SideFolds:
+    """The scores that decide one side of the sets of a region.
+
+    Attributes:
+        region: Structure it belongs to.
+        side: `inner` or `outer`.
+        level: A voxel of mean p-value at most this is in the inner set, or off the
+            outer one.
+        known: Scores of each fold.
+    """
+
+    region: str
+    side: Side
+    level: Fraction
+    known: FoldScores
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """How the maps of several models make one mask.
+
+    Attributes:
+        names: Of the folds, in the order in which their maps are given.
+        votes: Folds that must mark a voxel; None for sets, which count p-values.
+        sides: For sets, what decides each region and side.
+    """
+
+    names: tuple[str, ...]
+    votes: int | None
+    sides: tuple[SideFolds, ...] = ()
+
+    def side(self, region: str, side: Side) -> SideFolds:
+        """What decides one side of a region."""
+        return next(s for s in self.sides if (s.region, s.side) == (region, side))
+
+    def to_json(self) -> Json:
+        """Names, votes, and the scores of each fold as exact hex."""
+        sides = [
+            {
+                "region": side.region,
+                "side": side.side,
+                "level": str(side.level),
+                "scores": {
+                    name: [value.hex() for value in own.tolist()]
+                    for name, own in zip(
+                        side.known.names, side.known.scores, strict=True
+                    )
+                },
+            }
+            for side in self.sides
+        ]
+        return {"names": list(self.names), "votes": self.votes, "sides": sides}
+
+    @classmethod
+    def from_json(cls, content: Json) -> "Folds":
+        """Inverse of `to_json`."""
+        names = tuple(content["names"])
+        sides = [
+            SideFolds(
+                row["region"],
+                row["side"],
+                Fraction(row["level"]),
+                FoldScores(
+                    names,
+                    tuple(
+                        np.array([float.fromhex(v) for v in row["scores"][name]])
+                        for name in names
+                    ),
+                ),
+            )
+            for row in content["sides"]
+        ]
+        return cls(names, content["votes"], tuple(sides))
+
+
+def sorted_folds(names: Sequence[object]) -> list[object]:
+    """Names of folds in their order: numbers by size, also as text, others by letters."""
+    numbers = all(str(name).isdecimal() for name in names)
+    return sorted(names, key=(lambda n: int(str(n))) if numbers else str)
+
+
 def fold_scores(
     scores: Num[np.ndarray, " cases"], folds: Shaped[np.ndarray, " cases"]
 ) -> FoldScores:
@@ -95,7 +235,7 @@ def fold_scores(
     scores, names = check_scores(np.asarray(scores)), np.asarray(folds)
     if names.shape != scores.shape:
         raise ValueError(f"{scores.size} scores have {names.size} folds")
-    known = np.unique(names).tolist()  # numbers by size, text by letters
+    known = sorted_folds(np.unique(names).tolist())
     if len(known) < 2:
         raise ValueError(f"folds are two or more, got {', '.join(map(str, known))}")
     return FoldScores(
@@ -152,8 +292,35 @@ def fewest_for_folds(sizes: Sequence[int], alpha: Level) -> bool:
     The least mean p-value is the mean of `1 / (m_k + 1)`; where it exceeds alpha / 2
     every voxel stays in, and the promise says nothing.
     """
+    return _can_leave_out(sizes, check_level("alpha", alpha) / 2)
+
+
+def _can_leave_out(sizes: Sequence[int], level: Fraction) -> bool:
     least = sum((Fraction(1, m + 1) for m in sizes), Fraction(0)) / len(sizes)
-    return least <= check_level("alpha", alpha) / 2
+    return least <= level
+
+
+def votes_needed(vote: VoteName | Level, n_folds: int) -> int:
+    """Folds that must mark a voxel: more than a share of them.
+
+    Args:
+        vote: `majority` (more than half), `union` (any), or a share in [0, 1).
+        n_folds: How many there are.
+
+    Raises:
+        ValueError: `vote` is no such name or share.
+    """
+    named = {str(name): share for name, share in VOTES.items()}
+    share = named[vote] if isinstance(vote, str) and vote in named else None
+    if share is None:
+        try:
+            share = as_fraction(vote)
+        except ValueError:
+            raise ValueError(
+                f"vote must be {', '.join(VOTES)} or a share in [0, 1), got {vote!r}"
+            ) from None
+    _check_share(share)
+    return math.floor(share * n_folds) + 1
 
 
 def majority_alpha(alpha: Level, share: Level) -> Fraction:
@@ -166,7 +333,11 @@ def majority_alpha(alpha: Level, share: Level) -> Fraction:
     Raises:
         ValueError: `share` lies outside [0, 1).
     """
-    part = Fraction(str(share)) if not isinstance(share, Fraction) else share
-    if not 0 <= part < 1:
-        raise ValueError(f"the share of votes must lie in [0, 1), got {share}")
+    part = as_fraction(share)
+    _check_share(part)
     return check_level("alpha", alpha) * (1 - part)
+
+
+def _check_share(share: Fraction) -> None:
+    if not 0 <= share < 1:
+        raise ValueError(f"the share of votes must lie in [0, 1), got {share}")
