@@ -182,7 +182,7 @@ def calibrate_fold_crc(
     promise += (
         "the union misses no more than any of the masks. "
         if votes == 1
-        else f"a voxel is missed only where {len(names) - votes + 1} folds miss it. "
+        else f"a voxel is missed only where {len(names) - votes + 1} or more folds miss it. "
     )
     return _join(
         table,
@@ -300,7 +300,7 @@ def _side_threshold(side: SideFolds, transform: Transform) -> Threshold:
         n_units=sum(side.known.sizes),
         rank=None,
         status=status,
-        value=side.known.largestkeep_folds(side.level),
+        value=side.known.largest_kept(side.level),
     )
 
 
@@ -321,8 +321,8 @@ def _join(
     regions = list(dict.fromkeys(t.region for t in named))
     thresholds = sorted(named, key=lambda t: regions.index(t.region))
     lost = "".join(
-        f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): the only safe mask is "
-        "the whole volume. "
+        f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): this fold marks the "
+        "whole volume. "
         for t in thresholds
         if t.status != Status.OK
     )

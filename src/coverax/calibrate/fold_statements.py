@@ -48,8 +48,8 @@ def fold_set_statement(
 
 
 _ASSUMED = (
-    "It assumes that a new unit is exchangeable with the units of each fold (not that "
-    "the folds are alike), that the model of a fold saw neither a unit of that fold nor "
+    "It assumes that a new unit is exchangeable with the units of each fold, given its "
+    "model (not that folds are alike), that the model of a fold saw neither a unit of it nor "
     "the new one, and that the folds, the method and its levels were fixed before "
     "looking. Nothing is assumed of how the models were trained, of what they have in "
     "common, or of the sizes of the folds. It speaks of the mask made from the maps of "

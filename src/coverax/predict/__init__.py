@@ -1,5 +1,7 @@
 """Calibrated thresholds to masks to files."""
 
+from coverax.predict.folds import fold_masks as fold_masks
+from coverax.predict.folds import predict_folds as predict_folds
 from coverax.predict.masks import threshold_mask as threshold_mask
 from coverax.predict.write import check_map_kind as check_map_kind
 from coverax.predict.write import count_finished as count_finished

@@ -17,7 +17,9 @@ from coverax.scores import ScoreDefinition, View
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
 from coverax.volumes import (
+    Buffer,
     NiftiFile,
+    ProbMap,
     Region,
     common_storages,
     read_probs,
@@ -73,17 +75,14 @@ def predict_folder(
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
-    if sides and calibration.kind != "sides":
-        raise ValueError(
-            f"inner and outer masks belong to method sets, not {calibration.method}"
-        )
+    if calibration.folds is not None:
+        raise ValueError(several_maps(calibration))
     if calibration.is_grouped and groups is None:
         raise ValueError(
             f"the calibration has a threshold for each {calibration.options['group_by']}: "
             "name the group of each case (--groups)"
         )
-    if not allow_vacuous:
-        calibration.raise_if_bad()
+    check_request(calibration, sides=sides, allow_vacuous=allow_vacuous)
     if not allow_missing:
         _check_groups(calibration, maps, groups or {})
     definition = calibration.definition
@@ -96,7 +95,7 @@ def predict_folder(
         output,
         maps,
         write_one,
-        files=_output_names(
+        files=output_names(
             {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
             definition,
             ("", *SIDE_SUFFIXES) if sides else ("",),
@@ -113,6 +112,32 @@ def predict_folder(
         on_note=on_note,
     )
     return {"n_cases": len(maps) - len(failures), "failed": failures}
+
+
+def check_request(
+    calibration: Calibration, *, sides: bool, allow_vacuous: bool
+) -> None:
+    """Refuse masks that a calibration does not have, or that promise nothing.
+
+    Raises:
+        ValueError: It gives no guarantee, or inner and outer masks were asked of
+            another method.
+    """
+    if sides and not calibration.has_sides:
+        raise ValueError(
+            f"inner and outer masks belong to method sets, not {calibration.method}"
+        )
+    if not allow_vacuous:
+        calibration.raise_if_bad()
+
+
+def several_maps(calibration: Calibration) -> str:
+    """What a calibration from folds needs where one map a case was given."""
+    names = calibration.folds.names if calibration.folds else ()
+    return (
+        f"the calibration is of {len(names)} folds ({', '.join(names)}) and takes the "
+        f"maps of each, in this order: give --probs {len(names)} times"
+    )
 
 
 def _check_groups(
@@ -176,7 +201,7 @@ def _masked(
     return [r for r in definition.regions if not calibration.refused(r.name, group)]
 
 
-def _output_names(
+def output_names(
     regions_of: Mapping[str, list[Region]],
     definition: ScoreDefinition,
     suffixes: tuple[str, ...],
@@ -201,35 +226,68 @@ def _output_names(
 def _write_case(
     calibration: Calibration, case_id: str, path: Path, folder: Path, sides: bool
 ) -> None:
-    definition = calibration.definition
-    prob_map = read_probs(
+    prob_map = read_map(calibration.definition, path)
+    masks: dict[str, RegionMasks] = {}
+    for region in calibration.definition.regions:
+        if calibration.refused(region.name) is None:
+            probs = prob_map.of(region)
+            nothing = np.zeros(probs.shape, bool)
+            view = View(region, probs, nothing, None, prob_map.file.grid)
+            masks[region.name] = REGION_MASKS[calibration.kind](calibration, view)
+    write_masks(calibration, case_id, prob_map.file, masks, folder, sides=sides)
+
+
+def read_map(
+    definition: ScoreDefinition, path: Path, buffer: Buffer | None = None
+) -> ProbMap:
+    """A map as the calibration reads it."""
+    return read_probs(
         path,
         check_header=partial(check_map_kind, definition=definition),
         channels=definition.channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
+        buffer=buffer,
     )
-    file = prob_map.file
+
+
+def write_masks(
+    calibration: Calibration,
+    case_id: str,
+    file: NiftiFile,
+    masks: Mapping[str, RegionMasks],
+    folder: Path,
+    *,
+    sides: bool,
+) -> None:
+    """Write the masks of every region, and the sidecar.
+
+    Args:
+        calibration: What made them.
+        case_id: Whose they are.
+        file: The map whose geometry they take.
+        masks: By region; none of those that were refused.
+        folder: Where to.
+        sides: Write the inner and the outer mask too.
+    """
     entries = []
-    for region in definition.regions:
+    for region in calibration.definition.regions:
         refused = calibration.refused(region.name)
         if refused is not None:
             entries.append({"region": region.name, "mask": None, "status": refused})
             continue
-        probs = prob_map.of(region)
-        view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
-        masks = REGION_MASKS[calibration.kind](calibration, view)
-        stem = _mask_stem(case_id, region, definition)
-        for suffix, values in masks.files.items():
+        own = masks[region.name]
+        stem = _mask_stem(case_id, region, calibration.definition)
+        for suffix, values in own.files.items():
             if sides or not suffix:
                 labels = values.reshape(file.grid.shape, order="F")
                 write_mask(
                     folder / f"{stem}{suffix}.nii.gz",
                     labels,
                     file,
-                    largest=masks.largest if not suffix else 1,
+                    largest=own.largest if not suffix else 1,
                 )
-        entries.append({"region": region.name, "mask": f"{stem}.nii.gz"} | masks.entry)
+        entries.append({"region": region.name, "mask": f"{stem}.nii.gz"} | own.entry)
     sidecar = {
         "coverax": __version__,
         "case_id": case_id,

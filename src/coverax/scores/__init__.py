@@ -8,6 +8,7 @@ from coverax.scores.batch import ViewBatch as ViewBatch
 from coverax.scores.batch import lone_batch as lone_batch
 from coverax.scores.batch import unpadded as unpadded
 from coverax.scores.bins import check_softmax as check_softmax
+from coverax.scores.compute import array_view as array_view
 from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
 from coverax.scores.extremes import side_scores as side_scores

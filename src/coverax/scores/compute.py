@@ -228,7 +228,7 @@ def score_arrays(
         # A transform looks at every voxel of a map, so there each needs a number.
         own = probs[i] if definition.is_spatial else zero_where_void(probs[i], valid_i)
         arrays = (own, labels[i], valid_i)
-        return Loaded(facts, [_array_view(region, *arrays, columns["spacing_mm"][i])])
+        return Loaded(facts, [array_view(region, *arrays, columns["spacing_mm"][i])])
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
@@ -263,7 +263,12 @@ def _rows_of(spacing_mm, n: int) -> list[np.ndarray]:
     return list(np.broadcast_to(spacing, (n, spacing.shape[-1])))
 
 
-def _array_view(region: Region, probs, labels, valid, spacing_mm) -> View:
+def array_view(region: Region, probs, labels, valid, spacing_mm) -> View:
+    """A case in memory as a region of a case of files; its axes may have a spacing.
+
+    Raises:
+        ValueError: Shapes differ, or a value is no probability.
+    """
     probs, labels = np.asarray(probs), np.asarray(labels)
     if labels.shape != probs.shape or (
         valid is not None and valid.shape != probs.shape
