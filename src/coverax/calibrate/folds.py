@@ -323,6 +323,25 @@ def votes_needed(vote: VoteName | Level, n_folds: int) -> int:
     return math.floor(share * n_folds) + 1
 
 
+def fold_needs(n_folds: int, alpha: Level) -> dict[str, int]:
+    """Fewest units that each of some folds of equal size needs, by method.
+
+    With fewer nothing can be left out: sets say nothing, masks are the whole volume.
+    """
+    level = check_level("alpha", alpha)
+    votes = votes_needed("majority", n_folds)
+    majority = majority_alpha(level, Fraction(votes - 1, n_folds))
+    levels = {
+        "sets, each side": level / 2,
+        "sets, both sides (bonferroni, halves)": level / 4,
+        "fnr (union)": level,
+        "crc, union": level,
+        f"crc, majority ({votes} of {n_folds})": majority,
+    }
+    # All of them ask for 1 / (m + 1) <= level.
+    return {what: max(1, math.ceil(1 / own) - 1) for what, own in levels.items()}
+
+
 def majority_alpha(alpha: Level, share: Level) -> Fraction:
     """Level at which each fold is calibrated, so that a vote keeps the risk at alpha.
 

@@ -19,7 +19,7 @@ from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
-from coverax.predict import check_map_kind
+from coverax.predict import check_map_kind, several_maps
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     Engine,
@@ -84,9 +84,11 @@ def evaluate_cohort(
         ValueError: No case was left to count (see `none_too`), or units are of a column that the cohort
             does not have.
     """
+    if calibration.folds is not None:
+        raise ValueError(several_maps(calibration))
     definition = promised_regions(calibration)
-    _check_regions(calibration, cohort)
-    unit_column = _unit_column(calibration, cohort)
+    check_regions(calibration, cohort)
+    unit_column = unit_column_of(calibration, cohort)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
 
@@ -152,7 +154,8 @@ def promised_regions(calibration: Calibration) -> ScoreDefinition:
     return replace(definition, regions=regions)
 
 
-def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
+def check_regions(calibration: Calibration, cohort: Cohort) -> None:
+    """Refuse a cohort that names a region without a threshold."""
     known = {threshold.region for threshold in calibration.thresholds}
     named = {case.region for case in cohort.cases if case.region is not None}
     if named - known:
@@ -162,7 +165,7 @@ def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
         )
 
 
-def _unit_column(calibration: Calibration, cohort: Cohort) -> str:
+def unit_column_of(calibration: Calibration, cohort: Cohort) -> str:
     """What was exchangeable in calibration, and is here: seen units, one case of each."""
     name = calibration.options["unit_column"]
     for case in cohort.cases:
@@ -183,8 +186,21 @@ def summarise(
     rows: list[dict[str, Any]],
     excluded: dict[str, tuple[str, ...]],
     seed: int,
+    *,
+    region_fn: "RegionFn | None" = None,
 ) -> Evaluation:
-    """Turn counts per case into per-case metrics and the summary."""
+    """Turn counts per case into per-case metrics and the summary.
+
+    Args:
+        calibration: What is evaluated.
+        rows: One a case and region, with counts.
+        excluded: Reason to case ids.
+        seed: Seed of the draw of one case a unit.
+        region_fn: Summary of one region and its rows; by the kind of the calibration by
+            default.
+    """
+    judge = KINDS.get(calibration.kind)
+    region_fn = region_fn or KINDS[calibration.kind].region
     if not rows:
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
@@ -198,9 +214,7 @@ def summarise(
         if mine and not some_count(calibration, mine):
             lacking[region] = "all references are empty"
         elif mine:
-            result, table = KINDS[calibration.kind].region(
-                calibration, region, mine, seed
-            )
+            result, table = region_fn(calibration, region, mine, seed)
             regions.append(result)
             cases.extend(table)
     # Units that chose the transforms are as little held out as those that calibrated.
@@ -223,7 +237,8 @@ def summarise(
         "results": regions,
         "not_evaluated": lacking,
     }
-    summary |= KINDS[calibration.kind].overall(calibration, cases)
+    if judge is not None:
+        summary |= judge.overall(calibration, cases)
     return Evaluation(summary, cases)
 
 
@@ -333,6 +348,9 @@ def _is_cut_above(
     return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
 
 
+RegionFn = Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+
+
 class Judge(NamedTuple):
     """How calibrations of a kind are evaluated.
 
@@ -343,7 +361,7 @@ class Judge(NamedTuple):
     """
 
     columns: Callable[[Engine, ViewBatch, Calibration], dict[str, np.ndarray]]
-    region: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+    region: RegionFn
     overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
 
 

@@ -1,0 +1,346 @@
+"""Masks of a new case from the maps of all folds, one map in memory at a time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from coverax.calibrate import Calibration, Folds, MeanP, SideFolds
+from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
+from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
+from coverax.predict.write import (
+    check_request,
+    output_names,
+    read_map,
+    several_maps,
+    write_masks,
+)
+from coverax.scores import View, array_view, side_cut, side_transforms
+from coverax.stream import file_facts, fill_folder
+from coverax.table import Transform
+from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
+
+_CHUNK = 1 << 18  # voxels whose counts are in memory at a time
+
+
+class Votes:
+    """How many folds mark each voxel."""
+
+    def __init__(self, calibration: Calibration, region: str):
+        self._folds = folds_of(calibration)
+        found = [t for t in calibration.thresholds if t.region == region]
+        self._own = {t.fold: t for t in found}
+        self._count: np.ndarray | None = None
+
+    def add(self, fold: int, view: View) -> None:
+        """Count the voxels that a fold marks."""
+        if self._count is None:
+            self._count = np.zeros(view.probs.size, np.uint16)
+        threshold = self._own[self._folds.names[fold]]
+        self._count += threshold_mask(view.probs, threshold.probability)
+
+    def mask(self) -> Bool[np.ndarray, " voxels"]:
+        """Voxels that enough folds mark."""
+        return np.asarray(self._count) >= (self._folds.votes or 0)
+
+    def masks(self, view: View) -> RegionMasks:
+        """The mask, and what the sidecar says of it."""
+        mask, first = self.mask(), next(iter(self._own.values()))
+        n_predicted = int(np.count_nonzero(mask))
+        cuts = {name: t.probability.hex() for name, t in self._own.items()}
+        entry = {
+            "tolerance": first.tolerance,
+            "votes_needed": self._folds.votes,
+            "probability_thresholds": cuts,
+            "status": max(t.status for t in self._own.values()).name,
+            "whole_volume": n_predicted == mask.size,
+            "n_predicted": n_predicted,
+            "volume_ml": volume_ml(n_predicted, view),
+        }
+        return RegionMasks({"": mask}, 1, entry)
+
+
+class Sides:
+    """Sums of the p-values of each voxel, for the inner and the outer set."""
+
+    def __init__(self, calibration: Calibration, region: str):
+        self._calibration, self._region = calibration, region
+        options, folds = calibration.options, folds_of(calibration)
+        self._transforms = side_transforms(options["inner"], options["outer"])
+        self._sides = {t.side: folds.side(region, t.side) for t in self._transforms}
+        self._sums: dict[str, MeanP] = {}
+
+    def add(self, fold: int, view: View) -> None:
+        """Count, for each voxel, the scores of a fold that are at least its own."""
+        maps = score_maps_of(self._calibration, view)
+        for transform in self._transforms:
+            side = self._sides[transform.side]
+            if transform.side not in self._sums:
+                sizes = side.known.sizes
+                shape = (view.probs.size,)
+                self._sums[transform.side] = MeanP(sizes, side.level, shape)
+            values = maps[transform.side]
+            cuts = _cuts(transform, side, fold)
+            for start in range(0, values.size, _CHUNK):
+                where = slice(start, start + _CHUNK)
+                counts = _at_least(transform, cuts, values[where], side, fold)
+                self._sums[transform.side].add(fold, counts, where)
+
+    def sets(self) -> dict[str, Bool[np.ndarray, " voxels"]]:
+        """The inner and the outer set."""
+        return {
+            "inner": ~self._sums["inner"].above(),
+            "outer": self._sums["outer"].above(),
+        }
+
+    def masks(self, view: View) -> RegionMasks:
+        """The label map, both sets, and what the sidecar says of them."""
+        found = {
+            t.side: self._calibration.threshold_of(self._region, t.side)
+            for t in self._transforms
+        }
+        described = {
+            t.side: {
+                "transform": t.spec,
+                "mean_p_level": str(self._sides[t.side].level),
+                "left_out_where_all_exceed": found[t.side].value.hex(),
+            }
+            for t in self._transforms
+        }
+        status = max(threshold.status for threshold in found.values())
+        joint = self._calibration.options["joint"]
+        return label_sets(self.sets(), view, described, joint=joint, status=status)
+
+
+def new_tally(calibration: Calibration, region: str) -> Votes | Sides:
+    """What counts the maps of a region under a calibration from folds."""
+    kind = Sides if calibration.has_sides else Votes
+    return kind(calibration, region)
+
+
+def folds_of(calibration: Calibration) -> Folds:
+    """The folds of a calibration.
+
+    Raises:
+        ValueError: It is of one model.
+    """
+    if calibration.folds is None:
+        raise ValueError(
+            "the calibration is of one model, and takes the maps of one: give --probs once"
+        )
+    return calibration.folds
+
+
+def check_folds(calibration: Calibration, n_given: int) -> Folds:
+    """Refuse another number of maps a case than the calibration has folds.
+
+    Raises:
+        ValueError: They differ.
+    """
+    folds = folds_of(calibration)
+    if n_given != len(folds.names):
+        raise ValueError(f"{several_maps(calibration)}, not {n_given}")
+    return folds
+
+
+def fold_masks(
+    calibration: Calibration,
+    probs: Sequence[np.ndarray],
+    *,
+    region: str | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> dict[str, Bool[np.ndarray, "*spatial"]]:
+    """Masks of a case whose maps are already in memory.
+
+    Args:
+        calibration: From `calibrate_fold_sets`, `calibrate_fold_crc` or
+            `calibrate_fold_fnr`.
+        probs: One map of the region a fold, in the order of `calibration.folds.names`.
+        region: Which one; the only one by default.
+        spacing_mm: Voxel edges; transforms that look at neighbours need it.
+
+    Returns:
+        `mask` by votes; `inner` and `outer` of sets.
+
+    Raises:
+        ValueError: The number of maps is not that of the folds, their shapes differ, a
+            value is no probability, or no guarantee can be given.
+    """
+    check_folds(calibration, len(probs))
+    calibration.raise_if_bad()
+    shapes = {np.shape(p) for p in probs}
+    if len(shapes) > 1:
+        raise ValueError(f"the maps of the folds have shapes {sorted(shapes)}")
+    named = [r for r in calibration.definition.regions if region in (None, r.name)]
+    if len(named) != 1:
+        known = ", ".join(r.name for r in calibration.definition.regions)
+        raise ValueError(f"name one region of {known}, got {region}")
+    tally = new_tally(calibration, named[0].name)
+    for fold, own in enumerate(probs):
+        tally.add(
+            fold, array_view(named[0], own, np.zeros(own.shape), None, spacing_mm)
+        )
+    found = {"mask": tally.mask()} if isinstance(tally, Votes) else tally.sets()
+    return {name: mask.reshape(np.shape(probs[0])) for name, mask in found.items()}
+
+
+def predict_folds(
+    calibration: Calibration,
+    maps: Sequence[Mapping[str, Path]],
+    output: Path,
+    *,
+    threads: int | None = None,
+    resume: bool = False,
+    allow_missing: bool = False,
+    allow_vacuous: bool = False,
+    sides: bool = False,
+    verify_inputs: bool = False,
+    on_case: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], None] = lambda _line: None,
+) -> dict[str, Any]:
+    """Write the mask of every case from the maps of all folds, as `predict_folder` does.
+
+    The maps of a case are read one after the other; a thread holds one of them and one
+    number a voxel and side.
+
+    Args:
+        calibration: From folds.
+        maps: Case id to map, one mapping a fold in the order of
+            `calibration.folds.names`.
+        output: A new folder, or an empty one.
+        threads: Cases at a time.
+        resume: Keep the finished masks of an interrupted run.
+        allow_missing: Publish without the cases that failed or lack a map.
+        allow_vacuous: Write whole volumes where no guarantee can be given.
+        sides: For sets, write the inner and the outer mask too.
+        verify_inputs: With `resume`, tell replaced maps by their content too.
+        on_case: Called once a case, for progress.
+        on_note: Called with a line that says what is done again.
+
+    Returns:
+        Number of cases written, and the failed ones by case id.
+
+    Raises:
+        FileExistsError: `output` holds something already.
+        ExceptionGroup: Maps failed or are missing; one exception each.
+        ValueError: The calibration gives no guarantee or is of another number of folds.
+    """
+    folds = check_folds(calibration, len(maps))
+    check_request(calibration, sides=sides, allow_vacuous=allow_vacuous)
+    paths, lacking = common_maps(maps, folds, allow_missing=allow_missing)
+    regions = [
+        r for r in calibration.definition.regions if not calibration.refused(r.name)
+    ]
+
+    def write_one(case_id: str, _path: Path, folder: Path) -> None:
+        _write_case(calibration, regions, case_id, paths[case_id], folder, sides)
+
+    failures = fill_folder(
+        Path(output),
+        {case_id: own[0] for case_id, own in paths.items()},
+        write_one,
+        files=output_names(
+            dict.fromkeys(paths, regions),
+            calibration.definition,
+            ("", *SIDE_SUFFIXES) if sides else ("",),
+        ),
+        kind="calibration",
+        meaning={"calibration": calibration.digest, "sides": sides},
+        case_meaning={
+            case_id: file_facts(own[1:], content=verify_inputs)
+            for case_id, own in paths.items()
+        },
+        threads=threads,
+        resume=resume,
+        verify_inputs=verify_inputs,
+        allow_missing=allow_missing,
+        on_case=on_case,
+        on_note=on_note,
+    )
+    return {"n_cases": len(paths) - len(failures), "failed": lacking | failures}
+
+
+def common_maps(
+    maps: Sequence[Mapping[str, Path]], folds: Folds, *, allow_missing: bool
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """The maps of every case that has one in each fold, and why others have not.
+
+    Raises:
+        ExceptionGroup: A case lacks a map; one exception each.
+    """
+    every = sorted({case_id for own in maps for case_id in own})
+    lacking = {
+        case_id: "no map of fold "
+        + ", ".join(
+            n for n, own in zip(folds.names, maps, strict=True) if case_id not in own
+        )
+        for case_id in every
+        if any(case_id not in own for own in maps)
+    }
+    if lacking and (not allow_missing or len(lacking) == len(every)):
+        raise ExceptionGroup(
+            f"{len(lacking)} of {len(every)} cases failed",
+            [ValueError(f"case {i}: {why}") for i, why in lacking.items()],
+        )
+    whole = [case_id for case_id in every if case_id not in lacking]
+    return {i: tuple(Path(own[i]) for own in maps) for i in whole}, lacking
+
+
+def _write_case(
+    calibration: Calibration,
+    regions: Sequence[Region],
+    case_id: str,
+    paths: Sequence[Path],
+    folder: Path,
+    sides: bool,
+) -> None:
+    tallies = {r.name: new_tally(calibration, r.name) for r in regions}
+    files: list[NiftiFile] = []
+    buffer = Buffer()  # a map takes the place of the one before it
+    for fold, path in enumerate(paths):
+        prob_map = read_map(calibration.definition, path, buffer)
+        files.append(prob_map.file)
+        check_same_grid(files[0].grid, paths[0], prob_map.file.grid, path)
+        for region in regions:
+            view = _view(region, prob_map.of(region), prob_map.file.grid)
+            tallies[region.name].add(fold, view)
+    empty = np.zeros(0, np.float32)
+    masks = {
+        region.name: tallies[region.name].masks(_view(region, empty, files[0].grid))
+        for region in regions
+    }
+    write_masks(calibration, case_id, files[0], masks, folder, sides=sides)
+
+
+def _view(region: Region, probs: np.ndarray, grid: Grid) -> View:
+    return View(region, probs, np.zeros(probs.shape, bool), None, grid)
+
+
+def _cuts(transform: Transform, side: SideFolds, fold: int) -> np.ndarray:
+    """Cuts of the score map, ascending: a voxel is in the set at a score from its cut on."""
+    known = side.known.scores[fold].tolist()
+    cuts = np.array([side_cut(transform, score) for score in known], np.float32)
+    return np.sort(cuts[~np.isnan(cuts)])  # NaN: no voxel is in the inner set there
+
+
+def _at_least(
+    transform: Transform,
+    cuts: np.ndarray,
+    values: np.ndarray,
+    side: SideFolds,
+    fold: int,
+) -> Int[np.ndarray, " voxels"]:
+    """Scores of a fold that are at least the scores of voxels, by the sets they make.
+
+    A voxel is in the outer set at a threshold iff its score is at most that, in the
+    inner one iff its score is more.
+    """
+    reached = np.zeros(values.size, np.int64)
+    if cuts.size:  # most voxels reach no cut: they are told by one comparison
+        places = np.flatnonzero(values >= cuts[0])
+        reached[places] = np.searchsorted(cuts, values[places], side="right")
+    if transform.side == "outer":
+        return reached
+    return side.known.scores[fold].size - reached
