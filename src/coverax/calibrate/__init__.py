@@ -17,8 +17,8 @@ from coverax.calibrate.folds import FoldScores as FoldScores
 from coverax.calibrate.folds import MeanP as MeanP
 from coverax.calibrate.folds import SideFolds as SideFolds
 from coverax.calibrate.folds import fold_mean_p as fold_mean_p
-from coverax.calibrate.folds import fold_scores as fold_scores
 from coverax.calibrate.folds import fold_needs as fold_needs
+from coverax.calibrate.folds import fold_scores as fold_scores
 from coverax.calibrate.folds import majority_alpha as majority_alpha
 from coverax.calibrate.folds import votes_needed as votes_needed
 from coverax.calibrate.groups import MERGED as MERGED
