@@ -147,7 +147,7 @@ def check_folds(calibration: Calibration, n_given: int) -> Folds:
 
 def fold_masks(
     calibration: Calibration,
-    probs: Sequence[np.ndarray],
+    probs: Sequence[np.ndarray] | np.ndarray,
     *,
     region: str | None = None,
     spacing_mm: Sequence[float] | None = None,
