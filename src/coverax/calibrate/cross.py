@@ -13,8 +13,8 @@ from fractions import Fraction
 from coverax.calibrate.controlled import calibrate_crc
 from coverax.calibrate.fnr import calibrate_fnr
 from coverax.calibrate.fold_rows import (
+    each_fold,
     fold_rows,
-    in_fold,
     keep_folds,
     scores_of_folds,
 )
@@ -168,10 +168,9 @@ def calibrate_fold_crc(
     votes = votes_needed(vote, len(names))
     _check_loss(loss, votes)
     level = majority_alpha(alpha, Fraction(votes - 1, len(names)))
-    each = {
-        name: in_fold(name, calibrate_crc, table.select(rows), level, policy, loss=loss)
-        for name, rows in parts.items()
-    }
+    each = each_fold(
+        table, parts, lambda part: calibrate_crc(part, level, policy, loss=loss)
+    )
     promise = (
         f"For {whom(policy)} the expected {LOSSES[loss].words} is at most "
         f"{float(as_fraction(alpha))} in the mask of the voxels that at least {votes} of "
@@ -225,14 +224,11 @@ def calibrate_fold_fnr(
     _check_policy(policy)
     parts = fold_rows(table, policy)
     own = policy._asdict()
-    each = {
-        name: in_fold(
-            *(name, calibrate_fnr, table.select(rows), alpha),
-            tolerance=tolerance,
-            **own,
-        )
-        for name, rows in parts.items()
-    }
+    each = each_fold(
+        table,
+        parts,
+        lambda part: calibrate_fnr(part, alpha, tolerance=tolerance, **own),
+    )
     chosen = next(iter(each.values())).thresholds[0].tolerance
     promise = (
         f"With probability at least {float(1 - as_fraction(alpha))}, the union of the "
@@ -278,10 +274,9 @@ def _check_exact(transform: Transform) -> None:
 
 def _check_loss(loss: LossName, votes: int) -> None:
     allowed = ("fnr", "missed_lesions") if votes == 1 else ("fnr",)
-    if not isinstance(loss, str) or loss not in allowed:
-        name = loss if isinstance(loss, str) else "of one's own"
+    if loss not in allowed:
         raise ValueError(
-            f"loss {name} has no proof for folds with {votes} votes needed: a vote is "
+            f"loss {getattr(loss, 'name', loss)} has no proof for folds with {votes} votes needed: a vote is "
             "proved to keep the share of missed voxels (fnr), a union that of missed "
             "lesions too"
         )

@@ -58,22 +58,28 @@ def fold_rows(
     return parts
 
 
-def in_fold(name: str, calibrate: Callable[..., T], *args, **kwargs) -> T:
-    """Name the fold in which something cannot be calibrated."""
-    try:
-        return calibrate(*args, **kwargs)
-    except ValueError as error:
-        raise ValueError(f"fold {name}: {error}") from None
+def each_fold(
+    table: ScoreTable, parts: Mapping[str, np.ndarray], fn: Callable[[ScoreTable], T]
+) -> dict[str, T]:
+    """Something of the rows of every fold.
+
+    Raises:
+        ValueError: A fold cannot be calibrated; it is named.
+    """
+    found: dict[str, T] = {}
+    for name, rows in parts.items():
+        try:
+            found[name] = fn(table.select(rows))
+        except ValueError as error:
+            raise ValueError(f"fold {name}: {error}") from None
+    return found
 
 
 def keep_folds(
     table: ScoreTable, parts: Mapping[str, np.ndarray], policy: Policy
 ) -> dict[str, Kept]:
     """The rows of every region that count, each fold settled on its own."""
-    each = {
-        name: in_fold(name, keep_regions, table.select(rows), policy)
-        for name, rows in parts.items()
-    }
+    each = each_fold(table, parts, lambda part: keep_regions(part, policy))
     out: dict[str, Kept] = {}
     for region in dict.fromkeys(table.column("region")):
         rows, references = np.zeros((2, table.n_rows), bool)
@@ -95,7 +101,7 @@ def scores_of_folds(
 ) -> FoldScores:
     """Scores of a region in each fold, the worst over references, ascending."""
     ids, own = table.column("case_id"), table.side_scores(transform)
-    each = []
+    each: list[np.ndarray] = []
     for mine in parts.values():
         rows = np.flatnonzero(found.rows & mine)
         cases = cases_of(ids, rows, found.references & mine)

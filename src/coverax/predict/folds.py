@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from coverax.calibrate import Calibration, Folds, MeanP, SideFolds
+from coverax.choices import Side
 from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
 from coverax.predict.write import (
@@ -88,7 +89,7 @@ class Sides:
                 counts = _at_least(transform, cuts, values[where], side, fold)
                 self._sums[transform.side].add(fold, counts, where)
 
-    def sets(self) -> dict[str, Bool[np.ndarray, " voxels"]]:
+    def sets(self) -> dict[Side, Bool[np.ndarray, " voxels"]]:
         """The inner and the outer set."""
         return {
             "inner": ~self._sums["inner"].above(),
@@ -101,7 +102,7 @@ class Sides:
             t.side: self._calibration.threshold_of(self._region, t.side)
             for t in self._transforms
         }
-        described = {
+        described: dict[Side, dict[str, Any]] = {
             t.side: {
                 "transform": t.spec,
                 "mean_p_level": str(self._sides[t.side].level),
