@@ -14,6 +14,7 @@ from coverax.scores.families import all_columns
 from coverax.scores.notes import cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.stream import Journal, file_facts
+from coverax.table.columns import FOLD
 from coverax.table.definition import (
     DEFAULT_BINS,
     MapKind,
@@ -151,6 +152,7 @@ def score_arrays(
     groups: Sequence[str] | None = None,
     weights: Sequence[float] | None = None,
     raters: Sequence[str] | None = None,
+    folds: Sequence[str] | Sequence[int] | None = None,
     voxel_volume_ml: float | Sequence[float] = float("nan"),
     region: str = FOREGROUND.name,
     n_bins: int = DEFAULT_BINS,
@@ -175,6 +177,7 @@ def score_arrays(
         groups: Category of each case known without the reference.
         weights: Likelihood ratios under shift.
         raters: Who made each reference, where cases have several: one entry each.
+        folds: Fold whose model made each map, where they are of a cross-validation.
         voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
         region: Name of the region.
         n_bins: Bins of the calibration statistics; 0 for none.
@@ -197,6 +200,7 @@ def score_arrays(
         "groups": [""] * n if groups is None else groups,
         "weights": [1.0] * n if weights is None else weights,
         "raters": [""] * n if raters is None else raters,
+        "folds": [""] * n if folds is None else folds,
         "valid": [None] * n if valid is None else valid,
         "voxel_volume_ml": list(np.broadcast_to(voxel_volume_ml, n)),
         "spacing_mm": [None] * n if spacing_mm is None else _rows_of(spacing_mm, n),
@@ -248,6 +252,7 @@ def score_arrays(
             "group": str(columns["groups"][i]),
             "weight": float(columns["weights"][i]),
             "rater": str(columns["raters"][i]),
+            FOLD: str(columns["folds"][i]),
         }
         rows[i] = _rows(about, result)[0]
     if failures:
@@ -255,7 +260,9 @@ def score_arrays(
             f"{len(failures)} of {n} cases failed",
             [ValueError(f"case {ids[i]}: {failures[i]}") for i in sorted(failures)],
         )
-    return ScoreTable.from_rows([rows[i] for i in range(n)], definition)
+    further = () if folds is None else (FOLD,)
+    ordered = [rows[i] for i in range(n)]
+    return ScoreTable.from_rows(ordered, definition, further=further)
 
 
 def _rows_of(spacing_mm, n: int) -> list[np.ndarray]:
