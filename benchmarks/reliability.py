@@ -107,7 +107,8 @@ def in_memory(shape, rounds):
         [name, f"{wall * 1e3:.1f}", times, f"{cpu * 1e3:.1f}", cpu_times]
         for name, wall, times, cpu, cpu_times in timed(runs, rounds, "coverax host")
     ]
-    program = kernels.bin_statistics.lower(*on_device, N_BINS).compile()
+    jitted = jax.jit(kernels.bin_statistics, static_argnums=2)
+    program = jitted.lower(*on_device, N_BINS).compile()
     temporary = program.memory_analysis().temp_size_in_bytes / flat[0].nbytes
     return (
         markdown(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +36,10 @@ def as_fraction(value: Level) -> Fraction:
             exponent and abs(int(exponent[1])) > _MOST_ZEROS
         ):
             raise ValueError
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        exact = Fraction(text)
+        float(exact)  # results are written as floats
+        return exact
+    except (ValueError, ZeroDivisionError, OverflowError):
         shown = repr(value) if isinstance(value, float) else f"{value!s:.40}"
         raise ValueError(f"expected a finite number, got {shown!r}") from None
 
@@ -70,19 +73,22 @@ def check_tolerance(value: Level) -> Fraction:
 
 
 def tolerance_terms(
-    tolerances: Sequence[Level] | np.ndarray,
+    tolerances: Level | Sequence[Level] | np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numerators and denominators of tolerances, int32, for exact counting."""
-    fractions = [check_tolerance(t) for t in _each(tolerances)]
+    fractions = [check_tolerance(t) for t in each_level(tolerances)]
     return (
         np.array([f.numerator for f in fractions], np.int32),
         np.array([f.denominator for f in fractions], np.int32),
     )
 
 
-def _each(levels: Sequence[Level] | np.ndarray) -> list[Level]:
+def each_level(levels: Any) -> list[Level]:
+    """Levels as a list, by position; a single one is a list of one."""
     if isinstance(levels, list | tuple):
         return list(levels)
+    if isinstance(levels, str):
+        return [levels]
     return list(np.asarray(levels).ravel())  # NumPy scalars print their own decimals
 
 

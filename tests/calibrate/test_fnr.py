@@ -158,7 +158,9 @@ def test_a_lesion_voxel_of_probability_zero_means_the_whole_volume():
     labels = np.ones((12, 5), bool)
     table = cx.scores.score_arrays(probs, labels, [0.1], engine="host")
     calibration = cx.calibrate.calibrate_fnr(table, 0.1)
-    assert calibration.status is Status.OK
+    assert calibration.status is Status.VACUOUS
+    with pytest.raises(ValueError, match=r"whole volume alone.*--allow-vacuous"):
+        calibration.raise_if_bad()
     assert calibration.thresholds[0].probability == 0.0
     assert "threshold is probability 0" in calibration.statement
     assert calibration.thresholds[0].n_tied == 12

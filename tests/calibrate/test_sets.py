@@ -164,10 +164,11 @@ def test_too_few_cases_is_a_status_and_no_sets(joint):
         result.raise_if_bad()
 
 
-def test_an_infinite_score_at_the_rank_is_no_failure():
-    """Status comes from rank > n, never from an infinite threshold."""
+def test_an_infinite_outer_score_at_the_rank_is_vacuous_and_not_too_few():
+    """The set is then everything: the promise is kept, and says nothing."""
     result = calibrate(Bag(np.full(30, -np.inf), np.full(30, np.inf)), "0.1", "each")
-    assert result.status.name == "OK"
+    statuses = {t.side: t.status.name for t in result.thresholds}
+    assert statuses == {"inner": "OK", "outer": "VACUOUS"}
 
 
 def test_a_ranked_threshold_never_drops_the_case_that_set_it():

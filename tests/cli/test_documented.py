@@ -88,7 +88,7 @@ evaluate ltt.json --cohort new.csv --engine host -o evaluated-ltt
 evaluate sets.json --cohort new.csv --engine host -o evaluated-sets
 predict calibration.json --probs new/probs -o masks
 validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by unit
-    -o validated
+    --method fnr -o validated
 reliability scores.parquet --no-figures --draws 9 --against scores.parquet
     -o reliability
 temperature fit --cohort cal.csv -o temperature.json

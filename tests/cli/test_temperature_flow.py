@@ -1,6 +1,7 @@
 """`coverax temperature` where its input is wrong, or must be told more of."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -104,7 +105,8 @@ def test_apply_names_every_broken_map_publishes_nothing_and_goes_on(
         path.write_bytes(content)
     assert applied(fit, "--resume").code == 0
     assert folders(root) - before == {"out"}
-    assert {p.name for p in (root / "out").iterdir()} == {name(i) for i in range(N)}
+    written = {p.name for p in (root / "out").iterdir()}
+    assert written == {"scaled.json", *(name(i) for i in range(N))}
 
 
 def test_fit_names_every_broken_map(root, cli):
@@ -153,7 +155,9 @@ def answer(root):
     for i in range(N):
         write_nifti(
             root / "probs" / name(i),
-            np.eye(3, dtype=np.float32)[read(root / "labels" / name(i))],
+            (0.001 + 0.997 * np.eye(3, dtype=np.float32))[
+                read(root / "labels" / name(i))
+            ],
         )
 
 
@@ -207,8 +211,7 @@ def test_apply_notices_cases_and_units_of_the_fit(root, cli, applied):
     result = applied(fit, "--json")
     assert result.json["fitted_on"] == ["c0", "c1", "c2"]
     assert "warning: 3 of 5 maps" in result.err
-    for i in range(N):
-        (root / "out" / name(i)).unlink()
+    shutil.rmtree(root / "out")
     units = cohort(root, enumerate(["p", "x", "y", "q", "z"]))
     assert applied(fit, "--units", units, "--json").json["fitted_on"] == [
         "c0",
@@ -217,8 +220,7 @@ def test_apply_notices_cases_and_units_of_the_fit(root, cli, applied):
         "c3",
     ]
     cohort(root, enumerate(["p", "x", "y"]))
-    for i in range(N):
-        (root / "out" / name(i)).unlink()
+    shutil.rmtree(root / "out")
     result = applied(fit, "--units", units)
     assert (result.code, len(result.errors)) == (1, 1)
     assert "no unit is given (--units) for case c3, c4" in result.errors[0]
@@ -227,7 +229,9 @@ def test_apply_notices_cases_and_units_of_the_fit(root, cli, applied):
 def test_new_cases_are_applied_without_a_warning(root, fitted, applied):
     fit = fitted(*REGIONS, "--softmax")
     for i in range(N):
-        (root / "probs" / name(i)).rename(root / "probs" / f"new{i}.nii.gz")
+        path = root / "probs" / name(i)
+        write_nifti(path.with_name(f"new{i}.nii.gz"), read(path)[::-1])
+        path.unlink()
     result = applied(fit, "--json")
     assert (result.code, result.json["fitted_on"]) == (0, [])
     assert result.json["unchanged_channels"] == []

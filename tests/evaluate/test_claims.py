@@ -57,7 +57,8 @@ def test_units_that_were_learned_from_are_not_held_out(cohort, table):
     found = cx.calibrate.calibrate_fnr(table, "0.2")
     digests = list(found.unit_digests)
     learned = replace(
-        found, unit_digests=(), options=found.options | {"learned_units": digests[:1]}
+        synthetic.forgetful(found),
+        options=found.options | {"learned_units": digests[:1]},
     )
     seen = cx.evaluate.evaluate_cohort(learned, cohort, engine="host").summary
     assert seen["n_units_seen_in_calibration"] == 1  # one is one too many
@@ -66,6 +67,7 @@ def test_units_that_were_learned_from_are_not_held_out(cohort, table):
 
 def test_small_groups_count_together_as_promised_and_have_no_law(cohort, table):
     found = cx.calibrate.calibrate_fnr(table, "0.2", group_by="group", group_floor=5)
+    found = synthetic.forgetful(found)  # as if these cases were new
     results = cx.evaluate.evaluate_groups(found, cohort, engine="host").summary[
         "results"
     ]
@@ -78,7 +80,7 @@ def test_small_groups_count_together_as_promised_and_have_no_law(cohort, table):
 
 
 def test_the_law_is_that_of_the_calibration_units_for_as_many_new_ones(cohort, table):
-    found = cx.calibrate.calibrate_fnr(table, "0.2")
+    found = synthetic.forgetful(cx.calibrate.calibrate_fnr(table, "0.2"))
     (threshold,) = found.thresholds
     # Not the case that set the threshold: with it a score ties, and the law is one-sided.
     apart = 0.0 - table.critical_probability(0.1) != threshold.value
@@ -141,6 +143,26 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
     found = joint_over_regions(both, cases)["all_regions"]
     assert (found["n_covered"], found["coverage"]) == (1, 0.5)
     assert joint_over_regions(both, cases[2:4]) == {"all_regions": None}
+
+
+def test_a_case_at_its_tolerance_stands_with_those_that_comply():
+    """Bars of the FNR histogram are right-inclusive, 0 in the first."""
+    missed = np.arange(11)
+    column = {
+        "n_voxels": np.full(11, 100),
+        "n_foreground": np.full(11, 10),
+        "n_predicted": (10 - missed)[:, None],
+        "n_true_positive": (10 - missed)[:, None],
+        "voxel_volume_ml": np.ones(11),
+    }
+    from coverax.evaluate.summary import metrics_at, summary_at
+
+    metrics = metrics_at(column, np.zeros(11, int))
+    for allowed in range(11):
+        summary = summary_at(0.5, missed <= allowed, metrics, np.ones(11, bool))
+        counts = summary["fnr_histogram"]["counts"]
+        assert sum(counts[: max(allowed, 1)]) >= summary["n_compliant"]
+        assert counts == [2, *[1] * 9]
 
 
 def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts(table):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from tests.sets_cohort import blobs
-from tests.synthetic import write_nifti
+from tests.synthetic import forgetful, write_nifti
 
 import coverax as cx
 from coverax.rational import check_level
@@ -48,7 +48,7 @@ def test_coverage_sizes_and_curve_are_those_of_the_masks(tmp_path, joint):
     """On the very cases that calibrated: one of them always lies on the threshold."""
     n = 24
     probs, labels, table, cohort = cohort_of(tmp_path, n, (9, 11, 8))
-    found = cx.calibrate.calibrate_sets(table, "0.2", joint=joint)
+    found = forgetful(cx.calibrate.calibrate_sets(table, "0.2", joint=joint))
     result = cx.evaluate.evaluate_cohort(found, cohort, engine="host")
     scores = {
         side: table.side_scores(table.side_transform(side))
@@ -89,7 +89,7 @@ def test_coverage_sizes_and_curve_are_those_of_the_masks(tmp_path, joint):
 @pytest.mark.parametrize(("joint", "lawful"), [("each", "inner"), ("max", "joint")])
 def test_the_law_is_that_of_the_score_that_was_calibrated(tmp_path, joint, lawful):
     _, _, table, cohort = cohort_of(tmp_path, 19, (9, 11))
-    found = cx.calibrate.calibrate_sets(table, "0.2", joint=joint)
+    found = forgetful(cx.calibrate.calibrate_sets(table, "0.2", joint=joint))
     new = cx.volumes.Cohort(cohort.cases[:7], {})
     (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
         "results"

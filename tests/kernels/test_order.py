@@ -187,13 +187,14 @@ def test_jit_by_a_caller_equals_eager():
     )
 
 
-def test_float64_maps_keep_their_bits():
+@pytest.mark.parametrize("ops", [cx.host, cx.kernels], ids=["host", "kernels"])
+def test_float64_maps_are_rounded_once_whatever_jax_is_told(ops):
     with jax.enable_x64(True):
         probs = np.random.default_rng(0).random((1, 200))
         labels = np.ones((1, 200), bool)
-        got = np.asarray(cx.kernels.critical_probability(probs, labels, [0.1]))
-    assert got.dtype == np.float64
-    assert got[0, 0] == np.sort(probs[0])[20]
+        got = np.asarray(ops.critical_probability(probs, labels, [0.1]))
+    assert got.dtype == np.float32
+    assert got[0, 0] == np.sort(probs[0])[20].astype(np.float32)
 
 
 def test_other_tolerances_and_values_do_not_retrace():
@@ -202,3 +203,15 @@ def test_other_tolerances_and_values_do_not_retrace():
     cx.kernels.critical_probability(probs, labels, [0.1, 0.2])
     with jax.no_tracing(True):
         cx.kernels.critical_probability(other, labels, [0.3, 0.25])
+
+
+@pytest.mark.parametrize("ops", [cx.host, cx.kernels], ids=["host", "kernels"])
+def test_a_missing_batch_axis_is_noticed_where_it_can_be(ops):
+    probs, labels = np.full(5, 0.5, np.float32), np.ones(5, bool)
+    for call in (
+        lambda: ops.critical_probability(probs, labels, [0.1]),
+        lambda: ops.bin_statistics(probs, labels, 5),
+        lambda: ops.score_batch(probs, labels),
+    ):
+        with pytest.raises((ValueError, TypeError), match="batch"):
+            call()

@@ -265,6 +265,8 @@ def test_static_misuse_is_named(no_type_hook):
     logits, targets = example((4,), 2)
     with pytest.raises(ValueError, match="targets have shape"):
         losses.hard_l1_ace(logits, targets[:, :3])
+    with pytest.raises(ValueError, match=r"jax.nn.one_hot\(labels, 2\)"):
+        losses.hard_l1_ace(logits, targets.argmax(-1))
     with pytest.raises(ValueError, match="valid has shape"):
         losses.hard_l1_ace(logits, targets, valid=jnp.ones((2, 3), bool))
     with pytest.raises(ValueError, match="valid must be boolean, got float32"):

@@ -152,3 +152,28 @@ def test_isotonic_is_monotone_and_keeps_the_mean():
     order = np.argsort(p, kind="stable")
     assert (np.diff(fitted[order]) >= 0).all()
     assert fitted.mean() == pytest.approx(y.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda z, y: (np.where(z > 0, np.nan, z), y), "case 1: logits must be finite"),
+        (lambda z, y: (np.where(z > 0, np.inf, z), y), "case 1: logits must be finite"),
+        (lambda z, y: (z, y + 1), "case 1: label 2 of 2 classes"),
+        (lambda z, y: (z, y - 1), "none of them negative, got -1"),
+        (lambda z, y: (z, y + 0.5), "labels must hold whole numbers"),
+        (lambda z, y: (z[None], y), "case 1: logits have shape"),
+        (lambda z, y: (z, y[:-1]), "case 1: logits have shape"),
+    ],
+)
+def test_logits_and_labels_that_cannot_be_fitted_are_refused(change, message):
+    from coverax.reliability import fit_temperature
+
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(40, 2)), np.arange(40) % 2
+    bad_z, bad_y = change(z, y)
+    with pytest.raises(ValueError, match=message):
+        fit_temperature([z, bad_z], [y, bad_y])
+    for weights in ([1.0, float("nan")], [1.0, -1.0], [1.0]):
+        with pytest.raises(ValueError, match="weights"):
+            fit_temperature([z, z], [y, y], weights)

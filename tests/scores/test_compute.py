@@ -179,10 +179,12 @@ def test_arrays_of_other_lengths_or_names_are_refused():
         score_arrays(probs[:1], [np.zeros((2, 2), bool)], [0.1])
 
 
-def test_half_precision_and_integer_labels_are_taken(engine):
+def test_half_precision_and_declared_labels_are_taken(engine):
     probs = np.array([[0.1, 0.5, 0.9, 0.3]], np.float16)
     labels = np.array([[0, 2, 1, 7]], np.int16)
-    table = score_arrays(probs, labels, [0.0, 0.4], engine=engine)
+    table = score_arrays(
+        probs, labels, [0.0, 0.4], regions="any=0:1,2,7", engine=engine
+    )
     assert table.critical_probability(0.0)[0] == np.float32(np.float16(0.3))
     assert table.critical_probability(0.4)[0] == np.float32(np.float16(0.5))
 

@@ -30,7 +30,7 @@ def table(n=20, seed=0, **options):
 
 
 def test_a_table_comes_back_bit_for_bit(tmp_path):
-    written = table(groups=["a", ""] * 10, weights=[1 / 3] * 20, voxel_volume_ml=0.1)
+    written = table(groups=["a", "ä"] * 10, weights=[1 / 3] * 20, voxel_volume_ml=0.1)
     written.write(tmp_path / "new/s.parquet")
     back = read_table(tmp_path / "new/s.parquet")
     synthetic.assert_same_columns(back, written)

@@ -179,7 +179,8 @@ def test_scores_without_maps_are_those_of_written_maps(tmp_path, config, engine)
         return score_cohort(Cohort(cases, {}), definition, engine=engine, **reader)
 
     written = scored(nifti_files(tmp_path / "maps"))
-    direct = scored(images, read_map=map_reader(net, config, InferOptions()))
+    reader = map_reader(net, config, InferOptions(), model=MODEL)
+    direct = scored(images, read_map=reader)
     assert direct.rows_digest == written.rows_digest
     assert direct.definition == written.definition
     # The comparison can fail: another net, another table.

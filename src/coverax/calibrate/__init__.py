@@ -57,7 +57,11 @@ from coverax.calibrate.risk import RiskThreshold as RiskThreshold
 from coverax.calibrate.risk import crc_threshold as crc_threshold
 from coverax.calibrate.scales import RankScale as RankScale
 from coverax.calibrate.scales import largest_at_most as largest_at_most
-from coverax.calibrate.seal import unit_digests as unit_digests
+from coverax.calibrate.seen import Seen as Seen
+from coverax.calibrate.seen import check_sources as check_sources
+from coverax.calibrate.seen import map_digest as map_digest
+from coverax.calibrate.seen import seen_of as seen_of
+from coverax.calibrate.seen import unit_digests as unit_digests
 from coverax.calibrate.sets import calibrate_sets as calibrate_sets
 from coverax.calibrate.shift import likelihood_ratios as likelihood_ratios
 from coverax.calibrate.split import rank_threshold as rank_threshold

@@ -8,7 +8,7 @@ import numpy as np
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank, pac_rank
-from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.result import Calibration, Status, Threshold, informative
 from coverax.calibrate.seal import Part, calibrate_parts, nothing_known, scope, whom
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
@@ -69,6 +69,7 @@ def calibrate_fnr(
     Returns:
         One threshold a region and group; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
         rank lies beyond the last unit: the threshold is then `inf`, the whole volume.
+        VACUOUS where the cut is probability 0, which is the whole volume too.
 
     Raises:
         ValueError: A level is out of range, the table has no such tolerance, or its
@@ -211,7 +212,7 @@ def _threshold(
         tolerance=tolerance,
         n_units=n_units,
         rank=rank,
-        status=status,
+        status=informative(status, value),
         value=value,
         n_tied=int(np.count_nonzero(scores == value)),
     )
@@ -281,13 +282,11 @@ def _whole(thresholds: list[Threshold]) -> str:
     """What the masks are where the promise is kept by saying nothing."""
     text = ""
     for t in thresholds:
-        if t.status != Status.OK:
-            continue
-        if t.probability == 0.0:
+        if t.status == Status.VACUOUS:
             text += (
-                f"In {t.name}: the threshold is probability 0, so the mask is the whole "
-                "volume: too many lesions have voxels the model gives 0. "
+                f"In {t.name} the threshold is probability 0: too many references have "
+                "voxels that the model gives 0. "
             )
-        elif math.isinf(t.value):
+        elif t.status == Status.OK and math.isinf(t.value):
             text += f"In {t.name}: the mask is empty (empty references dominate). "
     return text

@@ -16,7 +16,8 @@ from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.raters import cases_of
 from coverax.calibrate.scales import RankScale
-from coverax.calibrate.seal import digests_of, keep_regions
+from coverax.calibrate.seal import keep_regions, seen_by
+from coverax.calibrate.seen import Seen
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import Kept
 from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
@@ -29,11 +30,13 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
+from coverax.provenance import FITTED, LEARNING
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable, Transform
 from coverax.table.transforms import on_map
 
 SCHEMA = 2
+_SEEN = ("unit", "case", "map")
 SHARES = tuple(Fraction(k, 10) for k in range(1, 10))
 
 
@@ -52,6 +55,8 @@ class LearnedSets:
             (mm), `mean_size` (mL), `share_empty`.
         unit_digests: Short hashes of the units used.
         digest: SHA-256 of the content of the file.
+        case_digests: Short hashes of the case ids of these units.
+        map_digests: Fingerprints of their maps.
     """
 
     alpha: float
@@ -63,6 +68,13 @@ class LearnedSets:
     candidates: tuple[Json, ...]
     unit_digests: tuple[str, ...]
     digest: str = ""
+    case_digests: tuple[str, ...] = ()
+    map_digests: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        """What was looked at."""
+        return Seen(self.unit_digests, self.case_digests, self.map_digests)
 
     @property
     def scales(self) -> dict[tuple[str, str], RankScale]:
@@ -72,20 +84,6 @@ class LearnedSets:
     def spec(self, side: Side) -> str:
         """The chosen transform of a side."""
         return self.inner if side == "inner" else self.outer
-
-    def check_apart(self, digests: Sequence[str]) -> None:
-        """Refuse units that were learned from.
-
-        Raises:
-            ValueError: Some of them were.
-        """
-        shared = set(self.unit_digests) & set(digests)
-        if shared:
-            raise ValueError(
-                f"{len(shared)} of {len(digests)} calibration units were used to choose "
-                "transforms; a choice made on them voids the guarantee: calibrate on "
-                "other units"
-            )
 
     def to_json(self) -> Json:
         """The content of `transforms.json`."""
@@ -103,7 +101,7 @@ class LearnedSets:
             "n_calibration": self.n_calibration,
             "candidates": list(self.candidates),
             "n_units": len(self.unit_digests),
-            "unit_digests": list(self.unit_digests),
+            **{f"{k}_digests": list(v) for k, v in zip(_SEEN, self.seen, strict=True)},
         }
         return content | {"digest": digest_json(content)}
 
@@ -142,7 +140,7 @@ def _learned_from_json(content: Json, digest: str) -> LearnedSets:
         },
         n_calibration=content["n_calibration"],
         candidates=tuple(content["candidates"]),
-        unit_digests=tuple(content["unit_digests"]),
+        **{f"{k}_digests": tuple(content.get(f"{k}_digests", ())) for k in _SEEN},
         digest=digest,
     )
     check_fields(found)
@@ -197,7 +195,7 @@ def learn_sets(
     competing = _competing(table, tolerance)
     policy = Policy(empty, unit_column, per_unit, seed, raters=raters)
     policy.check_no_weights()
-    each = keep_regions(table, policy, none_too=False)
+    each = keep_regions(table, policy, none_too=False, allowed=(LEARNING, FITTED))
     kept = {region: np.flatnonzero(found.rows) for region, found in each.items()}
     scores = {(t.side, t.spec): _worst_scores(table, t, each) for t in competing}
     n_learning = min(rows.size for rows in kept.values())
@@ -233,6 +231,7 @@ def learn_sets(
     chosen = [
         t for t in competing if (t.side, t.spec) in {("inner", inner), ("outer", outer)}
     ]
+    seen = seen_by(table, each, policy)
     learned = LearnedSets(
         alpha=float(level),
         inner=inner,
@@ -245,7 +244,9 @@ def learn_sets(
         },
         n_calibration=n_calibration,
         candidates=tuple(candidates),
-        unit_digests=digests_of(table, each, policy),
+        unit_digests=seen.units,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
     )
     return replace(learned, digest=learned.to_json()["digest"])
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
-from coverax.calibrate.result import Status, Threshold
+from coverax.calibrate.result import Status, Threshold, informative
 from coverax.calibrate.seal import Part, nothing_known
 from coverax.table import ScoreTable
 
@@ -70,6 +70,7 @@ class LossTables:
     ) -> Threshold:
         """A lam as a threshold of scores; what is infeasible takes everything or nothing."""
         sign = self.main.safe_sign
+        value = -sign * lam if status == Status.OK else -sign * np.inf
         return Threshold(
             region=part.region,
             group=part.group,
@@ -77,8 +78,8 @@ class LossTables:
             tolerance=None,
             n_units=n_units,
             rank=None,
-            status=status,
-            value=-sign * lam if status == Status.OK else -sign * np.inf,
+            status=informative(status, value),
+            value=value,
         )
 
     def _from_curves(

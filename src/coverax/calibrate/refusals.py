@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from coverax.calibrate.losses import LOSSES
 from coverax.files import Json
+from coverax.provenance import gap_words
 
 if TYPE_CHECKING:
     from coverax.calibrate.result import Calibration, Threshold
@@ -15,6 +16,10 @@ _DESCRIPTION = "That describes these cases: a level chosen by it needs other cas
 def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
     """One line for thresholds that carry no guarantee."""
     which = "; ".join(f"{t.name}: {t.status.name} ({t.place})" for t in bad)
+    scarce = "; promised() (--allow-scarce) keeps what has a guarantee"
+    more = scarce if len(bad) < len(calibration.thresholds) else ""
+    if all(t.status.name == "VACUOUS" for t in bad):
+        return _vacuous(calibration, bad, which) + more
     parts = [
         f"no guarantee at alpha {calibration.alpha}: {which}.",
         bad[0].status.sentence,
@@ -24,9 +29,21 @@ def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
         f"{_left(calibration, bad[0])};",
         "allow_vacuous (--allow-vacuous) writes that, with no promise",
     ]
-    if len(bad) < len(calibration.thresholds):
-        parts.append("; promised() (--allow-scarce) keeps what has a guarantee")
-    return " ".join(filter(None, parts)).replace(" ;", ";")
+    return " ".join(filter(None, parts)) + more
+
+
+def _vacuous(calibration: "Calibration", bad: "list[Threshold]", which: str) -> str:
+    """Why thresholds mean the whole volume, and the cause where it is known."""
+    gaps = calibration.options.get("gap_above_zero", {})
+    causes = dict.fromkeys(gap_words(gaps.get(t.region, 0.0)) for t in bad)
+    cause = "; ".join(filter(None, causes)) or (
+        "too many references have voxels that the model gives 0, or no predicted mask"
+    )
+    return (
+        f"no informative guarantee at alpha {calibration.alpha}: {which}. "
+        f"{bad[0].status.sentence} Cause: {cause}. "
+        "allow_vacuous (--allow-vacuous) writes the whole volume"
+    )
 
 
 def is_safe(options: Json) -> bool:
@@ -43,8 +60,8 @@ def is_safe(options: Json) -> bool:
 
 
 def mask_words(value: float) -> str:
-    """The mask of an infinite threshold."""
-    return "the whole volume" if value > 0 else "the empty one"
+    """The mask of an infinite threshold, or of one at probability 0."""
+    return "the whole volume" if value >= 0 else "the empty one"
 
 
 def attainable_words(rows: list[Json]) -> str:

@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from enum import IntEnum
 from pathlib import Path
 
 from coverax._version import __version__
 from coverax.calibrate.folds import Folds
 from coverax.calibrate.groups import MERGED
 from coverax.calibrate.refusals import refusal
+from coverax.calibrate.seen import Seen
+from coverax.calibrate.status import Status as Status
+from coverax.calibrate.status import informative as informative
 from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.choices import Kind
 from coverax.files import (
@@ -23,24 +25,6 @@ from coverax.files import (
 from coverax.table import ScoreDefinition
 
 SCHEMA = 1
-
-
-class Status(IntEnum):
-    """Whether a guarantee can be given; `sentence` says what that means, for people."""
-
-    sentence: str
-
-    OK = 0, "The guarantee holds."
-    TOO_FEW_CASES = 1, "There are too few calibration units for this level."
-    INFEASIBLE = 2, "No threshold meets the risk at this level."
-    EMPTY_GROUP = 4, "A group has no calibration unit."
-
-    def __new__(cls, value: int, sentence: str):
-        """A member of this value."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +106,8 @@ class Calibration:
         unit_digests: Short hashes of the units used, to recognise them in evaluation.
         statement: The guarantee in words, with its assumptions.
         folds: How the maps of several models make one mask; None for one model.
+        case_digests: Short hashes of the case ids of these units.
+        map_digests: Fingerprints of their maps.
     """
 
     method: str
@@ -138,6 +124,15 @@ class Calibration:
     statement: str
     digest: str = field(default="")
     folds: Folds | None = None
+    case_digests: tuple[str, ...] = ()
+    map_digests: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        """What has been looked at: for the thresholds, and for transforms before."""
+        own = Seen(self.unit_digests, self.case_digests, self.map_digests)
+        learned = (f"learned_{kind}" for kind in Seen._fields)
+        return own | Seen(*(tuple(self.options.get(name, ())) for name in learned))
 
     @property
     def kind(self) -> Kind:
@@ -317,6 +312,8 @@ class Calibration:
             "score_definition": self.definition.to_json(),
             "cases_digest": self.cases_digest,
             "unit_digests": list(self.unit_digests),
+            "case_digests": list(self.case_digests),
+            "map_digests": list(self.map_digests),
             "statement": self.statement,
         }
         if len(self.thresholds) == 1:
@@ -362,6 +359,9 @@ def _calibration_from_json(content: Json, digest: str) -> Calibration:
         definition=ScoreDefinition.from_json(content["score_definition"]),
         cases_digest=content["cases_digest"],
         unit_digests=tuple(content["unit_digests"]),
+        # The first files of this schema have units alone.
+        case_digests=tuple(content.get("case_digests", ())),
+        map_digests=tuple(content.get("map_digests", ())),
         statement=content["statement"],
         digest=digest,
         folds=None if "folds" not in content else Folds.from_json(content["folds"]),
@@ -393,11 +393,12 @@ def _threshold_to_json(threshold: Threshold) -> Json:
 
 
 def _threshold_from_json(content: Json) -> Threshold:
-    values: Json = {
-        **content,
-        "value": float.fromhex(content["hex"]),
-        "status": Status[content["status"]],
-    }
+    value, status = float.fromhex(content["hex"]), Status[content["status"]]
+    if content["side"] != "inner":  # the first files of this schema say OK
+        status = informative(
+            status, value, 0.0 if content["side"] == "lesion" else math.inf
+        )
+    values: Json = {**content, "value": value, "status": status}
     del values["hex"]
     found = Threshold(**values)
     check_fields(found)

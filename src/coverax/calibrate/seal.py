@@ -5,7 +5,8 @@ rows count, what became of the others and what the file says of them is the same
 all methods, and stands here once.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,9 +21,11 @@ from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
-from coverax.files import Json, digest_ids
+from coverax.files import Json
+from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
 from coverax.table import ScoreTable
 
@@ -96,7 +99,11 @@ def calibrate_parts(
 
 
 def keep_regions(
-    table: ScoreTable, policy: Policy, *, none_too: bool = True
+    table: ScoreTable,
+    policy: Policy,
+    *,
+    none_too: bool = True,
+    allowed: Sequence[str] = (),
 ) -> dict[str, Kept]:
     """The rows of every region that count; none where every reference is empty.
 
@@ -104,10 +111,13 @@ def keep_regions(
         table: The score table.
         policy: Which rows count.
         none_too: Let some regions have none, instead of raising.
+        allowed: Parts of the split that may occur though something was learned from them.
 
     Raises:
-        ValueError: Cases cannot calibrate, see `keep_rows`, or no region has any.
+        ValueError: Cases cannot calibrate, see `check_sources` and `keep_rows`, or no
+            region has any.
     """
+    check_sources(table, policy.unit_column, allowed=allowed)
     kept = {
         region: keep_rows(table, region, policy, none_too=none_too)
         for region in dict.fromkeys(table.column("region"))
@@ -118,12 +128,11 @@ def keep_regions(
     return kept
 
 
-def digests_of(
-    table: ScoreTable, kept: Mapping[str, Kept], policy: Policy
-) -> tuple[str, ...]:
-    """Short hashes of the units that count, sorted."""
+def seen_by(table: ScoreTable, kept: Mapping[str, Kept], policy: Policy) -> Seen:
+    """Digests of the units that count, with all their cases and maps."""
     units = table.column(policy.unit_column)
-    return unit_digests({str(u) for found in kept.values() for u in units[found.rows]})
+    used = {str(u) for found in kept.values() for u in units[found.rows]}
+    return seen_of(table, used, policy.unit_column)
 
 
 def sealed(
@@ -155,6 +164,7 @@ def sealed(
     for found in kept.values():
         for why, ids in found.excluded.items():
             excluded.setdefault(why, set()).update(ids)
+    seen = seen_by(table, kept, policy)
     calibration = Calibration(
         method=method,
         alpha=float(as_fraction(alpha)),
@@ -163,13 +173,28 @@ def sealed(
         n_units=min(t.n_units for t in thresholds),
         thresholds=tuple(thresholds),
         excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
-        options=options,
+        options=options | gap_options(table, thresholds),
         definition=table.definition,
         cases_digest=table.cases_digest,
-        unit_digests=digests_of(table, kept, policy),
+        unit_digests=seen.units,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
         statement=statement,
     )
     return with_digest(calibration)
+
+
+def gap_options(table: ScoreTable, thresholds: Sequence[Threshold]) -> Json:
+    """Of regions whose cut is the whole volume, the smallest positive value of a map."""
+    gaps = known_column(table, "gap_above_zero")
+    bad = {t.region for t in thresholds if t.status == Status.VACUOUS}
+    if gaps is None or not bad:
+        return {}
+    regions = table.column("region")
+    least = {region: float(gaps[regions == region].min()) for region in sorted(bad)}
+    return {
+        "gap_above_zero": {r: gap for r, gap in least.items() if math.isfinite(gap)}
+    }
 
 
 def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
@@ -184,11 +209,6 @@ def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
         status=Status.EMPTY_GROUP,
         value=value,
     )
-
-
-def unit_digests(units: set[str]) -> tuple[str, ...]:
-    """Short hashes of units, sorted: recognisable, but no list of names."""
-    return tuple(sorted(digest_ids([unit])[:12] for unit in units))
 
 
 def whom(policy: Policy) -> str:

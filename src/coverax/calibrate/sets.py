@@ -24,8 +24,9 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of
-from coverax.calibrate.result import Calibration, Status, Threshold
-from coverax.calibrate.seal import digests_of, keep_regions, nothing_known, sealed
+from coverax.calibrate.result import Calibration, Status, Threshold, informative
+from coverax.calibrate.seal import keep_regions, nothing_known, sealed, seen_by
+from coverax.calibrate.seen import Seen
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import Kept
 from coverax.choices import (
@@ -99,7 +100,7 @@ def calibrate_sets(
     Returns:
         Two thresholds a region, `side` inner and outer; status TOO_FEW_CASES (with
         `delta`, INFEASIBLE) where the rank lies beyond the last unit: the inner set is then empty, the outer one
-        everything.
+        everything. VACUOUS where a threshold keeps every voxel of any map.
 
     Raises:
         ValueError: A level is out of range, the table lacks a transform, learning and
@@ -123,7 +124,7 @@ def calibrate_sets(
     policy.check_no_weights()
     kept = keep_regions(table, policy, none_too=regions == "each")
     if learned is not None:
-        learned.check_apart(digests_of(table, kept, policy))
+        learned.seen.check_apart(seen_by(table, kept, policy))
     rule, nothing = RULES[joint], nothing_known(math.inf)
     groups = [
         Scores(names, *(_worst(table, chosen[side], each) for side in SIDES))
@@ -156,7 +157,7 @@ def calibrate_sets(
             "alpha_inner": str(levels.inner),
             "alpha_outer": str(levels.outer),
             "learned": None if learned is None else learned.digest,
-            "learned_units": [] if learned is None else list(learned.unit_digests),
+            **_learned_seen(learned),
             **policy.recorded(),
             "bound": None if delta is None else bound,
             "order_seed": seed if delta is not None and bound == "wsr" else None,
@@ -231,7 +232,11 @@ def _as_threshold(
     has_delta: bool,
 ) -> Threshold:
     n = group.inner.shape[1]
-    beyond = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
+    status = Status.OK
+    if found.rank > n:
+        status = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
+    if found.side == "outer":
+        status = informative(status, found.value, chosen["outer"].whole_at)
     return Threshold(
         region=found.region,
         group="",
@@ -239,10 +244,16 @@ def _as_threshold(
         tolerance=chosen[found.side].tolerance,
         n_units=n,
         rank=found.rank,
-        status=beyond if found.rank > n else Status.OK,
+        status=status,
         value=found.value,
         n_tied=found.n_tied,
     )
+
+
+def _learned_seen(learned: LearnedSets | None) -> Json:
+    """Digests of what the transforms were chosen on; none where nothing was learned."""
+    seen = Seen(()) if learned is None else learned.seen
+    return {f"learned_{k}": list(v) for k, v in seen._asdict().items()}
 
 
 def _curve(

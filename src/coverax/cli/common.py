@@ -79,6 +79,16 @@ AllowVacuous = Annotated[
         "--allow-vacuous", help="Accept a threshold that means the whole volume."
     ),
 ]
+AllowHardMasks = Annotated[
+    bool,
+    typer.Option("--allow-hard-masks", help="Accept maps that hold 0 and 1 alone."),
+]
+AllowDuplicates = Annotated[
+    bool,
+    typer.Option(
+        "--allow-duplicates", help="Accept one map under the names of several units."
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result object on stdout.")
 ]

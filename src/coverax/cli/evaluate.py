@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AllowMissing,
     AsJson,
     CohortFile,
@@ -41,6 +42,7 @@ def command(
         int, typer.Option(min=0, help="Seed of the draw where units own several cases.")
     ] = 0,
     allow_missing: AllowMissing = False,
+    allow_hard_masks: AllowHardMasks = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
@@ -79,6 +81,7 @@ def command(
             threads=threads,
             seed=seed,
             allow_missing=allow_missing,
+            allow_hard_masks=allow_hard_masks,
             on_case=on_case,
             on_failure=failures.append,
         )

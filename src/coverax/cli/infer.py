@@ -143,7 +143,7 @@ def command(
             i: known.units[i] for i in by_name if known and i in known.units
         }
         definition = _definition(run.config, tolerance, region, transform)
-        result = _score(run, output, labels, units, definition)
+        result = _score(run, output, labels, units, chosen, definition)
     else:
         about = {"step": loaded.step, "split": loaded.split_digest, "parts": chosen}
         result = _write(run, output, about)
@@ -254,7 +254,9 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
     return {"n_cases": len(run.images) - len(lines), "failed": lines}
 
 
-def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str, Any]:
+def _score(
+    run: _Run, output: Path, labels: Path, units, parts: dict[str, str], definition
+) -> dict[str, Any]:
     from coverax.files import check_output_file
     from coverax.scores import score_cohort
     from coverax.stream import Journal
@@ -266,7 +268,8 @@ def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str
     if lost := sorted(run.images.keys() - references.keys()):
         raise ValueError(f"{labels}: no reference of case {', '.join(lost[:5])}")
     cases = tuple(
-        Case(i, image, references[i], unit=units[i]) for i, image in run.images.items()
+        Case(i, image, references[i], unit=units[i], part=parts[i])
+        for i, image in run.images.items()
     )
     meaning = [definition.to_json(), run.model, run.options.plain()]
     journal = Journal(output, meaning, resume=run.resume)
@@ -281,7 +284,9 @@ def _score(run: _Run, output: Path, labels: Path, units, definition) -> dict[str
                 journal=journal,
                 verify_inputs=run.verify_inputs,
                 allow_missing=run.allow_missing,
-                read_map=infer.map_reader(run.apply, run.config, run.options),
+                read_map=infer.map_reader(
+                    run.apply, run.config, run.options, model=run.model
+                ),
                 on_case=on_case,
                 on_failure=failures.append,
                 on_note=note,

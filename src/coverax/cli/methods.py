@@ -259,7 +259,7 @@ def _calibrate_sets(table: Any, request: Request) -> "Calibration":
 
 def _cut(threshold: "Threshold") -> str:
     if threshold.status.name != "OK":
-        return "everything" if threshold.value > 0 else "nothing"
+        return "everything" if threshold.value >= 0 else "nothing"
     return f"probability >= {threshold.probability:.6g}"
 
 

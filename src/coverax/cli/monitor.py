@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AsJson,
     Threads,
     UnitPattern,
@@ -32,6 +33,7 @@ def command(
     ] = "0.01",
     unit_pattern: UnitPattern = None,
     threads: Threads = None,
+    allow_hard_masks: AllowHardMasks = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare new maps with the calibration cohort, without references."""
@@ -43,13 +45,23 @@ def command(
     maps = _one_per_unit(nifti_files(probs), unit_pattern)
     with show_progress("Reading", len(maps)) as on_case:
         result = monitor_folder(
-            loaded, maps, level=level, threads=threads, on_case=on_case
+            loaded,
+            maps,
+            level=level,
+            threads=threads,
+            allow_hard_masks=allow_hard_masks,
+            on_case=on_case,
         )
     if as_json:
         print_json(result)
         return
     for name, p_value in result["p_values"].items():
         note(f"{name}: p = {p_value:.3g}")
+    if n_seen := result["n_seen_in_calibration"]:
+        note(
+            f"{n_seen} of {result['n_new']} maps calibrated themselves (by case id or "
+            "map): they cannot show drift"
+        )
     verdict = "DRIFT" if result["drift"] else "no drift found"
     note(f"{verdict} at level {level} of this look, {result['n_new']} new maps")
     note(result["meaning"])

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AllowMissing,
     AllowVacuous,
     AsJson,
@@ -42,6 +43,7 @@ def command(
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     allow_vacuous: AllowVacuous = False,
+    allow_hard_masks: AllowHardMasks = False,
     sides: Annotated[
         bool,
         typer.Option("--sides", help="sets: write the inner and the outer mask too."),
@@ -94,6 +96,7 @@ def command(
                 verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
                 allow_vacuous=allow_vacuous,
+                allow_hard_masks=allow_hard_masks,
                 sides=sides,
                 on_case=on_case,
                 on_note=note,
@@ -106,6 +109,8 @@ def command(
         print_json(result | {"output": str(output)})
         return
     note(f"{output}: masks of {result['n_cases']} cases")
+    if n_whole := result["n_whole_volume"]:
+        note(f"{n_whole} masks are the whole volume")
     for row in loaded.options.get("refused", []):
         where = " ".join(filter(None, [row["region"], row["group"]]))
         note(f"no mask of {where}: refused in calibration ({row['status']})")

@@ -10,6 +10,8 @@ import typer
 from coverax.choices import Absent, EngineName
 from coverax.cli import terminal
 from coverax.cli.common import (
+    AllowDuplicates,
+    AllowHardMasks,
     AllowMissing,
     AllowOvershoot,
     AsJson,
@@ -102,6 +104,8 @@ def command(
     engine: EngineChoice = "auto",
     threads: Threads = None,
     allow_missing: AllowMissing = False,
+    allow_hard_masks: AllowHardMasks = False,
+    allow_duplicates: AllowDuplicates = False,
     as_json: AsJson = False,
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
@@ -122,6 +126,8 @@ def command(
         "logits": logits,
         "allow_overshoot": allow_overshoot,
         "bins": bins,
+        "allow_hard_masks": allow_hard_masks,
+        "allow_duplicates": allow_duplicates,
     }
     with whole_folder(output) as folder:
         if table is not None:
@@ -194,6 +200,8 @@ def _score(
             ignore_label=options["ignore_label"],
             allow_overshoot=options["allow_overshoot"],
             band_edges_mm=parse_edges(options["band_edges"]),
+            allow_hard_masks=options["allow_hard_masks"],
+            allow_duplicates=options["allow_duplicates"],
         )
     failures: list[str] = []
     with show_progress("Reading", len(cases.cases)) as on_case:

@@ -1,5 +1,6 @@
 """`coverax score`: probability maps and references to a score table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import typer
 from coverax.choices import Neighbours
 from coverax.cli.common import (
     TRANSFORM_FORM,
+    AllowDuplicates,
+    AllowHardMasks,
     AllowMissing,
     AllowOvershoot,
     AsJson,
@@ -102,6 +105,8 @@ def command(
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
+    allow_hard_masks: AllowHardMasks = False,
+    allow_duplicates: AllowDuplicates = False,
     as_json: AsJson = False,
 ) -> None:
     """Read every case once and write its sufficient statistics."""
@@ -109,6 +114,7 @@ def command(
     from coverax.scores import (
         ScoreDefinition,
         add_critical_curves,
+        origin_notes,
         parse_transforms,
         resolve_engine,
         score_cohort,
@@ -135,9 +141,13 @@ def command(
             set_sizes=set_sizes,
             lesions=lesions,
             band_edges_mm=parse_edges(band_edges),
+            allow_hard_masks=allow_hard_masks,
+            allow_duplicates=allow_duplicates,
         )
     failures: list[str] = []
-    used = definition.with_engine(resolve_engine(engine).name)
+    # What is accepted changes no record: a refused run may go on with leave.
+    strict = replace(definition, allow_hard_masks=False, allow_duplicates=False)
+    used = strict.with_engine(resolve_engine(engine).name)
     journal = Journal(output, used.to_json(), resume=resume)
     published = False
     try:
@@ -179,6 +189,8 @@ def command(
     note(f"{output}: {table.n_rows} rows, {empty} with an empty reference")
     if zero:
         note(f"{zero} rows have a reference voxel of probability 0")
+    for line in origin_notes(table):
+        note(line)
     note_left_out(failures)
     for why, ids in table.excluded.items():
         note(f"left out ({why}): {some_names(ids)}")

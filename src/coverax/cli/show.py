@@ -3,6 +3,7 @@
 from typing import Any
 
 from coverax.cli.terminal import can_show, results
+from coverax.provenance import part_words
 
 _BLOCKS = "·▁▂▃▄▅▆▇█"
 _DIGITS = ".12345678"  # the same heights where a terminal has no blocks
@@ -12,11 +13,11 @@ def show_evaluation(summary: dict[str, Any]) -> None:
     """Print one table a region: the calibrated cut beside the fixed one."""
     console = results()
     if not summary["held_out"]:
-        console.print(
-            f"[bold red]Not held out:[/] {summary['n_units_seen_in_calibration']} of "
-            f"{summary['n_units']} units also calibrated or were learned from; the band "
-            "does not apply."
-        )
+        why = f"{summary['n_units_seen_in_calibration']} of {summary['n_units']} units "
+        why += "also calibrated or were learned from (by unit, case id or map)"
+        if spent := part_words(summary["n_cases_of_spent_parts"]):
+            why += f"; {spent}"
+        console.print(f"[bold red]Not held out:[/] {why}; the band does not apply.")
     for result in summary["results"]:
         table, sentence = _shown(result)
         console.print(table(summary, result))
@@ -126,7 +127,9 @@ def _sets_table(summary: dict[str, Any], result: dict[str, Any]):
         shares = [c["promised"] for c in columns]
         cells = ["-" if share is None else f">= {share:.1%}" for share in shares]
         table.add_row("promised", *cells)
-        table.add_row("true share, 95 %", *[_band(c["observed_band"]) for c in columns])
+        table.add_row(
+            "true share, 95 %", *[_band(c.get("observed_band")) for c in columns]
+        )
     else:
         laws = [c["band"] and c["band"][0] for c in columns]
         table.add_row("exact law, 95 %", *[_band(band) for band in laws])

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from coverax.cli.common import (
+    AllowHardMasks,
     AllowOvershoot,
     AsJson,
     CohortFile,
@@ -50,6 +51,7 @@ def fit(
     ignore_label: IgnoreLabel = None,
     logits: Logits = False,
     allow_overshoot: AllowOvershoot = False,
+    allow_hard_masks: AllowHardMasks = False,
     voxels: Annotated[
         int, typer.Option(min=1, help="Voxels of a case at most; more are sampled.")
     ] = 200_000,
@@ -82,6 +84,7 @@ def fit(
             voxels_per_case=voxels,
             seed=seed,
             threads=threads,
+            allow_hard_masks=allow_hard_masks,
             on_case=on_case,
             on_fit=lambda name, n_voxels: note(f"{name}: fitting {n_voxels:,} voxels"),
         )

@@ -88,8 +88,13 @@ def join_digits(digits):
     return total
 
 
-def check_shapes(probs, labels, valid) -> None:
-    """Refuse labels or a valid mask of another shape than the map."""
-    for name, array in (("labels", labels), ("valid", valid)):
+def check_shapes(probs, labels, valid, what: str = "labels") -> None:
+    """Refuse labels or a valid mask of another shape than the map, or no batch axis."""
+    if len(probs.shape) < 2:
+        raise ValueError(
+            f"probs has shape {probs.shape}: the first axis is that of the cases, "
+            "[batch, *spatial]"
+        )
+    for name, array in ((what, labels), ("valid", valid)):
         if array is not None and array.shape != probs.shape:
             raise ValueError(f"{name} has shape {array.shape}, probs has {probs.shape}")

@@ -12,14 +12,15 @@ from coverax.calibrate import (
     Threshold,
     just_below,
     tie_numbers,
-    unit_digests,
 )
 from coverax.choices import EngineName, Kind
+from coverax.evaluate.held_out import held_out_facts, without_law
 from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
-from coverax.predict import check_map_kind, several_maps
+from coverax.predict import check_first_mark, check_map_kind, several_maps
+from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     Engine,
@@ -57,6 +58,7 @@ def evaluate_cohort(
     threads: int | None = None,
     seed: int = 0,
     allow_missing: bool = False,
+    allow_hard_masks: bool = False,
     none_too: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
@@ -75,20 +77,23 @@ def evaluate_cohort(
         threads: Reader threads.
         seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         none_too: Return without results where no case counts, instead of raising.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count (see `none_too`), or units are of a column that the cohort
-            does not have.
+        ValueError: No case was left to count (see `none_too`), units are of a column that
+            the cohort does not have, or the maps are hard masks or of another origin
+            than those that calibrated.
     """
     if calibration.folds is not None:
         raise ValueError(several_maps(calibration))
     definition = promised_regions(calibration)
     check_regions(calibration, cohort)
     unit_column = unit_column_of(calibration, cohort)
+    check_first_mark([case.probs for case in cohort.cases], definition)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
 
@@ -129,13 +134,20 @@ def evaluate_cohort(
             "unit": case.column(unit_column),
             "group": case.group,
             "rater": case.rater,
+            "part": case.part,
             "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
+            "map_fingerprint": results[case].facts["content"][region.name].fingerprint,
+            "map_values": kind_of_values(*results[case].facts["content"][region.name]),
             **columns,
         }
         for case in cohort.cases
         if case in results
         for region, columns in results[case].rows
     ]
+    check_not_masks(
+        [(row["case_id"], row["region"], row["map_values"]) for row in rows],
+        allow=allow_hard_masks or definition.allow_hard_masks,
+    )
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
@@ -188,6 +200,7 @@ def summarise(
     seed: int,
     *,
     region_fn: "RegionFn | None" = None,
+    maps: list[dict[str, Any]] | None = None,
 ) -> Evaluation:
     """Turn counts per case into per-case metrics and the summary.
 
@@ -198,6 +211,8 @@ def summarise(
         seed: Seed of the draw of one case a unit.
         region_fn: Summary of one region and its rows; by the kind of the calibration by
             default.
+        maps: What tells whether cases were seen, where a row has several maps; the rows
+            by default.
     """
     judge = KINDS.get(calibration.kind)
     region_fn = region_fn or KINDS[calibration.kind].region
@@ -217,10 +232,7 @@ def summarise(
             result, table = region_fn(calibration, region, mine, seed)
             regions.append(result)
             cases.extend(table)
-    # Units that chose the transforms are as little held out as those that calibrated.
-    known = {*calibration.unit_digests, *calibration.options.get("learned_units", ())}
-    units = {row["unit"] for row in rows}
-    n_reused = len(known & set(unit_digests(units)))
+    held_out = held_out_facts(calibration, maps or rows)
     summary = {
         "schema": 1,
         "calibration_digest": calibration.digest,
@@ -229,9 +241,8 @@ def summarise(
         "delta": calibration.delta,
         "statement": calibration.statement,
         "n_cases": len({row["case_id"] for row in rows}),
-        "n_units": len(units),
-        "n_units_seen_in_calibration": n_reused,
-        "held_out": n_reused == 0,
+        "n_units": len({row["unit"] for row in rows}),
+        **held_out,
         "seed": seed,
         "excluded": {why: list(ids) for why, ids in excluded.items()},
         "results": regions,
@@ -239,6 +250,8 @@ def summarise(
     }
     if judge is not None:
         summary |= judge.overall(calibration, cases)
+    if not held_out["held_out"]:
+        summary = without_law(summary)
     return Evaluation(summary, cases)
 
 

@@ -25,7 +25,15 @@ from coverax.evaluate.references import Counted, count_rows
 from coverax.evaluate.sets import mean_of, side_sizes
 from coverax.evaluate.summary import metrics_at, risks_of, summary_at
 from coverax.predict import check_map_kind
-from coverax.predict.folds import Sides, Votes, check_folds, common_maps, new_tally
+from coverax.predict.folds import (
+    Sides,
+    Votes,
+    check_folds,
+    common_maps,
+    fold_definitions,
+    new_tally,
+)
+from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, as_fraction, tolerance_terms
 from coverax.scores import ScoreDefinition, View, load_case, view_peaks
 from coverax.stream import map_cases
@@ -44,6 +52,7 @@ def evaluate_folds(
     threads: int | None = None,
     seed: int = 0,
     allow_missing: bool = False,
+    allow_hard_masks: bool = False,
     none_too: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
@@ -63,6 +72,7 @@ def evaluate_folds(
         threads: Cases at a time.
         seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         none_too: Return without results where no case counts, instead of raising.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
@@ -107,11 +117,23 @@ def evaluate_folds(
             "unit": getattr(case, unit_column),
             "group": case.group,
             "rater": case.rater,
+            "part": case.part,
         }
         rows += [about | row for row in found.get(case, [])]
+    each_map = [
+        {**row, "map_fingerprint": content.fingerprint, "map_values": _values(content)}
+        for row in rows
+        for content in row.pop("content")
+    ]
+    check_not_masks(
+        [(row["case_id"], row["region"], row["map_values"]) for row in each_map],
+        allow=allow_hard_masks or definition.allow_hard_masks,
+    )
     excluded = dict(cohort.excluded) | ({"failed": tuple(failures)} if failures else {})
     region_fn = FOLD_KINDS[calibration.kind]
-    evaluation = summarise(calibration, rows, excluded, seed, region_fn=region_fn)
+    evaluation = summarise(
+        calibration, rows, excluded, seed, region_fn=region_fn, maps=each_map
+    )
     lacking = evaluation.summary["not_evaluated"]
     if not (evaluation.summary["results"] or none_too):
         raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
@@ -125,13 +147,15 @@ def _rows(
     paths: Sequence[Path],
 ) -> Rows:
     """Counts of the masks of a case, one row a region."""
-    kind_check = partial(check_map_kind, definition=definition)
-    read_map = partial(read_probs, check_header=kind_check)
+    kinds = fold_definitions(calibration)
     tallies: dict[str, Votes | Sides] = {}
     means: dict[str, np.ndarray] = {}
     last: dict[str, View] = {}
     facts: dict[str, Any] = {}
+    contents: dict[str, list[Any]] = {}
     for fold, path in enumerate(paths):
+        kind_check = partial(check_map_kind, definition=kinds[fold])
+        read_map = partial(read_probs, check_header=kind_check)
         loaded = load_case(replace(case, probs=path), definition, read_map=read_map)
         facts = loaded.facts
         for view in loaded.views:
@@ -141,12 +165,21 @@ def _rows(
                 means[name] = np.zeros(view.probs.size, np.float32)
             tallies[name].add(fold, view)
             means[name] += view.probs
+            contents.setdefault(name, []).append(facts["content"][name])
             last[name] = view._replace(probs=view.probs[:0])
     return [
         _row(calibration, tallies[name], means[name] / len(paths), view)
-        | {"region": name, "voxel_volume_ml": facts["voxel_volume_ml"]}
+        | {
+            "region": name,
+            "voxel_volume_ml": facts["voxel_volume_ml"],
+            "content": contents[name],
+        }
         for name, view in last.items()
     ]
+
+
+def _values(content: Any) -> str:
+    return kind_of_values(*content)
 
 
 def _row(

@@ -46,6 +46,10 @@ def evaluate_groups(
         name: sum(part.summary[name] for part in parts)
         for name in ("n_cases", "n_units", "n_units_seen_in_calibration")
     }
+    spent: dict[str, int] = {}
+    for part in parts:
+        for name, n in part.summary["n_cases_of_spent_parts"].items():
+            spent[name] = spent.get(name, 0) + n
     excluded = {why: list(ids) for why, ids in cohort.excluded.items()}
     for part in parts:
         for why, ids in part.summary["excluded"].items():
@@ -54,7 +58,8 @@ def evaluate_groups(
         first
         | totals
         | {
-            "held_out": totals["n_units_seen_in_calibration"] == 0,
+            "n_cases_of_spent_parts": spent,
+            "held_out": all(part.summary["held_out"] for part in parts),
             "excluded": excluded,
             "results": results,
             "not_evaluated": lacking,

@@ -52,9 +52,18 @@ def summary_at(
         **means,
         "fnr_histogram": {
             "edges": _HISTOGRAM_EDGES.tolist(),
-            "counts": np.histogram(fnr, _HISTOGRAM_EDGES)[0].tolist(),
+            "counts": _histogram(fnr),
         },
     }
+
+
+def _histogram(fnr: np.ndarray) -> list[int]:
+    """Cases of each bar, an edge in the bar that it ends.
+
+    So a case that misses exactly what it may stands with those that comply.
+    """
+    bar = np.searchsorted(_HISTOGRAM_EDGES[1:-1], fnr, side="left")
+    return np.bincount(bar, minlength=len(_HISTOGRAM_EDGES) - 1).tolist()
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -1,4 +1,9 @@
-"""NumPy twins of the kernels: same names, same answers, faster on a CPU."""
+"""NumPy twins of the kernels: same names, same answers, faster on a CPU.
+
+Arrays may be of NumPy, JAX, torch or lists. Maps are taken as float32, rounded once; masks
+and references may be of any number type, are true where they are not 0, and hold whole
+numbers that are not negative.
+"""
 
 from coverax.choices import Neighbours as Neighbours
 from coverax.engine.results import BatchScores as BatchScores

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from coverax.checks import takes_numpy
 from coverax.engine.bins import bin_edges, join_digits, share_intervals
 from coverax.engine.results import BinStatistics, SoftBinStatistics
 from coverax.host.parts import case_parts
@@ -17,6 +18,7 @@ from coverax.host.tally import (
 )
 
 
+@takes_numpy
 def bin_statistics(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
@@ -53,6 +55,7 @@ def stack_bins(tallies: list[tuple[Tally, Tally]], n_bins: int) -> BinStatistics
     )
 
 
+@takes_numpy
 def soft_bin_statistics(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],

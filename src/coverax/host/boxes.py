@@ -4,10 +4,12 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from coverax.checks import takes_numpy
 from coverax.engine.spacing import Spacing, batched_spacing
 from coverax.host.components import components
 
 
+@takes_numpy
 def component_boxes(
     mask: Bool[np.ndarray, "*spatial"],
 ) -> Int[np.ndarray, "boxes axes 2"]:
@@ -15,6 +17,9 @@ def component_boxes(
 
     Components touch by a corner (26 neighbours, 8 in 2-D). A box within another one is
     left out.
+
+    Raises:
+        ValueError: The mask has not 2 or 3 axes.
     """
     labels = components(mask, "corner")
     n = int(labels.max())
@@ -26,6 +31,7 @@ def component_boxes(
     return boxes[holders.sum(axis=1) == 1]  # a box always holds itself
 
 
+@takes_numpy
 def box_distance(
     mask: Bool[np.ndarray, "batch *spatial"], spacing_mm: Spacing
 ) -> Float[np.ndarray, "batch *spatial"]:

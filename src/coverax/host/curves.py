@@ -3,12 +3,14 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.checks import takes_numpy
 from coverax.engine.bins import check_cuts
 from coverax.engine.results import Overlap
 from coverax.host.parts import case_parts
 from coverax.host.tally import Tally, tally_outcomes
 
 
+@takes_numpy
 def grid_counts(
     probs: Float[np.ndarray, "batch voxels"],
     labels: Bool[np.ndarray, "batch voxels"],
@@ -30,6 +32,7 @@ def stack_grid(tallies: list[tuple[Tally, Tally]], n_cuts: int) -> Overlap:
     return Overlap(whole, foreground)
 
 
+@takes_numpy
 def cut_counts(
     probs: Float[np.ndarray, "batch voxels"],
     labels: Bool[np.ndarray, "batch voxels"],
@@ -38,9 +41,10 @@ def cut_counts(
     valid: Bool[np.ndarray, "batch voxels"] | None = None,
 ) -> Overlap:
     """Count `{probs >= cut}` and its foreground for any number of common cuts."""
+    least = np.asarray(cuts, np.float32)
     counts = [
         [
-            part.size - np.searchsorted(np.sort(part), cuts)
+            part.size - np.searchsorted(np.sort(part), least)
             for part in (parts.values, parts.foreground)
         ]
         for parts in case_parts(probs, labels, valid)

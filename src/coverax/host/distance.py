@@ -4,9 +4,11 @@ import edt
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.checks import takes_numpy
 from coverax.engine.spacing import Spacing, batched_spacing
 
 
+@takes_numpy
 def signed_distance(
     mask: Bool[np.ndarray, "batch *spatial"],
     spacing_mm: Spacing,

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from coverax.checks import takes_numpy
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 _Map = Float[np.ndarray, "batch *spatial"]
@@ -10,6 +11,7 @@ _Labels = Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"]
 _Valid = Bool[np.ndarray, "batch *spatial"] | None
 
 
+@takes_numpy
 def extreme_scores(
     inner_map: _Map, outer_map: _Map, labels: _Labels, *, valid: _Valid = None
 ) -> tuple[Float[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
@@ -20,36 +22,37 @@ def extreme_scores(
     )
 
 
+@takes_numpy
 def inner_score(
     score_map: _Map, labels: _Labels, *, tolerance: Level = 0, valid: _Valid = None
 ) -> Float[np.ndarray, " batch"]:
     """Twin of `coverax.kernels.inner_score`: the same bits."""
-    out = np.empty(len(score_map), score_map.dtype)
+    out = np.empty(len(score_map), np.float32)
     for i, (values, n_foreground, _, background) in enumerate(
         _cases(score_map, labels, valid)
     ):
         allowed = _allowed(n_foreground, tolerance)
         out[i] = -_ordered(-values[background], allowed)
-    return out + score_map.dtype.type(0)  # -0.0 counts as 0
+    return out + np.float32(0)  # -0.0 counts as 0
 
 
+@takes_numpy
 def outer_score(
     score_map: _Map, labels: _Labels, *, tolerance: Level = 0, valid: _Valid = None
 ) -> Float[np.ndarray, " batch"]:
     """Twin of `coverax.kernels.outer_score`: the same bits."""
-    out = np.empty(len(score_map), score_map.dtype)
+    out = np.empty(len(score_map), np.float32)
     for i, (values, n_foreground, foreground, _) in enumerate(
         _cases(score_map, labels, valid)
     ):
         allowed = _allowed(n_foreground, tolerance)
         out[i] = _ordered(values[foreground], allowed)
-    return score_map.dtype.type(0) - out
+    return np.float32(0) - out
 
 
 def _cases(score_map, labels, valid):
     for i, values in enumerate(score_map):
-        foreground = labels[i] if labels.dtype == bool else labels[i] != 0
-        background = ~foreground
+        foreground, background = labels[i], ~labels[i]
         if valid is not None:
             foreground, background = foreground & valid[i], background & valid[i]
         yield values, int(np.count_nonzero(foreground)), foreground, background

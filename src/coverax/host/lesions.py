@@ -3,10 +3,13 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.checks import takes_numpy
 from coverax.choices import Neighbours
+from coverax.engine.bins import check_shapes
 from coverax.host.components import components
 
 
+@takes_numpy
 def lesion_peaks(
     probs: Float[np.ndarray, "*spatial"],
     mask: Bool[np.ndarray, "*spatial"],
@@ -26,7 +29,13 @@ def lesion_peaks(
             corner (6, 18 or 26 neighbours; 4, 8 or 8 in 2-D).
         valid: Voxels that count. Lesions are those of the whole reference; one without
             a voxel that counts is left out.
+
+    Raises:
+        ValueError: The shapes differ, or have not 2 or 3 axes.
     """
+    if probs.ndim not in (2, 3):
+        raise ValueError(f"probs has shape {probs.shape}: lesions need 2 or 3 axes")
+    check_shapes(probs, mask, valid, what="mask")
     if not mask.any():
         return np.zeros(0, probs.dtype)
     box = _bounding_box(mask)

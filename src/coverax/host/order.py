@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
+from coverax.checks import takes_numpy
 from coverax.host.parts import case_parts
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 
+@takes_numpy
 def critical_probability(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
@@ -22,8 +24,7 @@ def critical_probability(
     """
     terms = tolerance_terms(tolerances)
     cuts = [case_cuts(p.foreground, *terms) for p in case_parts(probs, labels, valid)]
-    dtype = np.float64 if probs.dtype == np.float64 else np.float32
-    return np.array(cuts, dtype).reshape(len(probs), len(terms[0]))
+    return np.array(cuts, np.float32).reshape(len(probs), len(terms[0]))
 
 
 def case_cuts(
@@ -32,12 +33,10 @@ def case_cuts(
     denominators: Int[np.ndarray, " tolerances"],
 ) -> Float[np.ndarray, " tolerances"]:
     """Critical probabilities of one case; may reorder the foreground's values."""
-    dtype = np.float64 if foreground.dtype == np.float64 else np.float32
     if not foreground.size:
-        return np.full(len(numerators), np.inf, dtype)
+        return np.full(len(numerators), np.inf, np.float32)
     order = allowed_misses(foreground.size, numerators, denominators)
-    values = foreground.astype(dtype, copy=False)
-    return _elements(values, order) + dtype(0)  # -0.0 counts as 0
+    return _elements(foreground, order) + np.float32(0)  # -0.0 counts as 0
 
 
 def _elements(values: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.checks import takes_numpy
 from coverax.engine.results import Overlap, Sizes
 
 
+@takes_numpy
 def sizes(
     labels: Bool[np.ndarray, "batch voxels"],
     *,
@@ -17,6 +19,7 @@ def sizes(
     return Sizes(np.array(n_voxels, np.int64), np.array(_counts(counted), np.int64))
 
 
+@takes_numpy
 def overlap_counts(
     probs: Float[np.ndarray, "batch voxels"],
     labels: Bool[np.ndarray, "batch voxels"],
@@ -25,6 +28,7 @@ def overlap_counts(
     valid: Bool[np.ndarray, "batch voxels"] | None = None,
 ) -> Overlap:
     """Count `{probs >= cut}` and its foreground for each case and each of its cuts."""
+    cuts = np.asarray(cuts, np.float32)
     counts = np.zeros((2, *cuts.shape), np.int64)
     for i, (values, truth) in enumerate(zip(probs, labels, strict=True)):
         for k, cut in enumerate(cuts[i]):

@@ -48,6 +48,5 @@ def case_parts(
         if valid is not None:
             counted = valid[i].reshape(-1)
             values, mask = values.compress(counted), mask.compress(counted)
-        mask = mask if mask.dtype == bool else mask != 0
         few_is = int(2 * np.count_nonzero(mask) <= mask.size)
         yield Parts(values, mask, values.compress(mask if few_is else ~mask), few_is)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from coverax.checks import takes_numpy
 from coverax.engine.bins import bin_edges, check_cuts
 from coverax.engine.plan import MapsFn, SetScore
 from coverax.engine.results import BatchScores, Sizes
@@ -23,6 +24,7 @@ from coverax.host.tally import tally_outcomes
 from coverax.rational import Level, tolerance_terms
 
 
+@takes_numpy
 def score_batch(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
@@ -97,6 +99,6 @@ def _set_scores(
         scores.append(score_of[asked.side](values, mask, **options))
         if asked.cuts:
             cuts = np.tile(np.array(asked.cuts, np.float32), (len(flat), 1))
-            overlap = overlap_counts(values, mask != 0, cuts, valid=counted)
+            overlap = overlap_counts(values, mask, cuts, valid=counted)
             counts.append(overlap.n_predicted)
     return tuple(scores), tuple(counts)

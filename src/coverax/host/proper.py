@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
+from coverax.checks import takes_numpy
 from coverax.engine.bins import LARGEST_LOSS, LEAST_PROBABILITY, join_digits
 from coverax.engine.results import ProperScores
 from coverax.host.parts import Parts, case_parts
@@ -10,6 +11,7 @@ from coverax.host.sums import PIECE, piece_sum, to_digits
 from coverax.host.tally import LEAST, MOST
 
 
+@takes_numpy
 def proper_scores(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],

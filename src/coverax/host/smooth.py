@@ -5,11 +5,13 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.checks import takes_numpy
 from coverax.engine.spacing import Spacing, batched_spacing
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
+@takes_numpy
 def smooth(
     probs: Float[np.ndarray, "batch *spatial"],
     fwhm_mm: float,

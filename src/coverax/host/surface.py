@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from coverax.checks import takes_numpy
 from coverax.engine.spacing import Spacing, batched_spacing
 
 
+@takes_numpy
 def surface_distance(
     probs: Float[np.ndarray, "batch *spatial"],
     cut: float,
@@ -17,7 +19,7 @@ def surface_distance(
     spacing = batched_spacing(spacing_mm, probs.shape)
     level = np.float32(cut)
     out = np.empty(probs.shape, np.float32)
-    for i, values in enumerate(probs.astype(np.float32, copy=False)):
+    for i, values in enumerate(probs):
         counted = None if valid is None else valid[i]
         distance = _distance(values, level, spacing[i], counted)
         signed = np.where(values >= level, distance, -distance)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from coverax.checks import takes_numpy
 from coverax.engine.bins import MARGIN, SMALLEST, bin_edges, low_scale
 from coverax.host.parts import Parts
 
@@ -53,12 +54,13 @@ class Tally(NamedTuple):
         )
 
 
+@takes_numpy
 def bin_index(
     probs: Float[np.ndarray, "*shape"], n_bins: int
 ) -> Int[np.ndarray, "*shape"]:
     """Twin of `coverax.kernels.bin_index`: the same bins, as `intp`."""
     edges = bin_edges(n_bins)
-    values = np.clip(np.asarray(probs, np.float32), 0, 1)
+    values = np.clip(probs, 0, 1)
     k = (values * low_scale(n_bins)).astype(np.intp)
     k += values > edges[1:].take(k, mode="clip")
     return k

@@ -1,4 +1,9 @@
-"""Pure batched JAX functions over volumes; the host twins are in `coverax.host`."""
+"""Pure batched JAX functions over volumes; the host twins are in `coverax.host`.
+
+Maps are taken as float32, rounded once from any other float type. Masks and references may
+be of any number type and are true where they are not 0; negative numbers, fractions and
+NaN are refused, but inside `jit`, where values are not known.
+"""
 
 from coverax.engine.bins import bin_edges as bin_edges
 from coverax.engine.plan import ScorePlan as ScorePlan

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coverax.checks import takes_numpy
+
 SMALLEST_BUCKET = 1 << 12
 BATCH_VOXELS = 1 << 23  # voxels of one device batch: 32 MB of float32
 LARGEST_BATCH = 32
@@ -60,6 +62,7 @@ def empty_batch(bucket: int | tuple[int, ...]) -> Batch:
     )
 
 
+@takes_numpy
 def fill_slot(
     batch: Batch,
     slot: int,

@@ -14,13 +14,14 @@ from jaxtyping import Array, Float, Int
 
 from coverax.engine.bins import SMALLEST, bin_edges, low_scale, share_intervals
 from coverax.engine.results import BinStatistics, SoftBinStatistics
-from coverax.kernels.arrays import Labels, Map, Valid
+from coverax.kernels.arrays import Labels, Map, Valid, takes_arrays
 from coverax.kernels.sums import keyed_sums, outcomes
 
 _P_DIGITS = 4  # 60 bits: relative 1e-6 for a bin of mean 1e-12
 _T_DIGITS = 2  # 30 bits of a position between two centres
 
 
+@takes_arrays
 def bin_index(
     probs: Float[Array, "*shape"] | Float[np.ndarray, "*shape"], n_bins: int
 ) -> Int[Array, "*shape"]:
@@ -34,11 +35,12 @@ def bin_index(
         n_bins: Number of bins, static.
     """
     upper = jnp.asarray(bin_edges(n_bins)[1:])
-    values = jnp.clip(jnp.asarray(probs).astype(jnp.float32), 0, 1)
+    values = jnp.clip(jnp.asarray(probs), 0, 1)
     k = (values * low_scale(n_bins)).astype(jnp.int32)
     return k + (values > upper[k]).astype(jnp.int32)
 
 
+@takes_arrays
 @partial(jax.jit, static_argnames="n_bins")
 def bin_statistics(
     probs: Map,
@@ -88,6 +90,7 @@ def bin_statistics(
     )
 
 
+@takes_arrays
 @partial(jax.jit, static_argnames="n_bins")
 def soft_bin_statistics(
     probs: Map,

@@ -8,10 +8,11 @@ from jaxtyping import Array, Bool, Float
 
 from coverax.engine.bins import MARGIN, check_cuts
 from coverax.engine.results import Overlap
-from coverax.kernels.arrays import count_true
+from coverax.kernels.arrays import count_true, takes_arrays
 from coverax.kernels.order import sortable_bits
 
 
+@takes_arrays
 @partial(jax.jit, static_argnames="n_cuts")
 def grid_counts(
     probs: Float[Array, "batch voxels"],
@@ -54,6 +55,7 @@ def grid_counts(
     return Overlap(count(jnp.ones_like(labels)), count(labels))
 
 
+@takes_arrays
 @jax.jit
 def cut_counts(
     probs: Float[Array, "batch voxels"],
@@ -64,12 +66,11 @@ def cut_counts(
 ) -> Overlap:
     """Count `{probs >= cut}` and its foreground for any number of common cuts.
 
-    One sort a case; a cut of `inf` takes no voxel.
+    One sort a case; a cut of `inf` takes no voxel. Cuts are float32, as maps are.
     """
     counted = jnp.ones_like(labels) if valid is None else valid
 
-    dtype = jnp.result_type(probs, cuts, jnp.float32)
-    keys, least = sortable_bits(probs.astype(dtype)), sortable_bits(cuts.astype(dtype))
+    keys, least = sortable_bits(probs), sortable_bits(jnp.asarray(cuts, jnp.float32))
 
     def count(keys: Array, mask: Array) -> Array:
         # What does not count sorts below every cut.

@@ -19,7 +19,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from coverax.engine.spacing import Spacing, batched_spacing
-from coverax.kernels.arrays import Mask, Valid
+from coverax.kernels.arrays import Mask, Valid, takes_arrays
 
 # Source positions folded into one pass over the volume.
 _SLAB = 16
@@ -27,6 +27,7 @@ _SLAB = 16
 _SHORT_AXIS = 1 << 14
 
 
+@takes_arrays
 def signed_distance(
     mask: Mask,
     spacing_mm: Spacing | Float[Array, "..."],

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coverax.kernels.arrays import Labels, Map, Valid, count_true
+from coverax.kernels.arrays import Labels, Map, Valid, count_true, takes_arrays
 from coverax.kernels.order import (
     from_sortable_bits,
     order_statistics,
@@ -14,6 +14,7 @@ from coverax.kernels.order import (
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 
+@takes_arrays
 def extreme_scores(
     inner_map: Map, outer_map: Map, labels: Labels, *, valid: Valid = None
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
@@ -41,6 +42,7 @@ def extreme_scores(
     )
 
 
+@takes_arrays
 def inner_score(
     score_map: Map, labels: Labels, *, tolerance: Level = 0, valid: Valid = None
 ) -> Float[Array, " batch"]:
@@ -51,6 +53,7 @@ def inner_score(
     return _inner_score(score_map, labels, valid, *tolerance_terms([tolerance]))
 
 
+@takes_arrays
 def outer_score(
     score_map: Map, labels: Labels, *, tolerance: Level = 0, valid: Valid = None
 ) -> Float[Array, " batch"]:
@@ -87,7 +90,7 @@ def _outer_score(score_map, labels, valid, numerators, denominators):
 
 def _masked(score_map, labels, valid):
     values = jnp.reshape(score_map, (score_map.shape[0], -1))
-    foreground = jnp.reshape(labels, values.shape) != 0
+    foreground = jnp.reshape(labels, values.shape)
     background = ~foreground
     if valid is not None:
         counted = jnp.reshape(valid, values.shape)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from coverax.kernels.arrays import Map, Mask, Valid, takes_arrays
+
 Operation = Literal[
     "none",
     "erosion",
@@ -26,12 +28,13 @@ Operation = Literal[
 Border = Literal["replicate", "mirror", "zeros"]
 
 
+@takes_arrays
 def morphology(
-    mask: Bool[Array, "batch *spatial"],
+    mask: Mask,
     operation: Operation,
     *,
     slice_axis: int | None = None,
-    valid: Bool[Array, "batch *spatial"] | None = None,
+    valid: Valid = None,
 ) -> Bool[Array, "batch *spatial"]:
     """Binary morphology with a full window of three voxels an axis.
 
@@ -73,13 +76,14 @@ def morphology(
     return _within(results[operation](mask), valid, outside=False)
 
 
+@takes_arrays
 def window_mean(
-    values: Float[Array, "batch *spatial"],
+    values: Map,
     weights: tuple[float, ...],
     *,
     border: Border,
     slice_axis: int | None = None,
-    valid: Bool[Array, "batch *spatial"] | None = None,
+    valid: Valid = None,
 ) -> Float[Array, "batch *spatial"]:
     """Separable weighted mean of the window: the same weights along each axis.
 
@@ -101,7 +105,7 @@ def window_mean(
             for k, weight in enumerate(weights)
         ]
         values = sum(parts[1:], start=parts[0])
-    return values
+    return jnp.asarray(values)
 
 
 def window_axes(n_spatial: int, slice_axis: int | None) -> tuple[int, ...]:

@@ -15,7 +15,15 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from coverax.engine.bins import check_shapes
-from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
+from coverax.kernels.arrays import (
+    Labels,
+    Map,
+    Valid,
+    as_map,
+    count_true,
+    flat,
+    takes_arrays,
+)
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 # On CPU a case is compacted first when its foreground fits this share of the voxels.
@@ -26,6 +34,7 @@ _COMPACT_LEAST = 4096
 AnyArray = Array | np.ndarray
 
 
+@takes_arrays
 def critical_probability(
     probs: Map,
     labels: Labels,
@@ -41,15 +50,15 @@ def critical_probability(
     Its negative is the score of Conformal Lesion Segmentation.
 
     Args:
-        probs: Probability maps; no NaN. float16 and bfloat16 are widened exactly.
+        probs: Probability maps; no NaN. Taken as float32.
         labels: References; foreground is what is not 0.
         tolerances: Tolerated false-negative rates of one case, in [0, 1), static. Read
             as decimals: 0.29 of 100 voxels is 29.
         valid: Voxels that count; all by default. Padding is what is not valid.
 
     Returns:
-        One cut per case and tolerance, float32 (float64 for float64 maps); `inf` for a
-        case without foreground. -0.0 counts as 0.
+        One cut per case and tolerance, float32; `inf` for a case without foreground.
+        -0.0 counts as 0.
 
     Raises:
         ValueError: A tolerance lies outside [0, 1) or has a denominator beyond 46,340,
@@ -72,12 +81,7 @@ def critical_by_terms(
     denominators: AnyArray,
 ) -> Array:
     """`critical_probability` at tolerances given as fractions, which are traced."""
-    if not jnp.issubdtype(probs.dtype, jnp.floating):
-        raise TypeError(f"probs must be floating point, got {probs.dtype}")
-    values = flat(jnp.asarray(probs))
-    if values.dtype.itemsize < 4:
-        values = values.astype(jnp.float32)
-    mask = flat(jnp.asarray(labels)) != 0
+    values, mask = flat(jnp.asarray(probs)), flat(jnp.asarray(labels))
     if valid is not None:
         mask &= flat(jnp.asarray(valid))
     n_foreground = count_true(mask)[:, None]
@@ -85,12 +89,14 @@ def critical_by_terms(
     return order_statistics(values, mask, jnp.asarray(ranks))
 
 
+@takes_arrays
 def order_statistics(
-    values: Float[Array, "batch voxels"],
-    mask: Bool[Array, "batch voxels"],
-    ranks: Int[Array, "batch ranks"],
+    values: Float[Array, "batch voxels"] | Float[np.ndarray, "batch voxels"],
+    mask: Bool[Array, "batch voxels"] | Bool[np.ndarray, "batch voxels"],
+    ranks: Int[Array, "batch ranks"] | Int[np.ndarray, "batch ranks"],
 ) -> Float[Array, "batch ranks"]:
     """The rank-th smallest masked values of each case; `inf` beyond the last one."""
+    values, mask, ranks = map(jnp.asarray, (as_map(values, "values"), mask, ranks))
     found = lax.platform_dependent(
         values, mask, ranks, cpu=_one_case_at_a_time, default=jax.vmap(_select)
     )

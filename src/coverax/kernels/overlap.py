@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from coverax.engine.results import Overlap, Sizes
-from coverax.kernels.arrays import count_true
+from coverax.kernels.arrays import count_true, takes_arrays
 from coverax.kernels.order import sortable_bits
 
 
+@takes_arrays
 @jax.jit
 def sizes(
     labels: Bool[Array, "batch voxels"],
@@ -24,6 +25,7 @@ def sizes(
     return Sizes(n_voxels, count_true(labels))
 
 
+@takes_arrays
 @jax.jit
 def overlap_counts(
     probs: Float[Array, "batch voxels"],
@@ -34,10 +36,9 @@ def overlap_counts(
 ) -> Overlap:
     """Count `{probs >= cut}` and its foreground for each case and each of its cuts.
 
-    A cut of `-inf` takes every valid voxel, `inf` none.
+    A cut of `-inf` takes every valid voxel, `inf` none. Cuts are float32, as maps are.
     """
-    dtype = jnp.result_type(probs, cuts, jnp.float32)
-    keys, least = sortable_bits(probs.astype(dtype)), sortable_bits(cuts.astype(dtype))
+    keys, least = sortable_bits(probs), sortable_bits(jnp.asarray(cuts, jnp.float32))
     predicted, hit = [], []
     for k in range(cuts.shape[1]):
         mask = keys >= least[:, k : k + 1]

@@ -27,7 +27,7 @@ from coverax.engine.results import (
     ProperScores,
     SoftBinStatistics,
 )
-from coverax.kernels.arrays import Labels, Map, Valid, flat
+from coverax.kernels.arrays import Labels, Map, Valid, flat, takes_arrays
 from coverax.kernels.bins import bin_statistics, soft_bin_statistics
 from coverax.kernels.curves import grid_counts
 from coverax.kernels.extremes import inner_score, outer_score
@@ -125,6 +125,7 @@ PARTS: dict[str, Part] = {
 }
 
 
+@takes_arrays
 def score_batch(
     probs: Map,
     labels: Labels,
@@ -184,7 +185,7 @@ def _program(probs, labels, valid, terms, places, *, plan: ScorePlan) -> BatchSc
         made = plan.maps_fn(probs, spacing_mm, inside, given)
         maps = {name: flat(values) for name, values in made.items()}
     counted = None if valid is None else flat(valid)
-    volumes = Volumes(flat(probs), flat(labels) != 0, counted, terms, maps)
+    volumes = Volumes(flat(probs), flat(labels), counted, terms, maps)
     return BatchScores(**{name: part(volumes, plan) for name, part in PARTS.items()})
 
 

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 
 from coverax.engine.bins import LARGEST_LOSS, LEAST_PROBABILITY
 from coverax.engine.results import ProperScores
-from coverax.kernels.arrays import Labels, Map, Valid, count_true
+from coverax.kernels.arrays import Labels, Map, Valid, count_true, takes_arrays
 from coverax.kernels.sums import keyed_sums, outcomes
 
 _DIGITS = 3  # 45 bits
 
 
+@takes_arrays
 @jax.jit
 def proper_scores(
     probs: Map,

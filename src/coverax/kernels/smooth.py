@@ -13,12 +13,13 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from coverax.engine.spacing import Spacing
-from coverax.kernels.arrays import Map, Valid
+from coverax.kernels.arrays import Map, Valid, takes_arrays
 from coverax.kernels.distance import traced_spacing
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
+@takes_arrays
 def smooth(
     probs: Map,
     fwhm_mm: float,
@@ -46,7 +47,7 @@ def smooth(
 @jax.jit
 def _smooth(probs, fwhm_mm, spacing_mm, valid):
     sigma = jnp.asarray(fwhm_mm / FWHM_PER_SIGMA, jnp.float32)
-    values = probs.astype(jnp.float32)
+    values = probs
     weight = jnp.ones_like(values) if valid is None else valid.astype(jnp.float32)
 
     def one_case(values, spacing_mm):

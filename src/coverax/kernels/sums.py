@@ -38,7 +38,7 @@ def outcomes(
         ValueError: The shapes differ.
     """
     check_shapes(probs, labels, valid)
-    values, mask = flat(probs).astype(jnp.float32), flat(labels) != 0
+    values, mask = flat(probs), flat(labels)
     proper = (values >= -MARGIN) & (values <= 1 + MARGIN)
     asked = jnp.ones_like(proper) if valid is None else flat(valid)
     outcome = jnp.where(proper & asked, mask.astype(jnp.int8), jnp.int8(LEFT_OUT))

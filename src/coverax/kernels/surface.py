@@ -13,10 +13,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from coverax.engine.spacing import Spacing
-from coverax.kernels.arrays import Map, Valid
+from coverax.kernels.arrays import Map, Valid, takes_arrays
 from coverax.kernels.distance import lower_envelope, traced_spacing
 
 
+@takes_arrays
 def surface_distance(
     probs: Map,
     cut: float,
@@ -48,7 +49,7 @@ def surface_distance(
 
 @jax.jit
 def _surface_distance(probs, cut, spacing_mm, valid):
-    values = probs.astype(jnp.float32)
+    values = probs
     level = jnp.asarray(cut, jnp.float32)
     counted = jnp.ones(values.shape, bool) if valid is None else valid
 

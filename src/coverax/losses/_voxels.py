@@ -35,7 +35,13 @@ def check_shapes(map_, targets, valid) -> None:
             f"a map has the shape [batch, *spatial, classes], got {map_.shape}"
         )
     if targets.shape != map_.shape:
-        raise ValueError(f"targets have shape {targets.shape}, the map {map_.shape}")
+        hint = ""
+        if targets.shape == map_.shape[:-1]:
+            n_classes = map_.shape[-1]
+            hint = f"; integer labels go through jax.nn.one_hot(labels, {n_classes})"
+        raise ValueError(
+            f"targets have shape {targets.shape}, the map {map_.shape}{hint}"
+        )
     if valid is not None and valid.shape != map_.shape[:-1]:
         raise ValueError(
             f"valid has shape {valid.shape}, expected {map_.shape[:-1]}: it has no classes"

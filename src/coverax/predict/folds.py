@@ -13,12 +13,21 @@ from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
 from coverax.predict.write import (
     check_request,
+    check_written,
+    map_values,
     output_names,
     read_map,
     several_maps,
     write_masks,
 )
-from coverax.scores import View, array_view, side_cut, side_transforms
+from coverax.provenance import MASK, NOTHING, SOFT
+from coverax.scores import (
+    ScoreDefinition,
+    View,
+    array_view,
+    side_cut,
+    side_transforms,
+)
 from coverax.stream import file_facts, fill_folder
 from coverax.table import Transform
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
@@ -180,9 +189,7 @@ def fold_masks(
         raise ValueError(f"name one region of {known}, got {region}")
     tally = new_tally(calibration, named[0].name)
     for fold, own in enumerate(probs):
-        tally.add(
-            fold, array_view(named[0], own, np.zeros(own.shape), None, spacing_mm)
-        )
+        tally.add(fold, array_view(named[0], own, spacing_mm))
     found = {"mask": tally.mask()} if isinstance(tally, Votes) else tally.sets()
     return {name: mask.reshape(np.shape(probs[0])) for name, mask in found.items()}
 
@@ -196,6 +203,7 @@ def predict_folds(
     resume: bool = False,
     allow_missing: bool = False,
     allow_vacuous: bool = False,
+    allow_hard_masks: bool = False,
     sides: bool = False,
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
@@ -215,13 +223,15 @@ def predict_folds(
         resume: Keep the finished masks of an interrupted run.
         allow_missing: Publish without the cases that failed or lack a map.
         allow_vacuous: Write whole volumes where no guarantee can be given.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For sets, write the inner and the outer mask too.
         verify_inputs: With `resume`, tell replaced maps by their content too.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
 
     Returns:
-        Number of cases written, and the failed ones by case id.
+        Number of cases written, of masks that are the whole volume, and the failed
+        cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
@@ -237,6 +247,13 @@ def predict_folds(
 
     def write_one(case_id: str, _path: Path, folder: Path) -> None:
         _write_case(calibration, regions, case_id, paths[case_id], folder, sides)
+
+    n_whole: list[int] = []
+
+    def finish(folder: Path, _failures: dict[str, str]) -> None:
+        first = {case_id: own[0] for case_id, own in paths.items()}
+        definition = calibration.definition
+        n_whole.append(check_written(folder, first, definition, allow_hard_masks))
 
     failures = fill_folder(
         Path(output),
@@ -259,8 +276,13 @@ def predict_folds(
         allow_missing=allow_missing,
         on_case=on_case,
         on_note=on_note,
+        finish=finish,
     )
-    return {"n_cases": len(paths) - len(failures), "failed": lacking | failures}
+    return {
+        "n_cases": len(paths) - len(failures),
+        "n_whole_volume": n_whole[0],
+        "failed": lacking | failures,
+    }
 
 
 def common_maps(
@@ -299,20 +321,38 @@ def _write_case(
 ) -> None:
     tallies = {r.name: new_tally(calibration, r.name) for r in regions}
     files: list[NiftiFile] = []
+    kinds = fold_definitions(calibration)
+    values_of: dict[str, str] = {}
     buffer = Buffer()  # a map takes the place of the one before it
     for fold, path in enumerate(paths):
-        prob_map = read_map(calibration.definition, path, buffer)
+        prob_map = read_map(kinds[fold], path, buffer)
         files.append(prob_map.file)
         check_same_grid(files[0].grid, paths[0], prob_map.file.grid, path)
         for region in regions:
             view = _view(region, prob_map.of(region), prob_map.file.grid)
             tallies[region.name].add(fold, view)
+            held = map_values(view.probs, prob_map.file)
+            values_of[region.name] = _softest(values_of.get(region.name, held), held)
     empty = np.zeros(0, np.float32)
     masks = {
         region.name: tallies[region.name].masks(_view(region, empty, files[0].grid))
         for region in regions
     }
-    write_masks(calibration, case_id, files[0], masks, folder, sides=sides)
+    write_masks(calibration, case_id, files[0], masks, values_of, folder, sides=sides)
+
+
+def fold_definitions(calibration: Calibration) -> list[ScoreDefinition]:
+    """How to read the maps of each fold: its own model's, where headers name models."""
+    definition, folds = calibration.definition, folds_of(calibration)
+    kind = definition.map_kind
+    if kind is None or not kind.fold_marks:
+        return [definition] * len(folds.names)
+    return [definition.with_kind(kind.of_fold(name)) for name in folds.names]
+
+
+def _softest(one: str, other: str) -> str:
+    """What the maps of several folds hold together."""
+    return min(one, other, key=(SOFT, MASK, NOTHING).index)
 
 
 def _view(region: Region, probs: np.ndarray, grid: Grid) -> View:

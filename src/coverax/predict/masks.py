@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax.calibrate import Calibration
+from coverax.checks import as_map, check_probabilities
+from coverax.engine.bins import MARGIN
 from coverax.scores import View
 
 
@@ -26,14 +28,35 @@ class RegionMasks(NamedTuple):
 
 
 def threshold_mask(
-    probs: Float[np.ndarray, "*spatial"], probability: float
+    probs: Float[np.ndarray, "*spatial"] | Any, probability: float
 ) -> Bool[np.ndarray, "*spatial"]:
     """The mask `{probs >= probability}`; everything at `-inf`, nothing at `inf`.
 
-    The comparison is in the type of the map; a calibrated threshold is an element of a
-    float32 map, so nothing is rounded.
+    A calibrated threshold is an element of a float32 map, so the comparison is in
+    float32: a map of another float type is rounded once, exactly as `score_arrays` rounds
+    it. Compared in its own type, a voxel that sets the threshold could miss it.
+
+    Args:
+        probs: Probabilities of any shape, of NumPy, JAX, torch, or lists.
+        probability: The threshold.
+
+    Raises:
+        TypeError: The map is not of a float type, or the threshold is no number.
+        ValueError: Values are NaN, or further outside [0, 1] than a map may be
+            (`allow_overshoot`), or the threshold is NaN.
     """
-    return probs >= probs.dtype.type(probability)
+    values = as_map(probs)
+    check_probabilities(values, overshoot=MARGIN)
+    if np.isnan(probability):
+        raise ValueError("the threshold is NaN")
+    return at_or_above(values, probability)
+
+
+def at_or_above(
+    values: Float[np.ndarray, "*shape"], cut: float | np.floating
+) -> Bool[np.ndarray, "*shape"]:
+    """Voxels of a float32 score map that reach a cut, compared as float32."""
+    return values >= np.float32(cut)
 
 
 def volume_ml(n_voxels: int, view: View) -> float | None:
@@ -45,7 +68,7 @@ def volume_ml(n_voxels: int, view: View) -> float | None:
 def lesion_mask(calibration: Calibration, view: View) -> RegionMasks:
     """The mask of a threshold on the map itself."""
     threshold = calibration.threshold_of(view.region.name)
-    mask = threshold_mask(view.probs, threshold.probability)
+    mask = at_or_above(view.probs, threshold.probability)
     n_predicted = int(np.count_nonzero(mask))
     finite = np.isfinite(threshold.probability)
     entry = {

@@ -7,7 +7,7 @@ import numpy as np
 
 from coverax.calibrate import Calibration, Status, Threshold
 from coverax.choices import Joint, Side
-from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
+from coverax.predict.masks import RegionMasks, at_or_above, volume_ml
 from coverax.scores import (
     Transform,
     View,
@@ -40,7 +40,7 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     for transform in transforms:
         threshold = found[transform.side]
         cut = side_cut(transform, threshold.value)
-        sets[transform.side] = threshold_mask(maps[transform.side], float(cut))
+        sets[transform.side] = at_or_above(maps[transform.side], cut)
         sides[transform.side] = _describe(transform, threshold)
     status = max(threshold.status for threshold in found.values())
     return label_sets(
@@ -95,6 +95,7 @@ def label_sets(
             "uncertain": volume_ml(n_uncertain, view),
         },
         "n_contradictory": n_inner - n_certain,
+        "whole_volume": n_outer == outer.size,
     }
     files = {"": labels, "_inner": inner, "_outer": outer}
     return RegionMasks(files, CERTAIN, entry)

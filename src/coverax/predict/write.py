@@ -1,6 +1,7 @@
 """Thresholds to mask files, in the geometry of the maps."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from coverax.choices import Kind
 from coverax.files import PathLike, publish_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
+from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder
@@ -22,6 +24,9 @@ from coverax.volumes import (
     ProbMap,
     Region,
     common_storages,
+    describe_mark,
+    map_content,
+    read_header,
     read_probs,
     write_mask,
 )
@@ -38,6 +43,7 @@ def predict_folder(
     resume: bool = False,
     allow_missing: bool = False,
     allow_vacuous: bool = False,
+    allow_hard_masks: bool = False,
     sides: bool = False,
     groups: Mapping[str, str] | None = None,
     verify_inputs: bool = False,
@@ -58,6 +64,7 @@ def predict_folder(
             maps and groups.
         allow_missing: Publish without the maps that failed.
         allow_vacuous: Write whole volumes where no guarantee can be given.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For confidence sets, write the inner and the outer mask too.
         groups: Group of each case, for a calibration by groups.
         verify_inputs: With `resume`, tell a replaced map by its content too.
@@ -65,13 +72,15 @@ def predict_folder(
         on_note: Called with a line that says what is done again.
 
     Returns:
-        Number of cases written, and the failed ones by case id.
+        Number of cases written, of masks that are the whole volume, and the failed
+        cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
         ExceptionGroup: Maps failed; one exception each, naming case and file.
-        ValueError: The calibration gives no guarantee, or two cases would write one
-            file, or inner and outer masks were asked of another method.
+        ValueError: The calibration gives no guarantee, two cases would write one file,
+            inner and outer masks were asked of another method, or the maps are hard
+            masks or of another origin than those that calibrated.
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
@@ -86,6 +95,11 @@ def predict_folder(
     if not allow_missing:
         _check_groups(calibration, maps, groups or {})
     definition = calibration.definition
+    check_first_mark(maps.values(), definition)
+    n_whole: list[int] = []
+
+    def finish(folder: Path, _failures: dict[str, str]) -> None:
+        n_whole.append(check_written(folder, maps, definition, allow_hard_masks))
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
@@ -110,8 +124,13 @@ def predict_folder(
         allow_missing=allow_missing,
         on_case=on_case,
         on_note=on_note,
+        finish=finish,
     )
-    return {"n_cases": len(maps) - len(failures), "failed": failures}
+    return {
+        "n_cases": len(maps) - len(failures),
+        "n_whole_volume": n_whole[0],
+        "failed": failures,
+    }
 
 
 def check_request(
@@ -166,7 +185,8 @@ def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
     """Refuse a map of another kind than the calibration was made for.
 
     Raises:
-        ValueError: It has another number of channels, or is quantised otherwise.
+        ValueError: It has another number of channels, is quantised otherwise, or was
+            made by another model or scaled by another temperature.
     """
     kind = definition.map_kind
     if kind is None:
@@ -183,6 +203,32 @@ def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
             f"{file.path}: values are stored as {file.storage}, the calibration is for "
             f"{' or '.join(known)}; other rounding is another score"
         )
+    check_mark(file, definition)
+
+
+def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
+    """Refuse a map of another model or temperature than the calibration's.
+
+    Raises:
+        ValueError: Its header says so, or does not say what theirs say.
+    """
+    kind = definition.map_kind
+    if kind is not None and kind.mark is not None and file.mark != kind.mark:
+        raise ValueError(
+            f"{file.path}: the calibration is for maps with {describe_mark(kind.mark)}, "
+            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled "
+            "otherwise, have other scores"
+        )
+
+
+def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> None:
+    """The same for the first map of a folder: one line for all, before any is read."""
+    for path in list(paths)[:1]:
+        try:
+            file = read_header(path)
+        except (OSError, ValueError):
+            return  # what is wrong with it is said where all maps are read
+        check_mark(file, definition)
 
 
 def _channels(n: int) -> str:
@@ -228,13 +274,22 @@ def _write_case(
 ) -> None:
     prob_map = read_map(calibration.definition, path)
     masks: dict[str, RegionMasks] = {}
+    values_of: dict[str, str] = {}
     for region in calibration.definition.regions:
         if calibration.refused(region.name) is None:
             probs = prob_map.of(region)
+            values_of[region.name] = map_values(probs, prob_map.file)
             nothing = np.zeros(probs.shape, bool)
             view = View(region, probs, nothing, None, prob_map.file.grid)
             masks[region.name] = REGION_MASKS[calibration.kind](calibration, view)
-    write_masks(calibration, case_id, prob_map.file, masks, folder, sides=sides)
+    write_masks(
+        calibration, case_id, prob_map.file, masks, values_of, folder, sides=sides
+    )
+
+
+def map_values(probs: np.ndarray, file: NiftiFile) -> str:
+    """Whether a map holds probabilities, or 0 and 1 alone."""
+    return kind_of_values(*map_content(probs, file.grid.shape[::-1]))
 
 
 def read_map(
@@ -256,6 +311,7 @@ def write_masks(
     case_id: str,
     file: NiftiFile,
     masks: Mapping[str, RegionMasks],
+    values_of: Mapping[str, str],
     folder: Path,
     *,
     sides: bool,
@@ -267,6 +323,7 @@ def write_masks(
         case_id: Whose they are.
         file: The map whose geometry they take.
         masks: By region; none of those that were refused.
+        values_of: What the maps of each region hold.
         folder: Where to.
         sides: Write the inner and the outer mask too.
     """
@@ -287,7 +344,8 @@ def write_masks(
                     file,
                     largest=own.largest if not suffix else 1,
                 )
-        entries.append({"region": region.name, "mask": f"{stem}.nii.gz"} | own.entry)
+        about = {"region": region.name, "mask": f"{stem}.nii.gz"}
+        entries.append(about | own.entry | {"map_values": values_of[region.name]})
     sidecar = {
         "coverax": __version__,
         "case_id": case_id,
@@ -301,6 +359,23 @@ def write_masks(
         "masks": entries,
     }
     publish_json(folder / f"{case_id}.json", sidecar)  # last: it marks the case done
+
+
+def check_written(
+    folder: Path,
+    maps: Mapping[str, Path],
+    definition: ScoreDefinition,
+    allow_hard_masks: bool,
+) -> int:
+    """Masks that are the whole volume; refuses a folder made of hard masks."""
+    found = [folder / f"{case_id}.json" for case_id in maps]
+    sidecars = [json.loads(p.read_text("utf-8")) for p in found if p.is_file()]
+    entries = [(s["case_id"], entry) for s in sidecars for entry in s["masks"]]
+    check_not_masks(
+        [(case_id, e["region"], e.get("map_values", SOFT)) for case_id, e in entries],
+        allow=allow_hard_masks or definition.allow_hard_masks,
+    )
+    return sum(bool(entry.get("whole_volume")) for _, entry in entries)
 
 
 # Kind of a calibration -> what it writes for one region of one case.

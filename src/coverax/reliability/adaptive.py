@@ -8,10 +8,12 @@ own, `adaptive_ce_grid`.
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
+from coverax.checks import takes_numpy
 from coverax.engine.results import BinStatistics
 from coverax.scores import Curves
 
 
+@takes_numpy
 def adaptive_calibration_error(
     probs: Float[np.ndarray, "batch *spatial"],
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
@@ -27,7 +29,7 @@ def adaptive_calibration_error(
     """
     out = np.full(len(probs), np.nan)
     for i, (p, y) in enumerate(zip(probs, labels, strict=True)):
-        p, y = np.ravel(p).astype(np.float64), np.ravel(y) != 0
+        p, y = np.ravel(p).astype(np.float64), np.ravel(y)
         if p.size:
             _, block, size = np.unique(p, return_inverse=True, return_counts=True)
             shared = (np.bincount(block, y) / size)[block]

@@ -3,14 +3,22 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from coverax._version import __version__
-from coverax.files import PathLike, digest_ids, digest_json, read_sealed_json, sound
+from coverax.files import (
+    PathLike,
+    digest_ids,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+    sound,
+)
+from coverax.provenance import check_not_masks, kind_of_values
+from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
@@ -25,10 +33,13 @@ from coverax.scores import ScoreDefinition, View, check_softmax, load_case
 from coverax.stream import count_finished as count_finished
 from coverax.stream import fill_folder, map_cases
 from coverax.volumes import (
+    SCALED_RECORD,
     Case,
     Cohort,
+    MapContent,
     ProbMap,
     Region,
+    add_mark,
     check_channels,
     parse_regions,
     read_header,
@@ -49,6 +60,7 @@ def fit_cohort(
     voxels_per_case: int = 200_000,
     seed: int = 0,
     threads: int | None = None,
+    allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_fit: Callable[[str, int], None] = lambda _name, _n_voxels: None,
 ) -> dict[str, Any]:
@@ -61,6 +73,7 @@ def fit_cohort(
             still that over all voxels.
         seed: Seed of the sampling.
         threads: Cases at a time.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         on_case: Called once a case, for progress.
         on_fit: Called with the name and the number of voxels of each fit, as it begins.
 
@@ -69,7 +82,7 @@ def fit_cohort(
 
     Raises:
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
-        ValueError: A region joins channels, or no voxel counts.
+        ValueError: A region joins channels, no voxel counts, or the maps are masks.
     """
     for region in definition.regions:
         if len(region.channels) > 1:
@@ -78,13 +91,14 @@ def fit_cohort(
                 "the channels"
             )
 
-    def read(case: Case) -> dict[str, Sample]:
+    def read(case: Case) -> _Read:
         # Of the name and not of the row, so that the order of rows changes nothing.
         name = digest_ids([f"{case.case_id}\n{case.rater}"])
         rng = np.random.default_rng([seed, int(name[:16], 16)])
         return _samples(case, definition, voxels_per_case, rng)
 
     samples: dict[str, list[Sample]] = {}
+    contents: list[tuple[str, str, MapContent]] = []
     failures: list[ValueError] = []
     cases = sorted(cohort.cases, key=lambda case: (case.case_id, case.rater))
     for case, found, error in map_cases(read, cases, threads=threads):
@@ -92,12 +106,17 @@ def fit_cohort(
         if error is not None:
             failures.append(ValueError(f"case {case.case_id}: {error}"))
             continue
-        for name, sample in found.items():
+        contents += [(case.case_id, *pair) for pair in found.contents.items()]
+        for name, sample in found.samples.items():
             samples.setdefault(name, []).append(sample)
     if failures:
         raise ExceptionGroup(
             f"{len(failures)} of {len(cohort.cases)} cases failed", failures
         )
+    check_not_masks(
+        [(i, region, kind_of_values(*content)) for i, region, content in contents],
+        allow=allow_hard_masks,
+    )
     fits = {}
     for name, own in samples.items():
         on_fit(name, sum(sample.n_voxels for sample in own))
@@ -116,6 +135,7 @@ def fit_cohort(
         "case_ids": case_ids,
         "cases_digest": digest_ids(case_ids),
         "units": sorted({case.unit for case in cohort.cases}),
+        "map_digests": sorted(map_digests(c for *_, c in contents)),
         "voxels_per_case": voxels_per_case,
         "seed": seed,
     }
@@ -219,11 +239,35 @@ def apply_folder(
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
     check_fits(content)
-    fitted_on = _fitted_on(content, maps, units)
+    fitted_on = set(_fitted_on(content, maps, units))
+    own_maps = set(content.get("map_digests", ()))
+    is_looked_at: set[str] = set()
+
+    def write_case(case_id: str, path: Path, folder: Path) -> None:
+        prob_map = _read_map(content, path)
+        look(case_id, prob_map)
+        _write_scaled(content, prob_map, folder)
+
+    def look(case_id: str, prob_map: ProbMap) -> None:
+        is_looked_at.add(case_id)
+        if own_maps & map_digests(contents_of(prob_map, _channels(content))):
+            fitted_on.add(case_id)
+
+    def write_record(folder: Path, _failures: dict[str, str]) -> None:
+        for case_id in maps.keys() - is_looked_at:  # of an interrupted run
+            look(case_id, _read_map(content, maps[case_id]))
+        record = {
+            "coverax": __version__,
+            "temperature": digest_json(content),
+            "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
+            "parts": scaled_parts(maps, fitted_on),
+        }
+        publish_json(folder / SCALED_RECORD, record)
+
     fill_folder(
         output,
         maps,
-        partial(_write_case, content),
+        write_case,
         files={case_id: [path.name] for case_id, path in maps.items()},
         kind=_KIND,
         meaning=digest_json(content),
@@ -232,13 +276,21 @@ def apply_folder(
         verify_inputs=verify_inputs,
         on_case=on_case,
         on_note=on_note,
+        finish=write_record,
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
     return {
         "n_cases": len(maps),
-        "fitted_on": fitted_on,
+        "fitted_on": sorted(fitted_on),
         "unchanged_channels": sorted(set(range(n_channels)) - _channels(content)),
     }
+
+
+class _Read(NamedTuple):
+    """Voxels of a case for each fit, by its name, and what its maps hold, by region."""
+
+    samples: dict[str, Sample]
+    contents: dict[str, MapContent]
 
 
 def _samples(
@@ -246,11 +298,11 @@ def _samples(
     definition: ScoreDefinition,
     voxels_per_case: int,
     rng: np.random.Generator,
-) -> dict[str, Sample]:
-    """Voxels of a case for each fit, by its name."""
+) -> _Read:
     background = (_BACKGROUND,) if definition.softmax else ()
     lean = replace(definition, n_bins=0, band_edges_mm=())
-    views = load_case(case, lean, also=background).views
+    loaded = load_case(case, lean, also=background)
+    views, contents = loaded.views, loaded.facts["content"]
     valid = views[0].valid
     n_voxels = views[0].probs.size
     kept = np.arange(n_voxels) if valid is None else np.flatnonzero(valid)
@@ -259,10 +311,11 @@ def _samples(
         kept = rng.choice(kept, voxels_per_case, replace=False)
     weight = n_valid / max(kept.size, 1)
     if not definition.softmax:
-        return {view.region.name: _binary_sample(view, kept, weight) for view in views}
+        own = {v.region.name: _binary_sample(v, kept, weight) for v in views}
+        return _Read(own, contents)
     z = logits_of(np.stack([view.probs[kept] for view in views]))
     y = np.argmax([view.labels[kept] for view in views], axis=0)
-    return {_SOFTMAX: sample_of(z, y, weight)}
+    return _Read({_SOFTMAX: sample_of(z, y, weight)}, contents)
 
 
 def _binary_sample(view: View, kept: np.ndarray, weight: float) -> Sample:
@@ -301,9 +354,7 @@ def _fitted_on(
     ]
 
 
-def _write_case(
-    content: dict[str, Any], _case_id: str, path: Path, folder: Path
-) -> None:
+def _read_map(content: dict[str, Any], path: Path) -> ProbMap:
     file = read_header(path)
     file.grid.check_sizes()  # the affine is written as the sizes of voxels
     wanted = sorted(_channels(content))
@@ -312,16 +363,21 @@ def _write_case(
             f"{path} has {file.n_channels} channels, the fit {len(wanted)} classes"
         )
     check_channels(file, wanted)
-    prob_map = read_probs(
+    return read_probs(
         path,
         channels=range(file.n_channels),
         logits=content["logits"],
         allow_overshoot=content["allow_overshoot"],
     )
+
+
+def _write_scaled(content: dict[str, Any], prob_map: ProbMap, folder: Path) -> None:
+    file = prob_map.file
     scaled = _scaled(content, prob_map)
     channels = (file.n_channels,) if file.has_channel_axis else ()
     volume = scaled.reshape(*channels, *file.grid.shape[::-1]).T
-    write_volume(folder / path.name, volume, file.grid.affine)
+    mark = add_mark(file.mark, _KIND, digest_json(content))
+    write_volume(folder / prob_map.path.name, volume, file.grid.affine, mark=mark)
 
 
 def _scaled(content: dict[str, Any], prob_map: ProbMap) -> np.ndarray:

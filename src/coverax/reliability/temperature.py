@@ -6,14 +6,23 @@ a bracket. Fit it on units that are used neither for calibration nor for evaluat
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy.optimize import isotonic_regression, minimize
 
+from coverax.checks import (
+    as_array,
+    as_labels,
+    as_list,
+    as_map,
+    as_weights,
+    check_lengths,
+    takes_numpy,
+)
 from coverax.stream import default_threads
 
 # Beyond these the classes are separated (T -> 0) or the map is worthless (T -> inf).
@@ -93,11 +102,13 @@ def sample_of(
     return Sample(gaps, float((of_truth - top).sum()), weight)
 
 
+@takes_numpy
 def logits_of(probs: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Logits of a softmax, up to a constant a voxel; 0 counts as `2**-24`."""
     return np.log(np.maximum(probs, _LEAST), dtype=np.float64)
 
 
+@takes_numpy
 def binary_logits_of(
     probs: Float[np.ndarray, " voxels"],
 ) -> Float[np.ndarray, "voxels 2"]:
@@ -107,26 +118,43 @@ def binary_logits_of(
 
 
 def fit_temperature(
-    logits: Sequence[Float[np.ndarray, "_ classes"]],
-    labels: Sequence[Integer[np.ndarray, " _"]],
-    weights: Sequence[float] | None = None,
+    logits: Iterable[Any],
+    labels: Iterable[Any],
+    weights: Iterable[Any] | None = None,
 ) -> TemperatureFit:
     """Temperature of least mean log loss.
 
     Args:
-        logits: One array a case.
-        labels: Class of each voxel.
+        logits: One array a case, `[voxels, classes]`.
+        labels: Class of each voxel, `[voxels]`.
         weights: Weight of the voxels of each case, for sampled cases; 1 by default.
 
     Raises:
-        ValueError: There is no voxel.
+        ValueError: There is no voxel, a logit is not finite, or a label is no class.
 
     References:
         Guo et al. (2017), On Calibration of Modern Neural Networks.
     """
-    each = [1.0] * len(logits) if weights is None else weights
-    cases = zip(logits, labels, each, strict=True)
-    return fit_samples([sample_of(z.T, y, w) for z, y, w in cases])
+    cases = as_list(logits, "logits"), as_list(labels, "labels")
+    each = [1.0] * len(cases[0]) if weights is None else as_weights(weights)
+    check_lengths({"labels": cases[1], "weights": each}, len(cases[0]))
+    samples = []
+    for i, (z, y, weight) in enumerate(zip(*cases, each, strict=True)):
+        values, classes = as_array(z, "logits"), as_labels(y)
+        if values.ndim != 2 or classes.shape != values.shape[:1]:
+            raise ValueError(
+                f"case {i}: logits have shape {values.shape}, expected [voxels, classes]; "
+                f"labels have {classes.shape}"
+            )
+        values = values.astype(np.result_type(values, np.float32), copy=False)
+        if not np.isfinite(values).all():
+            raise ValueError(f"case {i}: logits must be finite")
+        if classes.max(initial=0) >= values.shape[1]:
+            raise ValueError(
+                f"case {i}: label {classes.max()} of {values.shape[1]} classes"
+            )
+        samples.append(sample_of(values.T, classes, weight))
+    return fit_samples(samples)
 
 
 def fit_samples(
@@ -153,22 +181,28 @@ def fit_samples(
     return TemperatureFit(temperature, before.loss, found.loss, "OK")
 
 
+@takes_numpy
 def apply_temperature(
     probs: Float[np.ndarray, "*shape"], temperature: float, *, axis: int = -1
 ) -> Float[np.ndarray, "*shape"]:
     """Softmax probabilities at a temperature, classes along an axis; zeros stay 0."""
+    return _scaled(probs, temperature, axis)
+
+
+def _scaled(probs: np.ndarray, temperature: float, axis: int) -> np.ndarray:
     with np.errstate(divide="ignore"):
         z = np.log(probs, dtype=np.float64) / temperature
     e = np.exp(z - z.max(axis=axis, keepdims=True))
     return (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)
 
 
+@takes_numpy
 def apply_binary_temperature(
     probs: Float[np.ndarray, " voxels"], temperature: float
 ) -> Float[np.ndarray, " voxels"]:
     """Probabilities of a sigmoid channel at a temperature; 0 and 1 stay as they are."""
     both = np.stack([1 - probs.astype(np.float64), probs])
-    return apply_temperature(both, temperature, axis=0)[1]
+    return _scaled(both, temperature, axis=0)[1]
 
 
 class PlattFit(NamedTuple):
@@ -178,6 +212,7 @@ class PlattFit(NamedTuple):
     offset: float
 
 
+@takes_numpy
 def fit_platt(
     probs: Float[np.ndarray, " voxels"], labels: Bool[np.ndarray, " voxels"]
 ) -> PlattFit:
@@ -206,9 +241,10 @@ class IsotonicFit(NamedTuple):
 
     def __call__(self, probs: np.ndarray) -> np.ndarray:
         """Recalibrated probabilities: linear between steps, constant outside."""
-        return np.interp(probs, self.probs, self.frequencies).astype(np.float32)
+        return np.interp(as_map(probs), self.probs, self.frequencies).astype(np.float32)
 
 
+@takes_numpy
 def fit_isotonic(
     probs: Float[np.ndarray, " voxels"], labels: Bool[np.ndarray, " voxels"]
 ) -> IsotonicFit:

@@ -38,7 +38,7 @@ def check_figures() -> None:
         ) from None
 
 
-def find_scans(maps: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+def find_scans(maps: Mapping[str, PathLike], folder: PathLike) -> dict[str, Path]:
     """The scan of every case, `CASE.nii.gz` or `CASE_0000.nii.gz`, on the map's grid.
 
     Only headers are read.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from coverax import host
 from coverax.scores.batch import ViewBatch
@@ -48,17 +48,31 @@ def check_softmax(
         ValueError: The probabilities of a voxel do not sum to 1, to the rounding of
             their storage (`coverax.tolerance`).
     """
-    totals = prob_map.probs.sum(axis=0)
+    below, above = sum_slack(len(prob_map.probs), prob_map.file.step)
+    slack = below, max(above, prob_map.overshoot)
+    check_sums(prob_map.probs, str(prob_map.path), slack, valid)
+
+
+def check_sums(
+    probs: Float[np.ndarray, "classes voxels"],
+    where: str,
+    slack: tuple[float, float],
+    valid: Bool[np.ndarray, " voxels"] | None,
+) -> None:
+    """Refuse classes whose sum lies further below or above 1 than the slack.
+
+    Raises:
+        ValueError: That of a voxel that counts does.
+    """
+    totals = probs.sum(axis=0)
     if valid is not None:
         totals = totals[valid]
     low, high = float(totals.min(initial=1)), float(totals.max(initial=1))
-    below, above = sum_slack(len(prob_map.probs), prob_map.file.step)
-    if low < 1 - below or high > 1 + max(above, prob_map.overshoot):
+    if low < 1 - slack[0] or high > 1 + slack[1]:
         farthest = max(low, high, key=lambda total: abs(total - 1))
         raise ValueError(
-            f"{prob_map.path}: the classes of a softmax must sum to 1, got "
-            f"{farthest:.6g} at a voxel; independent (sigmoid) channels go without "
-            "--softmax"
+            f"{where}: the classes of a softmax must sum to 1, got {farthest:.6g} at a "
+            "voxel; independent (sigmoid) channels go without --softmax"
         )
 
 

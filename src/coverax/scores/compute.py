@@ -1,15 +1,20 @@
 """From files, or arrays in memory, to the score table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
+from coverax.checks import as_list
 from coverax.choices import EngineName, Neighbours
-from coverax.engine.spacing import batched_spacing
 from coverax.engine.switch import Engine, resolve_engine
-from coverax.rational import Level
-from coverax.scores.batch import CaseRows, Loaded, View, ViewBatch
+from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
+from coverax.rational import Level, each_level
+from coverax.scores.arrays import (
+    ArrayCases,
+    array_regions,
+    check_channels,
+    load_arrays,
+)
+from coverax.scores.batch import CaseRows, Loaded, ViewBatch
 from coverax.scores.families import all_columns
 from coverax.scores.notes import cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
@@ -27,11 +32,10 @@ from coverax.volumes import (
     FOREGROUND,
     Case,
     Cohort,
-    Grid,
     Region,
     common_storages,
+    describe_mark,
     read_probs,
-    zero_where_void,
 )
 
 
@@ -71,7 +75,8 @@ def score_cohort(
 
     Raises:
         ExceptionGroup: Cases failed; one exception each, naming case and file.
-        ValueError: No case was left, or the maps are of different kinds.
+        ValueError: No case was left, the maps are of different kinds or all hard masks,
+            or cases of several units share one map.
     """
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
@@ -135,37 +140,50 @@ def score_cohort(
         on_note(line)
     kind = _common_kind(kept)
     rows = [row for record in kept for row in record["rows"]]
+    _check_maps(rows, definition)
     return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
 
 
 def score_arrays(
-    probs: Sequence[np.ndarray] | np.ndarray,
-    labels: Sequence[np.ndarray] | np.ndarray,
-    tolerances: Sequence[Level],
+    probs: Iterable[Any],
+    labels: Iterable[Any],
+    tolerances: Level | Iterable[Level],
     *,
-    transforms: Sequence[str] = (),
+    transforms: Iterable[str] = (),
     set_sizes: bool = False,
-    spacing_mm: Sequence[float] | Sequence[Sequence[float]] | None = None,
-    valid: Sequence[np.ndarray] | np.ndarray | None = None,
-    case_ids: Sequence[str] | None = None,
-    units: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
-    weights: Sequence[float] | None = None,
-    raters: Sequence[str] | None = None,
-    folds: Sequence[str] | Sequence[int] | None = None,
-    voxel_volume_ml: float | Sequence[float] = float("nan"),
+    spacing_mm: Iterable[Any] | None = None,
+    valid: Iterable[Any] | None = None,
+    case_ids: Iterable[Any] | None = None,
+    units: Iterable[Any] | None = None,
+    groups: Iterable[Any] | None = None,
+    weights: Iterable[Any] | None = None,
+    raters: Iterable[Any] | None = None,
+    folds: Iterable[Any] | None = None,
+    voxel_volume_ml: float | Iterable[Any] = float("nan"),
     region: str = FOREGROUND.name,
+    regions: Iterable[Region | str] | Region | str | None = None,
+    channels: str | None = None,
+    softmax: bool = False,
+    ignore_label: int | None = None,
     n_bins: int = DEFAULT_BINS,
     band_edges_mm: Sequence[float] = (),
     lesions: Neighbours | None = None,
+    allow_hard_masks: bool = False,
+    allow_duplicates: bool = False,
     engine: EngineName = "auto",
 ) -> ScoreTable:
     """Score arrays that are already in memory, as `score_cohort` scores files.
 
+    What the command line refuses is refused here too. Sequences are read by position,
+    whatever index they carry; an array is anything that NumPy reads, of torch, MONAI or
+    JAX too. A map of another float type is rounded once to float32.
+
     Args:
-        probs: `[batch, *spatial]`, or a sequence of arrays of any shapes.
-        labels: References; foreground is what is not 0.
-        tolerances: Tolerated false-negative rates of one case.
+        probs: `[batch, *spatial]`, or a sequence of arrays of any shapes of at most 3
+            axes, beside that of the classes.
+        labels: References of whole numbers: 0 and 1, or the labels of `regions`. Where
+            the map has classes, one label a voxel or a one-hot array of the map's shape.
+        tolerances: Tolerated false-negative rates of one case, or a single one.
         transforms: Transforms for inner and outer scores, `inner=distance:cut=0.5`.
         set_sizes: Keep the sizes of their sets too, for `learn_sets`.
         spacing_mm: Voxel edges, the same for all or one row a case; spatial transforms
@@ -179,132 +197,126 @@ def score_arrays(
         raters: Who made each reference, where cases have several: one entry each.
         folds: Fold whose model made each map, where they are of a cross-validation.
         voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
-        region: Name of the region.
+        region: Name of the region, where there is one.
+        regions: Structures, `NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]`; other labels are
+            background then.
+        channels: Where the class axis of the maps is, `first` or `last`; None where they
+            have none.
+        softmax: The maps are a softmax; channel 0 is the background and the regions are
+            the other channels, in order.
+        ignore_label: Label of voxels that do not count.
         n_bins: Bins of the calibration statistics; 0 for none.
         band_edges_mm: Distances to the surface of the reference, positive inside,
             between which bins are kept apart; needs spacings.
         lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
             `corner`. Needs `spacing_mm`.
+        allow_hard_masks: Accept maps that hold 0 and 1 alone.
+        allow_duplicates: Accept one map under the names of several units.
         engine: `host` and `device` give the same bits.
 
     Raises:
         ExceptionGroup: Cases have bad values or shapes; one exception each.
-        ValueError: The lengths differ, or a case id occurs twice.
+        TypeError: A column is no sequence, or holds what it cannot hold.
+        ValueError: The lengths differ, a case id occurs twice, regions and channels
+            contradict each other, all maps are hard masks, or cases of several units
+            share one map.
     """
-    n = len(probs)
-    ids = [f"case_{i}" for i in range(n)] if case_ids is None else list(case_ids)
-    columns = {
-        "labels": labels,
-        "case_ids": ids,
-        "units": ids if units is None else units,
-        "groups": [""] * n if groups is None else groups,
-        "weights": [1.0] * n if weights is None else weights,
-        "raters": [""] * n if raters is None else raters,
-        "folds": [""] * n if folds is None else folds,
-        "valid": [None] * n if valid is None else valid,
-        "voxel_volume_ml": list(np.broadcast_to(voxel_volume_ml, n)),
-        "spacing_mm": [None] * n if spacing_mm is None else _rows_of(spacing_mm, n),
-    }
-    for name, values in columns.items():
-        if len(values) != n:
-            raise ValueError(f"{name} has {len(values)} entries for {n} cases")
-    if len(set(zip(ids, columns["raters"], strict=True))) < n:
-        raise ValueError("case_ids must differ, or the raters of a case")
+    cases = ArrayCases.of(
+        probs,
+        labels,
+        valid=valid,
+        spacing_mm=spacing_mm,
+        voxel_volume_ml=voxel_volume_ml,
+        case_ids=case_ids,
+        units=units,
+        groups=groups,
+        weights=weights,
+        raters=raters,
+        folds=folds,
+    )
     definition = ScoreDefinition(
-        regions=(Region(region, (0,), (1,)),),
-        tolerances=sorted_tolerances(list(tolerances)),
+        regions=array_regions(regions, region),
+        tolerances=sorted_tolerances(each_level(tolerances)),
+        ignore_label=ignore_label,
+        softmax=softmax,
         n_bins=n_bins,
-        transforms=parse_transforms(list(transforms)),
+        transforms=parse_transforms(as_list(transforms, "transforms")),
         set_sizes=set_sizes,
         lesions=lesions,
         band_edges_mm=tuple(map(float, band_edges_mm)),
+        allow_hard_masks=allow_hard_masks,
+        allow_duplicates=allow_duplicates,
     )
-    chosen = resolve_engine(engine)
-    definition = definition.with_engine(chosen.name)
+    check_channels(channels, definition)
+    declared = regions is not None
 
-    def load(i: int, _buffers) -> Loaded:
-        facts = {
-            "voxel_volume_ml": float(columns["voxel_volume_ml"][i]),
-            "overshoot": 0.0,
-        }
-        region = definition.regions[0]
-        valid_i = columns["valid"][i]
-        # A transform looks at every voxel of a map, so there each needs a number.
-        own = probs[i] if definition.is_spatial else zero_where_void(probs[i], valid_i)
-        arrays = (own, labels[i], valid_i)
-        return Loaded(facts, [array_view(region, *arrays, columns["spacing_mm"][i])])
+    def load(i: int, _buffers: Any) -> Loaded:
+        try:
+            return load_arrays(cases, i, definition, channels, declared=declared)
+        except TypeError as error:  # of the case, which is then named
+            raise ValueError(str(error)) from None
+
+    return _score_loaded(cases.about, load, definition, resolve_engine(engine))
+
+
+def _score_loaded(
+    about: list[dict[str, Any]],
+    load: Callable[[int, Any], Loaded],
+    definition: ScoreDefinition,
+    chosen: Engine,
+) -> ScoreTable:
+    """The table of cases that `load` gives by number; all that fail are named."""
+    definition = definition.with_engine(chosen.name)
 
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
 
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, list[dict[str, Any]]] = {}
     failures: dict[int, Exception] = {}
     outcomes = stream_rows(
-        range(n), load, batch_fn, chosen, spatial=definition.is_spatial
+        range(len(about)), load, batch_fn, chosen, spatial=definition.is_spatial
     )
     for i, result, error in outcomes:
         if error is not None or result is None:
             failures[i] = error or ValueError("no result")
             continue
-        about = {
-            "case_id": str(ids[i]),
-            "unit": str(columns["units"][i]),
-            "group": str(columns["groups"][i]),
-            "weight": float(columns["weights"][i]),
-            "rater": str(columns["raters"][i]),
-            FOLD: str(columns["folds"][i]),
-        }
-        rows[i] = _rows(about, result)[0]
+        rows[i] = _rows(about[i] | {"part": ""}, result)
     if failures:
         raise ExceptionGroup(
-            f"{len(failures)} of {n} cases failed",
-            [ValueError(f"case {ids[i]}: {failures[i]}") for i in sorted(failures)],
+            f"{len(failures)} of {len(about)} cases failed",
+            [
+                ValueError(f"case {about[i]['case_id']}: {failures[i]}")
+                for i in sorted(failures)
+            ],
         )
-    further = () if folds is None else (FOLD,)
-    ordered = [rows[i] for i in range(n)]
-    return ScoreTable.from_rows(ordered, definition, further=further)
-
-
-def _rows_of(spacing_mm, n: int) -> list[np.ndarray]:
-    spacing = np.asarray(spacing_mm, np.float64)
-    return list(np.broadcast_to(spacing, (n, spacing.shape[-1])))
-
-
-def array_view(region: Region, probs, labels, valid, spacing_mm) -> View:
-    """A case in memory as a region of a case of files; its axes may have a spacing.
-
-    Raises:
-        ValueError: Shapes differ, or a value is no probability.
-    """
-    probs, labels = np.asarray(probs), np.asarray(labels)
-    if labels.shape != probs.shape or (
-        valid is not None and valid.shape != probs.shape
-    ):
-        raise ValueError(f"labels have shape {labels.shape}, probs {probs.shape}")
-    values = probs.astype(np.float32, copy=False).reshape(-1)
-    if not (values.size and values.min() >= 0 and values.max() <= 1):
-        raise ValueError("probabilities must lie in [0, 1] and not be NaN")
-    mask = (labels != 0).reshape(-1)
-    counts = None if valid is None else np.asarray(valid).reshape(-1) != 0
-    if spacing_mm is None:
-        return View(region, values, mask, counts, None)
-    # Flat in C order, the last axis runs fastest: it is the grid's first.
-    spacing = batched_spacing(spacing_mm, (1, *probs.shape))[0].astype(np.float64)
-    affine = np.diag([*[*spacing[::-1], 1.0, 1.0, 1.0][:3], 1.0])
-    return View(region, values, mask, counts, Grid(probs.shape[::-1], affine))
+    each = [row for i in range(len(about)) for row in rows[i]]
+    _check_maps(each, definition)
+    further = tuple(name for name in (FOLD,) if name in about[0])
+    return ScoreTable.from_rows(each, definition, further=further)
 
 
 def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
     facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
     facts |= result.facts.get("softmax", {})
+    content = result.facts["content"]
     ordered = sorted(result.rows, key=lambda pair: pair[0].name)
-    return [about | facts | {"region": region.name} | row for region, row in ordered]
+    return [
+        about
+        | facts
+        | {
+            "region": region.name,
+            "map_fingerprint": content[region.name].fingerprint,
+            "gap_above_zero": content[region.name].gap_above_zero,
+        }
+        | row
+        for region, row in ordered
+    ]
 
 
 def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "files": facts.get(_key(case)),
-        "kind": [result.facts["n_channels"], result.facts["storage"]],
+        "kind": [result.facts[k] for k in ("n_channels", "storage", "mark")],
         "notes": result.facts["notes"],
         "rows": _rows(_about(case), result),
     }
@@ -318,6 +330,7 @@ def _about(case: Case) -> dict[str, Any]:
         "group": case.group,
         "weight": case.weight,
         "rater": case.rater,
+        "part": case.part,
         **dict(case.columns),
     }
 
@@ -337,5 +350,52 @@ def _common_kind(records: list[dict[str, Any]]) -> MapKind:
             for n, record in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
+    folds = {record["rows"][0].get(FOLD, "") for record in records}
     storages = common_storages(tuple(record["kind"][1] for record in records))
-    return MapKind(next(iter(by_channels)), storages)
+    if len(folds) > 1:
+        return MapKind(next(iter(by_channels)), storages, None, _fold_marks(records))
+    by_mark = {record["kind"][2]: record for record in records}
+    if len(by_mark) > 1:
+        which = [
+            f"case {record['rows'][0]['case_id']} has {describe_mark(mark)}"
+            for mark, record in sorted(by_mark.items())
+        ]
+        raise ValueError(
+            f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
+            "maps, and those of two models, are not to be mixed"
+        )
+    return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
+
+
+def _fold_marks(records: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """What the maps of each fold say of their model: one thing a fold.
+
+    Raises:
+        ValueError: Maps of one fold are of several models.
+    """
+    marks: dict[str, str] = {}
+    for record in records:
+        fold, mark = record["rows"][0].get(FOLD, ""), record["kind"][2]
+        if marks.setdefault(fold, mark) != mark:
+            raise ValueError(
+                f"fold {fold} has maps with {describe_mark(marks[fold])} and with "
+                f"{describe_mark(mark)}: a fold is predicted by one model"
+            )
+    return tuple(sorted(marks.items()))
+
+
+def _check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
+    """Refuse hard masks, and one map under several names."""
+
+    def column(name: str) -> list[Any]:
+        return [row[name] for row in rows]
+
+    case_ids, regions = column("case_id"), column("region")
+    marks, gaps = column("map_fingerprint"), column("gap_above_zero")
+    kinds = [kind_of_values(*c) for c in zip(marks, gaps, strict=True)]
+    check_not_masks(
+        zip(case_ids, regions, kinds, strict=True), allow=definition.allow_hard_masks
+    )
+    check_no_copies(
+        case_ids, column("unit"), regions, marks, allow=definition.allow_duplicates
+    )

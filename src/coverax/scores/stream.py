@@ -35,6 +35,7 @@ from coverax.volumes import (
     Region,
     check_labels,
     check_same_grid,
+    map_content,
     read_labels,
     read_probs,
     read_valid,
@@ -107,7 +108,7 @@ def load_case(
     expected, ignore = _expected_labels(case, definition, own), definition.ignore_label
     check_labels(labels, reference.path, expected, ignore)
     views = [
-        View(r, prob_map.of(r), _foreground(labels, r, ignore), valid, file.grid)
+        View(r, prob_map.of(r), foreground(labels, r, ignore), valid, file.grid)
         for r in (*also, *own)
     ]
     facts = {
@@ -115,6 +116,10 @@ def load_case(
         "n_channels": file.n_channels if file.has_channel_axis else 0,
         "storage": file.storage,
         "overshoot": prob_map.overshoot,
+        "mark": file.mark,
+        "content": {
+            v.region.name: map_content(v.probs, file.grid.shape[::-1]) for v in views
+        },
         "notes": case_notes(prob_map, labels, definition.regions, ignore),
     }
     if definition.softmax:
@@ -266,14 +271,15 @@ def _row(columns: dict[str, np.ndarray], slot: int) -> dict[str, Any]:
     return {name: values[slot].tolist() for name, values in columns.items()}
 
 
-def _foreground(
+def foreground(
     labels: np.ndarray, region: Region, ignore: int | None = None
 ) -> np.ndarray:
     """Reference mask of a region; zeros and ones are taken as they are."""
     if not region.labels:  # any but the background
         return labels > 0 if ignore is None else (labels > 0) & (labels != ignore)
     if region.labels == (1,):
-        if labels.dtype.itemsize == 1 and labels.max(initial=0) <= 1:
+        # A byte of -1 (int8) would be True too.
+        if labels.dtype in (bool, np.uint8) and labels.max(initial=0) <= 1:
             return labels.view(bool)
         return labels == 1
     mask = labels == region.labels[0]

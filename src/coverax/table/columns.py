@@ -46,7 +46,7 @@ class Column(NamedTuple):
     """
 
     name: str
-    kind: Literal["text", "int64", "float64", "float32"]
+    kind: Literal["text", "int64", "uint64", "float64", "float32"]
     form: Literal["value", "bins", "list", "ragged"] = "value"
     n_bins: int = 0
 
@@ -70,6 +70,9 @@ CASE_COLUMNS = (
     Column("n_foreground", "int64"),
     Column("voxel_volume_ml", "float64"),
     Column("overshoot", "float32"),
+    Column("part", "text"),
+    Column("map_fingerprint", "uint64"),
+    Column("gap_above_zero", "float32"),
 )
 # What the second pass adds, where it was asked for: each region has its own cuts.
 CRITICAL_COLUMNS = (

@@ -12,6 +12,8 @@ from coverax.table.region import FOREGROUND, Region, parse_regions
 from coverax.table.transforms import Transform, parse_transforms
 
 DEFAULT_BINS = 20
+# Parts that the first files of this schema lack; without them nothing was allowed.
+_LATER = {"allow_hard_masks", "allow_duplicates"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,20 @@ class MapKind:
     Attributes:
         n_channels: Length of the class axis; 0 for maps without one.
         storages: How values are quantised on disk, all kinds met, sorted.
+        mark: Which of our steps made them, as their headers say; empty for maps from
+            elsewhere, None where a table was written before marks were kept, or is of
+            several folds.
+        fold_marks: Of several folds: name and mark of each.
     """
 
     n_channels: int
     storages: tuple[str, ...]
+    mark: str | None = None
+    fold_marks: tuple[tuple[str, str], ...] = ()
+
+    def of_fold(self, fold: str) -> "MapKind":
+        """What the maps of one fold look like."""
+        return replace(self, mark=dict(self.fold_marks).get(fold), fold_marks=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,8 @@ class ScoreDefinition:
         lesions: How voxels of one lesion connect; None where lesions are not counted.
         band_edges_mm: Signed distances to the surface of the reference, positive inside,
             between which bins are kept apart; none for no bands.
+        allow_hard_masks: Maps that hold 0 and 1 alone were accepted.
+        allow_duplicates: One map under several names was accepted.
 
     Raises:
         ValueError: The label to ignore belongs to a region, a softmax has not one region
@@ -69,6 +83,8 @@ class ScoreDefinition:
     engine: str | None = None
     lesions: Neighbours | None = None
     band_edges_mm: tuple[float, ...] = ()
+    allow_hard_masks: bool = False
+    allow_duplicates: bool = False
 
     def __post_init__(self):
         edges = self.band_edges_mm
@@ -137,6 +153,8 @@ class ScoreDefinition:
             "regions": [str(region) for region in self.regions],
             "transforms": [str(transform) for transform in self.transforms],
         }
+        if self.map_kind and not self.map_kind.fold_marks:
+            del plain["map_kind"]["fold_marks"]
         return json.loads(json.dumps(plain))
 
     @classmethod
@@ -155,7 +173,7 @@ class ScoreDefinition:
 
     @classmethod
     def _from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
-        missing = cls.__dataclass_fields__.keys() - content.keys()
+        missing = cls.__dataclass_fields__.keys() - content.keys() - _LATER
         if missing:
             raise ValueError(
                 f"the score definition lacks {', '.join(sorted(missing))}: it was "
@@ -171,12 +189,19 @@ class ScoreDefinition:
             n_bins=content["n_bins"],
             grid=content["grid"],
             softmax=content["softmax"],
-            map_kind=kind and MapKind(kind["n_channels"], tuple(kind["storages"])),
+            map_kind=kind
+            and MapKind(
+                kind["n_channels"],
+                tuple(kind["storages"]),
+                kind.get("mark"),
+                tuple((fold, mark) for fold, mark in kind.get("fold_marks", ())),
+            ),
             transforms=parse_transforms(content["transforms"]),
             set_sizes=content["set_sizes"],
             engine=content["engine"],
             lesions=content["lesions"],
             band_edges_mm=tuple(content["band_edges_mm"]),
+            **{name: bool(content.get(name)) for name in _LATER},
         )
         check_fields(found)
         return found

@@ -20,6 +20,7 @@ _KEY = b"coverax"
 _KINDS = {
     "text": pa.string(),
     "int64": pa.int64(),
+    "uint64": pa.uint64(),
     "float64": pa.float64(),
     "float32": pa.float32(),
 }

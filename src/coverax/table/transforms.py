@@ -97,6 +97,15 @@ class Transform:
         joint = "," if self.kind.keys else ":"
         return f"{self.map_spec}{joint}tolerance={self.tolerance!r}"
 
+    @property
+    def whole_at(self) -> float:
+        """Least outer threshold at which the set is the whole volume of any map.
+
+        Maps that are probabilities end at 0; log-odds and distances have no end.
+        """
+        ends_at_0 = self.name in ("identity", "smooth", "max_smooth")
+        return 0.0 if ends_at_0 else math.inf
+
     def __str__(self) -> str:
         return f"{self.side}={self.spec}"
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from coverax._version import __version__
 from coverax.choices import ProbsStorage
-from coverax.files import PathLike, publish_json
+from coverax.files import PathLike, digest_json, publish_json
 from coverax.scores import MapReader
 from coverax.stream import RunError, fill_folder
 from coverax.stream import count_finished as count_finished
@@ -23,9 +23,17 @@ from coverax.train.memory import out_of_memory
 from coverax.train.resample import resample_probs
 from coverax.train.split import PARTS, Split
 from coverax.train.windows import Apply, predict_volume
-from coverax.volumes import NiftiFile, ProbMap, check_channels, probs_file, write_probs
+from coverax.volumes import (
+    INFER_RECORD,
+    NiftiFile,
+    ProbMap,
+    add_mark,
+    check_channels,
+    probs_file,
+    write_probs,
+)
 
-RECORD = "infer.json"
+RECORD = INFER_RECORD
 NEW = "new"  # of cases that the split does not know
 _KIND = "checkpoint"  # what a folder of maps depends on
 # Parts whose maps may be calibrated or judged: the model has not seen them.
@@ -51,6 +59,11 @@ class InferOptions:
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self) | {"flips": list(self.flips)}
+
+    def mark(self, model: str) -> str:
+        """What a map says of itself: the model, and the options that change it."""
+        values = {"model": model, "overlap": self.overlap, "flips": list(self.flips)}
+        return add_mark("", "infer", digest_json(values))
 
 
 def digest_params(params: Any) -> str:
@@ -194,10 +207,12 @@ def infer_folder(
                 probs = infer_case(apply, case, config, options)
         except ValueError as error:  # of the net and its windows, not of the image
             raise RunError(str(error)) from error
-        write_probs(folder / f"{case_id}.nii.gz", probs, case.file, options.storage)
+        path, mark = folder / f"{case_id}.nii.gz", options.mark(model)
+        write_probs(path, probs, case.file, options.storage, mark)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
         record = {"coverax": __version__, "model": model, "options": options.plain()}
+        record["mark"] = options.mark(model)
         record |= {"classes": config.data.classes, "failed": failures, **(about or {})}
         publish_json(folder / RECORD, record)
 
@@ -218,12 +233,15 @@ def infer_folder(
     )
 
 
-def map_reader(apply: Apply, config: TrainConfig, options: InferOptions) -> MapReader:
+def map_reader(
+    apply: Apply, config: TrainConfig, options: InferOptions, *, model: str = ""
+) -> MapReader:
     """What `score_cohort` takes as `read_map` to score without writing maps.
 
     The path of a case's map is then that of its image. What is scored are the very
     values that `infer_folder` would write as float32, under the header it would give
-    them, so the score table is the same to the last bit.
+    them, so the score table is the same to the last bit; `model` is the digest that
+    their mark names.
     """
     one_at_a_time = threading.Lock()  # readers run ahead; the net takes one volume
 
@@ -231,7 +249,9 @@ def map_reader(apply: Apply, config: TrainConfig, options: InferOptions) -> MapR
         case = _read(path, config)
         with one_at_a_time:
             probs = infer_case(apply, case, config, options)
-        file: NiftiFile = probs_file(path, case.file, probs.shape[-1])
+        file: NiftiFile = probs_file(
+            path, case.file, probs.shape[-1], mark=options.mark(model) if model else ""
+        )
         check_channels(file, channels)
         rows = [probs[..., c].reshape(-1, order="F") for c in channels]
         return ProbMap(np.stack(rows), tuple(channels), path, file, 0.0)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from coverax.calibrate import (
     unpack_histograms,
 )
 from coverax.files import PathLike
-from coverax.predict import check_map_kind
+from coverax.predict import check_first_mark, check_map_kind
+from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import Level, as_fraction
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
 from coverax.stream import map_cases
 from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values, is_drift
-from coverax.volumes import read_probs
+from coverax.volumes import MapContent, map_content, read_probs
 
 _MOST = 50_000  # permutations
 _MEANING = (
@@ -43,6 +44,7 @@ def monitor_folder(
     level: Level = "0.01",
     seed: int = 0,
     threads: int | None = None,
+    allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Compare label-free features of new maps with the calibration cohort's.
@@ -58,14 +60,17 @@ def monitor_folder(
         level: Tolerated probability of a false alarm of this one look.
         seed: Seed of the permutations.
         threads: Reader threads.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         on_case: Called once a case, for progress.
 
     Returns:
-        P-values by region and feature, and whether any is an alarm.
+        P-values by region and feature, whether any is an alarm, and how many of the
+        maps calibrated themselves, by case id or by content.
 
     Raises:
         ValueError: The calibration carries no features (method `sets`, or a table
-            without the grid), or left out voxels by their reference.
+            without the grid), or left out voxels by their reference; or the maps are
+            hard masks or of another origin than those that calibrated.
         ExceptionGroup: Maps failed; one exception each.
     """
     maps = {name: Path(path) for name, path in maps.items()}
@@ -84,10 +89,12 @@ def monitor_folder(
             "references cannot be compared with that"
         )
 
-    def counts_of(item: tuple[str, Path]) -> np.ndarray:
-        return _grid_counts(item[1], definition)
+    check_first_mark([path for _, path in sorted(maps.items())], definition)
 
-    rows: list[np.ndarray] = []
+    def counts_of(item: tuple[str, Path]) -> _Looked:
+        return _look(item[1], definition)
+
+    looked: dict[str, _Looked] = {}
     failures: list[Exception] = []
     for item, found, error in map_cases(
         counts_of, sorted(maps.items()), threads=threads
@@ -96,10 +103,19 @@ def monitor_folder(
         if error is not None:
             failures.append(ValueError(f"case {item[0]}: {error}"))
         else:
-            rows.append(found)
+            looked[item[0]] = found
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(maps)} cases failed", failures)
-    counts = np.stack(rows)
+    contents = [
+        (case_id, region.name, content)
+        for case_id, found in looked.items()
+        for region, content in zip(definition.regions, found.contents, strict=True)
+    ]
+    check_not_masks(
+        [(case_id, region, kind_of_values(*c)) for case_id, region, c in contents],
+        allow=allow_hard_masks or definition.allow_hard_masks,
+    )
+    counts = np.stack([found.counts for found in looked.values()])
     n_tests = sum(len(known) for known in reference.values())
     n_permutations = min(_MOST, math.ceil(10 * n_tests / float(as_fraction(level))))
     p_values: dict[str, float] = {}
@@ -117,7 +133,8 @@ def monitor_folder(
     return {
         "schema": 1,
         "calibration_digest": calibration.digest,
-        "n_new": len(rows),
+        "n_new": len(looked),
+        "n_seen_in_calibration": _n_seen(calibration, contents),
         "level": float(as_fraction(level)),
         "seed": seed,
         "n_permutations": n_permutations,
@@ -128,7 +145,23 @@ def monitor_folder(
     }
 
 
-def _grid_counts(path: Path, definition: ScoreDefinition) -> np.ndarray:
+def _n_seen(
+    calibration: Calibration, contents: list[tuple[str, str, MapContent]]
+) -> int:
+    """Maps that calibrated themselves, by case id or by what they hold."""
+    ids = [case_id for case_id, _, _ in contents]
+    marks = [content.fingerprint for _, _, content in contents]
+    return len(calibration.seen.units_among(ids, ids, marks))
+
+
+class _Looked(NamedTuple):
+    """Counts of a map, one row a region, and what its values say of it."""
+
+    counts: np.ndarray
+    contents: list[MapContent]
+
+
+def _look(path: Path, definition: ScoreDefinition) -> _Looked:
     """Voxels of a map, and those at or above each cut, one row a region."""
     prob_map = read_probs(
         path,
@@ -141,4 +174,8 @@ def _grid_counts(path: Path, definition: ScoreDefinition) -> np.ndarray:
     nothing = np.zeros(mine.shape, bool)
     ops = resolve_engine("host").ops
     counts = ops.grid_counts(mine, nothing, N_CUTS).n_predicted
-    return np.hstack([np.full((len(mine), 1), mine.shape[1]), counts])
+    shape = prob_map.file.grid.shape[::-1]
+    return _Looked(
+        np.hstack([np.full((len(mine), 1), mine.shape[1]), counts]),
+        [map_content(probs, shape) for probs in mine],
+    )

@@ -8,6 +8,7 @@ import numpy as np
 from coverax.calibrate import (
     Policy,
     cases_of,
+    check_sources,
     compliance_band,
     conformal_rank,
     draw_one_per_unit,
@@ -153,6 +154,7 @@ def _check_method(table: ScoreTable, plan: Plan) -> None:
 def _validate_scores(
     table: ScoreTable, plan: Plan, region: str, tolerance: float
 ) -> dict[str, Any]:
+    check_sources(table, "unit")
     units, ids = table.column("unit"), table.column("case_id")
     policy = Policy(plan.empty, per_unit="all", seed=plan.seed, raters=plan.raters)
     kept = keep_rows(table, region, policy)

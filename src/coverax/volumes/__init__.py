@@ -11,6 +11,8 @@ from coverax.volumes.case import check_maps_differ as check_maps_differ
 from coverax.volumes.case import cohort_regions as cohort_regions
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
+from coverax.volumes.content import MapContent as MapContent
+from coverax.volumes.content import map_content as map_content
 from coverax.volumes.folders import match_folders as match_folders
 from coverax.volumes.folders import name_hint as name_hint
 from coverax.volumes.folders import nifti_files as nifti_files
@@ -19,10 +21,10 @@ from coverax.volumes.header import NiftiFile as NiftiFile
 from coverax.volumes.header import common_storages as common_storages
 from coverax.volumes.maps import ProbMap as ProbMap
 from coverax.volumes.maps import check_labels as check_labels
+from coverax.volumes.maps import join_channels as join_channels
 from coverax.volumes.maps import read_labels as read_labels
 from coverax.volumes.maps import read_probs as read_probs
 from coverax.volumes.maps import read_valid as read_valid
-from coverax.volumes.maps import zero_where_void as zero_where_void
 from coverax.volumes.names import check_case_id as check_case_id
 from coverax.volumes.names import check_name as check_name
 from coverax.volumes.names import some_names as some_names
@@ -35,6 +37,11 @@ from coverax.volumes.nifti import read_voxels as read_voxels
 from coverax.volumes.nifti import write_mask as write_mask
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
+from coverax.volumes.origin import INFER_RECORD as INFER_RECORD
+from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
+from coverax.volumes.origin import add_mark as add_mark
+from coverax.volumes.origin import describe_mark as describe_mark
+from coverax.volumes.origin import known_parts as known_parts
 from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern

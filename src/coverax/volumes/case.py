@@ -1,5 +1,6 @@
 """Cases and cohorts: which files belong together."""
 
+import functools
 import logging
 import math
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 from coverax.files import PathLike
 from coverax.table.region import Region, parse_regions
 from coverax.volumes.names import check_case_id, check_name, some_names
+from coverax.volumes.nifti import file_stem
+from coverax.volumes.origin import known_parts
 from coverax.volumes.rows import Row, Rows, read_rows
 from coverax.volumes.unit_names import units_of
 
@@ -44,6 +47,7 @@ class Case:
         valid: Mask of the voxels that count; None means all.
         image: The scan itself, for overlays.
         rater: Who made the reference, where a case has several; one row each.
+        part: Part of the split that a record beside the map names; empty where none.
         columns: Further columns of `cohort.csv`, as pairs of name and text.
     """
 
@@ -58,6 +62,7 @@ class Case:
     image: PathLike | None = None
     rater: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    part: str = ""
 
     def __post_init__(self) -> None:
         for name in ("probs", "labels", "valid", "image"):
@@ -124,7 +129,7 @@ def read_cohort(path: PathLike, *, unit_pattern: str | None = None) -> Cohort:
         cases = with_units(cases, unit_pattern)
     if further:
         _log.warning("%s: further columns are kept: %s", path, ", ".join(further))
-    return Cohort(cases, {})
+    return Cohort(with_parts(cases), {})
 
 
 def read_groups(path: PathLike, column: str = "group") -> dict[str, str]:
@@ -155,6 +160,16 @@ def with_units(cases: Sequence[Case], pattern: str | None) -> tuple[Case, ...]:
     """The cases with the unit that their names tell, see `units_of`."""
     units = units_of((case.case_id for case in cases), pattern)
     return tuple(replace(case, unit=units[case.case_id]) for case in cases)
+
+
+def with_parts(cases: Iterable[Case]) -> tuple[Case, ...]:
+    """The cases, each with the part that the record beside its map names."""
+    parts = functools.lru_cache(None)(known_parts)
+
+    def part_of(path: Path) -> str:
+        return parts(path.parent).get(file_stem(path) or "", "")
+
+    return tuple(replace(c, part=part_of(Path(c.probs))) for c in cases)
 
 
 def check_maps_differ(maps: Iterable[tuple[str, PathLike]], where: str) -> None:

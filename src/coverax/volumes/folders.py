@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coverax.files import PathLike
-from coverax.volumes.case import Case, Cohort, check_maps_differ, with_units
+from coverax.volumes.case import (
+    Case,
+    Cohort,
+    check_maps_differ,
+    with_parts,
+    with_units,
+)
 from coverax.volumes.names import check_case_id, check_name, some_names
 from coverax.volumes.nifti import file_stem
 
@@ -115,7 +121,7 @@ def match_folders(
         (case for pair in pairs for case in pair.cases),
         key=lambda case: (case.case_id, case.rater),
     )
-    return Cohort(with_units(cases, unit_pattern), excluded)
+    return Cohort(with_parts(with_units(cases, unit_pattern)), excluded)
 
 
 class _Pair(NamedTuple):

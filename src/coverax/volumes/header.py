@@ -11,6 +11,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from coverax.volumes.grid import Grid, Origin
+from coverax.volumes.origin import map_mark
 from coverax.volumes.source import Source, header_size
 
 # Spatial units of NIfTI that are not millimetres: metres and micrometres.
@@ -71,6 +72,11 @@ class NiftiFile:
             return "float"
         slope, intercept = self.scale
         return f"{self.dtype.name}*{slope:.9g}{intercept:+.9g}"
+
+    @property
+    def mark(self) -> str:
+        """Which of our steps made the map; empty for files from elsewhere."""
+        return map_mark(self.header["descrip"].tobytes())
 
     def is_stored_as(self, storages: tuple[str, ...]) -> bool:
         """Whether values are quantised as those of maps of these storages.

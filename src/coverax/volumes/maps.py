@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from coverax.checks import check_labels as check_labels
 from coverax.files import PathLike
 from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
@@ -49,17 +50,31 @@ class ProbMap:
                 (`coverax.tolerance`): the channels do not exclude each other.
         """
         rows = [self.probs[self.channels.index(c)] for c in region.channels]
-        if len(rows) == 1:
-            return rows[0]
-        total = functools.reduce(np.add, rows)
-        excess = float(total.max()) - 1
         _, slack = sum_slack(len(rows), self.file.step)
-        if excess > max(slack, self.overshoot):
-            raise ValueError(
-                f"{self.path}: the channels of region {region} sum to {1 + excess:.6g}; "
-                "only classes that exclude each other (a softmax) can be joined"
-            )
-        return np.minimum(total, np.float32(1), out=total)
+        return join_channels(rows, region, self.path, max(slack, self.overshoot))
+
+
+def join_channels(
+    rows: Sequence[Float[np.ndarray, " voxels"]],
+    region: Region,
+    where: Path | str,
+    slack: float,
+) -> Float[np.ndarray, " voxels"]:
+    """The map of a region from its channels: their sum, at most 1.
+
+    Raises:
+        ValueError: The sum exceeds 1 by more than `slack`.
+    """
+    if len(rows) == 1:
+        return rows[0]
+    total = functools.reduce(np.add, rows)
+    excess = float(total.max()) - 1
+    if excess > slack:
+        raise ValueError(
+            f"{where}: the channels of region {region} sum to {1 + excess:.6g}; "
+            "only classes that exclude each other (a softmax) can be joined"
+        )
+    return np.minimum(total, np.float32(1), out=total)
 
 
 def read_probs(
@@ -132,20 +147,6 @@ def read_probs(
     return ProbMap(values, tuple(channels), path, file, overshoot, has_void)
 
 
-def zero_where_void(probs: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """A map with 0 where a voxel does not count, so that it need hold no number there.
-
-    Args:
-        probs: The map.
-        valid: What is not 0 counts; None means all. Of another shape, it is left for
-            others to refuse.
-    """
-    if valid is None or np.shape(valid) != np.shape(probs):
-        return probs
-    values = np.asarray(probs)
-    return np.where(np.asarray(valid) != 0, values, values.dtype.type(0))
-
-
 def read_labels(
     path: PathLike, *, buffer: Buffer | None = None
 ) -> tuple[Integer[np.ndarray, " voxels"], NiftiFile]:
@@ -196,46 +197,6 @@ def _read_whole(
     if bad.any():
         raise ValueError(f"{path}: {rule}, got {float(values[bad][0])!r}")
     return whole.astype(np.int32), file
-
-
-def check_labels(
-    labels: Integer[np.ndarray, " voxels"],
-    path: PathLike,
-    expected: Sequence[int] | None,
-    ignore_label: int | None = None,
-) -> None:
-    """Raise where a reference holds labels that nobody declared.
-
-    Args:
-        labels: The reference.
-        path: Its file, for the message.
-        expected: Labels that may occur beside 0; None allows every label >= 0.
-        ignore_label: A further label that may occur.
-
-    Raises:
-        ValueError: Another label occurs.
-    """
-    path = Path(path)
-    if expected is None:
-        low = int(labels.min())
-        if low < 0 and low == ignore_label:
-            low = int(labels[labels != ignore_label].min(initial=0))
-        if low < 0:
-            raise ValueError(f"{path}: labels must not be negative, got {low}")
-        return
-    allowed = {0, *expected} | ({ignore_label} if ignore_label is not None else set())
-    # Fast path: where no label up to the largest is missing, no table of values is made.
-    if int(labels.min()) >= 0 and all(
-        k in allowed for k in range(int(labels.max()) + 1)
-    ):
-        return
-    found = sorted(set(np.unique(labels).tolist()) - allowed)
-    if found:
-        raise ValueError(
-            f"{path}: unexpected label {', '.join(map(str, found[:5]))}; expected "
-            f"{', '.join(map(str, sorted(allowed)))} (name regions with "
-            "--region NAME=CHANNEL:LABEL, or --ignore-label)"
-        )
 
 
 def _without_void(

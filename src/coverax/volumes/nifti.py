@@ -16,6 +16,7 @@ from jaxtyping import Float
 from coverax.choices import ProbsStorage
 from coverax.files import PathLike, publishing
 from coverax.volumes.header import NiftiFile, parse_header
+from coverax.volumes.origin import description_of
 from coverax.volumes.source import opened
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -131,11 +132,17 @@ def write_mask(
     """
     path = Path(path)
     header = _header_like(like, np.uint8, mask.shape, largest)
+    if like.mark:  # that of the map, which a mask is not
+        header["descrip"] = b""
     _publish(path, _whole_file(header, mask.astype(np.uint8)))
 
 
 def probs_file(
-    path: PathLike, like: NiftiFile, n_classes: int, storage: ProbsStorage = "float32"
+    path: PathLike,
+    like: NiftiFile,
+    n_classes: int,
+    storage: ProbsStorage = "float32",
+    mark: str = "",
 ) -> NiftiFile:
     """The header that `write_probs` would give a map on the grid of `like`."""
     path = Path(path)
@@ -144,6 +151,8 @@ def probs_file(
     header["pixdim"][4] = 1
     if storage == "uint16":
         header["scl_slope"], header["scl_inter"] = PROBS_STEP, 0
+    if mark:
+        header["descrip"] = description_of(mark)
     return NiftiFile(path, header, like.grid, n_classes, True)
 
 
@@ -152,8 +161,11 @@ def write_probs(
     probs: Float[np.ndarray, "x y z classes"],
     like: NiftiFile,
     storage: ProbsStorage = "float32",
+    mark: str = "",
 ) -> None:
     """Write a softmax on the grid of `like`, keeping its header and affine.
+
+    A mark says in its header which step made it.
 
     NIfTI has no type for 16-bit floats. `uint16` stores multiples of 2^-15, each within
     one of them, so that 0 and 1 are exact, classes still sum to exactly 1, and what is
@@ -162,7 +174,7 @@ def write_probs(
     The file appears complete or not at all.
     """
     path = Path(path)
-    header = probs_file(path, like, probs.shape[-1], storage).header
+    header = probs_file(path, like, probs.shape[-1], storage, mark).header
     stored = probs if storage == "float32" else _in_steps(probs)
     _publish(path, _whole_file(header, stored.astype(header.get_data_dtype())))
 
@@ -183,12 +195,16 @@ def _in_steps(probs: Float[np.ndarray, "x y z classes"]) -> np.ndarray:
     return out
 
 
-def write_volume(path: PathLike, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write an array with an affine in mm; a bool array becomes uint8."""
+def write_volume(
+    path: PathLike, array: np.ndarray, affine: np.ndarray, *, mark: str = ""
+) -> None:
+    """Write an array with an affine in mm, and a mark; a bool array becomes uint8."""
     path = Path(path)
     values = array.astype(np.uint8) if array.dtype == bool else array
     image = nib.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
+    if mark:
+        image.header["descrip"] = description_of(mark)
     _publish(path, image.to_bytes())
 
 

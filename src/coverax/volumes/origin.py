@@ -1,0 +1,70 @@
+"""Where maps came from: a mark in each header, and a record beside them.
+
+Maps that `infer` wrote say which model made them, those of `temperature apply` which
+fit scaled them: scores of one kind say nothing of maps of another. The record names the
+part of each case, so that what a model has learned from does not calibrate it. Of maps
+made elsewhere nothing is known, and nothing is said.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from coverax.files import PathLike, digest_json
+
+INFER_RECORD = "infer.json"
+SCALED_RECORD = "scaled.json"
+_PREFIX = "coverax "
+_MOST = 80  # bytes of a NIfTI description
+
+
+def map_mark(description: bytes) -> str:
+    """The mark in the description of a header; empty where there is none."""
+    text = description.rstrip(b"\0").decode("latin-1")
+    return text.removeprefix(_PREFIX) if text.startswith(_PREFIX) else ""
+
+
+def description_of(mark: str) -> bytes:
+    """The description that carries a mark."""
+    return f"{_PREFIX}{mark}".encode("latin-1")
+
+
+def add_mark(mark: str, what: str, digest: str) -> str:
+    """A mark with one step more, as `infer:3f2a temperature:91c0`.
+
+    Steps that do not fit into a header become one, which is as good to compare.
+    """
+    own = f"{what}:{digest[:12]}"
+    joined = f"{mark} {own}".strip()
+    if len(description_of(joined)) > _MOST:
+        return f"{what}:{digest_json([mark, own])[:12]}"
+    return joined
+
+
+def describe_mark(mark: str) -> str:
+    """A mark in words, for messages."""
+    return f"the mark {mark!r}" if mark else "no mark of infer or temperature apply"
+
+
+def known_parts(folder: PathLike) -> dict[str, str]:
+    """Part of each map in a folder by file stem, where a record names it.
+
+    Raises:
+        ValueError: The record is damaged.
+    """
+    for name in (SCALED_RECORD, INFER_RECORD):
+        path = Path(folder) / name
+        if path.is_file():
+            return _parts_of(path)
+    return {}
+
+
+def _parts_of(path: Path) -> dict[str, str]:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    parts = content.get("parts") if isinstance(content, dict) else None
+    if not isinstance(parts, dict):
+        return {}
+    return {str(stem): str(part) for stem, part in parts.items()}
