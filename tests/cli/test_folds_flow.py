@@ -311,6 +311,56 @@ def test_the_maps_of_other_folds_or_grids_are_refused(cohort, table, cli, tmp_pa
     assert not masks.exists()
 
 
+def marked(folder, mark):
+    """Copies of maps that say which model made them."""
+    new = folder.with_name(f"{folder.name}_marked")
+    for path in folder.iterdir():
+        image = nib.load(path)
+        image.header["descrip"] = f"coverax infer:{mark}".encode()
+        new.mkdir(exist_ok=True)
+        nib.save(image, new / path.name)
+    return new
+
+
+def test_maps_that_name_their_model_are_told_from_those_of_another_fold(
+    cohort, cli, tmp_path
+):
+    """Folders in another order are refused, and so is a fold of two models."""
+    lines = [row.split(",") for row in (cohort / "cohort.csv").read_text().splitlines()]
+    for name, model_of in (
+        ("own", lambda fold, _i: f"model{fold}"),
+        ("mixed", lambda fold, i: f"model{fold}" + ("b" if i > 40 else "")),
+    ):
+        rows = [lines[0]]
+        for i, (case, path, labels, fold) in enumerate(lines[1:]):
+            image = nib.load(cohort / path)
+            image.header["descrip"] = f"coverax infer:{model_of(fold, i)}".encode()
+            new = cohort / name / f"{case}.nii.gz"
+            new.parent.mkdir(exist_ok=True)
+            nib.save(image, new)
+            rows.append([case, f"{name}/{case}.nii.gz", labels, fold])
+        listed = cohort / f"{name}.csv"
+        listed.write_text("\n".join(map(",".join, rows)) + "\n")
+        done = cli(
+            *("score", "--cohort", listed, "--tolerance", "0.1"),
+            *("-o", tmp_path / f"{name}.parquet"),
+        )
+        assert done.code == (name == "mixed"), done.err
+    assert "a fold is predicted by one model" in done.errors[0]
+    out = tmp_path / "c.json"
+    args = ("--method", "fnr", "--alpha", "0.2", "--folds", "-o", out)
+    assert cli("calibrate", tmp_path / "own.parquet", *args).code == 0
+    folders = [marked(cohort / f"new_{k}", f"model{k}") for k in range(N_FOLDS)]
+    swapped = [folders[1], folders[0], *folders[2:]]
+    labels = ("--labels", cohort / "new_labels")
+    for command, more in (("predict", ()), ("evaluate", labels)):
+        for name, given in (("right", folders), ("wrong", swapped)):
+            probs = [word for folder in given for word in ("--probs", folder)]
+            done = cli(command, out, *probs, *more, "-o", tmp_path / f"{command}{name}")
+            assert done.code == (name == "wrong"), done.err
+        assert "the mark 'infer:model0'" in done.err
+
+
 def test_validate_knows_the_law_of_each_fold(table, cli):
     done = cli("validate", table, "--method", "fnr", "--alpha", "0.2", "--json")
     assert done.code == 0, done.err
