@@ -21,7 +21,7 @@ from coverax.scores import ScoreDefinition, parse_transforms, score_cohort
 from coverax.volumes import match_folders, nifti_files, parse_region, read_cohort
 
 N_HELD_OUT, N_FOLDS, N_VOXELS = 60, 5, 3000
-TRANSFORMS = ["inner=identity", "outer=identity"]
+TRANSFORMS = ["inner=surface", "outer=surface"]  # margins in mm
 REGION = parse_region("hippocampus=0:1,2")
 
 

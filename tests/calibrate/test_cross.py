@@ -114,7 +114,7 @@ def test_the_sets_hold_every_truth_whose_mean_p_value_exceeds_the_level(seed):
     folds = np.repeat(["a", "b"], n // k).astype(object)
     found = calibrate_fold_sets(with_column(table, "fold", folds), "0.7", joint="each")
     new = list(probs[n:])
-    sets = cx.predict.fold_masks(found, new)
+    sets = cx.predict.fold_masks(found, new, allow_vacuous=True)
     level = Fraction(7, 20)
 
     def mean_p(side, worst):
@@ -152,6 +152,22 @@ def test_the_threshold_is_where_folds_that_agree_leave_a_voxel_out():
             True,
             False,
         ]
+
+
+def test_an_outer_set_that_is_always_everything_says_so():
+    """A voxel of probability 0 stays in where scores of 0 are not rare."""
+    probs, labels = maps(60, 4)
+    probs[:, 0, 0, 0] = 0  # always in the reference
+    folds = [i % 3 for i in range(60)]
+    table = cx.scores.score_arrays(
+        probs, labels, ["0.1"], transforms=TRANSFORMS, folds=folds, engine="host"
+    )
+    found = calibrate_fold_sets(table, "0.4")
+    status = {t.side: t.status.name for t in found.thresholds}
+    assert status == {"inner": "OK", "outer": "VACUOUS"}
+    assert "outer set is everything" in found.statement
+    with pytest.raises(ValueError, match="VACUOUS"):
+        found.raise_if_bad()
 
 
 def test_a_calibration_from_folds_is_read_back_to_the_bit(tmp_path):

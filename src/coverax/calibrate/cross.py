@@ -28,7 +28,13 @@ from coverax.calibrate.folds import (
 from coverax.calibrate.joint import spend
 from coverax.calibrate.losses import LOSSES
 from coverax.calibrate.policy import DEFAULT_POLICY, Policy
-from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.result import (
+    Calibration,
+    Status,
+    Threshold,
+    informative,
+    with_digest,
+)
 from coverax.calibrate.seal import sealed, whom
 from coverax.calibrate.units import Kept
 from coverax.choices import Joint, LossName, Method, VoteName
@@ -287,6 +293,9 @@ def _side_threshold(side: SideFolds, transform: Transform) -> Threshold:
     if not side.known.can_leave_out(side.level):
         n_units = sum(side.known.sizes)
         status = Status.TOO_FEW_CASES if n_units else Status.EMPTY_GROUP
+    value = side.known.largest_kept(side.level)
+    if side.side == "outer":
+        status = informative(status, value, transform.whole_at)
     return Threshold(
         region=side.region,
         group="",
@@ -295,7 +304,7 @@ def _side_threshold(side: SideFolds, transform: Transform) -> Threshold:
         n_units=sum(side.known.sizes),
         rank=None,
         status=status,
-        value=side.known.largest_kept(side.level),
+        value=value,
     )
 
 

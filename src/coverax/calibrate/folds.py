@@ -12,7 +12,7 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import EllipsisType
@@ -53,6 +53,7 @@ class MeanP:
         self._sizes = tuple(sizes)
         self._weights = [common // (m + 1) for m in sizes]
         self._total = np.zeros(shape, self._dtype)
+        self._base = 0  # of every new score
 
     def add(
         self,
@@ -67,12 +68,35 @@ class MeanP:
             counts: Calibration scores of the fold that are at least each new one.
             where: Which of the new scores these are.
         """
-        steps = [self._weights[fold] * (1 + n) for n in range(self._sizes[fold] + 1)]
-        self._total[where] += np.array(steps, self._dtype)[counts]
+        self._total[where] += self._steps(fold)[counts]
+
+    def add_most(
+        self,
+        fold: int,
+        most: int,
+        few: Iterable[tuple[Int[np.ndarray, " places"], Int[np.ndarray, " places"]]],
+    ) -> None:
+        """Add the p-values of a fold where all new scores but a few have one count.
+
+        Args:
+            fold: Its place among the sizes.
+            most: The count of all others.
+            few: Where the few are, in a flat array of new scores, and their counts, in
+                pieces; a place occurs once.
+        """
+        steps = self._steps(fold)
+        self._base += int(steps[most])
+        for places, counts in few:
+            self._total[places] += (steps - steps[most])[counts]
+
+    def _steps(self, fold: int) -> np.ndarray:
+        """Numerators of the p-values of a fold by their counts."""
+        numbers = range(1, self._sizes[fold] + 2)
+        return np.array([self._weights[fold] * n for n in numbers], self._dtype)
 
     def above(self) -> Bool[np.ndarray, "..."]:
         """Where the mean over all folds exceeds the level."""
-        return np.asarray(self._total > self._most, bool)
+        return np.asarray(self._total > self._most - self._base, bool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Masks of a new case from the maps of all folds, one map in memory at a time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from coverax.stream import file_facts, fill_folder
 from coverax.table import Transform
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
 
-_CHUNK = 1 << 18  # voxels whose counts are in memory at a time
+_CHUNK = 1 << 16  # voxels whose counts are in memory at a time
 
 
 class Votes:
@@ -92,11 +92,14 @@ class Sides:
                 shape = (view.probs.size,)
                 self._sums[transform.side] = MeanP(sizes, side.level, shape)
             values = maps[transform.side]
-            cuts = _cuts(transform, side, fold)
-            for start in range(0, values.size, _CHUNK):
-                where = slice(start, start + _CHUNK)
-                counts = _at_least(transform, cuts, values[where], side, fold)
-                self._sums[transform.side].add(fold, counts, where)
+            size = side.known.scores[fold].size
+            is_outer = transform.side == "outer"
+            few = (
+                (places, reached if is_outer else size - reached)
+                for places, reached in _reached(_cuts(transform, side, fold), values)
+            )
+            most = 0 if is_outer else size
+            self._sums[transform.side].add_most(fold, most, few)
 
     def sets(self) -> dict[Side, Bool[np.ndarray, " voxels"]]:
         """The inner and the outer set."""
@@ -161,6 +164,7 @@ def fold_masks(
     *,
     region: str | None = None,
     spacing_mm: Sequence[float] | None = None,
+    allow_vacuous: bool = False,
 ) -> dict[str, Bool[np.ndarray, "*spatial"]]:
     """Masks of a case whose maps are already in memory.
 
@@ -170,6 +174,7 @@ def fold_masks(
         probs: One map of the region a fold, in the order of `calibration.folds.names`.
         region: Which one; the only one by default.
         spacing_mm: Voxel edges; transforms that look at neighbours need it.
+        allow_vacuous: Give whole volumes where there is no guarantee.
 
     Returns:
         `mask` by votes; `inner` and `outer` of sets.
@@ -179,7 +184,7 @@ def fold_masks(
             value is no probability, or no guarantee can be given.
     """
     check_folds(calibration, len(probs))
-    calibration.raise_if_bad()
+    check_request(calibration, sides=False, allow_vacuous=allow_vacuous)
     shapes = {np.shape(p) for p in probs}
     if len(shapes) > 1:
         raise ValueError(f"the maps of the folds have shapes {sorted(shapes)}")
@@ -366,22 +371,15 @@ def _cuts(transform: Transform, side: SideFolds, fold: int) -> np.ndarray:
     return np.sort(cuts[~np.isnan(cuts)])  # NaN: no voxel is in the inner set there
 
 
-def _at_least(
-    transform: Transform,
-    cuts: np.ndarray,
-    values: np.ndarray,
-    side: SideFolds,
-    fold: int,
-) -> Int[np.ndarray, " voxels"]:
-    """Scores of a fold that are at least the scores of voxels, by the sets they make.
+def _reached(
+    cuts: np.ndarray, values: np.ndarray
+) -> Iterator[tuple[Int[np.ndarray, " places"], Int[np.ndarray, " places"]]]:
+    """Voxels that reach a cut, and how many, in pieces; most reach none.
 
-    A voxel is in the outer set at a threshold iff its score is at most that, in the
-    inner one iff its score is more.
+    A voxel is in the outer set at a threshold iff its score is at most that, and in the
+    inner one iff its score is more: so cuts tell counts of scores.
     """
-    reached = np.zeros(values.size, np.int64)
-    if cuts.size:  # most voxels reach no cut: they are told by one comparison
-        places = np.flatnonzero(values >= cuts[0])
-        reached[places] = np.searchsorted(cuts, values[places], side="right")
-    if transform.side == "outer":
-        return reached
-    return side.known.scores[fold].size - reached
+    for start in range(0, values.size if cuts.size else 0, _CHUNK):
+        piece = values[start : start + _CHUNK]
+        places = np.flatnonzero(piece >= cuts[0])
+        yield places + start, np.searchsorted(cuts, piece[places], side="right")

@@ -149,7 +149,7 @@ class ScoreDefinition:
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
-        plain = asdict(self) | {
+        plain: dict[str, Any] = asdict(self) | {
             "regions": [str(region) for region in self.regions],
             "transforms": [str(transform) for transform in self.transforms],
         }
