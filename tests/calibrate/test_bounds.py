@@ -99,11 +99,13 @@ def test_wsr_on_sorted_losses_is_caught():
 @settings(max_examples=12)
 @given(seed=st.integers(0, 2**32 - 1), n=st.sampled_from([1, 2, 20, 60]))
 def test_bounds_lie_above_the_mean_and_columns_do_not_mix(seed, n):
+    """All but WSR: a bet won early is kept, so a late loss can lift the mean above it."""
     rng = np.random.default_rng(seed)
     binary = rng.random((n, 3)) < rng.random(3)
     for fn in bounds.BOUNDS.values():
         upper = fn(binary, 0.2)
-        assert ((binary.mean(0) <= upper) & (upper <= 1)).all()
+        assert (upper <= 1).all()
+        assert fn is bounds.wsr or (binary.mean(0) <= upper).all()
         alone = [float(fn(binary[:, k], 0.2)) for k in range(3)]
         np.testing.assert_allclose(upper, alone, rtol=1e-14)
 

@@ -1,10 +1,12 @@
 """Units told by the names of cases, through the commands that take folders."""
 
 import json
-import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 from tests.cli.conftest import N_CASES
+from tests.synthetic import write_nifti
 
 import coverax as cx
 
@@ -63,8 +65,9 @@ def test_a_temperature_knows_the_units_of_its_fit_by_names(sessions, cli):
     assert json.loads(fit.read_text())["units"] == [f"sub-{i:02d}" for i in range(6)]
     new = sessions.root / "new"
     new.mkdir()
-    for name in ("sub-00_ses-7", "sub-99_ses-0"):
-        shutil.copy(sessions.probs / "sub-00_ses-0.nii.gz", new / f"{name}.nii.gz")
+    probs = np.asarray(nib.load(sessions.probs / "sub-00_ses-0.nii.gz").dataobj)
+    for name in ("sub-00_ses-7", "sub-99_ses-0"):  # a copy would be known by itself
+        write_nifti(new / f"{name}.nii.gz", probs[::-1])
     command = ("temperature", "apply", fit, "--probs", new, "-o", sessions.root / "out")
     done = cli(*command, "--json")
     assert done.code == 0

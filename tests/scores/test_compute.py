@@ -80,7 +80,7 @@ def test_engines_agree_to_the_bit():
         read_proper_scores(device.columns).sum_log_loss,
         rtol=1e-6,
     )
-    assert_same_columns(host, device, but="sum_log_loss")
+    assert_same_columns(host, device, but=("sum_log_loss",))
 
 
 def test_arrays_and_files_give_the_same_rows(tmp_path, engine):
@@ -90,7 +90,7 @@ def test_arrays_and_files_give_the_same_rows(tmp_path, engine):
     volume_ml = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
     direct = score_arrays(probs, labels, TOLERANCES, case_ids=ids, engine=engine)
     read = score_cohort(cohort, ScoreDefinition(tolerances=TOLERANCES), engine=engine)
-    assert_same_columns(read, direct, but="voxel_volume_ml")
+    assert_same_columns(read, direct, but=("voxel_volume_ml",))
     np.testing.assert_allclose(read.column("voxel_volume_ml"), volume_ml, rtol=1e-6)
     assert read.definition.map_kind is not None
     assert read.definition.map_kind.storages == ("float",)

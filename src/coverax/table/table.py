@@ -29,6 +29,10 @@ _RESERVED = (
 )
 
 
+# Text that the cohort does not fill: `part` is of the record beside a map.
+_NO_COHORT = (*names.RAGGED, "region", "part")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreTable:
     """Sufficient statistics of a cohort.
@@ -94,7 +98,7 @@ class ScoreTable:
         return tuple(
             name
             for name, values in self.columns.items()
-            if values.dtype.kind in "OU" and name not in (*names.RAGGED, "region")
+            if values.dtype.kind in "OU" and name not in _NO_COHORT
         )
 
     def grouping(self, name: str) -> Shaped[np.ndarray, " rows"]:
