@@ -28,6 +28,7 @@ ALLOWED = {
     | {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
     "report": {"table", "volumes", "scores", "calibrate", "evaluate"}
     | {"validate", "reliability"},
+    "verify": {"table", "stream", "train"},
     "demo": {"table", "volumes", "scores", "calibrate", "predict", "evaluate"},
 }
 # Outside package -> the only rooms, or files, that may import it.

@@ -11,7 +11,7 @@ import pytest
 import coverax as cx
 from tests import synthetic
 
-PACKAGES = (*cx.__all__[1:], "report", "stream", "demo")
+PACKAGES = (*cx.__all__[1:], "stream", "demo")
 
 
 def public_functions():

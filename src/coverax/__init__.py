@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from coverax import losses as losses
     from coverax import predict as predict
     from coverax import reliability as reliability
+    from coverax import report as report
     from coverax import scores as scores
+    from coverax import train as train
     from coverax import validate as validate
+    from coverax import verify as verify
     from coverax import volumes as volumes
 
 __all__ = [
@@ -26,8 +29,11 @@ __all__ = [
     "losses",
     "predict",
     "reliability",
+    "report",
     "scores",
+    "train",
     "validate",
+    "verify",
     "volumes",
 ]
 

@@ -20,6 +20,8 @@ from coverax.locks import beside, is_held
 Json = dict[str, Any]
 PathLike = str | os.PathLike[str]
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet's formula begins
+
 
 class OutputError(OSError):
     """An output cannot be written: the disk is full, or the place is not writable.
@@ -120,14 +122,40 @@ def publish_json(path: PathLike, content: Any) -> None:
     publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def publish_sealed_json(
+    path: PathLike, content: Any, beside: Iterable[PathLike] = ()
+) -> None:
+    """Write a JSON object that carries a digest of all that is in it.
+
+    Args:
+        path: The file.
+        content: Without a digest.
+        beside: Files that it speaks of, in its folder or below; their SHA-256 are kept
+            as `files`, by name.
+    """
+    home = Path(path).parent
+    files = {Path(f).relative_to(home).as_posix(): digest_file(f) for f in beside}
+    plain = json.loads(json.dumps(content | ({"files": files} if files else {})))
+    publish_json(path, plain | {"digest": digest_json(plain)})
+
+
 def publish_rows(path: PathLike, rows: list[dict[str, Any]]) -> None:
-    """Write rows as CSV, columns as the first has them, complete or not at all."""
+    """Write rows as CSV, columns as the first has them, complete or not at all.
+
+    Text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a
+    tab or a carriage return) gets an apostrophe before it; numbers stay as they are.
+    """
     path = Path(path)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({name: _no_formula(name) for name in rows[0]})
+    writer.writerows({k: _no_formula(v) for k, v in row.items()} for row in rows)
     publish_text(path, text.getvalue())
+
+
+def _no_formula(cell: Any) -> Any:
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA)
+    return f"'{cell}" if is_formula else cell
 
 
 @contextmanager
@@ -202,15 +230,32 @@ def read_sealed_json(
         return _sealed_content(path, what, schema, command)
 
 
+def read_json(path: PathLike) -> Any:
+    """Read strict JSON.
+
+    Raises:
+        ValueError: It is no text, no JSON, or holds NaN.
+    """
+    path = Path(path)
+    try:
+        return json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+
+
+def is_sealed(content: dict[str, Any]) -> bool:
+    """Whether a JSON object is what its own digest was taken of."""
+    return content.get("digest") == digest_json(
+        {k: v for k, v in content.items() if k != "digest"}
+    )
+
+
 def _sealed_content(
     path: Path, what: str, schema: int, command: str
 ) -> tuple[dict[str, Any], str]:
-    try:
-        loaded: Any = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant
-        )
-    except ValueError as error:  # no text, no JSON, or NaN in it
-        raise ValueError(f"{path}: not JSON ({error})") from None
+    loaded = read_json(path)
     content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
     if not {"schema", "digest"} <= content.keys():
         raise ValueError(f"{path}: not a coverax {what}")
@@ -219,13 +264,12 @@ def _sealed_content(
             f"{path}: {what} of schema {content['schema']!r:.40}, this version reads "
             f"{schema}"
         )
-    digest = content.pop("digest")
-    if digest != digest_json(content):
+    if not is_sealed(content):
         raise ValueError(
             f"{path}: altered after it was written (its digest does not match); "
             f"run `coverax {command}` again"
         )
-    return content, digest
+    return content, content.pop("digest")
 
 
 def _refuse_constant(name: str) -> None:
@@ -266,6 +310,12 @@ def digest_json(content: Any) -> str:
     """SHA-256 of canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_file(path: PathLike) -> str:
+    """SHA-256 of the bytes of a file."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest_ids(ids: Iterable[str]) -> str:

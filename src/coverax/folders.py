@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coverax.files import OutputError, PathLike, sync_folder
-from coverax.locks import beside, locked
+from coverax.locks import beside, extended, locked
 
 _SUFFIX = ".whole"  # of a folder that is being filled
 
@@ -59,7 +59,7 @@ def whole_folder(output: PathLike) -> Iterator[Path]:
 def partial_folder(output: PathLike) -> Path:
     """Where an output folder that can be resumed is filled."""
     output = Path(output)
-    return output.with_name(f"{output.name}.partial")
+    return extended(output, ".partial")
 
 
 def publish_folder(filled: PathLike, output: PathLike) -> None:

@@ -17,11 +17,21 @@ _MOST_BYTES = 200  # of an output's name within the names beside it
 
 def beside(path: Path, suffix: str) -> Path:
     """A hidden name next to `path`, short enough for any file system."""
-    name = path.name
-    if len(os.fsencode(name)) > _MOST_BYTES:
-        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-        name = os.fsdecode(os.fsencode(name)[:100]).rstrip("\udc80") + digest
-    return path.with_name(f".{name}{suffix}")
+    return path.with_name(f".{_shortened(path.name)}{suffix}")
+
+
+def extended(path: Path, suffix: str) -> Path:
+    """The name of `path` and a suffix, or one short enough for any file system."""
+    if len(os.fsencode(path.name + suffix)) <= 255:
+        return path.with_name(path.name + suffix)
+    return path.with_name(_shortened(path.name) + suffix)
+
+
+def _shortened(name: str) -> str:
+    if len(os.fsencode(name)) <= _MOST_BYTES:
+        return name
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return os.fsencode(name)[:100].decode(errors="ignore") + digest
 
 
 @contextmanager

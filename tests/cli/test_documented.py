@@ -120,7 +120,8 @@ def keys_of(content):
     """Every key of a JSON object, however deep."""
     if isinstance(content, dict):
         yield from content.keys() - OF_DATA
-        content = list(content.values())
+        # The keys of `files` are names of files.
+        content = [value for key, value in content.items() if key != "files"]
     if isinstance(content, list):
         for value in content:
             yield from keys_of(value)

@@ -60,13 +60,12 @@ def trained(cohort, tmp_path_factory):
 
 
 def test_a_run_leaves_config_split_metrics_and_checkpoints(trained):
-    from coverax.train.checkpoint import load
-    from coverax.train.split import read_split
+    from coverax.train import load_checkpoint, read_split
 
     names = {path.name for path in trained.iterdir()}
     assert {"config.json", "split.json", "training.csv", "validation.csv"} <= names
     assert len((trained / "training.csv").read_text().splitlines()) == 5
-    found = load(trained)
+    found = load_checkpoint(trained)
     assert found.split_digest == read_split(trained / "split.json").digest
     assert len(read_split(trained / "split.json").cases("calibration")) == 2
 
@@ -228,7 +227,14 @@ def test_a_case_of_another_part_is_never_trained_on(cohort, part):
 
 
 def test_the_config_of_a_run_is_written_beside_its_checkpoints(cohort, trained):
-    from coverax.train.config import as_plain, load_config
+    from coverax.train.config import load_config, portable
 
     content = json.loads((trained / "config.json").read_text())
-    assert content["config"] == as_plain(load_config(cohort / "run.toml"))
+    assert content["config"] == portable(load_config(cohort / "run.toml"))
+
+
+def test_a_run_is_verified_with_its_checkpoints(trained, cli):
+    found = cli("verify", trained, "--json")
+    assert found.code == 0
+    whole = {v["what"] for v in found.json if v["status"] == "whole"}
+    assert {"config of a run", "split", "checkpoint of step 4"} <= whole

@@ -120,7 +120,11 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
     both = replace(
         found,
         thresholds=(threshold, replace(threshold, region="rare")),
-        options=found.options | {"regions": "joint", "joint": "bonferroni"},
+        method="sets",
+        options=found.options
+        | cx.calibrate.SetsRecord(
+            "bonferroni", "joint", "identity", "identity", "1/10", "1/10"
+        ).to_json({}),
     )
 
     def row(case_id, region, hit, counted=True):
@@ -165,7 +169,7 @@ def test_a_case_at_its_tolerance_stands_with_those_that_comply():
         assert counts == [2, *[1] * 9]
 
 
-def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts(table):
+def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts():
     """As in calibration: no background has no false positives, no lesion none missed."""
     from coverax.evaluate.metrics import case_metrics
     from coverax.evaluate.summary import risks_of
@@ -179,11 +183,8 @@ def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts(table):
         n_lesions=np.array([1, 2, 0]),
         n_lesions_hit=np.array([1, 1, 0]),
     )
-    found = cx.calibrate.calibrate_fnr(table, "0.2")
     losses = {"fnr": 0.5, "fpr": 0.1, "dice": 0.3, "missed_lesions": 0.4}
-    also = {name: losses[name] for name in ("fpr", "dice", "missed_lesions")}
-    found = replace(found, alpha=0.5, options={"loss": "fnr", "also": also})
-    risks = risks_of(found, metrics, np.ones(3, bool))
+    risks = risks_of(losses, metrics, np.ones(3, bool))
     means = {risk["loss"]: risk["mean"] for risk in risks}
     assert {risk["loss"]: risk["level"] for risk in risks} == losses
     assert means["fnr"] == pytest.approx((0.5 + 0.5 + 0) / 3)

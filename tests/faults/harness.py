@@ -9,7 +9,8 @@ folder, runs the command, and asks:
 
 * the output is not there, or the same bytes as of an undisturbed run;
 * the command run again (with `--resume` where it has it) ends well with these bytes;
-* nothing is left beside it then but what the undisturbed run leaves.
+* nothing is left beside it then but what the undisturbed run leaves;
+* `coverax verify` finds all of it whole.
 
 Prints one JSON object: trials and failures by command and kind.
 """
@@ -236,7 +237,12 @@ def trial(command: Command, at: int, kind: str, whole: dict[str, str]) -> str | 
     if bytes_of(output) != whole:
         return where + "again: other bytes"
     left = {p.name for p in Path().iterdir()} - {"in", command.output}
-    return where + f"left behind: {sorted(left)}" if left else None
+    if left:
+        return where + f"left behind: {sorted(left)}"
+    if command is CARELESS:
+        return None
+    code, text, _ = in_child(("verify", command.output), 1 << 40, 0)
+    return where + f"verify: {text}" if code else None
 
 
 def race(rounds: int) -> dict:

@@ -200,11 +200,14 @@ def resealed(path, n):
 
 
 def restated(path, n):
-    """A table with other metadata."""
+    """A table with other metadata and a digest of them."""
     rng, table = np.random.default_rng(3), pq.read_table(path)
     meta = table.schema.metadata[b"coverax"]
     for _ in range(n):
-        content = mutated_value(json.loads(meta), rng)
+        content = json.loads(meta)
+        del content["digest"]
+        content = mutated_value(content, rng)
+        content["digest"] = digest_json(content)
         changed = table.replace_schema_metadata({b"coverax": json.dumps(content)})
         sink = pa.BufferOutputStream()
         pq.write_table(changed, sink)

@@ -48,7 +48,7 @@ def test_one_trace_a_bucket_and_one_read_a_file(cohort, monkeypatch):
         return opened(path)
 
     calls = []
-    run = kernels.score_batch
+    run = kernels.run_plan
 
     def counted_run(*args, **kwargs):
         calls.append(args[0].shape)
@@ -56,7 +56,7 @@ def test_one_trace_a_bucket_and_one_read_a_file(cohort, monkeypatch):
 
     monkeypatch.setitem(program.PARTS, "sizes", counted_sizes)
     monkeypatch.setattr(nifti, "opened", counted_open)
-    monkeypatch.setattr(kernels, "score_batch", counted_run)
+    monkeypatch.setattr(kernels, "run_plan", counted_run)
     table = score_cohort(cohort, definition(), engine="device")
     assert len(traced) == len(set(traced)) == len(calls) == 2
     assert set(reads.values()) == {1}

@@ -200,7 +200,7 @@ def test_a_cached_case_is_the_case_and_is_not_read_again(config, tmp_path):
     fresh, first = prepare_case(*files, spaced), prepare_case(*files, kept)
     assert arrays_of(fresh) == arrays_of(first)
     entries = sorted((tmp_path / "cache").iterdir())
-    assert len(entries) == 2
+    assert [entry.suffix for entry in entries] == [".npy", ".json", ".npy"]
     before = [entry.stat().st_mtime_ns for entry in entries]
     again = prepare_case(*files, kept)
     assert arrays_of(again) == arrays_of(fresh)
@@ -218,6 +218,19 @@ def test_a_cache_entry_of_other_choices_or_files_is_not_used(config, tmp_path):
     assert prepare_case(*files, order).labels.sum() != first.labels.sum()
     changed = write(config, "a", image=np.arange(120, dtype=np.float32).reshape(SHAPE))
     assert arrays_of(prepare_case(*changed, kept)) != arrays_of(first)
+
+
+@pytest.mark.parametrize("what", ["image", "labels"])
+def test_one_bit_of_a_cache_entry_is_noticed(config, tmp_path, what):
+    kept = replace(config, cache=tmp_path / "cache")
+    files = write(config, "a")
+    prepare_case(*files, kept)
+    entry = next((tmp_path / "cache").glob(f"*.{what}.npy"))
+    data = bytearray(entry.read_bytes())
+    data[-1] ^= 1
+    entry.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{what}\.npy: a damaged cache file"):
+        prepare_case(*files, kept)
 
 
 def test_a_damaged_cache_entry_is_named(config, tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints: of this config and split, the last and the best, or refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -111,16 +112,18 @@ def real_run(folder):
 
 
 def test_load_gives_what_inference_needs(tmp_path):
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
     from coverax.train.model import make_predict
 
     config, state = real_run(tmp_path)
-    found = load(tmp_path)
-    assert (found.config, found.step, found.split_digest) == (config, 7, "split")
-    assert load(tmp_path / "checkpoints" / "7").step == 7
+    found = load_checkpoint(tmp_path)
+    assert (found.step, found.split_digest) == (7, "split")
+    assert (found.config.net, found.config.run) == (config.net, config.run)
+    assert found.config.data.classes == config.data.classes
+    assert load_checkpoint(tmp_path / "checkpoints" / "7").step == 7
     # A reader leaves what a running job is writing.
     (unfinished := tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp-1").mkdir()
-    assert load(tmp_path).step == 7
+    assert load_checkpoint(tmp_path).step == 7
     assert unfinished.exists()
     images = stand_in.Case.image[None, :8, :8, :8]
     predict = make_predict(found.model)
@@ -129,14 +132,59 @@ def test_load_gives_what_inference_needs(tmp_path):
         predict(state.average, images),
     )
     with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
-        load(tmp_path / "checkpoints" / "5")
+        load_checkpoint(tmp_path / "checkpoints" / "5")
+
+
+def test_a_checkpoint_says_nothing_of_the_machine(tmp_path):
+    real_run(tmp_path)
+    files = [p for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()]
+    assert files
+    for path in files:
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("part", ["metrics", "about", "state"])
+def test_a_step_that_was_half_deleted_is_passed_over_and_cleared(saved, tmp_path, part):
+    """As a kill leaves it, in the deletion of a step that is no longer kept."""
+    from coverax.train import checkpoint
+
+    folder = tmp_path / "run"
+    shutil.copytree(saved[0], folder)
+    shutil.rmtree(folder / "checkpoints" / "2" / part)
+    with checkpoint.open_checkpoints(folder, is_reader=True) as manager:
+        assert checkpoint.resume(manager, saved[2], saved[1], "split")[0].step == 4
+    assert (folder / "checkpoints" / "2").exists()
+    assert int(resumed((folder, *saved[1:]))[0].step) == 4
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["4"]
+
+
+def test_a_net_is_inferred_past_a_step_that_was_half_deleted(tmp_path):
+    from coverax.train.checkpoint import load_checkpoint
+
+    real_run(tmp_path)
+    root = tmp_path / "checkpoints"
+    shutil.copytree(root / "7", root / "3")
+    shutil.rmtree(root / "3" / "metrics")
+    assert load_checkpoint(tmp_path).step == 7
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    from coverax.train.checkpoint import only_writer
+    from coverax.train.loop import train
+
+    config = stand_in.config_of(tmp_path)
+    with (
+        only_writer(tmp_path / "run"),
+        pytest.raises(BlockingIOError, match="another run is writing it"),
+    ):
+        train(config, stand_in.pieces(), tmp_path / "run")
 
 
 def test_a_folder_without_checkpoint_is_one_line(tmp_path):
-    from coverax.train.checkpoint import load
+    from coverax.train.checkpoint import load_checkpoint
 
     with pytest.raises(FileNotFoundError, match="no checkpoint of coverax train"):
-        load(tmp_path)
+        load_checkpoint(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -151,4 +199,4 @@ def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match="checkpoint of schema 0, this version reads 1"
     ):
-        checkpoint.load(tmp_path)
+        checkpoint.load_checkpoint(tmp_path)

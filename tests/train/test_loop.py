@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,25 @@ def test_killed_at_any_step_and_resumed_it_is_the_unbroken_run(unbroken, tmp_pat
     assert starts == [at // 2 * 2]
     for name in ("training.csv", "validation.csv"):
         assert (tmp_path / name).read_text() == (unbroken[0] / name).read_text()
+
+
+def test_killed_while_an_old_checkpoint_is_deleted_it_goes_on(
+    unbroken, tmp_path, monkeypatch
+):
+    def stopped(path, **_):
+        files = [p for p in sorted(Path(path).rglob("*")) if p.is_file()]
+        if files:
+            files[0].unlink()
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stopped)
+        with pytest.raises(Killed):
+            run(tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "deleted").exists()
+    assert_same_bits(unbroken[1].state, run(tmp_path / "run").state)
+    kept = {p.name for p in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert kept == {p.name for p in (unbroken[0] / "checkpoints").iterdir()}
 
 
 def test_a_finished_run_does_nothing_more(unbroken, tmp_path):

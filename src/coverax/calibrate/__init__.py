@@ -49,6 +49,10 @@ from coverax.calibrate.raters import Cases as Cases
 from coverax.calibrate.raters import cases_of as cases_of
 from coverax.calibrate.raters import settle_raters as settle_raters
 from coverax.calibrate.rcps import rcps_threshold as rcps_threshold
+from coverax.calibrate.record import FnrRecord as FnrRecord
+from coverax.calibrate.record import Refused as Refused
+from coverax.calibrate.record import RiskRecord as RiskRecord
+from coverax.calibrate.record import SetsRecord as SetsRecord
 from coverax.calibrate.result import Calibration as Calibration
 from coverax.calibrate.result import Status as Status
 from coverax.calibrate.result import Threshold as Threshold

@@ -6,6 +6,7 @@ probabilities too where a second pass counted there.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from coverax.calibrate.losses import Loss, LossCurves, find_loss, is_own
 from coverax.calibrate.ltt import attainable_levels, ltt_threshold
 from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.rcps import attainable_level, rcps_threshold
-from coverax.calibrate.refusals import attainable_words, is_safe, mask_words
+from coverax.calibrate.record import Attainable, RiskRecord
+from coverax.calibrate.refusals import attainable_words, mask_words
 from coverax.calibrate.result import Calibration, Status, Threshold
 from coverax.calibrate.risk import crc_threshold
 from coverax.calibrate.seal import (
@@ -25,7 +27,6 @@ from coverax.calibrate.seal import (
 )
 from coverax.calibrate.statements import lost_first
 from coverax.choices import BoundName, CorrectionName, LossName
-from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable
 
@@ -58,7 +59,7 @@ def calibrate_crc(
     """
     main = _monotone(loss, "crc")
     found = LossTables(table, policy.unit_column, main, refined=True)
-    options = _loss_options(main)
+    record = _record(main)
 
     def threshold_of(part: Part) -> Threshold:
         lams, (losses,) = found.of_part(part, [main])
@@ -68,7 +69,7 @@ def calibrate_crc(
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        text = _statement(thresholds, policy, options, [(main, alpha)], *_MARGINAL)
+        text = _statement(thresholds, policy, record, [(main, alpha)], *_MARGINAL)
         return f"{text} {_OWN_SAFEST}" if is_own(main) else text
 
     return calibrate_parts(
@@ -80,7 +81,7 @@ def calibrate_crc(
         method="crc",
         alpha=alpha,
         delta=None,
-        options=options,
+        record=record,
     )
 
 
@@ -113,7 +114,7 @@ def calibrate_rcps(
     main = _monotone(loss, "rcps")
     _check_unit_bound([main])
     found = LossTables(table, policy.unit_column, main)
-    options = _loss_options(main) | {"bound": bound, "order_seed": policy.seed}
+    record = replace(_record(main), bound=bound, order_seed=policy.seed)
 
     def threshold_of(part: Part) -> Threshold:
         lams, (losses,) = found.of_part(part, [main])
@@ -122,12 +123,12 @@ def calibrate_rcps(
         )
         if chosen.status != Status.OK:
             level = attainable_level(losses, delta, method=bound, seed=policy.seed)
-            _note_attainable(options, part, {main.name: (level, level)})
+            _note_attainable(record, part, {main.name: (level, level)})
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
         return _statement(
-            thresholds, policy, options, [(main, alpha)], _all_but(delta), _IDENTICAL
+            thresholds, policy, record, [(main, alpha)], _all_but(delta), _IDENTICAL
         )
 
     return calibrate_parts(
@@ -139,7 +140,7 @@ def calibrate_rcps(
         method="rcps",
         alpha=alpha,
         delta=delta,
-        options=options,
+        record=record,
     )
 
 
@@ -186,10 +187,11 @@ def calibrate_ltt(
         correction = "fixed_sequence" if alone else "holm"
     how, alphas = correction, [a for _, a in levels]
     found = LossTables(table, policy.unit_column, main)
-    options = _loss_options(main) | {
-        "also": {each.name: float(as_fraction(a)) for each, a in levels[1:]},
-        "correction": how,
-    }
+    record = replace(
+        _record(main),
+        also={each.name: float(as_fraction(a)) for each, a in levels[1:]},
+        correction=how,
+    )
 
     def threshold_of(part: Part) -> Threshold:
         lams, tables = found.of_part(part, losses)
@@ -197,12 +199,12 @@ def calibrate_ltt(
         if chosen.status != Status.OK:
             each = attainable_levels(tables, lams, alphas, delta, correction=how)
             names = [loss.name for loss in losses]
-            _note_attainable(options, part, dict(zip(names, each, strict=True)))
+            _note_attainable(record, part, dict(zip(names, each, strict=True)))
         return found.threshold(part, len(tables[0]), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
         return _statement(
-            thresholds, policy, options, levels, _all_but(delta), _IDENTICAL
+            thresholds, policy, record, levels, _all_but(delta), _IDENTICAL
         )
 
     return calibrate_parts(
@@ -214,7 +216,7 @@ def calibrate_ltt(
         method="ltt",
         alpha=alpha,
         delta=delta,
-        options=options,
+        record=record,
     )
 
 
@@ -237,34 +239,28 @@ def _check_unit_bound(losses: list[Loss | LossCurves]) -> None:
             )
 
 
-def _loss_options(loss: Loss | LossCurves) -> Json:
+def _record(loss: Loss | LossCurves) -> RiskRecord:
     """What a calibration records of its loss; more of one that is the user's own."""
-    options: Json = {"loss": loss.name}
+    record = RiskRecord(loss.name)
     if is_own(loss):
-        options |= {
-            "own_loss": loss.words,
-            "loss_bound": loss.bound,
-            "loss_safe": "small cuts" if loss.safe_sign < 0 else "large cuts",
-        }
-    if isinstance(loss, LossCurves):
-        options["loss_digest"] = loss.digest
-    return options
+        record = replace(
+            record,
+            own_loss=loss.words,
+            loss_bound=loss.bound,
+            loss_safe="small cuts" if loss.safe_sign < 0 else "large cuts",
+        )
+    digest = loss.digest if isinstance(loss, LossCurves) else None
+    return replace(record, loss_digest=digest)
 
 
 def _note_attainable(
-    options: Json,
+    record: RiskRecord,
     part: Part,
     levels: Mapping[str, tuple[float | None, float | None]],
 ) -> None:
     """Record the levels that would have passed: beside the others, and alone."""
-    options.setdefault("attainable", []).extend(
-        {
-            "region": part.region,
-            "group": part.group,
-            "loss": loss,
-            "level": level,
-            "alone": alone,
-        }
+    record.attainable.extend(
+        Attainable(part.region, part.group, loss, level, alone)
         for loss, (level, alone) in levels.items()
     )
 
@@ -300,7 +296,7 @@ def _all_but(delta: Level) -> str:
 def _statement(
     thresholds: list[Threshold],
     policy: Policy,
-    options: Json,
+    record: RiskRecord,
     levels: list[tuple[Loss | LossCurves, Level]],
     over: str,
     units: str,
@@ -320,14 +316,14 @@ def _statement(
         text += _OWN_LOSS
     text += scope(thresholds, policy)
     some_hold = any(t.status == Status.OK for t in thresholds)
-    return lost_first(text, _lost(thresholds, options), some_hold=some_hold).strip()
+    return lost_first(text, _lost(thresholds, record), some_hold=some_hold).strip()
 
 
-def _lost(thresholds: list[Threshold], options: Json) -> str:
+def _lost(thresholds: list[Threshold], record: RiskRecord) -> str:
     """Where nothing can be promised, and what could have been."""
     safe = (
         "the only safe mask is"
-        if is_safe(options)
+        if record.is_safe
         else "no mask is known to be safe, the one at the safe end is"
     )
     text = "".join(
@@ -336,5 +332,5 @@ def _lost(thresholds: list[Threshold], options: Json) -> str:
         for t in thresholds
         if t.status != Status.OK
     )
-    attained = attainable_words(options.get("attainable", []))
+    attained = attainable_words(record.attainable)
     return f"{text}{attained} " if attained else text

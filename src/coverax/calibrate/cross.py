@@ -28,6 +28,7 @@ from coverax.calibrate.folds import (
 from coverax.calibrate.joint import spend
 from coverax.calibrate.losses import LOSSES
 from coverax.calibrate.policy import DEFAULT_POLICY, Policy
+from coverax.calibrate.record import SetsRecord
 from coverax.calibrate.result import (
     Calibration,
     Status,
@@ -121,19 +122,14 @@ def calibrate_fold_sets(
         Folds(tuple(parts), None, tuple(sides)),
         method="sets",
         alpha=alpha,
-        options={
-            "joint": joint,
-            "regions": "each",
-            "inner": chosen["inner"].spec,
-            "outer": chosen["outer"].spec,
-            "alpha_inner": str(levels.inner),
-            "alpha_outer": str(levels.outer),
-            "learned": None,
-            "learned_units": [],
-            **policy.recorded(),
-            "bound": None,
-            "curve": [],
-        },
+        options=SetsRecord(
+            joint=joint,
+            regions="each",
+            inner=chosen["inner"].spec,
+            outer=chosen["outer"].spec,
+            alpha_inner=str(levels.inner),
+            alpha_outer=str(levels.outer),
+        ).to_json(policy.recorded()),
         statement=fold_set_statement(thresholds, levels, joint, policy, len(parts)),
     )
 

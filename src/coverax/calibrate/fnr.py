@@ -8,6 +8,7 @@ import numpy as np
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank, pac_rank
+from coverax.calibrate.record import FnrRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, informative
 from coverax.calibrate.seal import Part, calibrate_parts, nothing_known, scope, whom
 from coverax.calibrate.split import rank_threshold
@@ -15,7 +16,6 @@ from coverax.calibrate.statements import lost_first
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
 from coverax.calibrate.weighted import check_weights, weighted_threshold
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
-from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable
 
@@ -89,10 +89,9 @@ def calibrate_fnr(
     scores = 0.0 - table.critical_probability(chosen)
     units = table.column(unit_column)
 
-    options: Json = {"tie_seed": seed} if break_ties else {}
+    record = FnrRecord(tie_seed=seed if break_ties else None)
     if weights is not None and largest_weight is not None:
-        largest = float(as_fraction(largest_weight))
-        options |= {"weights": weights, "largest_weight": largest}
+        record = FnrRecord(None, weights, float(as_fraction(largest_weight)))
 
     def threshold_of(part: Part) -> Threshold:
         own = part.cases.worst(scores)
@@ -121,7 +120,7 @@ def calibrate_fnr(
         method="fnr",
         alpha=alpha,
         delta=delta,
-        options=options,
+        record=record,
     )
 
 

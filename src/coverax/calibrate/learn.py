@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from coverax.calibrate.cross_fit import cross_fitted, share_out
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.raters import cases_of
 from coverax.calibrate.scales import RankScale
 from coverax.calibrate.seal import keep_regions, seen_by
 from coverax.calibrate.seen import Seen
-from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.units import Kept
 from coverax.choices import EmptyPolicy, OnePerUnit, RaterRule, Side
 from coverax.files import (
@@ -33,7 +33,6 @@ from coverax.files import (
 from coverax.provenance import FITTED, LEARNING
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable, Transform
-from coverax.table.transforms import on_map
 
 SCHEMA = 2
 _SEEN = ("unit", "case", "map")
@@ -205,25 +204,15 @@ def learn_sets(
     shares = _competing_shares(
         level, shares, n_calibration, n_learning - math.ceil(n_learning / n_folds)
     )
-    folds = _folds(table, kept, n_folds, seed)
-    candidates = [
-        {"side": transform.side, "transform": transform.spec, "inner_share": str(share)}
-        | sets
-        for transform in competing
-        for share, sets in zip(
-            shares,
-            _cross_fitted(
-                table,
-                transform,
-                scores[transform.side, transform.spec],
-                kept,
-                _parts(transform, level, shares),
-                folds,
-                n_axes,
-            ),
-            strict=True,
-        )
-    ]
+    candidates = cross_fitted(
+        table,
+        [(each, scores[each.side, each.spec]) for each in competing],
+        kept,
+        level,
+        shares,
+        share_out(table, kept, n_folds, seed),
+        n_axes,
+    )
     best = min(
         (_best_at(candidates, share) for share in shares), key=lambda found: found[0]
     )
@@ -308,83 +297,3 @@ def _best_at(candidates: list[Json], share: Fraction):
 
 def _width(candidate: Json) -> float:
     return candidate["mean_width"]
-
-
-def _folds(
-    table: ScoreTable, kept: dict[str, np.ndarray], n_folds: int, seed: int
-) -> np.ndarray:
-    """Fold of every row: a seeded share-out of the sorted case ids."""
-    ids = table.column("case_id").astype(str)
-    names = sorted({i for rows in kept.values() for i in ids[rows]})
-    order = np.random.default_rng(seed).permutation(len(names))
-    fold = dict(zip(names, order % n_folds, strict=True))
-    return np.array([fold.get(i, -1) for i in ids])
-
-
-def _parts(
-    transform: Transform, level: Fraction, shares: Sequence[Fraction]
-) -> list[Fraction]:
-    """What of the level the transform's side gets at each share."""
-    inner = transform.side == "inner"
-    return [level * (share if inner else 1 - share) for share in shares]
-
-
-def _cross_fitted(
-    table: ScoreTable,
-    transform: Transform,
-    scores: np.ndarray,
-    kept: dict[str, np.ndarray],
-    levels: Sequence[Fraction],
-    folds: np.ndarray,
-    n_axes: int,
-) -> list[dict[str, float]]:
-    """Mean width, mean size and share of empty sets, cross-fitted, at each level.
-
-    Millimetres and millilitres, or voxels where a voxel's volume is unknown. A rank
-    beyond the other folds is their last.
-    """
-    cuts, counts = table.side_sizes(transform)
-    voxel_ml = table.column("voxel_volume_ml")
-    known = np.isfinite(voxel_ml)
-    whole = table.column("n_voxels") * (transform.side == "outer")
-    parts = [
-        (rows[folds[rows] != fold], rows[folds[rows] == fold])
-        for rows in kept.values()
-        for fold in np.unique(folds[rows])
-    ]
-    order = np.concatenate([mine for _, mine in parts])
-
-    def voxels(others: np.ndarray, mine: np.ndarray, level: Fraction) -> np.ndarray:
-        rank = min(conformal_rank(others.size, level), others.size)
-        threshold = rank_threshold(scores[others], rank)
-        if threshold == np.inf:
-            return whole[mine]
-        inner = transform.side == "inner"
-        cut = on_map(transform, threshold if inner else -threshold)
-        return _counts_at(cut, cuts, counts[mine], whole[mine], inner=inner)
-
-    def means(level: Fraction) -> dict[str, float]:
-        n = np.concatenate([voxels(*part, level) for part in parts])
-        ml = n * np.where(known, voxel_ml, 1.0)[order]
-        mm = (n * np.where(known, 1000 * voxel_ml, 1.0)[order]) ** (1 / n_axes)
-        return {
-            "mean_width": float(mm.mean()),
-            "mean_size": float(ml.mean()),
-            "share_empty": float((n == 0).mean()),
-        }
-
-    return [means(level) for level in levels]
-
-
-def _counts_at(
-    cut: float, cuts: np.ndarray, counts: np.ndarray, whole: np.ndarray, *, inner: bool
-) -> np.ndarray:
-    """Voxels of the sets at a cut, from the nearest cut counted at on the safe side.
-
-    An inner set is counted a little small and an outer one a little large, which keeps
-    `>` and `>=` apart: distances on a lattice lie on their own thresholds.
-    """
-    above = int(np.searchsorted(cuts, cut, side="right"))
-    if inner:
-        return counts[:, above] if above < cuts.size else np.zeros(len(counts))
-    return counts[:, above - 1] if above > 0 else whole

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
+from coverax.files import Json
 
 
 class Policy(NamedTuple):
@@ -47,6 +48,19 @@ class Policy(NamedTuple):
                 f"sets count one case of each unit: per_unit must be 'one', got "
                 f"{self.per_unit!r}"
             )
+
+    @classmethod
+    def of(cls, options: Json) -> "Policy":
+        """The policy that options of a calibration record."""
+        return cls(
+            options["empty"],
+            options["unit_column"],
+            options.get("per_unit"),
+            options.get("seed") or 0,
+            options.get("group_by"),
+            options.get("group_floor") or 0,
+            options.get("raters"),
+        )
 
     def recorded(self) -> dict[str, str | int | None]:
         """What a calibration says of it; groups are recorded with their names."""

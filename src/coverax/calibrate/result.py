@@ -6,9 +6,17 @@ from pathlib import Path
 
 from coverax._version import __version__
 from coverax.calibrate.folds import Folds
-from coverax.calibrate.groups import MERGED
+from coverax.calibrate.policy import Policy
+from coverax.calibrate.record import (
+    FnrRecord,
+    Record,
+    Refused,
+    SetsRecord,
+    record_of,
+)
 from coverax.calibrate.refusals import refusal
 from coverax.calibrate.seen import Seen
+from coverax.calibrate.serving import served_group, status_of_refused
 from coverax.calibrate.status import Status as Status
 from coverax.calibrate.status import informative as informative
 from coverax.calibrate.ties import just_below, tie_numbers
@@ -147,6 +155,33 @@ class Calibration:
         return self.thresholds[0].side != "lesion"
 
     @property
+    def policy(self) -> Policy:
+        """Which rows counted."""
+        return Policy.of(self.options)
+
+    @property
+    def record(self) -> Record:
+        """What else shaped it, as its method records it."""
+        return record_of(self.method, self.options)
+
+    @property
+    def sets(self) -> SetsRecord:
+        """How its sets were made.
+
+        Raises:
+            ValueError: It is of cuts.
+        """
+        record = self.record
+        if not isinstance(record, SetsRecord):
+            raise ValueError(f"a calibration of method {self.method} has no sets")
+        return record
+
+    @property
+    def refused_parts(self) -> list[Refused]:
+        """Regions, and groups of them, that were refused when it was made."""
+        return [Refused(**row) for row in self.options.get("refused", [])]
+
+    @property
     def status(self) -> Status:
         """The worst status of all thresholds."""
         return max(threshold.status for threshold in self.thresholds)
@@ -196,22 +231,12 @@ class Calibration:
 
         The group is the one of `of_group` where none is named.
         """
-        rows = self.options.get("refused", [])
-        own = str(self.options.get("group", "")) if group is None else group
-        served = {"", own, self._serving(region, own)}
-        return next(
-            (
-                row["status"]
-                for row in rows
-                if row["region"] == region and row["group"] in served
-            ),
-            None,
-        )
+        return status_of_refused(self, region, group)
 
     @property
     def is_grouped(self) -> bool:
         """Whether a case must name its group before it has a threshold."""
-        return "group_by" in self.options
+        return self.policy.group_by is not None
 
     def threshold_of(self, region: str, side: str | None = None) -> Threshold:
         """The threshold of a region; of one side of it, where there are two.
@@ -221,7 +246,7 @@ class Calibration:
         """
         if self.is_grouped:
             raise ValueError(
-                f"the calibration has a threshold for each {self.options['group_by']}: "
+                f"the calibration has a threshold for each {self.policy.group_by}: "
                 "name the group of each case"
             )
         return next(
@@ -237,56 +262,19 @@ class Calibration:
             ValueError: No group is named, no unit of it was calibrated (and there is no
                 floor, or nothing for `other`), or it was refused in every region.
         """
-        if not self.is_grouped:
-            return self
-        by = self.options["group_by"]
-        if not group:
-            raise ValueError(
-                f"no {by} is named, and each {by} has a threshold of its own: no promise "
-                "can be given"
-            )
-        options = {k: v for k, v in self.options.items() if k != "group_by"}
-        own = tuple(
-            t
-            for t in self.thresholds
-            if t.group in ("", self._serving(t.region, group))
-        )
-        found = replace(self, thresholds=own, options=options | {"group": group})
-        regions = {t.region for t in self.thresholds}
-        lacking = regions - {t.region for t in own}
-        refused = {region: found.refused(region) for region in sorted(lacking)}
-        if lacking and (not own or None in refused.values()):
-            raise ValueError(self._not_served(by, group, refused, some=bool(own)))
-        return found
+        return served_group(self, group) if self.is_grouped else self
 
-    def _serving(self, region: str, group: str) -> str:
-        """Name of the group whose threshold serves a group in a region."""
-        standing = {t.group for t in self.thresholds if t.region == region}
-        standing |= {
-            row["group"]
-            for row in self.options.get("refused", [])
-            if row["region"] == region
-        }
-        floor = self.options.get("group_floor")
-        return MERGED if floor and group not in standing else group
-
-    def _not_served(
-        self, by: str, group: str, refused: dict[str, str | None], *, some: bool
-    ) -> str:
-        known = ", ".join(sorted({t.group for t in self.thresholds}))
-        statuses = {status for status in refused.values() if status}
-        if statuses:
-            why = f"was refused in calibration ({', '.join(sorted(statuses))})"
-        else:
-            where = f" in region {', '.join(refused)}" if some else ""
-            why = f"was not calibrated{where}, only {known}"
-        return f"{by} {group!r} {why}: no promise can be given"
+    @property
+    def tie_seed(self) -> int | None:
+        """Seed of the numbers that break ties; None where ties stay."""
+        record = self.record
+        return record.tie_seed if isinstance(record, FnrRecord) else None
 
     def of_case(self, case_id: str) -> "Calibration":
         """What a case of this name is served by: ties are broken by its number."""
-        if "tie_seed" not in self.options:
+        if self.tie_seed is None:
             return self
-        (number,) = tie_numbers([case_id], self.options["tie_seed"])
+        (number,) = tie_numbers([case_id], self.tie_seed)
         own = tuple(
             replace(t, value=just_below(t.value))
             if t.tie is not None and number > t.tie
@@ -367,6 +355,7 @@ def _calibration_from_json(content: Json, digest: str) -> Calibration:
         folds=None if "folds" not in content else Folds.from_json(content["folds"]),
     )
     check_fields(found)
+    check_fields(found.record)
     return found
 
 

@@ -20,6 +20,7 @@ from coverax.calibrate.features import (
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
+from coverax.calibrate.record import FnrRecord, RiskRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.units import Kept, all_empty, keep_rows
@@ -57,7 +58,7 @@ def calibrate_parts(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    options: Json,
+    record: FnrRecord | RiskRecord,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -92,7 +93,7 @@ def calibrate_parts(
         delta=delta,
         options=policy.recorded()
         | _group_options(policy, merged)
-        | options
+        | record.to_json()
         | ({"reference": reference} if reference else {}),
         statement=statement_fn(thresholds),
     )

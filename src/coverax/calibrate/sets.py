@@ -24,6 +24,7 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of
+from coverax.calibrate.record import SetsRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, informative
 from coverax.calibrate.seal import keep_regions, nothing_known, sealed, seen_by
 from coverax.calibrate.seen import Seen
@@ -149,20 +150,19 @@ def calibrate_sets(
         method="sets",
         alpha=alpha,
         delta=delta,
-        options={
-            "joint": joint,
-            "regions": regions,
-            "inner": chosen["inner"].spec,
-            "outer": chosen["outer"].spec,
-            "alpha_inner": str(levels.inner),
-            "alpha_outer": str(levels.outer),
-            "learned": None if learned is None else learned.digest,
+        options=SetsRecord(
+            joint=joint,
+            regions=regions,
+            inner=chosen["inner"].spec,
+            outer=chosen["outer"].spec,
+            alpha_inner=str(levels.inner),
+            alpha_outer=str(levels.outer),
+            learned=None if learned is None else learned.digest,
             **_learned_seen(learned),
-            **policy.recorded(),
-            "bound": None if delta is None else bound,
-            "order_seed": seed if delta is not None and bound == "wsr" else None,
-            "curve": _curve(groups, rule, levels, scales),
-        },
+            bound=None if delta is None else bound,
+            order_seed=seed if delta is not None and bound == "wsr" else None,
+            curve=_curve(groups, rule, levels, scales),
+        ).to_json(policy.recorded()),
         statement=set_statement(thresholds, levels, joint, regions, policy, delta),
     )
 

@@ -26,9 +26,11 @@ from coverax.cli import (
     temperature,
     train,
     validate,
+    verify,
 )
 from coverax.cli.terminal import gathered, note, speaking
 from coverax.files import publish_text
+from coverax.locks import extended
 
 _EXAMPLE = (
     "score -> calibrate -> predict, evaluate. "
@@ -37,6 +39,9 @@ _EXAMPLE = (
 
 # The list of all failing cases, beside the output they were for.
 _LISTED = ".errors.txt"
+
+# What inputs or the machine lead to; anything else is a defect and shows where.
+_EXPECTED = (ExceptionGroup, ValueError, OSError, MemoryError, RecursionError)
 
 app = typer.Typer(
     help="Masks with finite-sample guarantees from probability volumes.",
@@ -59,6 +64,7 @@ for module in (
     plan,
     train,
     infer,
+    verify,
     demo,
 ):
     app.command(module.NAME)(module.command)
@@ -71,7 +77,7 @@ def _listing(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run_command(*args: Any, **options: Any) -> None:
         output: Path | None = options.get("output")
-        listed = None if output is None else output.with_name(output.name + _LISTED)
+        listed = None if output is None else extended(output, _LISTED)
         try:
             command(*args, **options)
         except ExceptionGroup as error:
@@ -142,7 +148,7 @@ def _run(args: list[str] | None) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return 130
-    except (ExceptionGroup, ValueError, OSError) as error:
+    except _EXPECTED as error:
         debug = bool(os.environ.get("COVERAX_DEBUG"))
         if debug:
             traceback.print_exc()
@@ -161,4 +167,11 @@ def _lines(error: BaseException) -> list[str]:
         return [line for e in error.exceptions for line in _lines(e)] + [error.message]
     if isinstance(error, OSError) and error.filename:
         return [f"{error.filename}: {error.strerror}"]
+    if isinstance(error, RecursionError):
+        return ["an input is nested too deeply"]
+    if isinstance(error, MemoryError):
+        why = " ".join(str(error).split())
+        return [
+            f"out of memory{why and f' ({why})'}: give fewer --threads, or more memory"
+        ]
     return [" ".join(str(error).split()) or type(error).__name__]

@@ -213,10 +213,10 @@ def command(
         note(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1 and t.tie is None:
             note(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
-    for row in calibration.options.get("refused", []):
-        where = f"region {row['region']}"
-        where += f", group {row['group']}" if row["group"] else ""
-        note(f"{where}: refused ({row['status']}): no mask")
+    for part in calibration.refused_parts:
+        where = f"region {part.region}"
+        where += f", group {part.group}" if part.group else ""
+        note(f"{where}: refused ({part.status}): no mask")
     for why, ids in calibration.excluded.items():
         note(f"left out ({why}): {len(ids)} cases")
     note(calibration.statement)

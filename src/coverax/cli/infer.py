@@ -28,9 +28,7 @@ from coverax.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from coverax.train.config import TrainConfig
-    from coverax.train.infer import InferOptions
-    from coverax.train.split import Split
+    from coverax.train import InferOptions, Split, TrainConfig
 
 NAME = "infer"
 
@@ -114,23 +112,21 @@ def command(
     scoring = tolerance or region or transform or unit_pattern
     _check_usage(score_only, labels, storage, scoring)
     with needs_train_extra():
-        from coverax.train import infer
-        from coverax.train.checkpoint import load
-        from coverax.train.model import make_predict
+        from coverax import train
 
-    loaded = load(checkpoint)
+        loaded = train.load_checkpoint(checkpoint)
     known = _known_split(checkpoint, split, loaded.split_digest)
     files = nifti_files(images)
     check_maps_differ(files.items(), f"{images}")
-    chosen = infer.choose_images(files, known, part or [], allow_missing=allow_missing)
+    chosen = train.choose_images(files, known, part or [], allow_missing=allow_missing)
     _note_left_out(files, chosen, known)
     with usage_errors():
-        options = infer.InferOptions(overlap, batch, tuple(flip or ()), storage)
+        options = train.InferOptions(overlap, batch, tuple(flip or ()), storage)
     run = _Run(
-        apply=partial(make_predict(loaded.model), loaded.params),
+        apply=partial(train.make_predict(loaded.model), loaded.params),
         config=loaded.config,
         options=options,
-        model=infer.digest_params(loaded.params),
+        model=train.digest_params(loaded.params),
         images={case_id: files[case_id] for case_id in chosen},
         threads=threads,
         resume=resume,
@@ -182,7 +178,7 @@ def _check_usage(score_only: bool, labels, storage: ProbsStorage, scoring) -> No
 
 def _known_split(checkpoint: Path, path: Path | None, digest: str) -> "Split | None":
     """The split that the model was trained with, where it can be had."""
-    from coverax.train.split import read_split
+    from coverax.train import read_split
 
     run = checkpoint.parent.parent if checkpoint.name.isdigit() else checkpoint
     found = path or run / "split.json"
@@ -197,7 +193,7 @@ def _known_split(checkpoint: Path, path: Path | None, digest: str) -> "Split | N
 
 def _note_left_out(files, chosen: dict[str, str], split: "Split | None") -> None:
     """Say how many images are not inferred, and how many nobody knows."""
-    from coverax.train.infer import NEW, part_of
+    from coverax.train import NEW, part_of
 
     left_out = [part_of(i, split) for i in files if i not in chosen]
     if left_out:
@@ -229,11 +225,11 @@ def _definition(config: "TrainConfig", tolerance, region, transform):
 
 
 def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
-    from coverax.train import infer
+    from coverax import train
 
     try:
         with show_progress("Inferring", len(run.images)) as on_case:
-            failed = infer.infer_folder(
+            failed = train.infer_folder(
                 run.apply,
                 run.images,
                 output,
@@ -249,7 +245,7 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
                 on_note=note,
             )
     finally:
-        note_kept(infer.count_finished(output))
+        note_kept(train.count_finished(output))
     lines = [f"left out: case {i}: {why}" for i, why in failed.items()]
     return {"n_cases": len(run.images) - len(lines), "failed": lines}
 
@@ -257,10 +253,10 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
 def _score(
     run: _Run, output: Path, labels: Path, units, parts: dict[str, str], definition
 ) -> dict[str, Any]:
+    from coverax import train
     from coverax.files import check_output_file
     from coverax.scores import score_cohort
     from coverax.stream import Journal
-    from coverax.train import infer
     from coverax.volumes import Case, Cohort, nifti_files
 
     check_output_file(output)
@@ -284,7 +280,7 @@ def _score(
                 journal=journal,
                 verify_inputs=run.verify_inputs,
                 allow_missing=run.allow_missing,
-                read_map=infer.map_reader(
+                read_map=train.map_reader(
                     run.apply, run.config, run.options, model=run.model
                 ),
                 on_case=on_case,
@@ -294,6 +290,6 @@ def _score(
         table.write(output)
         published = True
     finally:
-        note_kept(0 if published else len(journal.records))
+        note_kept(0 if published else journal.n_records)
         journal.close(keep=not published)
     return {"n_cases": len(cases) - len(failures), "failed": failures}

@@ -111,9 +111,8 @@ def command(
     note(f"{output}: masks of {result['n_cases']} cases")
     if n_whole := result["n_whole_volume"]:
         note(f"{n_whole} masks are the whole volume")
-    for row in loaded.options.get("refused", []):
-        where = " ".join(filter(None, [row["region"], row["group"]]))
-        note(f"no mask of {where}: refused in calibration ({row['status']})")
+    for part in loaded.refused_parts:
+        note(f"no mask of {part.where}: refused in calibration ({part.status})")
     note_left_out(
         [
             f"left out: case {case_id}: {why}"

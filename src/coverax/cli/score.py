@@ -172,7 +172,7 @@ def command(
         table.write(output)
         published = True
     finally:
-        note_kept(0 if published else len(journal.records))
+        note_kept(0 if published else journal.n_records)
         journal.close(keep=not published)
     empty = int((table.column("n_foreground") == 0).sum())
     zero = int((table.column("min_foreground_probability") == 0).sum())

@@ -15,9 +15,7 @@ from coverax.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from coverax.train.config import TrainConfig
-    from coverax.train.loop import Pieces, Trained
-    from coverax.train.run import Cohort
+    from coverax.train import Cohort, Pieces, TrainConfig, Trained
 
 NAME = "train"
 
@@ -42,8 +40,7 @@ def command(
 ) -> None:
     """Train a segmentation net by a config; the split keeps calibration units out."""
     with needs_train_extra():
-        from coverax.train.config import load_config
-        from coverax.train.run import find_cohort
+        from coverax.train import find_cohort, load_config
 
     choices = load_config(config)
     cohort = find_cohort(choices)
@@ -69,9 +66,7 @@ def command(
 def _train(
     config: "TrainConfig", cohort: "Cohort", output: Path, resume: bool
 ) -> "Trained":
-    from coverax.train.checkpoint import steps_done
-    from coverax.train.loop import train
-    from coverax.train.run import starting_run
+    from coverax.train import starting_run, steps_done, train
 
     with starting_run(config, cohort, output, resume=resume):
         pieces = _read(config, cohort)
@@ -82,7 +77,7 @@ def _train(
 
 def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
     """Cases in memory, and the pieces of the loop."""
-    from coverax.train.run import make_pieces, prepare
+    from coverax.train import make_pieces, prepare
 
     parts = {"train": cohort.of("train"), "learning": {}}
     if config.run.validate_every:
@@ -100,9 +95,9 @@ def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
 
 
 def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
+    from coverax.train import build_model
     from coverax.train.augment import augment
     from coverax.train.dry_run import dry_run
-    from coverax.train.model import build_model
 
     found: dict[str, Any] = dry_run(config, build_model(config), augment)
     parts = ("train", "learning", "calibration", "test")

@@ -60,7 +60,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
-    from coverax.files import publish_json
+    from coverax.files import publish_sealed_json
     from coverax.folders import check_output_folder, whole_folder
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
@@ -81,7 +81,7 @@ def command(
     result = validate_table(read_table(scores), plan)
     if output is not None:
         with whole_folder(output) as folder:
-            publish_json(folder / "validation.json", result)
+            publish_sealed_json(folder / "validation.json", result)
     if as_json:
         print_json(result)
         return

@@ -9,6 +9,7 @@ import numpy as np
 
 from coverax.calibrate import (
     Calibration,
+    RiskRecord,
     Threshold,
     just_below,
     tie_numbers,
@@ -23,6 +24,7 @@ from coverax.predict import check_first_mark, check_map_kind, several_maps
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
+    CaseRows,
     Engine,
     ScoreDefinition,
     ViewBatch,
@@ -31,7 +33,8 @@ from coverax.scores import (
     stream_rows,
     view_peaks,
 )
-from coverax.volumes import Cohort, read_probs
+from coverax.stream import gather
+from coverax.volumes import Case, Cohort, read_probs
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
@@ -103,8 +106,7 @@ def evaluate_cohort(
     def batch_fn(engine: Engine, batch: ViewBatch):
         return KINDS[calibration.kind].columns(engine, batch, calibration)
 
-    results: dict[Any, Any] = {}
-    failures: dict[Any, Exception] = {}
+    results: dict[Case, CaseRows] = {}
     outcomes = stream_rows(
         cohort.cases,
         load,
@@ -113,36 +115,20 @@ def evaluate_cohort(
         spatial=definition.is_spatial,
         threads=threads,
     )
-    for case, result, error in outcomes:
-        on_case()
-        if error is not None or result is None:
-            failures[case] = error or ValueError("no result")
-        else:
-            results[case] = result
-    lines = [f"case {c.case_id}: {e}" for c, e in failures.items()]
-    if failures and not allow_missing:
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(cohort.cases)} cases failed",
-            [ValueError(line) for line in lines],
-        )
-    for line in lines:
-        on_failure(f"left out: {line}")
+    failures = gather(
+        outcomes,
+        cohort.cases,
+        results.__setitem__,
+        name=lambda case: case.case_id,
+        allow_missing=allow_missing,
+        on_case=on_case,
+        on_failure=on_failure,
+    )
     rows = [
-        {
-            "case_id": case.case_id,
-            "region": region.name,
-            "unit": case.column(unit_column),
-            "group": case.group,
-            "rater": case.rater,
-            "part": case.part,
-            "voxel_volume_ml": results[case].facts["voxel_volume_ml"],
-            "map_fingerprint": results[case].facts["content"][region.name].fingerprint,
-            "map_values": kind_of_values(*results[case].facts["content"][region.name]),
-            **columns,
-        }
+        row
         for case in cohort.cases
         if case in results
-        for region, columns in results[case].rows
+        for row in _rows_of(case, unit_column, results[case])
     ]
     check_not_masks(
         [(row["case_id"], row["region"], row["map_values"]) for row in rows],
@@ -156,6 +142,26 @@ def evaluate_cohort(
     if not (evaluation.summary["results"] or none_too):
         raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
     return evaluation
+
+
+def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, Any]]:
+    """What is known of each region of a case."""
+    content = result.facts["content"]
+    return [
+        {
+            "case_id": case.case_id,
+            "region": region.name,
+            "unit": case.column(unit_column),
+            "group": case.group,
+            "rater": case.rater,
+            "part": case.part,
+            "voxel_volume_ml": result.facts["voxel_volume_ml"],
+            "map_fingerprint": content[region.name].fingerprint,
+            "map_values": kind_of_values(*content[region.name]),
+            **columns,
+        }
+        for region, columns in result.rows
+    ]
 
 
 def promised_regions(calibration: Calibration) -> ScoreDefinition:
@@ -179,7 +185,7 @@ def check_regions(calibration: Calibration, cohort: Cohort) -> None:
 
 def unit_column_of(calibration: Calibration, cohort: Cohort) -> str:
     """What was exchangeable in calibration, and is here: seen units, one case of each."""
-    name = calibration.options["unit_column"]
+    name = calibration.policy.unit_column
     for case in cohort.cases:
         try:
             unit = case.column(name)
@@ -220,8 +226,8 @@ def summarise(
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
     lacking = {
-        row["region"]: f"refused in calibration ({row['status']})"
-        for row in calibration.options.get("refused", [])
+        part.region: f"refused in calibration ({part.status})"
+        for part in calibration.refused_parts
     }
     for region in dict.fromkeys(t.region for t in calibration.thresholds):
         lacking.pop(region, None)  # refused for other groups
@@ -308,7 +314,7 @@ def _evaluate_region(
     if threshold.tolerance is not None:
         terms = tolerance_terms([threshold.tolerance])
         allowed = allowed_misses(n_foreground, *terms)
-    n_counted = int(counted.rows.sum())
+    n_counted, record = int(counted.rows.sum()), calibration.record
     result = {
         "region": threshold.region,
         "tolerance": threshold.tolerance,
@@ -316,7 +322,7 @@ def _evaluate_region(
         "n_empty_reference": int(np.count_nonzero(n_foreground == 0)),
         "n_calibration_units": threshold.n_units,
         "rank": threshold.rank,
-        "raters": calibration.options.get("raters"),
+        "raters": calibration.policy.raters,
         **law_of(threshold, counted.worst(scores)[counted.rows]),
     }
     table = [
@@ -344,8 +350,9 @@ def _evaluate_region(
             complies = counted.worst(missed > allowed) == 0
         worst = worst_metrics(metrics, counted.worst)
         result[name] = summary_at(cut, complies, worst, counted.rows)
-        if name == "calibrated" and "loss" in calibration.options:
-            result["risks"] = risks_of(calibration, worst, counted.rows)
+        if name == "calibrated" and isinstance(record, RiskRecord):
+            levels = record.levels(calibration.alpha)
+            result["risks"] = risks_of(levels, worst, counted.rows)
         for i, row in enumerate(table):
             row[f"{name}_complies"] = None if complies is None else bool(complies[i])
             row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
@@ -356,9 +363,9 @@ def _is_cut_above(
     calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
 ) -> np.ndarray:
     """Whether the number of a case is too large for the threshold itself."""
-    if threshold.tie is None:
+    if threshold.tie is None or calibration.tie_seed is None:
         return np.zeros(len(case_ids), bool)
-    return tie_numbers(case_ids, calibration.options["tie_seed"]) > threshold.tie
+    return tie_numbers(case_ids, calibration.tie_seed) > threshold.tie
 
 
 RegionFn = Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]

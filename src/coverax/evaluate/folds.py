@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import Calibration, bounds
+from coverax.calibrate import Calibration, RiskRecord, bounds
 from coverax.choices import Kind
 from coverax.evaluate.compute import (
     ABOUT,
@@ -232,7 +232,7 @@ def _judge(calibration: Calibration, region: str, rows: Rows, seed: int) -> _Jud
         "n_counted": int(counted.rows.sum()),
         "n_empty_reference": int(np.count_nonzero(column["n_foreground"] == 0)),
         "n_calibration_units": sum(t.n_units for t in own if t.side != "inner"),
-        "raters": calibration.options.get("raters"),
+        "raters": calibration.policy.raters,
         "tolerance": own[0].tolerance,
     }
     table = [
@@ -265,8 +265,10 @@ def _evaluate_cuts(
         worst = worst_metrics(metrics, counted.worst)
         cut = FIXED_CUT if name == "fixed" else np.nan
         result[name] = summary_at(cut, complies, worst, counted.rows)
-        if name == "calibrated" and "loss" in calibration.options:
-            result["risks"] = risks_of(calibration, worst, counted.rows)
+        record = calibration.record
+        if name == "calibrated" and isinstance(record, RiskRecord):
+            levels = record.levels(calibration.alpha)
+            result["risks"] = risks_of(levels, worst, counted.rows)
         if name == "calibrated" and complies is not None:
             promised = 1 - as_fraction(calibration.alpha)
             result |= _promise(complies[counted.rows], float(promised))
@@ -281,23 +283,24 @@ def _evaluate_sides(
 ) -> tuple[dict[str, Any], Rows]:
     """Coverage of the sets from folds, and their sizes."""
     column, counted, result, table = _judge(calibration, region, rows, seed)
-    options = calibration.options
+    asked = calibration.sets
+    alphas = {"inner": asked.alpha_inner, "outer": asked.alpha_outer}
     failed = {
         "inner": column["n_inner"] > column["n_inner_hit"],
         "outer": column["n_outer_hit"] < column["n_foreground"],
     }
     covered = {side: counted.worst(bad) == 0 for side, bad in failed.items()}
     covered["joint"] = covered["inner"] & covered["outer"]
-    level = {side: as_fraction(options[f"alpha_{side}"]) for side in SIDES}
+    level = {side: as_fraction(alphas[side]) for side in SIDES}
     promised: dict[str, float | None] = {s: float(1 - a) for s, a in level.items()}
-    is_joint = options["joint"] != "each"
+    is_joint = asked.joint != "each"
     promised["joint"] = float(1 - as_fraction(calibration.alpha)) if is_joint else None
     sizes = side_sizes(column)
     kept = counted.rows
     axes = set(column["n_axes"].tolist())
     result |= {
-        "rule": options["joint"],
-        "regions": options["regions"],
+        "rule": asked.joint,
+        "regions": asked.regions,
         "n_axes": int(axes.pop()) if len(axes) == 1 else None,
         "uncertain_ml": mean_of(sizes["uncertain_ml"][kept]),
     }
@@ -307,7 +310,7 @@ def _evaluate_sides(
             "n_covered": int(hits[kept].sum()),
         } | _promise(hits[kept], promised[name])
     for side in SIDES:
-        result[side] |= {"transform": options[side]} | {
+        result[side] |= {"transform": getattr(asked, side)} | {
             key: mean_of(values[kept])
             for key, values in sizes.items()
             if key.startswith(side)

@@ -20,7 +20,7 @@ def evaluate_groups(
             was not calibrated, or no case counts.
         ExceptionGroup: Cases failed; one exception each.
     """
-    column = calibration.options["group_by"]
+    column = str(calibration.policy.group_by)
     groups = {case: case.column(column) for case in cohort.cases}
     served = {
         group: calibration.of_group(group) for group in sorted(set(groups.values()))

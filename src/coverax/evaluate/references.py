@@ -46,7 +46,7 @@ def _puts_aside(calibration: Calibration) -> bool:
     `refuse` calibrated without them; those of sets count all the same.
     """
     aside = ("exclude",) if calibration.has_sides else ("exclude", "refuse")
-    return calibration.options["empty"] in aside
+    return calibration.policy.empty in aside
 
 
 def count_rows(
@@ -63,7 +63,7 @@ def count_rows(
     """
     case_ids = column["case_id"]
     everything = np.ones(len(case_ids), bool)
-    rule = calibration.options.get("raters")
+    rule = calibration.policy.raters
     kept = settle_raters(case_ids, column["rater"], everything, rule, seed)
     if _puts_aside(calibration):
         kept &= column["n_foreground"] > 0

@@ -66,8 +66,8 @@ def evaluate_sets(
     sizes = side_sizes(column)
     result: dict[str, Any] = {
         "region": region,
-        "rule": calibration.options["joint"],
-        "regions": calibration.options["regions"],
+        "rule": calibration.sets.joint,
+        "regions": calibration.sets.regions,
         "n_counted": int(counted.sum()),
         "n_empty_reference": int(np.count_nonzero(column["n_foreground"] == 0)),
         "n_axes": _common(column["n_axes"]),
@@ -112,7 +112,7 @@ def joint_over_regions(
     calibration: Calibration, cases: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Share of cases whose every region is covered, where that is the promise."""
-    if calibration.options["regions"] != "joint":
+    if calibration.sets.regions != "joint":
         return {}
     by_case: dict[str, list[bool]] = {}
     for row in cases:
@@ -124,7 +124,7 @@ def joint_over_regions(
     if not complete:
         return {"all_regions": None}
     hits = np.array([all(each) for each in complete])
-    rule, threshold = calibration.options["joint"], calibration.thresholds[0]
+    rule, threshold = calibration.sets.joint, calibration.thresholds[0]
     law = threshold if rule in ("max", "ranked") else None
     tied = any(row["tied"] for row in cases if row["counted"])
     tied = tied or any(t.n_tied > 1 for t in calibration.thresholds)
@@ -132,7 +132,7 @@ def joint_over_regions(
 
 
 def _transforms(calibration: Calibration) -> tuple[Transform, Transform]:
-    return side_transforms(calibration.options["inner"], calibration.options["outer"])
+    return side_transforms(calibration.sets.inner, calibration.sets.outer)
 
 
 def _laws(
@@ -140,9 +140,9 @@ def _laws(
 ) -> dict[str, Threshold | None]:
     """Which coverage has an exact law: the one whose score was calibrated."""
     laws: dict[str, Threshold | None] = dict.fromkeys((*SIDES, "joint"))
-    if calibration.options["regions"] == "joint":
+    if calibration.sets.regions == "joint":
         return laws  # the law is of all regions together
-    if calibration.options["joint"] in ("max", "ranked"):
+    if calibration.sets.joint in ("max", "ranked"):
         return laws | {"joint": threshold["inner"]}
     return laws | dict(threshold)
 
@@ -223,7 +223,7 @@ def _curve(
     """False coverage against alpha, by the thresholds the calibration carries."""
     rows = []
     n = calibration.threshold_of(region).n_units
-    for point in calibration.options["curve"] if n else []:
+    for point in calibration.sets.curve if n else []:
         failed = {}
         at: dict[str, Threshold] = {}
         for name, side, rank, value in point["thresholds"]:

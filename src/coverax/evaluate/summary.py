@@ -1,10 +1,11 @@
 """What a region's cases add up to at one cut."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import MERGED, Calibration, Threshold, compliance_band
+from coverax.calibrate import MERGED, Threshold, compliance_band
 from coverax.evaluate.metrics import CaseMetrics, case_metrics
 
 BAND_LEVELS = (0.95, 0.999)
@@ -123,11 +124,9 @@ def bands_of(
 
 
 def risks_of(
-    calibration: Calibration, metrics: CaseMetrics, counted: np.ndarray
+    levels: Mapping[str, float], metrics: CaseMetrics, counted: np.ndarray
 ) -> list[dict[str, Any]]:
     """Mean losses beside their levels; None for a loss of the user's own."""
-    options = calibration.options
-    levels = {options["loss"]: calibration.alpha, **options.get("also", {})}
     # A loss of a case that a metric does not apply to is 0.
     losses = {
         "fnr": metrics.fnr,

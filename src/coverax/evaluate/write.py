@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from coverax.evaluate.compute import Evaluation
-from coverax.files import PathLike, publish_json, publish_rows
+from coverax.files import PathLike, publish_rows, publish_sealed_json
 from coverax.folders import whole_folder
 
 
@@ -22,4 +22,5 @@ def fill_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
     """The files of an evaluation in a folder that another makes whole."""
     folder = Path(folder)
     publish_rows(folder / "cases.csv", evaluation.cases)
-    publish_json(folder / "evaluation.json", evaluation.summary)
+    cases = folder / "cases.csv"
+    publish_sealed_json(folder / "evaluation.json", evaluation.summary, [cases])

@@ -27,6 +27,7 @@ from coverax.host.lesions import lesion_peaks as lesion_peaks
 from coverax.host.order import critical_probability as critical_probability
 from coverax.host.overlap import overlap_counts as overlap_counts
 from coverax.host.overlap import sizes as sizes
+from coverax.host.program import run_plan as run_plan
 from coverax.host.program import score_batch as score_batch
 from coverax.host.proper import proper_scores as proper_scores
 from coverax.host.smooth import smooth as smooth

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from coverax.checks import takes_numpy
-from coverax.engine.bins import bin_edges, check_cuts
-from coverax.engine.plan import MapsFn, SetScore
+from coverax.engine.plan import MapsFn, ScorePlan, SetScore
 from coverax.engine.results import BatchScores, Sizes
 from coverax.host.bins import soft_bin_statistics, stack_bins
 from coverax.host.curves import stack_grid
@@ -41,45 +40,58 @@ def score_batch(
     valid: Bool[np.ndarray, "batch *spatial"] | None = None,
 ) -> BatchScores:
     """Twin of `coverax.kernels.score_batch`; nothing is padded here."""
-    if n_bins:
-        bin_edges(n_bins)
-    if n_cuts:
-        check_cuts(n_cuts)
-    terms = tolerance_terms(tuple(tolerances))
+    plan = ScorePlan(
+        tuple(tolerances), n_bins, n_soft_bins, proper, n_cuts, tuple(sets), maps_fn
+    )
+    places = {"given": given, "spacing_mm": spacing_mm}
+    return run_plan(probs, labels, plan, **places, valid=valid)
+
+
+def run_plan(
+    probs: Float[np.ndarray, "batch *spatial"],
+    labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
+    plan: ScorePlan,
+    *,
+    given: Mapping[str, np.ndarray] | None = None,
+    spacing_mm: Float[np.ndarray, "batch axes"] | None = None,
+    valid: Bool[np.ndarray, "batch *spatial"] | None = None,
+) -> BatchScores:
+    """Twin of `coverax.kernels.run_plan`; nothing is padded here."""
+    terms = tolerance_terms(plan.tolerances)
     found = [
-        _score_case(parts, terms, n_bins, n_cuts, proper)
-        for parts in case_parts(probs, labels, valid)
+        _score_case(parts, terms, plan) for parts in case_parts(probs, labels, valid)
     ]
     cuts, tallies, losses, n_voxels, n_foreground = zip(*found, strict=True)
     maps = {}
-    if maps_fn is not None:
-        made = maps_fn(probs, spacing_mm, None, given or {})
+    if plan.maps_fn is not None:
+        made = plan.maps_fn(probs, spacing_mm, None, given or {})
         maps = {name: values.reshape(len(probs), -1) for name, values in made.items()}
-    set_scores, set_counts = _set_scores(probs, labels, valid, sets, maps)
+    set_scores, set_counts = _set_scores(probs, labels, valid, plan.sets, maps)
     soft = None
-    if n_soft_bins:
-        soft = soft_bin_statistics(probs, labels, n_soft_bins, valid=valid)
+    if plan.n_soft_bins:
+        soft = soft_bin_statistics(probs, labels, plan.n_soft_bins, valid=valid)
     return BatchScores(
         Sizes(np.array(n_voxels, np.int64), np.array(n_foreground, np.int64)),
         np.stack(cuts) if len(terms[0]) else None,
-        stack_bins(list(tallies), n_bins) if n_bins else None,
+        stack_bins(list(tallies), plan.n_bins) if plan.n_bins else None,
         soft,
-        stack_proper(list(losses)) if proper else None,
-        stack_grid(list(tallies), n_cuts) if n_cuts else None,
+        stack_proper(list(losses)) if plan.proper else None,
+        stack_grid(list(tallies), plan.n_cuts) if plan.n_cuts else None,
         set_scores,
         set_counts,
         maps,
     )
 
 
-def _score_case(parts: Parts, terms, n_bins: int, n_cuts: int, proper: bool):
+def _score_case(parts: Parts, terms, plan: ScorePlan):
     """Critical probabilities, tallies, losses and sizes of one case."""
     few = parts.few.size
+    n_bins, n_cuts = plan.n_bins, plan.n_cuts
     n_foreground = few if parts.few_is else parts.values.size - few
     return (
         case_cuts(parts.foreground, *terms) if len(terms[0]) else None,
         tally_outcomes(parts, n_bins, n_cuts) if n_bins or n_cuts else None,
-        case_losses(parts) if proper else None,
+        case_losses(parts) if plan.proper else None,
         parts.values.size,
         n_foreground,
     )

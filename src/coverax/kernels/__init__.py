@@ -37,6 +37,7 @@ from coverax.kernels.order import critical_probability as critical_probability
 from coverax.kernels.order import order_statistics as order_statistics
 from coverax.kernels.overlap import overlap_counts as overlap_counts
 from coverax.kernels.overlap import sizes as sizes
+from coverax.kernels.program import run_plan as run_plan
 from coverax.kernels.program import score_batch as score_batch
 from coverax.kernels.proper import proper_scores as proper_scores
 from coverax.kernels.smooth import smooth as smooth

@@ -9,6 +9,7 @@ the same program.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -169,11 +170,39 @@ def score_batch(
     Raises:
         ValueError: The shapes differ, or an option is out of its range.
     """
+    plan = ScorePlan(
+        tuple(tolerances), n_bins, n_soft_bins, proper, n_cuts, tuple(sets), maps_fn
+    )
+    return run_plan(
+        probs,
+        labels,
+        plan,
+        given=given,
+        spacing_mm=spacing_mm,
+        shapes=shapes,
+        valid=valid,
+    )
+
+
+def run_plan(
+    probs: Map,
+    labels: Labels,
+    plan: ScorePlan,
+    *,
+    given: Mapping[str, Array | np.ndarray] | None = None,
+    spacing_mm: Float[Array, "batch axes"]
+    | Float[np.ndarray, "batch axes"]
+    | None = None,
+    shapes: Int[Array, "batch axes"] | Int[np.ndarray, "batch axes"] | None = None,
+    valid: Valid = None,
+) -> BatchScores:
+    """`score_batch` of a plan that was made before: a run makes one for all batches."""
     check_shapes(probs, labels, valid)
-    plan = ScorePlan(n_bins, n_soft_bins, proper, n_cuts, tuple(sets), maps_fn)
-    terms = jax.device_put(tolerance_terms(tuple(tolerances)))
+    terms = jax.device_put(tolerance_terms(plan.tolerances))
+    # Other tolerances, as many, are the same program.
+    same = replace(plan, tolerances=())
     places = (spacing_mm, shapes, dict(given or {}))
-    return _program(probs, labels, valid, terms, places, plan=plan)
+    return _program(probs, labels, valid, terms, places, plan=same)
 
 
 @partial(jax.jit, static_argnames="plan")

@@ -77,8 +77,8 @@ class Sides:
 
     def __init__(self, calibration: Calibration, region: str):
         self._calibration, self._region = calibration, region
-        options, folds = calibration.options, folds_of(calibration)
-        self._transforms = side_transforms(options["inner"], options["outer"])
+        asked, folds = calibration.sets, folds_of(calibration)
+        self._transforms = side_transforms(asked.inner, asked.outer)
         self._sides = {t.side: folds.side(region, t.side) for t in self._transforms}
         self._sums: dict[str, MeanP] = {}
 
@@ -123,7 +123,7 @@ class Sides:
             for t in self._transforms
         }
         status = max(threshold.status for threshold in found.values())
-        joint = self._calibration.options["joint"]
+        joint = self._calibration.sets.joint
         return label_sets(self.sets(), view, described, joint=joint, status=status)
 
 

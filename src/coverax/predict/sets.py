@@ -29,9 +29,7 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     A voxel of the inner set off the outer one breaks one of the two promises; it is
     called uncertain and counted.
     """
-    transforms = side_transforms(
-        calibration.options["inner"], calibration.options["outer"]
-    )
+    transforms = side_transforms(calibration.sets.inner, calibration.sets.outer)
     maps = score_maps_of(calibration, view)
     sets, sides = {}, {}
     found = {
@@ -43,16 +41,12 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
         sets[transform.side] = at_or_above(maps[transform.side], cut)
         sides[transform.side] = _describe(transform, threshold)
     status = max(threshold.status for threshold in found.values())
-    return label_sets(
-        sets, view, sides, joint=calibration.options["joint"], status=status
-    )
+    return label_sets(sets, view, sides, joint=calibration.sets.joint, status=status)
 
 
 def score_maps_of(calibration: Calibration, view: View) -> dict[Side, np.ndarray]:
     """The score map of each side of a view, flat in storage order."""
-    transforms = side_transforms(
-        calibration.options["inner"], calibration.options["outer"]
-    )
+    transforms = side_transforms(calibration.sets.inner, calibration.sets.outer)
     definition = calibration.definition
     engine = engine_of(definition, "auto" if definition.engine else "host")
     batch = lone_batch(engine, view, spatial=definition.is_spatial)

@@ -11,13 +11,13 @@ import numpy as np
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
-from coverax.files import PathLike, publish_json
+from coverax.files import PathLike, publish_sealed_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
+from coverax.stream import check_failures, fill_folder
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder
 from coverax.volumes import (
     Buffer,
     NiftiFile,
@@ -88,7 +88,7 @@ def predict_folder(
         raise ValueError(several_maps(calibration))
     if calibration.is_grouped and groups is None:
         raise ValueError(
-            f"the calibration has a threshold for each {calibration.options['group_by']}: "
+            f"the calibration has a threshold for each {calibration.policy.group_by}: "
             "name the group of each case (--groups)"
         )
     check_request(calibration, sides=sides, allow_vacuous=allow_vacuous)
@@ -165,19 +165,18 @@ def _check_groups(
     """Refuse cases without a calibrated group before the first mask is made."""
     if not calibration.is_grouped:
         return
-    errors: list[Exception] = []
+    failures: dict[str, str] = {}
     for case_id in maps:
         try:
             calibration.of_group(_group_of(calibration, groups, case_id))
         except ValueError as error:
-            errors.append(ValueError(f"case {case_id}: {error}"))
-    if errors:
-        raise ExceptionGroup(f"{len(errors)} of {len(maps)} cases failed", errors)
+            failures[case_id] = str(error)
+    check_failures(failures, len(maps))
 
 
 def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str) -> str:
     if calibration.is_grouped and case_id not in groups:
-        raise ValueError(f"no {calibration.options['group_by']} is given for it")
+        raise ValueError(f"no {calibration.policy.group_by} is given for it")
     return groups.get(case_id, "")
 
 
@@ -327,7 +326,8 @@ def write_masks(
         folder: Where to.
         sides: Write the inner and the outer mask too.
     """
-    entries = []
+    entries: list[dict[str, Any]] = []
+    written: list[Path] = []
     for region in calibration.definition.regions:
         refused = calibration.refused(region.name)
         if refused is not None:
@@ -338,15 +338,14 @@ def write_masks(
         for suffix, values in own.files.items():
             if sides or not suffix:
                 labels = values.reshape(file.grid.shape, order="F")
-                write_mask(
-                    folder / f"{stem}{suffix}.nii.gz",
-                    labels,
-                    file,
-                    largest=own.largest if not suffix else 1,
-                )
+                mask = folder / f"{stem}{suffix}.nii.gz"
+                largest = own.largest if not suffix else 1
+                write_mask(mask, labels, file, largest=largest)
+                written.append(mask)
         about = {"region": region.name, "mask": f"{stem}.nii.gz"}
         entries.append(about | own.entry | {"map_values": values_of[region.name]})
     sidecar = {
+        "schema": 1,
         "coverax": __version__,
         "case_id": case_id,
         "calibration_digest": calibration.digest,
@@ -358,7 +357,8 @@ def write_masks(
         "statement": calibration.statement,
         "masks": entries,
     }
-    publish_json(folder / f"{case_id}.json", sidecar)  # last: it marks the case done
+    # Last: it marks the case done.
+    publish_sealed_json(folder / f"{case_id}.json", sidecar, written)
 
 
 def check_written(

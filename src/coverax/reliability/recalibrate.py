@@ -13,7 +13,7 @@ from coverax.files import (
     PathLike,
     digest_ids,
     digest_json,
-    publish_json,
+    publish_sealed_json,
     read_sealed_json,
     sound,
 )
@@ -31,7 +31,7 @@ from coverax.reliability.temperature import (
 )
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder, map_cases
+from coverax.stream import fill_folder, gather, map_cases
 from coverax.volumes import (
     SCALED_RECORD,
     Case,
@@ -99,20 +99,15 @@ def fit_cohort(
 
     samples: dict[str, list[Sample]] = {}
     contents: list[tuple[str, str, MapContent]] = []
-    failures: list[ValueError] = []
-    cases = sorted(cohort.cases, key=lambda case: (case.case_id, case.rater))
-    for case, found, error in map_cases(read, cases, threads=threads):
-        on_case()
-        if error is not None:
-            failures.append(ValueError(f"case {case.case_id}: {error}"))
-            continue
-        contents += [(case.case_id, *pair) for pair in found.contents.items()]
+
+    def take(case: Case, found: _Read) -> None:
+        contents.extend((case.case_id, *pair) for pair in found.contents.items())
         for name, sample in found.samples.items():
             samples.setdefault(name, []).append(sample)
-    if failures:
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(cohort.cases)} cases failed", failures
-        )
+
+    cases = sorted(cohort.cases, key=lambda case: (case.case_id, case.rater))
+    outcomes = map_cases(read, cases, threads=threads)
+    gather(outcomes, cases, take, name=lambda case: case.case_id, on_case=on_case)
     check_not_masks(
         [(i, region, kind_of_values(*content)) for i, region, content in contents],
         allow=allow_hard_masks,
@@ -257,12 +252,14 @@ def apply_folder(
         for case_id in maps.keys() - is_looked_at:  # of an interrupted run
             look(case_id, _read_map(content, maps[case_id]))
         record = {
+            "schema": 1,
             "coverax": __version__,
             "temperature": digest_json(content),
             "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
             "parts": scaled_parts(maps, fitted_on),
         }
-        publish_json(folder / SCALED_RECORD, record)
+        written = [folder / path.name for path in maps.values()]
+        publish_sealed_json(folder / SCALED_RECORD, record, written)
 
     fill_folder(
         output,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from coverax.files import PathLike, publish_json, publish_rows
+from coverax.files import PathLike, publish_rows, publish_sealed_json
 from coverax.folders import whole_folder
 from coverax.reliability.summary import Reliability
 from coverax.table.parquet import write_rows
@@ -25,15 +25,17 @@ def write_reliability(reliability: Reliability, folder: PathLike) -> None:
 def fill_reliability(reliability: Reliability, folder: PathLike) -> None:
     """The files of a reliability in a folder that another makes whole."""
     folder = Path(folder)
-    publish_rows(folder / "cases.csv", reliability.cases)
-    write_rows(folder / "cases.parquet", reliability.cases)
+    written = [folder / "cases.csv", folder / "cases.parquet"]
+    publish_rows(written[0], reliability.cases)
+    write_rows(written[1], reliability.cases)
     for name, rows_of in (("groups.csv", _groups), ("bands.csv", _bands)):
         found = [
             r for region in reliability.summary["regions"] for r in rows_of(region)
         ]
         if found:
             publish_rows(folder / name, found)
-    publish_json(folder / "reliability.json", reliability.summary)
+            written.append(folder / name)
+    publish_sealed_json(folder / "reliability.json", reliability.summary, written)
 
 
 def _groups(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,13 +1,12 @@
 """Figures: slices with the contours of inner and outer sets."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coverax.files import PathLike
+from coverax.files import PathLike, publishing, read_sealed_json
 from coverax.volumes import (
     GridMismatchError,
     check_same_grid,
@@ -94,10 +93,10 @@ def draw_sets(sidecar: PathLike, background: PathLike, folder: PathLike) -> list
 
     Raises:
         GridMismatchError: The grids differ.
-        ValueError: matplotlib is missing.
+        ValueError: matplotlib is missing, or the sidecar was altered.
     """
     sidecar, background, folder = Path(sidecar), Path(background), Path(folder)
-    content = json.loads(sidecar.read_text(encoding="utf-8"))
+    content, _ = read_sealed_json(sidecar, "sidecar of a mask", 1, "predict")
     out = []
     for entry in content["masks"]:
         if entry["mask"] is None:
@@ -115,7 +114,8 @@ def draw_sets(sidecar: PathLike, background: PathLike, folder: PathLike) -> list
             title=f"{content['case_id']} {entry['region']}: {_volumes(entry)}",
         )
         path = folder / f"{entry['mask'].removesuffix('.nii.gz')}.png"
-        figure.savefig(path, dpi=110)
+        with publishing(path) as temporary:
+            figure.savefig(temporary, dpi=110, format="png")
         out.append(path)
     return out
 

@@ -1,9 +1,15 @@
-"""Volumes to records to the score table; each case is read once."""
+"""Volumes to records to the score table; each case is read once.
+
+A new statistic of a case is a family: a file here and its line in `families`. A new score
+of a conformal set is a transform: an entry of `table/transforms.py`, and its map in
+`maps`.
+"""
 
 from coverax.choices import EngineName as EngineName
 from coverax.engine.switch import Engine as Engine
 from coverax.engine.switch import resolve_engine as resolve_engine
 from coverax.scores.arrays import array_view as array_view
+from coverax.scores.batch import CaseRows as CaseRows
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
 from coverax.scores.batch import lone_batch as lone_batch

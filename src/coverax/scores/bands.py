@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from coverax import host
-from coverax.scores.batch import View, ViewBatch
+from coverax.scores.batch import Scored, View
 from coverax.table.columns import band_prefix, n_bands
 from coverax.table.definition import ScoreDefinition
 
@@ -22,11 +22,11 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {}
 
 
-def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
     if not definition.band_edges_mm:
         return {}
-    rows = [_view_columns(view, definition) for view in batch.views]
+    rows = [_view_columns(view, definition) for view in scored.views]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 

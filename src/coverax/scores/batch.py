@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coverax.engine.results import BatchScores
 from coverax.engine.switch import Engine
 from coverax.volumes import Grid, Region
 
@@ -36,7 +37,6 @@ class ViewBatch(NamedTuple):
         views: The views in the first slots; the slots behind them are padding.
         axes: Axes of a padded spatial bucket, slowest first; None where `voxels` is one
             axis (flat buckets) or the view's own grid (host).
-        results: What the one program found, `BatchScores`; None before it ran.
     """
 
     probs: np.ndarray
@@ -44,7 +44,13 @@ class ViewBatch(NamedTuple):
     valid: np.ndarray | None
     views: list[View]
     axes: tuple[int, ...] | None = None
-    results: Any = None
+
+
+class Scored(NamedTuple):
+    """What families make columns of: what the one program found, and the views."""
+
+    results: BatchScores
+    views: list[View]
 
 
 class Loaded(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax import host
-from coverax.scores.batch import ViewBatch
+from coverax.scores.batch import Scored
 from coverax.table.columns import BACKGROUND, REGION, TOP_LABEL
 from coverax.table.definition import ScoreDefinition
 from coverax.tolerance import sum_slack
@@ -25,13 +25,13 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"n_bins": definition.n_bins, "proper": bool(definition.n_bins)}
 
 
-def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, _definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
-    if not definition.n_bins:
+    bins, proper = scored.results.bins, scored.results.proper
+    if bins is None or proper is None:  # no bins were asked for
         return {}
-    found = batch.results
-    out = {REGION + name: value for name, value in found.bins._asdict().items()}
-    out |= found.proper._asdict()
+    out = {REGION + name: value for name, value in bins._asdict().items()}
+    out |= proper._asdict()
     return {name: np.asarray(value) for name, value in out.items()}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from coverax.checks import as_list
 from coverax.choices import EngineName, Neighbours
 from coverax.engine.switch import Engine, resolve_engine
@@ -18,7 +20,7 @@ from coverax.scores.batch import CaseRows, Loaded, ViewBatch
 from coverax.scores.families import all_columns
 from coverax.scores.notes import cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
-from coverax.stream import Journal, file_facts
+from coverax.stream import Journal, file_facts, gather
 from coverax.table.columns import FOLD
 from coverax.table.definition import (
     DEFAULT_BINS,
@@ -86,60 +88,47 @@ def score_cohort(
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
 
-    records: dict[str, Any] = {}
-    failures: dict[str, Exception] = {}
-    # Before anything is read: a file that is replaced meanwhile is read again next time.
-    facts = {
-        _key(case): file_facts(
-            [case.probs, case.labels, case.valid], content=verify_inputs
-        )
-        for case in (cohort.cases if journal else ())
-    }
-    todo = []
-    for case in cohort.cases:
-        known = journal.records.get(_key(case)) if journal else None
-        if known and known["files"] == facts[_key(case)]:
-            # Files are unchanged; unit, group and weight are what the cohort says now.
-            rows = [row | _about(case) for row in known["rows"]]
-            records[_key(case)] = known | {"rows": rows}
-            on_case()
-        else:
-            todo.append(case)
+    facts = _facts_of(cohort.cases if journal else (), content=verify_inputs)
+    records = _finished(journal, cohort.cases, facts)
+    for _ in records:
+        on_case()
+
+    def take(case: Case, result: CaseRows) -> None:
+        record = _record(case, result, facts)
+        if journal:
+            journal.add(_key(case), record)
+        records[_key(case)] = _packed(record)
+
     outcomes = stream_rows(
-        todo,
+        [case for case in cohort.cases if _key(case) not in records],
         lambda case, buffers: load_case(case, definition, buffers, read_map=read_map),
         batch_fn,
         chosen,
         spatial=definition.is_spatial,
         threads=threads,
     )
-    for case, result, error in outcomes:
-        on_case()
-        if error is not None or result is None:
-            failures[_key(case)] = error or ValueError("no result")
-            continue
-        records[_key(case)] = record = _record(case, result, facts)
-        if journal:
-            journal.add(_key(case), record)
+    failures = gather(
+        outcomes,
+        cohort.cases,
+        take,
+        name=lambda case: case.case_id,
+        allow_missing=allow_missing,
+        on_case=on_case,
+        on_failure=on_failure,
+    )
     excluded = dict(cohort.excluded)
     if failures:
-        failed = [case for case in cohort.cases if _key(case) in failures]
-        lines = [f"case {c.case_id}: {failures[_key(c)]}" for c in failed]
-        if not allow_missing:
-            raise ExceptionGroup(
-                f"{len(failed)} of {len(cohort.cases)} cases failed",
-                [ValueError(line) for line in lines],
-            )
-        for line in lines:
-            on_failure(f"left out: {line}")
-        excluded["failed"] = tuple(case.case_id for case in failed)
-    kept = [records[_key(case)] for case in cohort.cases if _key(case) in records]
+        excluded["failed"] = tuple(case.case_id for case in failures)
+    kept = {c: records[_key(c)] for c in cohort.cases if _key(c) in records}
     if not kept:
         raise ValueError("no case could be scored")
-    for line in cohort_notes(record.get("notes", {}) for record in kept):
+    for line in cohort_notes(record.get("notes", {}) for record in kept.values()):
         on_note(line)
     kind = _common_kind(kept)
-    rows = [row for record in kept for row in record["rows"]]
+    # Unit, group and weight are what the cohort says now, whenever a case was read.
+    rows = [_about(case) | row for case in kept for row in kept[case]["rows"]]
+    records.clear()
+    kept.clear()  # what the table has taken over is free
     _check_maps(rows, definition)
     return ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
 
@@ -272,37 +261,28 @@ def _score_loaded(
         return all_columns(engine, batch, definition)
 
     rows: dict[int, list[dict[str, Any]]] = {}
-    failures: dict[int, Exception] = {}
+
+    def take(i: int, result: CaseRows) -> None:
+        rows[i] = [about[i] | {"part": ""} | row for row in _rows(result)]
+
+    numbers = range(len(about))
     outcomes = stream_rows(
-        range(len(about)), load, batch_fn, chosen, spatial=definition.is_spatial
+        numbers, load, batch_fn, chosen, spatial=definition.is_spatial
     )
-    for i, result, error in outcomes:
-        if error is not None or result is None:
-            failures[i] = error or ValueError("no result")
-            continue
-        rows[i] = _rows(about[i] | {"part": ""}, result)
-    if failures:
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(about)} cases failed",
-            [
-                ValueError(f"case {about[i]['case_id']}: {failures[i]}")
-                for i in sorted(failures)
-            ],
-        )
-    each = [row for i in range(len(about)) for row in rows[i]]
+    gather(outcomes, numbers, take, name=lambda i: about[i]["case_id"])
+    each = [row for i in numbers for row in rows[i]]
     _check_maps(each, definition)
     further = tuple(name for name in (FOLD,) if name in about[0])
     return ScoreTable.from_rows(each, definition, further=further)
 
 
-def _rows(about: dict[str, Any], result: CaseRows) -> list[dict[str, Any]]:
+def _rows(result: CaseRows) -> list[dict[str, Any]]:
     facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
     facts |= result.facts.get("softmax", {})
     content = result.facts["content"]
     ordered = sorted(result.rows, key=lambda pair: pair[0].name)
     return [
-        about
-        | facts
+        facts
         | {
             "region": region.name,
             "map_fingerprint": content[region.name].fingerprint,
@@ -318,8 +298,49 @@ def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, An
         "files": facts.get(_key(case)),
         "kind": [result.facts[k] for k in ("n_channels", "storage", "mark")],
         "notes": result.facts["notes"],
-        "rows": _rows(_about(case), result),
+        "rows": _rows(result),
     }
+
+
+def _packed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose lists of numbers are arrays of the smallest type: it is kept."""
+    rows = [
+        {name: _pack(value) for name, value in row.items()} for row in record["rows"]
+    ]
+    return record | {"files": None, "rows": rows}
+
+
+def _pack(value: Any) -> Any:
+    if not isinstance(value, list) or not value:
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind != "i":
+        return array
+    smallest = np.promote_types(*map(np.min_scalar_type, (array.min(), array.max())))
+    return array.astype(smallest)
+
+
+def _facts_of(cases: Iterable[Case], *, content: bool) -> dict[str, Any]:
+    """Facts of the files of each case.
+
+    Taken before any is read: a file that is replaced meanwhile is read again next time.
+    """
+    return {
+        _key(case): file_facts([case.probs, case.labels, case.valid], content=content)
+        for case in cases
+    }
+
+
+def _finished(
+    journal: Journal | None, cases: Iterable[Case], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Records of an earlier run whose files are unchanged."""
+    found: dict[str, Any] = {}
+    for case in cases if journal else ():
+        known = journal.records.get(_key(case)) if journal else None
+        if known is not None and known["files"] == facts[_key(case)]:
+            found[_key(case)] = _packed(known)
+    return found
 
 
 def _about(case: Case) -> dict[str, Any]:
@@ -340,25 +361,24 @@ def _key(case: Case) -> str:
     return case.case_id + region + (f"\nrater {case.rater}" if case.rater else "")
 
 
-def _common_kind(records: list[dict[str, Any]]) -> MapKind:
+def _common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
     """The kind of map all cases share; storages may differ (`common_storages`)."""
-    by_channels = {record["kind"][0]: record for record in records}
+    by_channels = {record["kind"][0]: case for case, record in records.items()}
     if len(by_channels) > 1:
         which = [
-            f"case {record['rows'][0]['case_id']} has "
-            + (f"{n} channels" if n else "no class axis")
-            for n, record in sorted(by_channels.items())
+            f"case {case.case_id} has " + (f"{n} channels" if n else "no class axis")
+            for n, case in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
-    folds = {record["rows"][0].get(FOLD, "") for record in records}
-    storages = common_storages(tuple(record["kind"][1] for record in records))
+    folds = {dict(case.columns).get(FOLD, "") for case in records}
+    storages = common_storages(tuple(record["kind"][1] for record in records.values()))
     if len(folds) > 1:
         return MapKind(next(iter(by_channels)), storages, None, _fold_marks(records))
-    by_mark = {record["kind"][2]: record for record in records}
+    by_mark = {record["kind"][2]: case for case, record in records.items()}
     if len(by_mark) > 1:
         which = [
-            f"case {record['rows'][0]['case_id']} has {describe_mark(mark)}"
-            for mark, record in sorted(by_mark.items())
+            f"case {case.case_id} has {describe_mark(mark)}"
+            for mark, case in sorted(by_mark.items())
         ]
         raise ValueError(
             f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
@@ -367,15 +387,15 @@ def _common_kind(records: list[dict[str, Any]]) -> MapKind:
     return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
 
 
-def _fold_marks(records: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+def _fold_marks(records: dict[Case, dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     """What the maps of each fold say of their model: one thing a fold.
 
     Raises:
         ValueError: Maps of one fold are of several models.
     """
     marks: dict[str, str] = {}
-    for record in records:
-        fold, mark = record["rows"][0].get(FOLD, ""), record["kind"][2]
+    for case, record in records.items():
+        fold, mark = dict(case.columns).get(FOLD, ""), record["kind"][2]
         if marks.setdefault(fold, mark) != mark:
             raise ValueError(
                 f"fold {fold} has maps with {describe_mark(marks[fold])} and with "

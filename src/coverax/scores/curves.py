@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.scores.batch import ViewBatch
+from coverax.scores.batch import Scored
 from coverax.table.columns import GRID_PREDICTED, GRID_TRUE_POSITIVE, N_CUTS
 from coverax.table.definition import ScoreDefinition
 
@@ -19,11 +19,11 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"n_cuts": N_CUTS if definition.grid else 0}
 
 
-def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, _definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
-    if not definition.grid:
+    counts = scored.results.grid
+    if counts is None:  # was not asked for
         return {}
-    counts = batch.results.grid
     return {
         GRID_PREDICTED: np.asarray(counts.n_predicted),
         GRID_TRUE_POSITIVE: np.asarray(counts.n_true_positive),

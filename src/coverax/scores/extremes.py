@@ -10,7 +10,7 @@ import numpy as np
 
 from coverax.engine.plan import SetScore
 from coverax.engine.switch import Engine
-from coverax.scores.batch import ViewBatch
+from coverax.scores.batch import Scored, ViewBatch
 from coverax.table.columns import score_column, size_column, size_cuts
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, on_scale
@@ -26,9 +26,9 @@ def _asked(transform: Transform, definition: ScoreDefinition) -> SetScore:
     return SetScore(transform.side, transform.map_name, transform.tolerance, cuts)
 
 
-def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
-    found = batch.results
+    found = scored.results
     out: dict[str, np.ndarray] = {}
     for transform, score in zip(definition.transforms, found.set_scores, strict=True):
         column = score_column(transform.side, transform.spec)

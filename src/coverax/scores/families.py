@@ -1,19 +1,23 @@
 """What a score table holds: families of columns, each in a file of its own.
 
-A family has `asks(definition)`, options of `score_batch`, the one program that computes
-everything asked of a batch; and `columns(batch, definition)`, which turns its results
-into the columns that `table/columns.py` names. It writes no engine switch. A new
-statistic is a new file, one line here, and its columns there.
+A family has `asks(definition)`, fields of the `ScorePlan` of the one program that
+computes everything asked of a batch; and `columns(scored, definition)`, which turns
+results and views into columns. It writes no engine switch. The plan is made once for a
+definition. A new statistic is a new file, and one line here; `table/columns.py` names
+what other rooms read.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from coverax.engine.plan import ScorePlan
+from coverax.engine.results import BatchScores
 from coverax.engine.switch import Engine
 from coverax.scores import bands, bins, curves, extremes, fnr, lesions
-from coverax.scores.batch import ViewBatch
+from coverax.scores.batch import Scored, ViewBatch
 from coverax.scores.maps import MapsOf, geometry
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform
@@ -24,11 +28,11 @@ class Family(Protocol):
     """A file of score statistics."""
 
     def asks(self, definition: ScoreDefinition, /) -> dict[str, Any]:
-        """Options of `score_batch`, each the affair of one family."""
+        """Fields of the plan, each the affair of one family."""
         ...
 
     def columns(
-        self, batch: ViewBatch, definition: ScoreDefinition, /
+        self, scored: Scored, definition: ScoreDefinition, /
     ) -> dict[str, np.ndarray]:
         """The columns of a batch, one entry a slot."""
         ...
@@ -41,32 +45,36 @@ def all_columns(
     engine: Engine, batch: ViewBatch, definition: ScoreDefinition
 ) -> dict[str, Any]:
     """Every family's columns of one batch."""
-    scored = batch._replace(results=score_views(engine, batch, definition))
+    scored = Scored(score_views(engine, batch, definition), batch.views)
     out: dict[str, Any] = {}
     for family in FAMILIES:
         out |= family.columns(scored, definition)
     return out
 
 
-def score_views(engine: Engine, batch: ViewBatch, definition: ScoreDefinition) -> Any:
-    """Run the one program over a batch: everything that its definition asks for."""
-    options: dict[str, Any] = {}
+@lru_cache(maxsize=8)
+def plan_of(engine: Engine, definition: ScoreDefinition) -> ScorePlan:
+    """What a definition asks of every batch; made once, however many there are."""
+    asked: dict[str, Any] = {}
     for family in FAMILIES:
-        options |= family.asks(definition)
-    arrays = batch[:3]
-    maps_fn = MapsOf.spatial(engine, definition.transforms)
-    if maps_fn is not None:
+        asked |= family.asks(definition)
+    return ScorePlan(**asked, maps_fn=MapsOf.spatial(engine, definition.transforms))
+
+
+def score_views(
+    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+) -> BatchScores:
+    """Run the one program over a batch: everything that its definition asks for."""
+    plan = plan_of(engine, definition)
+    arrays, places = (batch.probs, batch.labels, batch.valid), {}
+    if plan.maps_fn is not None:
         space = geometry(batch, definition.transforms)
-        options |= {
-            "maps_fn": maps_fn,
-            "spacing_mm": space.spacing_mm,
-            "given": space.given,
-        }
+        places = {"spacing_mm": space.spacing_mm, "given": space.given}
         if space.shapes is not None:
-            options["shapes"] = space.shapes
+            places["shapes"] = space.shapes
         arrays = [a if a is None else a.reshape(-1, *space.axes) for a in arrays]
     probs, labels, valid = arrays
-    return engine.ops.score_batch(probs, labels, valid=valid, **options)
+    return engine.ops.run_plan(probs, labels, plan, valid=valid, **places)
 
 
 def score_maps(

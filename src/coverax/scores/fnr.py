@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.scores.batch import ViewBatch
+from coverax.scores.batch import Scored
 from coverax.table.columns import MIN_FOREGROUND, critical_column
 from coverax.table.definition import ScoreDefinition
 
@@ -15,10 +15,10 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {"tolerances": (0.0, *definition.tolerances)}
 
 
-def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The columns of a batch."""
-    critical = np.asarray(batch.results.critical_probability)
-    sizes = batch.results.sizes
+    critical = np.asarray(scored.results.critical_probability)
+    sizes = scored.results.sizes
     names = [MIN_FOREGROUND, *map(critical_column, definition.tolerances)]
     return {
         "n_voxels": np.asarray(sizes.n_voxels),

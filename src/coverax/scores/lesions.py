@@ -10,7 +10,7 @@ import numpy as np
 
 from coverax import host
 from coverax.choices import Neighbours
-from coverax.scores.batch import View, ViewBatch
+from coverax.scores.batch import Scored, View
 from coverax.table.columns import LESION_PEAKS
 from coverax.table.definition import ScoreDefinition
 
@@ -21,12 +21,12 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
     return {}
 
 
-def columns(batch: ViewBatch, definition: ScoreDefinition) -> dict[str, np.ndarray]:
+def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The column of a batch."""
     if definition.lesions is None:
         return {}
-    out = np.empty(len(batch.views), object)
-    for slot, view in enumerate(batch.views):
+    out = np.empty(len(scored.views), object)
+    for slot, view in enumerate(scored.views):
         out[slot] = view_peaks(view, definition.lesions)
     return {LESION_PEAKS: out}
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from coverax.choices import EngineName
 from coverax.engine.switch import Engine, resolve_engine
-from coverax.scores.batch import ViewBatch
+from coverax.scores.batch import CaseRows, ViewBatch
 from coverax.scores.stream import load_case, stream_rows
+from coverax.stream import gather
 from coverax.table.columns import CRITICAL_PREDICTED, CRITICAL_TRUE_POSITIVE
 from coverax.table.table import ScoreTable
-from coverax.volumes import Cohort
+from coverax.volumes import Case, Cohort
 
 
 def add_critical_curves(
@@ -56,25 +57,22 @@ def add_critical_curves(
         }
 
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    failures: list[Exception] = []
-    for case, result, error in stream_rows(
-        cases,
-        lambda case, buffers: load_case(case, table.definition, buffers),
-        batch_fn,
-        resolve_engine(engine),
-        threads=threads,
-    ):
-        on_case()
-        if error is not None or result is None:
-            failures.append(ValueError(f"case {case.case_id}: {error}"))
-            continue
+
+    def take(case: Case, result: CaseRows) -> None:
         for region, row in result.rows:
             found[case.case_id, region.name, case.rater] = {
                 name: np.asarray(counts)[place[region.name]]
                 for name, counts in row.items()
             }
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(cases)} cases failed", failures)
+
+    outcomes = stream_rows(
+        cases,
+        lambda case, buffers: load_case(case, table.definition, buffers),
+        batch_fn,
+        resolve_engine(engine),
+        threads=threads,
+    )
+    gather(outcomes, cases, take, name=lambda case: case.case_id, on_case=on_case)
     names = (table.column(name) for name in ("case_id", "region", "rater"))
     keys = zip(*names, strict=True)
     ordered = [found[key] for key in keys]

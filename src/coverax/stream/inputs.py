@@ -1,12 +1,11 @@
 """What is known of a file without reading it: enough to see that it was replaced."""
 
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from coverax.files import PathLike
+from coverax.files import PathLike, digest_file
 
 
 def file_facts(paths: Iterable[PathLike | None], *, content: bool = False) -> list[Any]:
@@ -32,8 +31,7 @@ def _facts(path: Path | None, content: bool) -> list[Any] | None:
         facts = [os.path.abspath(path), found.st_size, found.st_mtime_ns]  # noqa: PTH100
         facts.append(found.st_ctime_ns)
         if content:
-            with path.open("rb") as stream:
-                facts.append(hashlib.file_digest(stream, "sha256").hexdigest())
+            facts.append(digest_file(path))
     except OSError:
         return None
     return facts

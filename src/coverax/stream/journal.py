@@ -8,17 +8,18 @@ holds the lock of its output, so that no two runs write one.
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from coverax._version import __version__
-from coverax.files import PathLike, as_output_error, publish_text
-from coverax.locks import locked
+from coverax.files import PathLike, as_output_error, publishing
+from coverax.locks import extended, locked
 
 
 class Journal:
-    """Finished records of one run, by key.
+    """Finished records of one run, by key; memory holds none of them.
 
     Args:
         output: File or folder the run will publish; the journal lies beside it.
@@ -29,6 +30,10 @@ class Journal:
     Raises:
         BlockingIOError: Another run writes this output.
         ValueError: The journal there has another meaning.
+
+    Attributes:
+        records: Those of the earlier run, read from the journal when asked for.
+        n_records: All that the journal holds, with those of this run.
     """
 
     def __init__(
@@ -41,17 +46,19 @@ class Journal:
     ):
         output = Path(output)
         self.path = journal_path(output)
-        self.records: dict[str, Any] = {}
-        self.n_damaged = 0
         self._lock = ExitStack()
         self._lock.enter_context(locked(output))
         try:
             head = {"meaning": meaning, "coverax": __version__}
             header = json.dumps(head, sort_keys=True)
-            if resume and self.path.exists():
-                self._load(header, other)
-            lines = [header] + [_line(k, v) for k, v in self.records.items()]
-            publish_text(self.path, "\n".join(lines) + "\n")
+            is_known = resume and self.path.exists()
+            if is_known:
+                self._check_header(header, other)
+            with publishing(self.path) as temporary, temporary.open("wb") as new:
+                new.write(header.encode() + b"\n")
+                places = _copy_sound(self.path, new) if is_known else {}
+            self.records: Mapping[str, Any] = _Kept(self.path, places)
+            self.n_records = len(places)
             self._file = self.path.open("a", encoding="utf-8")
         except BaseException:
             self._lock.close()
@@ -59,37 +66,82 @@ class Journal:
 
     def add(self, key: str, record: Any) -> None:
         """Write one finished record."""
-        self.records[key] = record
         with as_output_error(self.path):
             self._file.write(_line(key, record) + "\n")
             self._file.flush()
+        self.n_records += 1
 
     def close(self, *, keep: bool) -> None:
         """Close the journal; delete it unless it is kept for `--resume`."""
         with self._lock:
             with suppress(OSError):  # a line that finds no room is done again
                 self._file.close()
-            if not keep or not self.records:
+            if not keep or not self.n_records:
                 self.path.unlink(missing_ok=True)
 
-    def _load(self, header: str, other: str) -> None:
-        text = self.path.read_text(encoding="utf-8", errors="replace")
-        first, *lines = text.split("\n")
+    def _check_header(self, header: str, other: str) -> None:
+        with self.path.open("rb") as old:
+            first = old.readline().decode(errors="replace").rstrip("\n")
         if first != header:
             of_version = f'"coverax": {json.dumps(__version__)}'
             wrote = f"with {other}" if of_version in first else "by another version"
             raise ValueError(f"{self.path} was written {wrote}; run without --resume")
-        for line in lines:
+
+
+class _Kept(Mapping[str, Any]):
+    """Records of a journal by key, each read when it is asked for."""
+
+    def __init__(self, path: Path, places: dict[str, int]):
+        self._path, self._places = path, places
+
+    def __getitem__(self, key: str) -> Any:
+        with self._path.open("rb") as file:
+            file.seek(self._places[key])
+            found = _checked(file.readline())
+        if found is None:
+            raise OSError(f"{self._path}: altered while it was in use")
+        return found[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def journal_lines(path: PathLike) -> tuple[int, int]:
+    """Sound records of a journal, and lines that are none; its first line counts.
+
+    Raises:
+        ValueError: The first line is none of a journal.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            is_ours = {"meaning", "coverax"} <= json.loads(file.readline()).keys()
+        except (ValueError, AttributeError, RecursionError):
+            is_ours = False
+        if not is_ours:
+            raise ValueError(f"{path}: not a journal of coverax, or damaged")
+        sound = [_checked(line) is not None for line in file]
+    return sum(sound), len(sound) - sum(sound)
+
+
+def _copy_sound(path: Path, new: BinaryIO) -> dict[str, int]:
+    """Copy the lines that are as they were written; where each record lies by key."""
+    places: dict[str, int] = {}
+    with path.open("rb") as old:
+        old.readline()
+        for line in old:
             record = _checked(line)
-            if record is None:
-                self.n_damaged += bool(line)
-            else:
-                self.records[record[0]] = record[1]
+            if record is not None:
+                places[record[0]] = new.tell()
+                new.write(line.rstrip(b"\n") + b"\n")
+    return places
 
 
 def journal_path(output: Path) -> Path:
     """Where the journal of an output lies."""
-    return output.with_name(f"{output.name}.partial.jsonl")
+    return extended(output, ".partial.jsonl")
 
 
 def _line(key: str, record: Any) -> str:
@@ -102,7 +154,7 @@ def _digest(entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entry).encode()).hexdigest()[:16]
 
 
-def _checked(line: str) -> tuple[str, Any] | None:
+def _checked(line: bytes) -> tuple[str, Any] | None:
     """Key and record of a line; None where it is not what was written."""
     try:
         entry = json.loads(line)

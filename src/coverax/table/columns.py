@@ -31,6 +31,10 @@ LESION_PEAKS = "lesion_peaks"
 FOLD = "fold"  # of cohort.csv: whose model made the map of a case
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 N_SIZE_CUTS = 125
+NO_COLUMN = (
+    "column {} holds neither a number nor a list of one length in every row: say what it "
+    "is in coverax.table.columns"
+)
 _WHOLE_NUMBERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
 
 
@@ -88,6 +92,21 @@ def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
     families = (_fnr, _sets, _curves, _bins, _bands, _lesions)
     own = [column for family in families for column in family(definition)]
     return (*CASE_COLUMNS, *own)
+
+
+def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Column:
+    """What a column holds that no definition names: text, numbers, or lists of them.
+
+    Raises:
+        ValueError: Its lists differ in length from row to row; such a column is one of
+            `columns_of`.
+    """
+    if values.ndim > 2 or (values.dtype == object and not isinstance(values[0], str)):
+        raise ValueError(NO_COLUMN.format(name))
+    form = "value" if values.ndim < 2 else "list"
+    if values.dtype.kind in "OU":
+        return Column(name, "text", form)
+    return Column(name, "float64" if values.dtype.kind == "f" else "int64", form)
 
 
 def critical_column(tolerance: float) -> str:
@@ -155,18 +174,24 @@ def read_proper_scores(columns: Columns, prefix: str = REGION) -> ProperScores:
 
 
 def digest_columns(columns: Columns) -> str:
-    """SHA-256 of every value, with the names of the columns and the lengths of lists."""
+    """SHA-256 of every value, with names and types of columns and lengths of lists."""
     digest = hashlib.sha256()
     for name, values in columns.items():
-        digest.update(f"{name}\n".encode())
-        if values.dtype != object and values.ndim == 1:
-            digest.update(values.tobytes())
-        elif values.dtype == object and isinstance(values[0], str):
+        kind = values[0].dtype if _is_ragged(values) else values.dtype
+        digest.update(f"{name} {kind}\n".encode())
+        if values.dtype != object:
+            digest.update(json.dumps(values.shape).encode())
+            digest.update(np.ascontiguousarray(values).reshape(-1).data)
+        elif not _is_ragged(values):
             digest.update(json.dumps(values.tolist()).encode())
         else:
             digest.update(np.array([len(row) for row in values], np.int32).tobytes())
             digest.update(np.concatenate(list(values)).tobytes())
     return digest.hexdigest()
+
+
+def _is_ragged(values: np.ndarray) -> bool:
+    return values.dtype == object and len(values) > 0 and not isinstance(values[0], str)
 
 
 def _fnr(definition: ScoreDefinition) -> Iterable[Column]:

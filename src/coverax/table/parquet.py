@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coverax.files import publishing, sound
+from coverax.files import digest_json, is_sealed, publishing, sound
 from coverax.table.columns import RAGGED, Column, Columns
 
 SCHEMA = 1
 _KEY = b"coverax"
+_ROWS = 256  # of a table at a time on their way to the disk
 _KINDS = {
     "text": pa.string(),
     "int64": pa.int64(),
@@ -39,28 +40,37 @@ def write_columns(
     if unknown:
         raise ValueError(f"a score table has no column {', '.join(sorted(unknown))}")
     fields = [pa.field(name, types[name]) for name in columns]
-    arrays = [_to_arrow(columns[f.name], f.type) for f in fields]
-    about = json.dumps({"schema": SCHEMA} | meta).encode()
-    schema = pa.schema(fields, metadata={_KEY: about})
-    with publishing(path) as temporary:
-        pq.write_table(pa.table(arrays, schema=schema), temporary)
+    about = {"schema": SCHEMA} | meta
+    sealed = json.dumps(about | {"digest": digest_json(about)}).encode()
+    schema = pa.schema(fields, metadata={_KEY: sealed})
+    n_rows = max((len(columns[field.name]) for field in fields), default=0)
+    with publishing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for start in range(0, max(n_rows, 1), _ROWS):
+            rows = slice(start, start + _ROWS)
+            arrays = [_to_arrow(columns[f.name][rows], f.type) for f in fields]
+            writer.write_table(pa.table(arrays, schema=schema))
 
 
 def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The columns of a score table, and what they mean.
+    """The columns of a score table, and what they mean, which is as it was written.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no score table, or one of another schema.
+        ValueError: It is no score table, one of another schema, or what the columns mean
+            is not sealed or was altered.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such score table")
+    damaged = f"{path}: not a Parquet file, or damaged"
     try:
         rows = pq.read_table(path)
     except (pa.ArrowException, OSError, RuntimeError, ValueError):
-        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
-    with sound(path, "score table"):
-        return _columns_of(path, rows)
+        raise ValueError(damaged) from None
+    try:
+        with sound(path, "score table"):
+            return _columns_of(path, rows)
+    except pa.ArrowException:  # text that is none shows only when it is taken out
+        raise ValueError(damaged) from None
 
 
 def _columns_of(
@@ -74,9 +84,24 @@ def _columns_of(
             f"{path}: score table of schema {meta['schema']!r:.40}, this version reads "
             f"{SCHEMA}"
         )
+    if "digest" not in meta:
+        raise ValueError(
+            f"{path}: its score definition carries no digest, as earlier versions wrote "
+            "it; run `coverax score` again"
+        )
+    if not is_sealed(meta):
+        raise altered(path)
     return {
         name: _from_arrow(name, rows.column(name)) for name in rows.column_names
     }, meta
+
+
+def altered(path: Path) -> ValueError:
+    """What is said of a table that is not as it was written."""
+    return ValueError(
+        f"{path}: altered after it was written (its digest does not match); "
+        "run `coverax score` again"
+    )
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -94,8 +119,16 @@ def _type(column: Column) -> pa.DataType:
 
 
 def _to_arrow(values: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """One value a row, or a list a row, from its own row of a matrix."""
-    return pa.array(list(values) if pa.types.is_nested(kind) else values, kind)
+    """One value a row, or a list a row: a row of a matrix, which is not copied."""
+    if not pa.types.is_nested(kind):
+        return pa.array(values, kind)
+    if values.dtype == object:
+        return pa.array(list(values), kind)
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), kind.value_type)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+    starts = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(starts, flat, type=kind)
 
 
 def _from_arrow(name: str, column: pa.ChunkedArray) -> np.ndarray:

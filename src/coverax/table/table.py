@@ -67,21 +67,23 @@ class ScoreTable:
         """Build a table from rows of plain values, in their order.
 
         Args:
-            rows: One a case and region.
+            rows: One a case and region. What the definition names no column of (a
+                statistic of a family of one's own) comes behind the columns it names.
             definition: What the scores mean.
             excluded: Reason to case ids.
             further: Columns of text that the cohort has beside those of a `Case`.
 
         Raises:
-            ValueError: A further column has the name of one of the table's own.
+            ValueError: A further column has the name of one of the table's own, or one
+                that the definition does not name has lists of different lengths.
         """
         check_further(further, definition)
-        own = columns_of(definition)
-        kinds = (*own, *(Column(name, "text") for name in further))
+        kinds = {kind.name: kind for kind in columns_of(definition)}
+        others = [name for name in rows[0] if name not in kinds and name not in further]
         return cls(
             {
-                kind.name: _column(kind, [row[kind.name] for row in rows])
-                for kind in kinds
+                name: _column(name, kinds.get(name), [row[name] for row in rows])
+                for name in (*kinds, *others, *further)
             },
             definition,
             excluded or {},
@@ -254,9 +256,11 @@ class ScoreTable:
         from coverax.table.parquet import write_columns
 
         own = (*columns_of(self.definition), *names.CRITICAL_COLUMNS)
-        known = {kind.name for kind in own}
-        further = [name for name in self.cohort_columns if name not in known]
-        kinds = (*own, *(Column(name, "text") for name in further))
+        known = {kind.name: kind for kind in own}
+        kinds = [
+            known.get(name) or names.column_kind(name, values)
+            for name, values in self.columns.items()
+        ]
         meta = {
             "coverax": __version__,
             "score_definition": self.definition.to_json(),
@@ -300,19 +304,23 @@ def read_table(path: PathLike) -> ScoreTable:
 
 
 def _checked_table(path: Path, columns: Columns, meta: dict[str, Any]) -> ScoreTable:
+    from coverax.table.parquet import altered
+
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
     definition = ScoreDefinition.from_json(meta["score_definition"])
     table = ScoreTable(columns, definition, excluded)
-    if table.rows_digest != meta["rows_digest"]:
-        raise ValueError(
-            f"{path}: altered after it was written (its digest does not match); "
-            "run `coverax score` again"
-        )
+    is_whole = table.rows_digest == meta["rows_digest"]
+    if not is_whole or table.n_rows != meta["n_rows"]:
+        raise altered(path)
     return table
 
 
-def _column(kind: Column, values: list[Any]) -> np.ndarray:
-    """Plain values of the rows as an array of their kind."""
+def _column(name: str, kind: Column | None, values: list[Any]) -> np.ndarray:
+    """Plain values of the rows as an array of their kind, or of what they look like."""
+    if kind is None:
+        if len({np.shape(value) for value in values}) > 1:
+            raise ValueError(names.NO_COLUMN.format(name))
+        return np.array(values, object if isinstance(values[0], str) else None)
     if kind.form == "ragged":
         out = np.empty(len(values), object)
         out[:] = [np.asarray(row, kind.kind) for row in values]

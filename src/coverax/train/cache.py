@@ -2,7 +2,8 @@
 
 A file's name carries a digest of everything its content depends on, so a stale entry is
 never read; it only lies there. Files appear whole or not at all, so runs may share a
-folder.
+folder. The last of an entry, `CASE.KEY.json`, holds the checksums of its arrays, which are
+compared whenever it is opened.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from coverax.files import digest_json, publishing
+from coverax.files import (
+    digest_file,
+    digest_json,
+    publish_sealed_json,
+    publishing,
+    read_sealed_json,
+)
 from coverax.train.config import DataConfig
 
+_LONGEST = (
+    60  # letters of a case's name in that of its entry, which the key tells apart
+)
 _VERSION = 1  # of what preprocessing does; another number leaves all entries behind
 
 
@@ -33,13 +43,18 @@ def cached(
         ValueError: An entry is damaged.
         OSError: The folder cannot be written.
     """
-    paths = [
-        folder / f"{case_id}.{key[:16]}.{what}.npy" for what in ("image", "labels")
-    ]
-    if not all(path.is_file() for path in paths):
+    start = f"{case_id[:_LONGEST]}.{key[:16]}"
+    paths = [folder / f"{start}.{what}.npy" for what in ("image", "labels")]
+    seal = folder / f"{start}.json"
+    if not all(path.is_file() for path in (*paths, seal)):
         for path, array in zip(paths, compute(), strict=True):
             with publishing(path) as temporary, temporary.open("wb") as stream:
                 np.save(stream, array)
+        publish_sealed_json(seal, {"schema": 1, "case_id": case_id}, paths)
+    sealed, _ = read_sealed_json(seal, "cache entry", 1, "train")
+    for path in paths:
+        if digest_file(path) != sealed["files"].get(path.name):
+            raise ValueError(f"{path}: a damaged cache file; delete it")
     image, labels = (_opened(path) for path in paths)
     return image, labels
 
@@ -58,7 +73,9 @@ def cache_key(config: DataConfig, *paths: Path) -> str:
     # The order of classes gives the indices, which a sorted digest would not see.
     choices["classes"] = list(config.classes.items())
     stats = [(str(path.resolve()), path.stat()) for path in paths]
-    files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    files = [
+        [name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in stats
+    ]
     return digest_json([_VERSION, choices, files])
 
 

@@ -1,29 +1,46 @@
 """Checkpoints of a run: whole or not there, the last and the best, their config inside.
 
 A checkpoint is the flat table of a state's arrays by name, so it does not depend on how a
-library nests them, and one JSON object: version, config, split, validations so far.
+library nests them, and one JSON object: version, config, split, validations so far, and
+digests of the arrays and of itself, which are compared when it is read.
 """
 
+import hashlib
 import logging
 import math
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keeping
 
 from coverax._version import __version__
-from coverax.files import PathLike
-from coverax.train.config import TrainConfig, as_plain, parse_config
+from coverax.files import (
+    PathLike,
+    digest_file,
+    digest_json,
+    publish_sealed_json,
+    publish_text,
+    read_sealed_json,
+    sound,
+)
+from coverax.locks import locked
+from coverax.train.config import TrainConfig, parse_config, portable
 from coverax.train.model import Model, build_model
 from coverax.train.step import TrainState, device_mesh, final_params, start_state
 
 SCHEMA = 1
 _UNSCORED = -1.0  # Dice of a step that was not validated: below every Dice
 FOLDER = "checkpoints"
+_DELETED = "deleted"  # old steps go there by a rename, so that none is half deleted
+_SEAL = "seal.json"
+_ALTERED = "a damaged checkpoint: not the file that was written"
+_PARTS = ("state", "about", "metrics")  # of a whole step
 # Choices that change where a run reads and what it keeps, but no number of it.
 _FREE = {
     "data.images",
@@ -54,6 +71,26 @@ class Checkpoint(NamedTuple):
     split_digest: str
 
 
+def digest_params(params: Any) -> str:
+    """SHA-256 of the parameters of a net: which model made a map."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        own = leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf
+        array = np.asarray(own)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def only_writer(folder: PathLike) -> AbstractContextManager[None]:
+    """Be the one process that trains in a folder; of several hosts the first asks.
+
+    Raises:
+        BlockingIOError: Another does.
+    """
+    return locked(Path(folder)) if jax.process_index() == 0 else nullcontext()
+
+
 @contextmanager
 def open_checkpoints(
     folder: Path, keep_best: int = 0, *, is_reader: bool = False
@@ -69,10 +106,39 @@ def open_checkpoints(
             n=keep_best,
         )
         policies.append(best)
-    with _quiet():
+    if not is_reader and jax.process_index() == 0:
+        _clear_deleted(folder / FOLDER)
+    with _quiet(), _readable(folder / FOLDER):
         manager = _manager(folder, policies, is_reader=is_reader)
     with manager:
         yield manager
+
+
+def _clear_deleted(root: Path) -> None:
+    """Remove old steps: those on their way out, and those that are half deleted."""
+    shutil.rmtree(root / _DELETED, ignore_errors=True)
+    found = sorted(int(p.name) for p in root.glob("*") if p.name.isdigit())
+    for step in found[:-1]:  # the last was never to be deleted: it is read, or refused
+        if not _is_whole(root / str(step)):
+            shutil.rmtree(root / str(step))
+
+
+def _is_whole(step: Path) -> bool:
+    return all((step / part).is_dir() for part in _PARTS)
+
+
+@contextmanager
+def _readable(where: Path) -> Iterator[None]:
+    """Make one line of whatever the library says of a file that is not as it wrote it."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as error:  # noqa: BLE001  it raises bare ones too
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{where}: a damaged checkpoint ({type(error).__name__}: {why})"
+        ) from None
 
 
 def _manager(
@@ -83,6 +149,7 @@ def _manager(
         best_fn=lambda metrics: metrics["dice"],
         cleanup_tmp_directories=not is_reader,
         read_only=is_reader,
+        todelete_subdir=None if is_reader else _DELETED,
         # The next step overwrites the state's memory, so it is written out before.
         enable_async_checkpointing=False,
     )
@@ -116,22 +183,56 @@ def save(
     dice: float | None,
 ) -> None:
     """Publish a state under its step; `dice` where it has just been validated."""
+    metrics = {"dice": _UNSCORED if dice is None or math.isnan(dice) else float(dice)}
     about = {
         "schema": SCHEMA,
         "coverax": __version__,
-        "config": as_plain(config),
+        "config": portable(config),
         "split": split_digest,
         "dices": dices,
+        "dice": metrics["dice"],
+        "state": digest_params(_named(state)),
     }
-    is_scored = dice is not None and not math.isnan(dice)
-    metrics = {"dice": dice if is_scored else _UNSCORED}
+    about["digest"] = _digest_about(about)
+    step = int(state.step)
     manager.save(
-        int(state.step),
+        step,
         args=ocp.args.Composite(
             state=ocp.args.StandardSave(_named(state)), about=ocp.args.JsonSave(about)
         ),
         metrics=metrics,
     )
+    if jax.process_index() == 0:
+        _tidy(Path(manager.directory), step)
+
+
+def _tidy(root: Path, step: int) -> None:
+    """Remove what was dropped for a step and where it lay when it was saved; seal it."""
+    shutil.rmtree(root / _DELETED, ignore_errors=True)
+    folder = root / str(step)
+    for path in folder.rglob("commit_success.txt"):
+        publish_text(path, "committed\n")  # it is there, that is all it says
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    publish_sealed_json(folder / _SEAL, {"schema": SCHEMA, "step": step}, files)
+
+
+def _check_files(step: Path) -> None:
+    """Compare the files of a step with its seal, which a kill may have left out.
+
+    The library says more than one line of a damaged file, and on threads of its own.
+    """
+    if not (step / _SEAL).is_file():
+        return
+    sealed, _ = read_sealed_json(step / _SEAL, "seal of a checkpoint", SCHEMA, "train")
+    for name, digest in sealed["files"].items():
+        if not (step / name).is_file() or digest_file(step / name) != digest:
+            raise ValueError(f"{step / name}: {_ALTERED}")
+
+
+def _digest_about(about: dict[str, Any]) -> str:
+    """Of all but the digest; a Dice may be no number, which JSON does not know."""
+    plain = {k: v for k, v in about.items() if k != "digest"}
+    return digest_json(plain | {"dices": [float(d).hex() for d in about["dices"]]})
 
 
 def resume(
@@ -156,13 +257,13 @@ def resume(
         return start, []
     about = _about(manager, step)
     where = f"{manager.directory}"
-    check_same_config(where, as_plain(config), about["config"])
+    check_same_config(where, portable(config), about["config"])
     if about["split"] != split_digest:
         raise ValueError(f"{where}: its checkpoint was trained on another split")
-    return _state(manager, step, start), about["dices"]
+    return _state(manager, step, start, about), about["dices"]
 
 
-def load(folder: PathLike) -> Checkpoint:
+def load_checkpoint(folder: PathLike) -> Checkpoint:
     """A checkpoint of a run's folder (the best, else the last), or one by its folder.
 
     Raises:
@@ -176,15 +277,17 @@ def load(folder: PathLike) -> Checkpoint:
     if not (root / FOLDER).is_dir():
         raise FileNotFoundError(f"{folder}: no checkpoint of coverax train")
     with open_checkpoints(root, is_reader=True) as manager:
-        step = _best_step(manager) if asked is None else asked
-        if step is None or step not in manager.all_steps():
+        steps = _whole_steps(manager)
+        step = _best_step(manager, steps) if asked is None else asked
+        if step is None or step not in steps:
             raise FileNotFoundError(f"{folder}: no finished checkpoint")
         about = _about(manager, step)
-        config = parse_config(about["config"], Path())
+        with sound(folder, "checkpoint"):
+            config = parse_config(about["config"], Path())
         model = build_model(config)
         mesh = device_mesh(1, jax.local_devices()[:1])
         like = jax.eval_shape(lambda: start_state(model, config, mesh))
-        state = _state(manager, step, like)
+        state = _state(manager, step, like, about)
     return Checkpoint(config, model, final_params(state), step, about["split"])
 
 
@@ -215,30 +318,48 @@ def check_same_config(where: str, asked: Any, found: Any, key: str = "") -> None
         )
 
 
-def _best_step(manager):
+def _whole_steps(manager) -> list[int]:
+    """Steps that are there in full; one may be half deleted."""
+    root = Path(manager.directory)
+    return [s for s in sorted(manager.all_steps()) if _is_whole(root / str(s))]
+
+
+def _best_step(manager, steps):
     """The step of the highest Dice, the later of equals; else the last."""
-    scored = [(manager.metrics(step)["dice"], step) for step in manager.all_steps()]
+    scored = [(_about(manager, step)["dice"], step) for step in steps]
     dice, step = max(scored, default=(_UNSCORED, None))
-    return manager.latest_step() if dice == _UNSCORED else step
+    return steps[-1] if scored and dice == _UNSCORED else step
 
 
 def _about(manager, step):
-    about = manager.restore(
-        step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
-    )["about"]
+    where = Path(manager.directory) / str(step)
+    _check_files(where)
+    with _readable(where):
+        args = ocp.args.Composite(about=ocp.args.JsonRestore())
+        about = dict(manager.restore(step, args=args)["about"])
     if about.get("schema") != SCHEMA:
         raise ValueError(
-            f"{manager.directory}: checkpoint of schema {about.get('schema')}, this "
-            f"version reads {SCHEMA}"
+            f"{where}: checkpoint of schema {about.get('schema')!r:.40}, this version "
+            f"reads {SCHEMA}"
         )
+    if "digest" not in about:
+        raise ValueError(
+            f"{where}: carries no digest, as earlier versions wrote it; run `coverax "
+            "train` again"
+        )
+    with sound(where, "checkpoint"):
+        if about["digest"] != _digest_about(about):
+            raise ValueError(f"{where}: {_ALTERED}")
     return about
 
 
-def _state(manager, step, like):
+def _state(manager, step, like, about):
     """The state of a step in the shapes and on the devices of another."""
+    where = Path(manager.directory) / str(step)
     named = _named(like)
-    stored = manager.item_metadata(step)["state"]
-    shapes = {name: tuple(array.shape) for name, array in stored.items()}
+    with _readable(where):
+        stored = manager.item_metadata(step)["state"]
+        shapes = {name: tuple(array.shape) for name, array in stored.items()}
     for name in sorted(named.keys() | shapes.keys()):
         expected = named[name].shape if name in named else "nothing"
         if expected != shapes.get(name, "nothing"):
@@ -247,7 +368,10 @@ def _state(manager, step, like):
                 f"{shapes.get(name, 'nothing')}, expected {expected}"
             )
     args = ocp.args.Composite(state=ocp.args.StandardRestore(named))
-    found = manager.restore(step, args=args)["state"]
+    with _readable(where):
+        found = manager.restore(step, args=args)["state"]
+    if digest_params(found) != about["state"]:
+        raise ValueError(f"{where}: {_ALTERED}")
     return jax.tree.unflatten(jax.tree.structure(like), [found[n] for n in named])
 
 

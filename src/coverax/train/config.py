@@ -220,6 +220,16 @@ def as_plain(config: Any) -> Any:
     return str(config) if isinstance(config, Path) else config
 
 
+def portable(config: TrainConfig) -> dict[str, Any]:
+    """As plain values to be kept with a run: of absolute paths the last name alone."""
+    plain = as_plain(config)
+    for name, value in plain["data"].items():
+        is_path = isinstance(getattr(config.data, name), Path)
+        if is_path and Path(value).is_absolute():
+            plain["data"][name] = Path(value).name or "data"
+    return plain
+
+
 def _build(kind: Any, raw: dict[str, Any], folder: Path, where: str) -> Any:
     """A dataclass of a table; nested tables become nested dataclasses."""
     hints = get_type_hints(kind)

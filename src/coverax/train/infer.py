@@ -1,23 +1,22 @@
 """From images to softmaxes on the images' own grids: written, or scored unwritten."""
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from coverax._version import __version__
 from coverax.choices import ProbsStorage
-from coverax.files import PathLike, digest_json, publish_json
+from coverax.files import PathLike, digest_json, publish_sealed_json
 from coverax.scores import MapReader
 from coverax.stream import RunError, fill_folder
 from coverax.stream import count_finished as count_finished
 from coverax.train.cases import Prepared, prepare_case
+from coverax.train.checkpoint import digest_params as digest_params
 from coverax.train.config import TrainConfig
 from coverax.train.memory import out_of_memory
 from coverax.train.resample import resample_probs
@@ -64,16 +63,6 @@ class InferOptions:
         """What a map says of itself: the model, and the options that change it."""
         values = {"model": model, "overlap": self.overlap, "flips": list(self.flips)}
         return add_mark("", "infer", digest_json(values))
-
-
-def digest_params(params: Any) -> str:
-    """SHA-256 of the parameters of a net: which model made a map."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def choose_images(
@@ -211,10 +200,11 @@ def infer_folder(
         write_probs(path, probs, case.file, options.storage, mark)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
-        record = {"coverax": __version__, "model": model, "options": options.plain()}
-        record["mark"] = options.mark(model)
+        record = {"schema": 1, "coverax": __version__, "model": model}
+        record |= {"options": options.plain(), "mark": options.mark(model)}
         record |= {"classes": config.data.classes, "failed": failures, **(about or {})}
-        publish_json(folder / RECORD, record)
+        done = [folder / f"{i}.nii.gz" for i in images if i not in failures]
+        publish_sealed_json(folder / RECORD, record, done)
 
     return fill_folder(
         output,

@@ -89,6 +89,7 @@ def train(
     Raises:
         ValueError: The checkpoint is of another config, a loss is not finite, or a step
             does not fit the memory.
+        BlockingIOError: Another process trains in this folder.
     """
     folder = Path(folder)
     mesh = device_mesh(config.patch.batch)
@@ -96,6 +97,7 @@ def train(
     predict = make_predict(pieces.model)
     digest = pieces.split_digest
     with (
+        checkpoint.only_writer(folder),
         memory_errors(config),  # a step may fail only when its result is read
         checkpoint.open_checkpoints(folder, config.run.keep_best) as manager,
     ):

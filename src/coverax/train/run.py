@@ -14,14 +14,14 @@ import jax
 import numpy as np
 
 from coverax._version import __version__
-from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
+from coverax.files import PathLike, publish_sealed_json, read_sealed_json
 from coverax.folders import check_output_folder
 from coverax.losses import combine
-from coverax.stream import map_cases
+from coverax.stream import gather, map_cases
 from coverax.train.augment import augment
 from coverax.train.cases import CaseFiles, Prepared, find_cases, prepare_case
-from coverax.train.checkpoint import check_same_config
-from coverax.train.config import TrainConfig, as_plain
+from coverax.train.checkpoint import check_same_config, only_writer
+from coverax.train.config import TrainConfig, portable
 from coverax.train.data import train_batches
 from coverax.train.loop import Pieces
 from coverax.train.model import build_model
@@ -103,7 +103,7 @@ def start_run(
     folder = Path(folder)
     if jax.process_index() != 0:
         return
-    plain = as_plain(config)
+    plain = portable(config)
     if resume and (folder / CONFIG).exists():
         content, _ = read_sealed_json(folder / CONFIG, "run", _SCHEMA, "train")
         check_same_config(f"{folder}", plain, content["config"])
@@ -119,7 +119,7 @@ def start_run(
     # The config comes last: its presence says that the folder is complete.
     write_split(folder / SPLIT, cohort.split)
     content = {"schema": _SCHEMA, "coverax": __version__, "config": plain}
-    publish_json(folder / CONFIG, content | {"digest": digest_json(content)})
+    publish_sealed_json(folder / CONFIG, content)
 
 
 @contextmanager
@@ -129,24 +129,27 @@ def starting_run(
     """`start_run`, undone if what is read next cannot be trained on.
 
     Raises:
-        As `start_run`.
+        BlockingIOError: Another process trains in this folder.
+        FileExistsError, OSError, ValueError: As of `start_run`.
     """
     folder = Path(folder)
-    is_new = not (folder / CONFIG).exists()
-    start_run(config, cohort, folder, resume=resume)
-    try:
-        yield
-    except BaseException:
-        if is_new and jax.process_index() == 0:
-            for name in (CONFIG, SPLIT):
-                (folder / name).unlink(missing_ok=True)
-            folder.rmdir()
-        raise
+    with only_writer(folder):
+        is_new = not (folder / CONFIG).exists()
+        start_run(config, cohort, folder, resume=resume)
+        try:
+            yield
+        except BaseException:
+            if is_new and jax.process_index() == 0:
+                for name in (CONFIG, SPLIT):
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()
+            raise
 
 
 def _is_barely_started(folder: Path) -> bool:
-    """Whether a run was killed between its split and its config."""
-    return folder.is_dir() and all(SPLIT in path.name for path in folder.iterdir())
+    """Whether a run was killed before its config had its name."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return all(SPLIT in name or CONFIG in name for name in names)
 
 
 def prepare(
@@ -160,19 +163,13 @@ def prepare(
         ExceptionGroup: Files are missing or unfit; one exception each.
     """
 
-    def one(case: CaseFiles) -> Prepared:
-        return prepare_case(case.image, case.labels, config.data)
+    def one(case_id: str) -> Prepared:
+        return prepare_case(*files[case_id], config.data)
 
-    found, errors = [], []
-    for outcome in map_cases(one, files.values()):
-        on_case()
-        if outcome.error is None:
-            found.append(outcome.value)
-        else:
-            errors.append(outcome.error)
-    if errors:
-        raise ExceptionGroup(f"{len(errors)} of {len(files)} cases failed", errors)
-    return found
+    found: dict[str, Prepared] = {}
+    outcomes = map_cases(one, files)
+    gather(outcomes, list(files), found.__setitem__, on_case=on_case)
+    return list(found.values())
 
 
 def make_pieces(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.files import PathLike, digest_json, publish_json, read_sealed_json
+from coverax.files import PathLike, digest_json, publish_sealed_json, read_sealed_json
 from coverax.train.config import DataConfig
 from coverax.volumes import read_groups, units_of
 
@@ -129,7 +129,7 @@ def split_of(config: DataConfig, case_ids: Iterable[str]) -> Split:
 def write_split(path: PathLike, split: Split) -> None:
     """Write a split as JSON with a digest of its content."""
     path = Path(path)
-    publish_json(path, _content(split) | {"digest": split.digest})
+    publish_sealed_json(path, _content(split))
 
 
 def read_split(path: PathLike) -> Split:

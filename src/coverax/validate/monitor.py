@@ -14,12 +14,12 @@ from coverax.calibrate import (
     map_histograms,
     unpack_histograms,
 )
-from coverax.files import PathLike
+from coverax.files import Json, PathLike
 from coverax.predict import check_first_mark, check_map_kind
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import Level, as_fraction
 from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
-from coverax.stream import map_cases
+from coverax.stream import gather, map_cases
 from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values, is_drift
 from coverax.volumes import MapContent, map_content, read_probs
@@ -73,7 +73,7 @@ def monitor_folder(
             hard masks or of another origin than those that calibrated.
         ExceptionGroup: Maps failed; one exception each.
     """
-    maps = {name: Path(path) for name, path in maps.items()}
+    paths = {name: Path(path) for name, path in sorted(maps.items())}
     reference = calibration.options.get("reference")
     if reference is None:
         kind = " from folds" if calibration.folds else ""
@@ -89,23 +89,14 @@ def monitor_folder(
             "references cannot be compared with that"
         )
 
-    check_first_mark([path for _, path in sorted(maps.items())], definition)
+    check_first_mark(list(paths.values()), definition)
 
-    def counts_of(item: tuple[str, Path]) -> _Looked:
-        return _look(item[1], definition)
+    def look(case_id: str) -> _Looked:
+        return _look(paths[case_id], definition)
 
     looked: dict[str, _Looked] = {}
-    failures: list[Exception] = []
-    for item, found, error in map_cases(
-        counts_of, sorted(maps.items()), threads=threads
-    ):
-        on_case()
-        if error is not None:
-            failures.append(ValueError(f"case {item[0]}: {error}"))
-        else:
-            looked[item[0]] = found
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(maps)} cases failed", failures)
+    outcomes = map_cases(look, paths, threads=threads)
+    gather(outcomes, list(paths), looked.__setitem__, on_case=on_case)
     contents = [
         (case_id, region.name, content)
         for case_id, found in looked.items()
@@ -120,15 +111,7 @@ def monitor_folder(
     n_permutations = min(_MOST, math.ceil(10 * n_tests / float(as_fraction(level))))
     p_values: dict[str, float] = {}
     for k, region in enumerate(definition.regions):
-        n_voxels, n_predicted = counts[:, k, 0], counts[:, k, 1:]
-        known = {name: np.array(v) for name, v in reference[region.name].items()}
-        found = drift_p_values(known, map_features(n_voxels, n_predicted))
-        found["histogram"] = histogram_p_value(
-            unpack_histograms(reference[region.name]["histogram"]),
-            map_histograms(n_voxels, n_predicted),
-            n_permutations=n_permutations,
-            seed=seed,
-        )
+        found = _compare(reference[region.name], counts[:, k], n_permutations, seed)
         p_values |= {f"{region.name}.{name}": p for name, p in found.items()}
     return {
         "schema": 1,
@@ -152,6 +135,22 @@ def _n_seen(
     ids = [case_id for case_id, _, _ in contents]
     marks = [content.fingerprint for _, _, content in contents]
     return len(calibration.seen.units_among(ids, ids, marks))
+
+
+def _compare(
+    reference: Json, counts: np.ndarray, n_permutations: int, seed: int
+) -> dict[str, float]:
+    """P-value of each feature of a region, and of whole histograms."""
+    n_voxels, n_predicted = counts[:, 0], counts[:, 1:]
+    known = {name: np.array(v) for name, v in reference.items()}
+    found = drift_p_values(known, map_features(n_voxels, n_predicted))
+    found["histogram"] = histogram_p_value(
+        unpack_histograms(reference["histogram"]),
+        map_histograms(n_voxels, n_predicted),
+        n_permutations=n_permutations,
+        seed=seed,
+    )
+    return found
 
 
 class _Looked(NamedTuple):

@@ -6,11 +6,10 @@ part of each case, so that what a model has learned from does not calibrate it. 
 made elsewhere nothing is known, and nothing is said.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from coverax.files import PathLike, digest_json
+from coverax.files import PathLike, digest_json, is_sealed, read_json, sound
 
 INFER_RECORD = "infer.json"
 SCALED_RECORD = "scaled.json"
@@ -60,10 +59,11 @@ def known_parts(folder: PathLike) -> dict[str, str]:
 
 
 def _parts_of(path: Path) -> dict[str, str]:
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
+    with sound(path, "record of maps"):
+        content: Any = read_json(path)
+        is_known = isinstance(content, dict) and "digest" in content
+        if is_known and not is_sealed(content):
+            raise ValueError(f"{path}: altered after it was written")
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(parts, dict):
         return {}

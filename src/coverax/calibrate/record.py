@@ -1,0 +1,218 @@
+"""What shaped a calibration beyond which rows counted, typed: a class a family of methods.
+
+`calibration.json` holds the fields among its `options`, beside those of the policy; a
+reader asks for a field here and never for a key or for the name of a method.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
+from typing import NamedTuple
+
+from coverax.calibrate.losses import LOSSES
+from coverax.choices import BoundName, CorrectionName, Joint, Regions
+from coverax.files import Json
+
+
+class Refused(NamedTuple):
+    """A region, or a group of one, for which nothing is promised."""
+
+    region: str
+    group: str
+    status: str
+
+    @property
+    def where(self) -> str:
+        """Region, and group where there is one."""
+        return " ".join(filter(None, self[:2]))
+
+
+class Attainable(NamedTuple):
+    """Smallest levels of a loss that would have passed; None where none would.
+
+    Attributes:
+        region: Structure.
+        group: Group; empty where there is one for all.
+        loss: Name of the loss.
+        level: Beside the other levels as they were.
+        alone: With no other loss.
+    """
+
+    region: str
+    group: str
+    loss: str
+    level: float | None
+    alone: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FnrRecord:
+    """Of a calibration of the share of cases that miss too much.
+
+    Attributes:
+        tie_seed: Seed of the numbers that break ties; None where ties stay.
+        weights: Column of likelihood ratios; None for a plain rank.
+        largest_weight: Largest weight of a new unit that is served.
+    """
+
+    tie_seed: int | None = None
+    weights: str | None = None
+    largest_weight: float | None = None
+
+    is_safe = True  # the whole volume misses nothing
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides; None where no rank does."""
+        return (alpha, delta) if self.weights is None else None
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class RiskRecord:
+    """Of a calibration of expected losses.
+
+    Attributes:
+        loss: Name of the first loss.
+        own_loss: In words, if it is the user's own.
+        loss_bound: Its largest value, of one's own.
+        loss_safe: At which cuts it is safe, of one's own.
+        loss_digest: Of its curves, where they came as a table.
+        bound: Upper bound of the mean; None where there is none.
+        order_seed: Seed of the order of units, with `bound`.
+        also: Further losses with their levels; None for methods of one loss.
+        correction: How multiple tests are paid for, with `also`.
+        attainable: What would have passed where nothing did.
+    """
+
+    loss: str
+    own_loss: str | None = None
+    loss_bound: float | None = None
+    loss_safe: str | None = None
+    loss_digest: str | None = None
+    bound: BoundName | None = None
+    order_seed: int | None = None
+    also: dict[str, float] | None = None
+    correction: CorrectionName | None = None
+    attainable: list[Attainable] = field(default_factory=list[Attainable])
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the mask at the safe end keeps every expected loss down for certain.
+
+        So it does where all losses are built in, monotone, and safe at the same end: not
+        for the Dice loss, not for misses and false alarms together, nor for a user's own.
+        """
+        names = [self.loss, *(self.also or {})]
+        known = [LOSSES[name] for name in names if name in LOSSES]
+        ends = {loss.safe_sign for loss in known if loss.is_monotone}
+        every = len(known) == len(names) and all(loss.is_monotone for loss in known)
+        return every and len(ends) == 1 and self.own_loss is None
+
+    def levels(self, alpha: float) -> dict[str, float]:
+        """Level of each loss, the first at alpha."""
+        return {self.loss: alpha, **(self.also or {})}
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides; None where no rank does.
+
+        Misses are 0 at cut 0, so without a confidence the bound of the new loss alone
+        decides, as a rank.
+        """
+        if delta is not None or not self.is_safe:
+            return None
+        signs = {loss.safe_sign for name, loss in LOSSES.items() if name == self.loss}
+        return (alpha, None) if max(signs) < 0 else None
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        content = {k: v for k, v in asdict(self).items() if v is not None}
+        del content["attainable"]
+        rows = [row._asdict() for row in self.attainable]
+        return content | ({"attainable": rows} if rows else {})
+
+
+@dataclass(frozen=True, slots=True)
+class SetsRecord:
+    """Of a calibration of inner and outer sets.
+
+    Attributes:
+        joint: How both sides share the promise.
+        regions: Each on its own, or all jointly.
+        inner: Transform of the inner set.
+        outer: Transform of the outer set.
+        alpha_inner: Level of the inner side, an exact fraction.
+        alpha_outer: Level of the outer side.
+        learned: Digest of the choice of transforms; None where they were named.
+        learned_units: Short hashes of the units it was made on.
+        learned_cases: Of their case ids.
+        learned_maps: Fingerprints of their maps.
+        bound: Upper bound of the failure rate, with delta.
+        order_seed: Seed of the order of units, with `wsr`.
+        curve: Thresholds at further levels.
+    """
+
+    joint: Joint
+    regions: Regions
+    inner: str
+    outer: str
+    alpha_inner: str
+    alpha_outer: str
+    learned: str | None = None
+    learned_units: list[str] = field(default_factory=list[str])
+    learned_cases: list[str] = field(default_factory=list[str])
+    learned_maps: list[str] = field(default_factory=list[str])
+    bound: BoundName | None = None
+    order_seed: int | None = None
+    curve: list[Json] = field(default_factory=list[Json])
+
+    is_safe = True  # an empty inner set, an outer one of everything
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides; None where no rank does."""
+        if self.bound not in (None, "clopper_pearson"):
+            return None
+        if self.joint != "bonferroni":
+            return alpha, delta
+        least = min(Fraction(self.alpha_inner), Fraction(self.alpha_outer))
+        return float(least), None if delta is None else delta / 2
+
+    def to_json(self, policy: Json) -> Json:
+        """Its options of `calibration.json`, with those of the policy where they stand."""
+        content = asdict(self)
+        late = {name: content.pop(name) for name in ("bound", "order_seed", "curve")}
+        return content | policy | late
+
+
+Record = FnrRecord | RiskRecord | SetsRecord
+
+RECORDS: dict[str, type[Record]] = {
+    "fnr": FnrRecord,
+    "crc": RiskRecord,
+    "rcps": RiskRecord,
+    "ltt": RiskRecord,
+    "sets": SetsRecord,
+}
+
+
+def record_of(method: str, options: Json) -> Record:
+    """What a method recorded among the options of `calibration.json`.
+
+    Raises:
+        KeyError: There is no such method.
+        TypeError: A field is missing.
+    """
+    kind = RECORDS[method]
+    own = {f.name: options[f.name] for f in fields(kind) if f.name in options}
+    if "attainable" in own:
+        own["attainable"] = [Attainable(**row) for row in own["attainable"]]
+    return kind(**own)

@@ -1,0 +1,78 @@
+"""Whose threshold a case is served by, where groups have their own."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from coverax.calibrate.groups import MERGED
+
+if TYPE_CHECKING:
+    from coverax.calibrate.result import Calibration
+
+
+def served_group(calibration: "Calibration", group: str) -> "Calibration":
+    """What a case of this group is served by, where there are groups.
+
+    With a floor, a group that is small or was never met is served by `other`.
+
+    Raises:
+        ValueError: No group is named, no unit of it was calibrated (and there is no
+            floor, or nothing for `other`), or it was refused in every region.
+    """
+    by = str(calibration.policy.group_by)
+    if not group:
+        raise ValueError(
+            f"no {by} is named, and each {by} has a threshold of its own: no promise "
+            "can be given"
+        )
+    options = {k: v for k, v in calibration.options.items() if k != "group_by"}
+    own = tuple(
+        t
+        for t in calibration.thresholds
+        if t.group in ("", _serving(calibration, t.region, group))
+    )
+    found = replace(calibration, thresholds=own, options=options | {"group": group})
+    lacking = {t.region for t in calibration.thresholds} - {t.region for t in own}
+    refused = {region: found.refused(region) for region in sorted(lacking)}
+    if lacking and (not own or None in refused.values()):
+        raise ValueError(_not_served(calibration, by, group, refused, some=bool(own)))
+    return found
+
+
+def status_of_refused(
+    calibration: "Calibration", region: str, group: str | None
+) -> str | None:
+    """Status of a region that was refused, for all or for a group; None if not."""
+    own = str(calibration.options.get("group", "")) if group is None else group
+    served = {"", own, _serving(calibration, region, own)}
+    found = (
+        part.status
+        for part in calibration.refused_parts
+        if part.region == region and part.group in served
+    )
+    return next(found, None)
+
+
+def _serving(calibration: "Calibration", region: str, group: str) -> str:
+    """Name of the group whose threshold serves a group in a region."""
+    standing = {t.group for t in calibration.thresholds if t.region == region}
+    standing |= {p.group for p in calibration.refused_parts if p.region == region}
+    is_merged = calibration.policy.group_floor and group not in standing
+    return MERGED if is_merged else group
+
+
+def _not_served(
+    calibration: "Calibration",
+    by: str,
+    group: str,
+    refused: dict[str, str | None],
+    *,
+    some: bool,
+) -> str:
+    known = ", ".join(sorted({t.group for t in calibration.thresholds}))
+    statuses = {status for status in refused.values() if status}
+    if statuses:
+        why = f"was refused in calibration ({', '.join(sorted(statuses))})"
+    else:
+        where = f" in region {', '.join(refused)}" if some else ""
+        why = f"was not calibrated{where}, only {known}"
+    return f"{by} {group!r} {why}: no promise can be given"

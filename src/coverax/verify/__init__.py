@@ -1,0 +1,4 @@
+"""Whether files are as coverax wrote them, and what they belong to."""
+
+from coverax.verify.check import Verdict as Verdict
+from coverax.verify.check import verify_files as verify_files
