@@ -15,8 +15,11 @@ Side = Literal["inner", "outer"]
 Method = Literal["fnr", "crc", "rcps", "ltt", "sets"]
 # Which of them is validated over all splits.
 ValidatedMethod = Literal["fnr"]
-# What a calibration gives: one cut of the map, or a set on each side of the border.
-Kind = Literal["cut", "sides"]
+# What a calibration gives: one cut of the map, or a set on each side of the border; from
+# one map, or from one of each fold.
+Kind = Literal["cut", "sides", "fold_cuts", "fold_sides"]
+# How masks of folds become one, beside a share of votes.
+VoteName = Literal["majority", "union"]
 # What an empty reference does; a validation has nothing to refuse.
 EmptyPolicy = Literal["exclude", "include", "refuse"]
 CountedEmpty = Literal["exclude", "include"]

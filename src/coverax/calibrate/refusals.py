@@ -22,6 +22,7 @@ def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
     parts = [
         f"no guarantee at alpha {calibration.alpha}: {which}.",
         bad[0].status.sentence,
+        _fold_words(calibration),
         attainable_words(calibration.record.attainable),
         _plan_words(calibration),
         f"{_left(calibration, bad[0])};",
@@ -73,7 +74,7 @@ def _level(level: float | None) -> str:
 
 def _left(calibration: "Calibration", bad: "Threshold") -> str:
     """What is left where nothing is promised."""
-    if calibration.kind == "sides":
+    if calibration.has_sides:
         return "The only safe sets are an empty inner and an outer of the whole volume"
     mask = mask_words(bad.value)
     if calibration.record.is_safe:
@@ -81,8 +82,26 @@ def _left(calibration: "Calibration", bad: "Threshold") -> str:
     return f"No mask is known to be safe, the one at the safe end is {mask}"
 
 
+def _fold_words(calibration: "Calibration") -> str:
+    """How many units each fold has, where a mean over folds decides."""
+    if calibration.folds is None or not calibration.folds.sides:
+        return ""
+    side = calibration.folds.sides[0]
+    sizes = dict(zip(side.known.names, side.known.sizes, strict=True))
+    fewest = min(sizes, key=lambda name: sizes[name])
+    each = ", ".join(f"fold {name} has {size}" for name, size in sizes.items())
+    return (
+        f"Of the units, {each}; fold {fewest} has the fewest. The mean of 1 / (units + 1) "
+        f"over folds must be at most {side.level} for a voxel to be left out."
+    )
+
+
 def _plan_words(calibration: "Calibration") -> str:
     """The command that tells how many units are needed, where it can answer."""
+    if calibration.folds is not None:
+        n_folds = len(calibration.folds.names)
+        text = f"`coverax plan --alpha {calibration.alpha:g} --folds {n_folds}`"
+        return f"{text} tells how many units a fold needs."
     levels = calibration.record.planned(calibration.alpha, calibration.delta)
     if levels is None:
         return ""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from coverax._version import __version__
+from coverax.calibrate.folds import Folds
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.record import (
     FnrRecord,
@@ -50,6 +51,7 @@ class Threshold:
         n_tied: Units whose score equals the threshold.
         tie: Where ties are broken at random, the largest number of a new case that is
             served at the threshold itself (see `calibrate.ties`); None otherwise.
+        fold: Fold whose map it cuts; empty where there is one map, or a set of all.
     """
 
     region: str
@@ -62,11 +64,13 @@ class Threshold:
     value: float
     n_tied: int = 0
     tie: float | None = None
+    fold: str = ""
 
     @property
     def name(self) -> str:
-        """Region, and group where there is one, for messages."""
-        return f"region {self.region}" + (f", group {self.group}" if self.group else "")
+        """Region, and group and fold where there is one, for messages."""
+        parts = {"region": self.region, "group": self.group, "fold": self.fold}
+        return ", ".join(f"{what} {name}" for what, name in parts.items() if name)
 
     @property
     def order(self) -> int:
@@ -109,6 +113,7 @@ class Calibration:
         cases_digest: SHA-256 of the case ids.
         unit_digests: Short hashes of the units used, to recognise them in evaluation.
         statement: The guarantee in words, with its assumptions.
+        folds: How the maps of several models make one mask; None for one model.
         case_digests: Short hashes of the case ids of these units.
         map_digests: Fingerprints of their maps.
     """
@@ -126,6 +131,7 @@ class Calibration:
     unit_digests: tuple[str, ...]
     statement: str
     digest: str = field(default="")
+    folds: Folds | None = None
     case_digests: tuple[str, ...] = ()
     map_digests: tuple[str, ...] = ()
 
@@ -138,8 +144,15 @@ class Calibration:
 
     @property
     def kind(self) -> Kind:
-        """One cut of the map of a region, or a set on each side of its border."""
-        return "cut" if self.thresholds[0].side == "lesion" else "sides"
+        """Cuts of maps, or sets on each side of a border; of one model or of folds."""
+        if self.folds is None:
+            return "sides" if self.has_sides else "cut"
+        return "fold_sides" if self.has_sides else "fold_cuts"
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether it gives an inner and an outer set."""
+        return self.thresholds[0].side != "lesion"
 
     @property
     def policy(self) -> Policy:
@@ -297,13 +310,14 @@ class Calibration:
             content["rank"] = only.rank
             content["threshold"] = _number_to_json(only.value)
             content["probability_threshold"] = _number_to_json(only.probability)
+        if self.folds is not None:
+            content["folds"] = self.folds.to_json()
         content["digest"] = digest_json(content)
         return content
 
     def write(self, path: PathLike) -> None:
         """Write `calibration.json`; it appears complete or not at all."""
-        path = Path(path)
-        publish_json(path, self.to_json())
+        publish_json(Path(path), self.to_json())
 
 
 def read_calibration(path: PathLike) -> Calibration:
@@ -338,6 +352,7 @@ def _calibration_from_json(content: Json, digest: str) -> Calibration:
         map_digests=tuple(content.get("map_digests", ())),
         statement=content["statement"],
         digest=digest,
+        folds=None if "folds" not in content else Folds.from_json(content["folds"]),
     )
     check_fields(found)
     check_fields(found.record)
@@ -357,10 +372,13 @@ def _number_to_json(value: float) -> Json:
 
 
 def _threshold_to_json(threshold: Threshold) -> Json:
-    return asdict(threshold) | {
+    content = asdict(threshold) | {
         "status": threshold.status.name,
         **_number_to_json(threshold.value),
     }
+    if not threshold.fold:
+        del content["fold"]
+    return content
 
 
 def _threshold_from_json(content: Json) -> Threshold:

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.raters import draw_one, settle_raters
 from coverax.choices import EmptyPolicy
-from coverax.table import ScoreTable
+from coverax.table import FOLD, ScoreTable
 
 
 class Kept(NamedTuple):
@@ -43,9 +43,10 @@ def keep_rows(
 
     Raises:
         ValueError: References are empty under `refuse` or all of them are, a unit owns
-            several cases and no draw was asked for, or a case has several references
-            and no rule was named.
+            several cases and no draw was asked for, a case has several references and
+            no rule was named, or the maps are of several models.
     """
+    _check_one_model(table)
     empty, seed = policy.empty, policy.seed
     if empty not in ("exclude", "include", "refuse"):
         raise ValueError(f"empty must be exclude, include or refuse, got {empty!r}")
@@ -70,6 +71,20 @@ def keep_rows(
         excluded["not_drawn"] = tuple(case_ids[rows & ~drawn])
         rows = drawn
     return Kept(rows, references & np.isin(case_ids, case_ids[rows]), excluded)
+
+
+def _check_one_model(table: ScoreTable) -> None:
+    """Refuse scores of different models in one ranking: they are not exchangeable."""
+    if FOLD not in table.columns:
+        return
+    names = sorted({str(name) for name in table.column(FOLD)})
+    if len(names) > 1:
+        raise ValueError(
+            f"the table has maps of {len(names)} folds ({_some(np.array(names))}), each "
+            "of a model of its own, and one ranking of them all promises nothing: "
+            "calibrate with --folds (methods sets, crc, fnr), or leave the column fold "
+            "out of the cohort if all maps are of one model"
+        )
 
 
 def all_empty(region: str, excluded: Mapping[str, tuple[str, ...]]) -> str:

@@ -137,6 +137,22 @@ def command(
             "--break-ties", help="fnr: break ties at random, by names and --seed."
         ),
     ] = False,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds",
+            help="sets, crc, fnr: from a cross-validation, by the column fold of the "
+            "table; predict then takes the maps of all folds.",
+        ),
+    ] = False,
+    vote: Annotated[
+        str | None,
+        typer.Option(
+            metavar="majority|union|SHARE",
+            help="crc with --folds: more than this share of the folds mark a voxel. "
+            "[default: majority]",
+        ),
+    ] = None,
     allow_vacuous: AllowVacuous = False,
     allow_scarce: Annotated[
         bool,
@@ -180,6 +196,8 @@ def command(
         also=also or None,
         correction=correction,
         break_ties=break_ties or None,
+        folds=folds or None,
+        vote=vote,
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)

@@ -18,6 +18,7 @@ from coverax.files import PathLike
 from coverax.rational import check_level, check_tolerance
 
 if TYPE_CHECKING:
+    from coverax.calibrate import Calibration
     from coverax.volumes import Cohort, Region
 
 
@@ -37,6 +38,14 @@ Raters = Annotated[
     RaterRule | None,
     typer.Option(
         "--raters", help="Several references a case: against the worst, or draw one."
+    ),
+]
+FoldProbsDirs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--probs",
+        help="Folder of probability maps (.nii, .nii.gz); with a calibration from folds "
+        "one a fold, in the order of their names.",
     ),
 ]
 CohortFile = Annotated[
@@ -231,6 +240,19 @@ def load_labels(
     with usage_errors():  # a spec is at fault, not a file
         cohort_regions(cases, specs or [])
     return cohort_labels(cases, specs or [], ignore_label)
+
+
+def maps_of_folds(
+    calibration: "Calibration", folders: list[Path]
+) -> list[dict[str, Path]]:
+    """Case id to map of each fold; says which folder is whose."""
+    from coverax.predict import check_folds
+    from coverax.volumes import nifti_files
+
+    folds = check_folds(calibration, len(folders))
+    for name, folder in zip(folds.names, folders, strict=True):
+        note(f"fold {name}: {folder}")
+    return [nifti_files(folder) for folder in folders]
 
 
 @contextmanager

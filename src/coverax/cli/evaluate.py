@@ -1,5 +1,6 @@
 """`coverax evaluate`: a calibration against cases with references."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,12 @@ from coverax.cli.common import (
     AsJson,
     CohortFile,
     EngineChoice,
+    FoldProbsDirs,
     LabelsDir,
-    ProbsDir,
     Threads,
     UnitPattern,
     load_cohort,
+    maps_of_folds,
     note_left_out,
     print_json,
     show_progress,
@@ -30,7 +32,7 @@ def command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="New folder for results.")
     ],
-    probs: ProbsDir = None,
+    probs: FoldProbsDirs = None,
     labels: LabelsDir = None,
     cohort: CohortFile = None,
     unit_pattern: UnitPattern = None,
@@ -45,21 +47,37 @@ def command(
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
     from coverax.calibrate import read_calibration
-    from coverax.evaluate import evaluate_cohort, evaluate_groups, fill_evaluation
+    from coverax.evaluate import (
+        evaluate_cohort,
+        evaluate_folds,
+        evaluate_groups,
+        fill_evaluation,
+    )
     from coverax.folders import whole_folder
 
     loaded = read_calibration(calibration)
-    cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
+    several = loaded.folds is not None or len(probs or []) > 1
+    if several and (cohort is not None or engine != "auto"):
+        raise typer.BadParameter(
+            "a calibration from folds takes --probs once a fold and --labels, and no "
+            "--cohort or --engine"
+        )
+    maps = maps_of_folds(loaded, probs or []) if several else []
+    first = probs[0] if probs else None
+    cases = load_cohort(first, labels, cohort, allow_missing, unit_pattern)
     failures: list[str] = []
     with (
         whole_folder(output) as folder,  # first, so that one who cannot write waits not
         show_progress("Evaluating", len(cases.cases)) as on_case,
     ):
-        evaluate = evaluate_groups if loaded.is_grouped else evaluate_cohort
+        evaluate = partial(
+            evaluate_groups if loaded.is_grouped else evaluate_cohort, engine=engine
+        )
+        if several:
+            evaluate = partial(evaluate_folds, maps=maps)
         evaluation = evaluate(
             loaded,
             cases,
-            engine=engine,
             threads=threads,
             seed=seed,
             allow_missing=allow_missing,

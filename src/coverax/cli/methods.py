@@ -55,6 +55,8 @@ class Request:
     also: list[str] | None
     correction: CorrectionName | None
     break_ties: bool | None
+    folds: bool | None
+    vote: str | None
 
 
 class _Calibrator(NamedTuple):
@@ -72,9 +74,38 @@ def check_options(method: Method, request: Request) -> None:
             raise typer.BadParameter(f"{option} does not go with --method {method}")
 
 
-def _calibrate_fnr(table: Any, request: Request) -> "Calibration":
-    from coverax.calibrate import calibrate_fnr
+def _check_folds(request: Request, reasons: dict[str, str]) -> None:
+    """Refuse what has no proof for folds, with the reason."""
+    for name, why in reasons.items():
+        if getattr(request, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter(f"{option} does not go with --folds: {why}")
 
+
+_ONE_FOLD = "it is stated for the map of one model, and no proof joins those of folds"
+_FEW = "a fold has too few units of each group, and the promise is stated for all"
+_NOT_PROVED = {
+    "delta": _ONE_FOLD,
+    "weights": _ONE_FOLD,
+    "largest_weight": _ONE_FOLD,
+    "break_ties": _ONE_FOLD,
+    "transforms": "what learn-sets chose, it chose on the maps of one model; name the "
+    "transforms with --inner and --outer",
+    "regions": "regions are calibrated each on its own",
+    "bound": _ONE_FOLD,
+    "loss_file": "a vote is proved to keep the share of missed voxels (fnr) alone",
+    "group_by": _FEW,
+    "group_floor": _FEW,
+}
+
+
+def _calibrate_fnr(table: Any, request: Request) -> "Calibration":
+    from coverax.calibrate import calibrate_fnr, calibrate_fold_fnr
+
+    if request.folds:
+        _check_folds(request, _NOT_PROVED)
+        policy, tolerance = _policy(request), request.tolerance
+        return calibrate_fold_fnr(table, request.alpha, policy, tolerance=tolerance)
     return calibrate_fnr(
         table,
         request.alpha,
@@ -129,9 +160,20 @@ def _delta(request: Request) -> str:
 
 
 def _calibrate_crc(table: Any, request: Request) -> "Calibration":
-    from coverax.calibrate import calibrate_crc
+    from coverax.calibrate import calibrate_crc, calibrate_fold_crc
 
     policy = _policy(request)
+    if request.folds:
+        _check_folds(request, _NOT_PROVED)
+        return calibrate_fold_crc(
+            table,
+            request.alpha,
+            policy,
+            loss=request.loss or "fnr",
+            vote=request.vote or "majority",
+        )
+    if request.vote is not None:
+        raise typer.BadParameter("--vote goes with --folds")
     return calibrate_crc(table, request.alpha, policy, loss=_loss(request))
 
 
@@ -178,10 +220,21 @@ def _levels(pairs: list[str]) -> dict[Any, str]:
 
 
 def _calibrate_sets(table: Any, request: Request) -> "Calibration":
-    from coverax.calibrate import calibrate_sets, read_learned
+    from coverax.calibrate import calibrate_fold_sets, calibrate_sets, read_learned
 
     if request.per_unit == "all":
         raise typer.BadParameter("--per-unit all does not go with --method sets")
+    if request.folds:
+        _check_folds(request, _NOT_PROVED)
+        return calibrate_fold_sets(
+            table,
+            request.alpha,
+            _policy(request)._replace(empty=request.empty or "include"),
+            inner=request.inner,
+            outer=request.outer,
+            joint=request.joint or "bonferroni",
+            alpha_inner=request.alpha_inner,
+        )
     if request.bound is not None and request.delta is None:
         raise typer.BadParameter("--bound goes with --delta")
     learned = None if request.transforms is None else read_learned(request.transforms)
@@ -219,16 +272,33 @@ def _side(threshold: "Threshold") -> str:
     return f"{threshold.side} set {{score map {sign} {value:.6g}}}"
 
 
+def _side_of_folds(threshold: "Threshold") -> str:
+    return f"{_side(threshold)} where the scores of all folds agree"
+
+
 # Kind of a calibration -> what its thresholds say.
-DESCRIBE: "dict[Kind, Callable[[Threshold], str]]" = {"cut": _cut, "sides": _side}
+DESCRIBE: "dict[Kind, Callable[[Threshold], str]]" = {
+    "cut": _cut,
+    "sides": _side,
+    "fold_cuts": _cut,
+    "fold_sides": _side_of_folds,
+}
 _GROUPS = ("group_by", "group_floor")
 _LOSS = ("loss", "loss_file", "safe")
 METHODS: dict[Method, _Calibrator] = {
     "fnr": _Calibrator(
         _calibrate_fnr,
-        ("tolerance", "delta", "weights", "largest_weight", "break_ties", *_GROUPS),
+        (
+            "tolerance",
+            "delta",
+            "weights",
+            "largest_weight",
+            "break_ties",
+            *_GROUPS,
+            "folds",
+        ),
     ),
-    "crc": _Calibrator(_calibrate_crc, (*_LOSS, *_GROUPS)),
+    "crc": _Calibrator(_calibrate_crc, (*_LOSS, *_GROUPS, "folds", "vote")),
     "rcps": _Calibrator(_calibrate_rcps, (*_LOSS, "delta", "bound", *_GROUPS)),
     "ltt": _Calibrator(
         _calibrate_ltt, (*_LOSS, "delta", "also", "correction", *_GROUPS)
@@ -237,7 +307,7 @@ METHODS: dict[Method, _Calibrator] = {
         _calibrate_sets,
         (
             *("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
-            *("delta", "bound"),
+            *("delta", "bound", "folds"),
         ),
     ),
 }

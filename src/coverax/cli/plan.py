@@ -18,12 +18,21 @@ def command(
         list[int] | None,
         typer.Option("-n", min=1, help="Numbers of units to show; repeat."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Folds of a cross-validation: units each fold needs."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """How many units are needed, and what coverage will spread over."""
     from coverax.calibrate import n_needed
     from coverax.rational import as_fraction
 
+    if folds is not None:
+        if delta is not None or n:
+            raise typer.BadParameter("--folds goes with --alpha alone")
+        _plan_folds(folds, alpha, as_json=as_json)
+        return
     sizes = sorted(set(n)) if n else list(_SIZES)
     result = {
         "alpha": float(as_fraction(alpha)),
@@ -36,6 +45,32 @@ def command(
         print_json(result)
     else:
         _show(result)
+
+
+def _plan_folds(n_folds: int, alpha: str, *, as_json: bool) -> None:
+    """Fewest units a fold, by method."""
+    from coverax.calibrate import fold_needs
+    from coverax.rational import as_fraction
+
+    rows = [
+        {"method": what, "n_each": n, "n_in_all": n * n_folds}
+        for what, n in fold_needs(n_folds, alpha).items()
+    ]
+    if as_json:
+        print_json({"alpha": float(as_fraction(alpha)), "folds": n_folds, "rows": rows})
+        return
+    from rich.table import Table
+
+    title = f"alpha {alpha}, {n_folds} folds of equal size: fewest units"
+    table = Table(title=title, title_justify="left")
+    for name in ("method", "a fold", "in all"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for row in rows:
+        table.add_row(row["method"], str(row["n_each"]), str(row["n_in_all"]))
+    results().print(table)
+    results().print(
+        "With fewer, masks are the whole volume; with more, they become smaller."
+    )
 
 
 def _row(n: int, alpha: str, delta: str | None) -> dict:

@@ -1,5 +1,6 @@
 """`coverax predict`: a calibration and maps to masks."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from coverax.cli.common import (
     Resume,
     Threads,
     VerifyInputs,
+    maps_of_folds,
     note,
     note_kept,
     note_left_out,
@@ -25,7 +27,14 @@ NAME = "predict"
 
 def command(
     calibration: Annotated[Path, typer.Argument(help="calibration.json.")],
-    probs: Annotated[Path, typer.Option("--probs", help="Folder of probability maps.")],
+    probs: Annotated[
+        list[Path],
+        typer.Option(
+            "--probs",
+            help="Folder of probability maps; with a calibration from folds one a fold, "
+            "in the order it prints.",
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="New folder for masks.")
     ],
@@ -58,22 +67,29 @@ def command(
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
-    from coverax.predict import count_finished, predict_folder
+    from coverax.predict import count_finished, predict_folder, predict_folds
     from coverax.volumes import nifti_files, read_groups
 
     loaded = read_calibration(calibration)
     if images is not None and overlay is None:
         raise typer.BadParameter("--images goes with --overlay")
-    if overlay is not None and loaded.kind != "sides":
+    if overlay is not None and not loaded.has_sides:
         raise typer.BadParameter("--overlay goes with a calibration of sets")
-    maps = nifti_files(probs)
+    several = loaded.folds is not None or len(probs) > 1
+    if several and groups is not None:
+        raise typer.BadParameter("--groups goes with a calibration by groups")
+    each = maps_of_folds(loaded, probs) if several else [nifti_files(probs[0])]
+    maps = each[0]
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     of_case = None if groups is None else read_groups(groups)
     try:
         with show_progress("Predicting", len(maps)) as on_case:
-            result = predict_folder(
-                loaded,
-                maps,
+            predict = (
+                partial(predict_folds, loaded, each)
+                if several
+                else partial(predict_folder, loaded, maps, groups=of_case)
+            )
+            result = predict(
                 output,
                 threads=threads,
                 resume=resume,
@@ -82,7 +98,6 @@ def command(
                 allow_vacuous=allow_vacuous,
                 allow_hard_masks=allow_hard_masks,
                 sides=sides,
-                groups=of_case,
                 on_case=on_case,
                 on_note=note,
             )

@@ -47,6 +47,11 @@ def _compliance(result: dict[str, Any], *, held_out: bool) -> str:
     )
     if not held_out:
         return f"{text}."
+    if "folds" in result:
+        return (
+            f"{text}; at least {result['promised']:.1%} is promised, and the true share "
+            f"lies in {_band(result['observed_band'])} (95 %, independent units)."
+        )
     if not result["ecr_band"]:
         return (
             f"{text}; with weights, whole units or merged groups no exact law applies."
@@ -118,8 +123,16 @@ def _sets_table(summary: dict[str, Any], result: dict[str, Any]):
     table.add_column("both", justify="right")
     columns = [result[name] for name in ("inner", "outer", "joint")]
     table.add_row("covered cases", *[f"{c['coverage']:.1%}" for c in columns])
-    laws = [c["band"] and c["band"][0] for c in columns]
-    table.add_row("exact law, 95 %", *[_band(band) for band in laws])
+    if "folds" in result:
+        shares = [c["promised"] for c in columns]
+        cells = ["-" if share is None else f">= {share:.1%}" for share in shares]
+        table.add_row("promised", *cells)
+        table.add_row(
+            "true share, 95 %", *[_band(c.get("observed_band")) for c in columns]
+        )
+    else:
+        laws = [c["band"] and c["band"][0] for c in columns]
+        table.add_row("exact law, 95 %", *[_band(band) for band in laws])
     root = {2: "square root", 3: "cube root"}.get(result["n_axes"], "root by axes")
     labels = (
         (f"size ratio ({root})", "size_ratio"),
@@ -153,7 +166,7 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
     for name in ("calibrated", "fixed"):
         cut = result[name]["probability_threshold"]
         text = "everything" if cut is None else f"{cut:.4g}"
-        table.add_column(f"{name}\np >= {text}", justify="right")
+        table.add_column(f"{name}\n{_cut_words(result, name, text)}", justify="right")
     rows = [
         *(
             [(f"cases with FNR <= {tolerance} (ECR)", "ecr", "{:.1%}")]
@@ -179,6 +192,15 @@ def _table(summary: dict[str, Any], result: dict[str, Any]):
     ]
     table.add_row("FNR of cases, 0 to 1", *bars)
     return table
+
+
+def _cut_words(result: dict[str, Any], name: str, cut: str) -> str:
+    """What a mask is: a cut of the map, or of the maps of folds."""
+    if "folds" not in result:
+        return f"p >= {cut}"
+    if name == "fixed":
+        return f"mean p >= {cut}"
+    return f"{result['votes_needed']} of {len(result['folds'])} folds"
 
 
 def _bars(counts: list[int]) -> str:

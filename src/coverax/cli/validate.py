@@ -94,7 +94,7 @@ def command(
 
 def _show(entry: dict[str, Any]) -> None:
     title = (
-        f"fnr of {entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} "
+        f"{_fold_words(entry)}fnr of {entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} "
         "units, all splits"
     )
     splits = entry["splits"]
@@ -124,6 +124,10 @@ def _show(entry: dict[str, Any]) -> None:
         )
     if "order" in entry:
         note(f"order: p-value {entry['order']['p_value_capital']:.3g}")
+
+
+def _fold_words(entry: dict[str, Any]) -> str:
+    return f"fold {entry['fold']}: " if "fold" in entry else ""
 
 
 def _print_rows(title, names, setting, cells) -> None:

@@ -2,6 +2,7 @@
 
 from coverax.evaluate.compute import Evaluation as Evaluation
 from coverax.evaluate.compute import evaluate_cohort as evaluate_cohort
+from coverax.evaluate.folds import evaluate_folds as evaluate_folds
 from coverax.evaluate.groups import evaluate_groups as evaluate_groups
 from coverax.evaluate.metrics import CaseMetrics as CaseMetrics
 from coverax.evaluate.metrics import case_metrics as case_metrics

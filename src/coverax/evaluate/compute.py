@@ -21,7 +21,7 @@ from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
-from coverax.predict import check_first_mark, check_map_kind
+from coverax.predict import check_first_mark, check_map_kind, several_maps
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
@@ -95,9 +95,11 @@ def evaluate_cohort(
             the cohort does not have, or the maps are hard masks or of another origin
             than those that calibrated.
     """
+    if calibration.folds is not None:
+        raise ValueError(several_maps(calibration))
     definition = promised_regions(calibration)
-    _check_regions(calibration, cohort)
-    unit_column = _unit_column(calibration, cohort)
+    check_regions(calibration, cohort)
+    unit_column = unit_column_of(calibration, cohort)
     check_first_mark([case.probs for case in cohort.cases], definition)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
@@ -176,7 +178,8 @@ def promised_regions(calibration: Calibration) -> ScoreDefinition:
     return replace(definition, regions=regions)
 
 
-def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
+def check_regions(calibration: Calibration, cohort: Cohort) -> None:
+    """Refuse a cohort that names a region without a threshold."""
     known = {threshold.region for threshold in calibration.thresholds}
     named = {case.region for case in cohort.cases if case.region is not None}
     if named - known:
@@ -186,7 +189,7 @@ def _check_regions(calibration: Calibration, cohort: Cohort) -> None:
         )
 
 
-def _unit_column(calibration: Calibration, cohort: Cohort) -> str:
+def unit_column_of(calibration: Calibration, cohort: Cohort) -> str:
     """What was exchangeable in calibration, and is here: seen units, one case of each."""
     name = calibration.policy.unit_column
     for case in cohort.cases:
@@ -207,8 +210,24 @@ def summarise(
     rows: list[dict[str, Any]],
     excluded: dict[str, tuple[str, ...]],
     seed: int,
+    *,
+    region_fn: "RegionFn | None" = None,
+    maps: list[dict[str, Any]] | None = None,
 ) -> Evaluation:
-    """Turn counts per case into per-case metrics and the summary."""
+    """Turn counts per case into per-case metrics and the summary.
+
+    Args:
+        calibration: What is evaluated.
+        rows: One a case and region, with counts.
+        excluded: Reason to case ids.
+        seed: Seed of the draw of one case a unit.
+        region_fn: Summary of one region and its rows; by the kind of the calibration by
+            default.
+        maps: What tells whether cases were seen, where a row has several maps; the rows
+            by default.
+    """
+    judge = KINDS.get(calibration.kind)
+    region_fn = region_fn or KINDS[calibration.kind].region
     if not rows:
         raise ValueError("no case could be evaluated")
     regions, cases = [], []
@@ -222,12 +241,10 @@ def summarise(
         if mine and not some_count(calibration, mine):
             lacking[region] = "all references are empty"
         elif mine:
-            result, table = KINDS[calibration.kind].region(
-                calibration, region, mine, seed
-            )
+            result, table = region_fn(calibration, region, mine, seed)
             regions.append(result)
             cases.extend(table)
-    held_out = held_out_facts(calibration, rows)
+    held_out = held_out_facts(calibration, maps or rows)
     summary = {
         "schema": 1,
         "calibration_digest": calibration.digest,
@@ -243,7 +260,8 @@ def summarise(
         "results": regions,
         "not_evaluated": lacking,
     }
-    summary |= KINDS[calibration.kind].overall(calibration, cases)
+    if judge is not None:
+        summary |= judge.overall(calibration, cases)
     if not held_out["held_out"]:
         summary = without_law(summary)
     return Evaluation(summary, cases)
@@ -356,6 +374,9 @@ def _is_cut_above(
     return tie_numbers(case_ids, calibration.tie_seed) > threshold.tie
 
 
+RegionFn = Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+
+
 class Judge(NamedTuple):
     """How calibrations of a kind are evaluated.
 
@@ -366,7 +387,7 @@ class Judge(NamedTuple):
     """
 
     columns: Callable[[Engine, ViewBatch, Calibration], dict[str, np.ndarray]]
-    region: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+    region: RegionFn
     overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
 
 

@@ -45,7 +45,7 @@ def _puts_aside(calibration: Calibration) -> bool:
 
     `refuse` calibrated without them; those of sets count all the same.
     """
-    aside = ("exclude",) if calibration.kind == "sides" else ("exclude", "refuse")
+    aside = ("exclude",) if calibration.has_sides else ("exclude", "refuse")
     return calibration.policy.empty in aside
 
 

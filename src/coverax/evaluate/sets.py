@@ -63,7 +63,7 @@ def evaluate_sets(
     threshold = {side: calibration.threshold_of(region, side) for side in SIDES}
     covered = {s: column[f"{s}_score"] <= threshold[s].value for s in SIDES}
     covered["joint"] = covered["inner"] & covered["outer"]
-    sizes = _sizes(column)
+    sizes = side_sizes(column)
     result: dict[str, Any] = {
         "region": region,
         "rule": calibration.sets.joint,
@@ -83,11 +83,11 @@ def evaluate_sets(
         side = transform.side
         result[side] |= _describe(transform, threshold[side])
         result[side] |= {
-            key: _mean(values[counted])
+            key: mean_of(values[counted])
             for key, values in sizes.items()
             if key.startswith(side)
         }
-    result["uncertain_ml"] = _mean(sizes["uncertain_ml"][counted])
+    result["uncertain_ml"] = mean_of(sizes["uncertain_ml"][counted])
     result["fcr"] = _curve(calibration, region, column, counted)
     table = [
         {
@@ -166,7 +166,7 @@ def _coverage(
     return found
 
 
-def _sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def side_sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Sizes of the sets; NaN ratios for an empty reference.
 
     A size ratio is one of lengths: the square root of the volume ratio in 2-D, the cube
@@ -254,6 +254,7 @@ def _ties(
     )
 
 
-def _mean(values: np.ndarray) -> float | None:
+def mean_of(values: np.ndarray) -> float | None:
+    """Mean over the cases a size applies to; None where it applies to none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else None

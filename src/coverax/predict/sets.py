@@ -1,10 +1,12 @@
 """Confidence sets of a new case: a label map, its volumes, its margins."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import Calibration, Threshold
+from coverax.calibrate import Calibration, Status, Threshold
+from coverax.choices import Joint, Side
 from coverax.predict.masks import RegionMasks, at_or_above, volume_ml
 from coverax.scores import (
     Transform,
@@ -27,19 +29,48 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     A voxel of the inner set off the outer one breaks one of the two promises; it is
     called uncertain and counted.
     """
-    asked = calibration.sets
-    transforms = side_transforms(asked.inner, asked.outer)
+    transforms = side_transforms(calibration.sets.inner, calibration.sets.outer)
+    maps = score_maps_of(calibration, view)
+    sets, sides = {}, {}
+    found = {
+        t.side: calibration.threshold_of(view.region.name, t.side) for t in transforms
+    }
+    for transform in transforms:
+        threshold = found[transform.side]
+        cut = side_cut(transform, threshold.value)
+        sets[transform.side] = at_or_above(maps[transform.side], cut)
+        sides[transform.side] = _describe(transform, threshold)
+    status = max(threshold.status for threshold in found.values())
+    return label_sets(sets, view, sides, joint=calibration.sets.joint, status=status)
+
+
+def score_maps_of(calibration: Calibration, view: View) -> dict[Side, np.ndarray]:
+    """The score map of each side of a view, flat in storage order."""
+    transforms = side_transforms(calibration.sets.inner, calibration.sets.outer)
     definition = calibration.definition
     engine = engine_of(definition, "auto" if definition.engine else "host")
     batch = lone_batch(engine, view, spatial=definition.is_spatial)
     maps = score_maps(engine, batch, definition, transforms)
-    sets, sides = {}, {}
-    for transform in transforms:
-        threshold = calibration.threshold_of(view.region.name, transform.side)
-        values = unpadded(batch, maps[transform.side, transform.map_spec], 0)
-        cut = side_cut(transform, threshold.value)
-        sets[transform.side] = at_or_above(values, cut)
-        sides[transform.side] = _describe(transform, threshold)
+    return {t.side: unpadded(batch, maps[t.side, t.map_spec], 0) for t in transforms}
+
+
+def label_sets(
+    sets: Mapping[Side, np.ndarray],
+    view: View,
+    described: Mapping[Side, dict[str, Any]],
+    *,
+    joint: Joint,
+    status: Status,
+) -> RegionMasks:
+    """The label map of an inner and an outer set, and what the sidecar says of them.
+
+    Args:
+        sets: Both sets, flat.
+        view: Region and geometry.
+        described: What each side was cut by.
+        joint: How the promises of the two sides hold together.
+        status: Whether they do.
+    """
     inner, outer = sets["inner"], sets["outer"]
     certain = inner & outer
     labels = np.where(certain, np.uint8(CERTAIN), (inner | outer).astype(np.uint8))
@@ -48,11 +79,9 @@ def side_masks(calibration: Calibration, view: View) -> RegionMasks:
     n_outer, n_inner = int(np.count_nonzero(outer)), int(np.count_nonzero(inner))
     entry = {
         "labels": {"excluded": EXCLUDED, "uncertain": UNCERTAIN, "certain": CERTAIN},
-        "joint": asked.joint,
-        **sides,
-        "status": max(
-            calibration.threshold_of(view.region.name, side).status for side in sets
-        ).name,
+        "joint": joint,
+        **described,
+        "status": status.name,
         "volume_ml": {
             "inner": volume_ml(n_inner, view),
             "outer": volume_ml(n_outer, view),

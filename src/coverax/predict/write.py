@@ -19,7 +19,9 @@ from coverax.scores import ScoreDefinition, View
 from coverax.stream import check_failures, fill_folder
 from coverax.stream import count_finished as count_finished
 from coverax.volumes import (
+    Buffer,
     NiftiFile,
+    ProbMap,
     Region,
     common_storages,
     describe_mark,
@@ -82,17 +84,14 @@ def predict_folder(
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
-    if sides and calibration.kind != "sides":
-        raise ValueError(
-            f"inner and outer masks belong to method sets, not {calibration.method}"
-        )
+    if calibration.folds is not None:
+        raise ValueError(several_maps(calibration))
     if calibration.is_grouped and groups is None:
         raise ValueError(
             f"the calibration has a threshold for each {calibration.policy.group_by}: "
             "name the group of each case (--groups)"
         )
-    if not allow_vacuous:
-        calibration.raise_if_bad()
+    check_request(calibration, sides=sides, allow_vacuous=allow_vacuous)
     if not allow_missing:
         _check_groups(calibration, maps, groups or {})
     definition = calibration.definition
@@ -100,7 +99,7 @@ def predict_folder(
     n_whole: list[int] = []
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
-        n_whole.append(_check_written(folder, maps, definition, allow_hard_masks))
+        n_whole.append(check_written(folder, maps, definition, allow_hard_masks))
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
@@ -110,7 +109,7 @@ def predict_folder(
         output,
         maps,
         write_one,
-        files=_output_names(
+        files=output_names(
             {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
             definition,
             ("", *SIDE_SUFFIXES) if sides else ("",),
@@ -132,6 +131,32 @@ def predict_folder(
         "n_whole_volume": n_whole[0],
         "failed": failures,
     }
+
+
+def check_request(
+    calibration: Calibration, *, sides: bool, allow_vacuous: bool
+) -> None:
+    """Refuse masks that a calibration does not have, or that promise nothing.
+
+    Raises:
+        ValueError: It gives no guarantee, or inner and outer masks were asked of
+            another method.
+    """
+    if sides and not calibration.has_sides:
+        raise ValueError(
+            f"inner and outer masks belong to method sets, not {calibration.method}"
+        )
+    if not allow_vacuous:
+        calibration.raise_if_bad()
+
+
+def several_maps(calibration: Calibration) -> str:
+    """What a calibration from folds needs where one map a case was given."""
+    names = calibration.folds.names if calibration.folds else ()
+    return (
+        f"the calibration is of {len(names)} folds ({', '.join(names)}) and takes the "
+        f"maps of each, in this order: give --probs {len(names)} times"
+    )
 
 
 def _check_groups(
@@ -221,7 +246,7 @@ def _masked(
     return [r for r in definition.regions if not calibration.refused(r.name, group)]
 
 
-def _output_names(
+def output_names(
     regions_of: Mapping[str, list[Region]],
     definition: ScoreDefinition,
     suffixes: tuple[str, ...],
@@ -246,35 +271,79 @@ def _output_names(
 def _write_case(
     calibration: Calibration, case_id: str, path: Path, folder: Path, sides: bool
 ) -> None:
-    definition = calibration.definition
-    prob_map = read_probs(
+    prob_map = read_map(calibration.definition, path)
+    masks: dict[str, RegionMasks] = {}
+    values_of: dict[str, str] = {}
+    for region in calibration.definition.regions:
+        if calibration.refused(region.name) is None:
+            probs = prob_map.of(region)
+            values_of[region.name] = map_values(probs, prob_map.file)
+            nothing = np.zeros(probs.shape, bool)
+            view = View(region, probs, nothing, None, prob_map.file.grid)
+            masks[region.name] = REGION_MASKS[calibration.kind](calibration, view)
+    write_masks(
+        calibration, case_id, prob_map.file, masks, values_of, folder, sides=sides
+    )
+
+
+def map_values(probs: np.ndarray, file: NiftiFile) -> str:
+    """Whether a map holds probabilities, or 0 and 1 alone."""
+    return kind_of_values(*map_content(probs, file.grid.shape[::-1]))
+
+
+def read_map(
+    definition: ScoreDefinition, path: Path, buffer: Buffer | None = None
+) -> ProbMap:
+    """A map as the calibration reads it."""
+    return read_probs(
         path,
         check_header=partial(check_map_kind, definition=definition),
         channels=definition.channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
+        buffer=buffer,
     )
-    file = prob_map.file
-    entries, written = [], []
-    for region in definition.regions:
+
+
+def write_masks(
+    calibration: Calibration,
+    case_id: str,
+    file: NiftiFile,
+    masks: Mapping[str, RegionMasks],
+    values_of: Mapping[str, str],
+    folder: Path,
+    *,
+    sides: bool,
+) -> None:
+    """Write the masks of every region, and the sidecar.
+
+    Args:
+        calibration: What made them.
+        case_id: Whose they are.
+        file: The map whose geometry they take.
+        masks: By region; none of those that were refused.
+        values_of: What the maps of each region hold.
+        folder: Where to.
+        sides: Write the inner and the outer mask too.
+    """
+    entries: list[dict[str, Any]] = []
+    written: list[Path] = []
+    for region in calibration.definition.regions:
         refused = calibration.refused(region.name)
         if refused is not None:
             entries.append({"region": region.name, "mask": None, "status": refused})
             continue
-        probs = prob_map.of(region)
-        view = View(region, probs, np.zeros(probs.shape, bool), None, file.grid)
-        masks = REGION_MASKS[calibration.kind](calibration, view)
-        stem = _mask_stem(case_id, region, definition)
-        for suffix, values in masks.files.items():
+        own = masks[region.name]
+        stem = _mask_stem(case_id, region, calibration.definition)
+        for suffix, values in own.files.items():
             if sides or not suffix:
                 labels = values.reshape(file.grid.shape, order="F")
                 mask = folder / f"{stem}{suffix}.nii.gz"
-                largest = masks.largest if not suffix else 1
+                largest = own.largest if not suffix else 1
                 write_mask(mask, labels, file, largest=largest)
                 written.append(mask)
-        content = map_content(probs, file.grid.shape[::-1])
         about = {"region": region.name, "mask": f"{stem}.nii.gz"}
-        entries.append(about | masks.entry | {"map_values": kind_of_values(*content)})
+        entries.append(about | own.entry | {"map_values": values_of[region.name]})
     sidecar = {
         "schema": 1,
         "coverax": __version__,
@@ -292,7 +361,7 @@ def _write_case(
     publish_sealed_json(folder / f"{case_id}.json", sidecar, written)
 
 
-def _check_written(
+def check_written(
     folder: Path,
     maps: Mapping[str, Path],
     definition: ScoreDefinition,

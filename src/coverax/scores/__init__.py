@@ -8,6 +8,7 @@ of a conformal set is a transform: an entry of `table/transforms.py`, and its ma
 from coverax.choices import EngineName as EngineName
 from coverax.engine.switch import Engine as Engine
 from coverax.engine.switch import resolve_engine as resolve_engine
+from coverax.scores.arrays import array_view as array_view
 from coverax.scores.batch import CaseRows as CaseRows
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch

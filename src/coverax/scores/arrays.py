@@ -22,6 +22,7 @@ from coverax.engine.spacing import batched_spacing
 from coverax.scores.batch import Loaded, View
 from coverax.scores.bins import check_sums, softmax_columns
 from coverax.scores.stream import foreground
+from coverax.table.columns import FOLD
 from coverax.table.definition import ScoreDefinition
 from coverax.tolerance import SUM_ROUNDING, sum_slack
 from coverax.volumes import Grid, Region, join_channels, map_content, parse_regions
@@ -44,7 +45,8 @@ class ArrayCases:
         valid: Masks of the voxels that count; None where all do.
         spacing_mm: Voxel edges; None where they are not known.
         voxel_volume_ml: Volumes; NaN where they are not known.
-        about: `case_id`, `unit`, `group`, `weight` and `rater` of each case.
+        about: `case_id`, `unit`, `group`, `weight` and `rater` of each case, and `fold`
+            where they have one.
     """
 
     probs: list[Any]
@@ -68,6 +70,7 @@ class ArrayCases:
         groups: Any,
         weights: Any,
         raters: Any,
+        folds: Any = None,
     ) -> "ArrayCases":
         """Check the columns and take them by position.
 
@@ -89,6 +92,7 @@ class ArrayCases:
             "groups": [""] * n if groups is None else as_names(groups, "groups"),
             "weights": [1.0] * n if weights is None else as_weights(weights),
             "raters": [""] * n if raters is None else as_names(raters, "raters"),
+            "folds": [""] * n if folds is None else as_names(folds, "folds"),
             "spacing_mm": _spacings(spacing_mm, n),
             "voxel_volume_ml": _volumes(voxel_volume_ml, n),
         }
@@ -98,6 +102,9 @@ class ArrayCases:
             dict(zip(("case_id", "unit", "group", "weight", "rater"), row, strict=True))
             for row in zip(*(columns[name] for name in named), strict=True)
         ]
+        if folds is not None:
+            for row, fold in zip(about, columns["folds"], strict=True):
+                row[FOLD] = fold
         _check_unique(about)
         return cls(
             maps,
@@ -107,6 +114,19 @@ class ArrayCases:
             columns["voxel_volume_ml"],
             about,
         )
+
+
+def array_view(region: Region, probs: Any, spacing_mm: Any = None) -> View:
+    """A map in memory as a view of its region, without a reference.
+
+    Raises:
+        ValueError: A value is no probability.
+    """
+    values = as_map(probs)
+    check_probabilities(values)
+    flat = values.reshape(-1)
+    grid = _grid(spacing_mm, values.shape)
+    return View(region, flat, np.zeros(flat.shape, bool), None, grid)
 
 
 def array_regions(

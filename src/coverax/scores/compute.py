@@ -22,6 +22,7 @@ from coverax.scores.families import all_columns
 from coverax.scores.notes import TURNED, cohort_notes
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.stream import Journal, file_facts, gather
+from coverax.table.columns import FOLD
 from coverax.table.definition import (
     DEFAULT_BINS,
     MapKind,
@@ -150,6 +151,7 @@ def score_arrays(
     groups: Iterable[Any] | None = None,
     weights: Iterable[Any] | None = None,
     raters: Iterable[Any] | None = None,
+    folds: Iterable[Any] | None = None,
     voxel_volume_ml: float | Iterable[Any] = float("nan"),
     region: str = FOREGROUND.name,
     regions: Iterable[Region | str] | Region | str | None = None,
@@ -186,6 +188,7 @@ def score_arrays(
         groups: Category of each case known without the reference.
         weights: Likelihood ratios under shift.
         raters: Who made each reference, where cases have several: one entry each.
+        folds: Fold whose model made each map, where they are of a cross-validation.
         voxel_volume_ml: Volume of a voxel, one or per case; unknown by default.
         region: Name of the region, where there is one.
         regions: Structures, `NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]`; other labels are
@@ -222,6 +225,7 @@ def score_arrays(
         groups=groups,
         weights=weights,
         raters=raters,
+        folds=folds,
     )
     definition = ScoreDefinition(
         regions=array_regions(regions, region),
@@ -272,7 +276,8 @@ def _score_loaded(
     gather(outcomes, numbers, take, name=lambda i: about[i]["case_id"])
     each = [row for i in numbers for row in rows[i]]
     _check_maps(each, definition)
-    return ScoreTable.from_rows(each, definition)
+    further = tuple(name for name in (FOLD,) if name in about[0])
+    return ScoreTable.from_rows(each, definition, further=further)
 
 
 def _rows(result: CaseRows) -> list[dict[str, Any]]:
@@ -381,6 +386,10 @@ def _common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
             for n, case in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
+    folds = {dict(case.columns).get(FOLD, "") for case in records}
+    storages = common_storages(tuple(record["kind"][1] for record in records.values()))
+    if len(folds) > 1:
+        return MapKind(next(iter(by_channels)), storages, None, _fold_marks(records))
     by_mark = {record["kind"][2]: case for case, record in records.items()}
     if len(by_mark) > 1:
         which = [
@@ -391,8 +400,24 @@ def _common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
             f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
             "maps, and those of two models, are not to be mixed"
         )
-    storages = common_storages(tuple(record["kind"][1] for record in records.values()))
     return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
+
+
+def _fold_marks(records: dict[Case, dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """What the maps of each fold say of their model: one thing a fold.
+
+    Raises:
+        ValueError: Maps of one fold are of several models.
+    """
+    marks: dict[str, str] = {}
+    for case, record in records.items():
+        fold, mark = dict(case.columns).get(FOLD, ""), record["kind"][2]
+        if marks.setdefault(fold, mark) != mark:
+            raise ValueError(
+                f"fold {fold} has maps with {describe_mark(marks[fold])} and with "
+                f"{describe_mark(mark)}: a fold is predicted by one model"
+            )
+    return tuple(sorted(marks.items()))
 
 
 def _check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:

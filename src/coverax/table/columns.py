@@ -28,6 +28,7 @@ GRID_PREDICTED, GRID_TRUE_POSITIVE = "grid_predicted", "grid_true_positive"
 CRITICAL_PREDICTED = "critical_predicted"
 CRITICAL_TRUE_POSITIVE = "critical_true_positive"
 LESION_PEAKS = "lesion_peaks"
+FOLD = "fold"  # of cohort.csv: whose model made the map of a case
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 N_SIZE_CUTS = 125
 NO_COLUMN = (

@@ -24,12 +24,19 @@ class MapKind:
         n_channels: Length of the class axis; 0 for maps without one.
         storages: How values are quantised on disk, all kinds met, sorted.
         mark: Which of our steps made them, as their headers say; empty for maps from
-            elsewhere, None where a table was written before marks were kept.
+            elsewhere, None where a table was written before marks were kept, or is of
+            several folds.
+        fold_marks: Of several folds: name and mark of each.
     """
 
     n_channels: int
     storages: tuple[str, ...]
     mark: str | None = None
+    fold_marks: tuple[tuple[str, str], ...] = ()
+
+    def of_fold(self, fold: str) -> "MapKind":
+        """What the maps of one fold look like."""
+        return replace(self, mark=dict(self.fold_marks).get(fold), fold_marks=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +149,12 @@ class ScoreDefinition:
 
     def to_json(self) -> dict[str, Any]:
         """A plain object for metadata."""
-        plain = asdict(self) | {
+        plain: dict[str, Any] = asdict(self) | {
             "regions": [str(region) for region in self.regions],
             "transforms": [str(transform) for transform in self.transforms],
         }
+        if self.map_kind and not self.map_kind.fold_marks:
+            del plain["map_kind"]["fold_marks"]
         return json.loads(json.dumps(plain))
 
     @classmethod
@@ -181,7 +190,12 @@ class ScoreDefinition:
             grid=content["grid"],
             softmax=content["softmax"],
             map_kind=kind
-            and MapKind(kind["n_channels"], tuple(kind["storages"]), kind.get("mark")),
+            and MapKind(
+                kind["n_channels"],
+                tuple(kind["storages"]),
+                kind.get("mark"),
+                tuple((fold, mark) for fold, mark in kind.get("fold_marks", ())),
+            ),
             transforms=parse_transforms(content["transforms"]),
             set_sizes=content["set_sizes"],
             engine=content["engine"],

@@ -76,9 +76,11 @@ def monitor_folder(
     paths = {name: Path(path) for name, path in sorted(maps.items())}
     reference = calibration.options.get("reference")
     if reference is None:
+        kind = " from folds" if calibration.folds else ""
         raise ValueError(
-            f"this calibration of method {calibration.method} carries nothing to compare "
-            "with: it needs method fnr, crc, rcps or ltt on a table with the grid"
+            f"this calibration of method {calibration.method}{kind} carries nothing to "
+            "compare with: it needs method fnr, crc, rcps or ltt, on the maps of one "
+            "model and a table with the grid"
         )
     definition = calibration.definition
     if definition.ignore_label is not None:
