@@ -180,3 +180,16 @@ def test_a_definition_of_another_version_is_refused_in_words():
     del content["n_bins"]
     with pytest.raises(ValueError, match="lacks n_bins: it was written by another"):
         ScoreDefinition.from_json(content)
+
+
+def test_rows_are_the_table_as_arrow(tmp_path):
+    """What other tools get in memory is what they read from the file."""
+    rng = np.random.default_rng(0)
+    probs = rng.random((3, 4, 5, 6), np.float32)
+    table = score_arrays(probs, probs > 0.6, [0.1], transforms=["inner=identity"])
+    table.write(tmp_path / "s.parquet")
+    stored = pq.read_table(tmp_path / "s.parquet")
+    assert table.rows.equals(stored)
+    assert [row["case_id"] for row in table.rows.to_pylist()] == list(
+        table.column("case_id")
+    )

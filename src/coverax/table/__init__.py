@@ -15,7 +15,6 @@ from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region
 from coverax.table.region import parse_region as parse_region
 from coverax.table.region import parse_regions as parse_regions
-from coverax.table.table import FOLD as FOLD
 from coverax.table.table import ScoreTable as ScoreTable
 from coverax.table.table import read_table as read_table
 from coverax.table.transforms import KINDS as KINDS

@@ -27,10 +27,15 @@ _KINDS = {
 }
 
 
-def write_columns(
-    path: Path, columns: Columns, kinds: Sequence[Column], meta: dict[str, Any]
-) -> None:
-    """Write columns with what they mean; the file appears complete or not at all.
+def to_arrow(columns: Columns, kinds: Sequence[Column]) -> pa.Table:
+    """Columns as an Arrow table in memory."""
+    fields = _fields(columns, kinds)
+    arrays = [_to_arrow(columns[field.name], field.type) for field in fields]
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _fields(columns: Columns, kinds: Sequence[Column]) -> list[pa.Field]:
+    """Name and type of each column.
 
     Raises:
         ValueError: A column is none of these kinds.
@@ -39,7 +44,18 @@ def write_columns(
     unknown = columns.keys() - types.keys()
     if unknown:
         raise ValueError(f"a score table has no column {', '.join(sorted(unknown))}")
-    fields = [pa.field(name, types[name]) for name in columns]
+    return [pa.field(name, types[name]) for name in columns]
+
+
+def write_columns(
+    path: Path, columns: Columns, kinds: Sequence[Column], meta: dict[str, Any]
+) -> None:
+    """Write columns with what they mean; the file appears complete or not at all.
+
+    Raises:
+        ValueError: A column is none of these kinds.
+    """
+    fields = _fields(columns, kinds)
     about = {"schema": SCHEMA} | meta
     sealed = json.dumps(about | {"digest": digest_json(about)}).encode()
     schema = pa.schema(fields, metadata={_KEY: sealed})

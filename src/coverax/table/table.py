@@ -17,8 +17,6 @@ from coverax.table.columns import Column, Columns, Curves, columns_of, digest_co
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, parse_transform
 
-# The column of a cohort that names the fold whose model made the map.
-FOLD = "fold"
 # What statistics of other definitions are called.
 _RESERVED = (
     "bin_",
@@ -127,12 +125,19 @@ class ScoreTable:
         )
 
     @property
+    def rows(self) -> Any:
+        """The table as Arrow, for other tools: `rows.to_pylist()`, `rows.to_pandas()`."""
+        from coverax.table.parquet import to_arrow
+
+        return to_arrow(self.columns, self._kinds())
+
+    @property
     def folds(self) -> tuple[str, ...]:
         """Folds whose models made the maps, sorted; none where nobody says.
 
         Scores of several folds come from several models: they are no one sample.
         """
-        values = self.columns.get(FOLD)
+        values = self.columns.get(names.FOLD)
         return () if values is None else tuple(sorted(set(map(str, values)) - {""}))
 
     @property
@@ -269,12 +274,6 @@ class ScoreTable:
         """Write Parquet; the file appears complete or not at all."""
         from coverax.table.parquet import write_columns
 
-        own = (*columns_of(self.definition), *names.CRITICAL_COLUMNS)
-        known = {kind.name: kind for kind in own}
-        kinds = [
-            known.get(name) or names.column_kind(name, values)
-            for name, values in self.columns.items()
-        ]
         meta = {
             "coverax": __version__,
             "score_definition": self.definition.to_json(),
@@ -286,7 +285,16 @@ class ScoreTable:
         }
         if self.turned:
             meta["turned"] = self.turned
-        write_columns(Path(path), self.columns, kinds, meta)
+        write_columns(Path(path), self.columns, self._kinds(), meta)
+
+    def _kinds(self) -> list[Column]:
+        """What the entries of each column are, as they lie on disk."""
+        own = (*columns_of(self.definition), *names.CRITICAL_COLUMNS)
+        known = {kind.name: kind for kind in own}
+        return [
+            known.get(name) or names.column_kind(name, values)
+            for name, values in self.columns.items()
+        ]
 
 
 def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from coverax.files import PathLike
+from coverax.table.columns import FOLD
 from coverax.table.region import Region, parse_regions
-from coverax.table.table import FOLD
 from coverax.volumes.formats import file_stem
 from coverax.volumes.names import check_case_id, check_name, some_names
 from coverax.volumes.origin import known_parts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coverax.files import PathLike, one_line, publish_rows
-from coverax.table.table import FOLD
+from coverax.table.columns import FOLD
 from coverax.volumes.case import Case, check_maps_differ, with_units
 from coverax.volumes.folders import nifti_files
 from coverax.volumes.formats import file_stem
