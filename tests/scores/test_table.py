@@ -186,7 +186,8 @@ def test_rows_are_the_table_as_arrow(tmp_path):
     """What other tools get in memory is what they read from the file."""
     rng = np.random.default_rng(0)
     probs = rng.random((3, 4, 5, 6), np.float32)
-    table = score_arrays(probs, probs > 0.6, [0.1], transforms=["inner=identity"])
+    options = {"transforms": ["inner=identity"], "voxel_volume_ml": 0.001}
+    table = score_arrays(probs, probs > 0.6, [0.1], **options)
     table.write(tmp_path / "s.parquet")
     stored = pq.read_table(tmp_path / "s.parquet")
     assert table.rows.equals(stored)

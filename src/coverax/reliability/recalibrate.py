@@ -259,7 +259,7 @@ def apply_folder(
             "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
             "parts": scaled_parts(maps, fitted_on),
         }
-        written = [folder / path.name for path in maps.values()]
+        written = [folder / nifti_name(path) for path in maps.values()]
         publish_sealed_json(folder / SCALED_RECORD, record, written)
 
     fill_folder(

@@ -27,7 +27,7 @@ _KINDS = {
 }
 
 
-def to_arrow(columns: Columns, kinds: Sequence[Column]) -> pa.Table:
+def to_arrow(columns: Columns, kinds: Sequence[Column]) -> Any:
     """Columns as an Arrow table in memory."""
     fields = _fields(columns, kinds)
     arrays = [_to_arrow(columns[field.name], field.type) for field in fields]
