@@ -59,12 +59,12 @@ def test_control_characters_of_files_do_not_reach_the_terminal(files, cli):
     wild = "x\x1b[2J\x07\u202e"
     folder = files.root / wild
     shutil.copytree(files.probs, folder)
-    (folder / "more.mha").write_bytes(b"")
-    (folder / f"{wild}.nrrd").write_bytes(b"")
+    (folder / "more.mgz").write_bytes(b"")
+    (folder / f"{wild}.mgh").write_bytes(b"")
     labels = ("--labels", files.labels)
     done = cli("score", "--probs", folder, *labels, "-o", files.root / "s.parquet")
     assert done.code == 0
-    assert "2 files are no .nii" in done.err
+    assert "2 files are no volume" in done.err
     (folder / f"{wild}.nii.gz").write_bytes(b"")
     refused = cli("score", "--probs", folder, *labels, "-o", files.root / "s.parquet")
     assert refused.code == 1
@@ -79,11 +79,11 @@ def test_control_characters_of_files_do_not_reach_the_terminal(files, cli):
 def test_notes_of_the_package_are_lines_of_the_command_line(files, cli):
     """Once each, for every command that takes a folder, and only while one runs."""
     (files.probs / "case_99.nii.zst").write_bytes(b"")
-    (files.labels / "case_99.mha").write_bytes(b"")
+    (files.labels / "case_99.mgz").write_bytes(b"")
     table, out = files.root / "s.parquet", files.root / "c.json"
     done = cli("score", *files.options, "-o", table)
     assert done.err.count("passed over: case_99.nii.zst") == 1
-    assert done.err.count("passed over: case_99.mha") == 1
+    assert done.err.count("passed over: case_99.mgz") == 1
     assert cli("calibrate", table, "--alpha", "0.1", "-o", out).code == 0
     for command in (
         ("predict", out, *files.options[:2], "-o", files.root / "m"),

@@ -150,7 +150,7 @@ def run_folder(tmp_path_factory):
     ids=["few", "many"],
 )
 def test_no_altered_checkpoint_is_another_net(run_folder, tmp_path, n):
-    from coverax.train.checkpoint import digest_params
+    from coverax.train.checkpoint import digest_params, load_checkpoint
 
     rng = np.random.default_rng(4)
     sound = load_checkpoint(run_folder)

@@ -1,6 +1,6 @@
 """Masks of a new case from the maps of all folds, one map in memory at a time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from coverax.calibrate import Calibration, Folds, MeanP, SideFolds
+from coverax.checks import as_map
 from coverax.choices import Side
+from coverax.files import PathLike
 from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
 from coverax.predict.write import (
@@ -160,7 +162,7 @@ def check_folds(calibration: Calibration, n_given: int) -> Folds:
 
 def fold_masks(
     calibration: Calibration,
-    probs: Sequence[np.ndarray] | np.ndarray,
+    probs: Iterable[Any],
     *,
     region: str | None = None,
     spacing_mm: Sequence[float] | None = None,
@@ -183,6 +185,7 @@ def fold_masks(
         ValueError: The number of maps is not that of the folds, their shapes differ, a
             value is no probability, or no guarantee can be given.
     """
+    probs = [as_map(own) for own in probs]
     check_folds(calibration, len(probs))
     check_request(calibration, sides=False, allow_vacuous=allow_vacuous)
     shapes = {np.shape(p) for p in probs}
@@ -201,8 +204,8 @@ def fold_masks(
 
 def predict_folds(
     calibration: Calibration,
-    maps: Sequence[Mapping[str, Path]],
-    output: Path,
+    maps: Sequence[Mapping[str, PathLike]],
+    output: PathLike,
     *,
     threads: int | None = None,
     resume: bool = False,
@@ -245,7 +248,8 @@ def predict_folds(
     """
     folds = check_folds(calibration, len(maps))
     check_request(calibration, sides=sides, allow_vacuous=allow_vacuous)
-    paths, lacking = common_maps(maps, folds, allow_missing=allow_missing)
+    named = [{i: Path(path) for i, path in own.items()} for own in maps]
+    paths, lacking = common_maps(named, folds, allow_missing=allow_missing)
     regions = [
         r for r in calibration.definition.regions if not calibration.refused(r.name)
     ]
