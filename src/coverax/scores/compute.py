@@ -4,12 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from coverax.checks import as_list
 from coverax.choices import EngineName, Neighbours
 from coverax.engine.switch import Engine, resolve_engine
-from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.rational import Level, each_level
 from coverax.scores.arrays import (
     ArrayCases,
@@ -19,13 +16,24 @@ from coverax.scores.arrays import (
 )
 from coverax.scores.batch import CaseRows, Loaded, ViewBatch
 from coverax.scores.families import all_columns
-from coverax.scores.notes import TURNED, cohort_notes
+from coverax.scores.notes import cohort_notes
+from coverax.scores.records import (
+    about_case,
+    check_maps,
+    common_kind,
+    facts_of,
+    finished,
+    key_of,
+    packed,
+    record_of,
+    rows_of,
+    turned_cases,
+)
 from coverax.scores.stream import MapReader, load_case, stream_rows
-from coverax.stream import Journal, file_facts, gather
+from coverax.stream import Journal, gather
 from coverax.table.columns import FOLD
 from coverax.table.definition import (
     DEFAULT_BINS,
-    MapKind,
     ScoreDefinition,
     sorted_tolerances,
 )
@@ -36,9 +44,6 @@ from coverax.volumes import (
     Case,
     Cohort,
     Region,
-    common_storages,
-    describe_mark,
-    files_beside,
     read_probs,
 )
 
@@ -90,19 +95,19 @@ def score_cohort(
     def batch_fn(engine: Engine, batch: ViewBatch):
         return all_columns(engine, batch, definition)
 
-    facts = _facts_of(cohort.cases if journal else (), content=verify_inputs)
-    records = _finished(journal, cohort.cases, facts)
+    facts = facts_of(cohort.cases if journal else (), content=verify_inputs)
+    records = finished(journal, cohort.cases, facts)
     for _ in records:
         on_case()
 
     def take(case: Case, result: CaseRows) -> None:
-        record = _record(case, result, facts)
+        record = record_of(case, result, facts)
         if journal:
-            journal.add(_key(case), record)
-        records[_key(case)] = _packed(record)
+            journal.add(key_of(case), record)
+        records[key_of(case)] = packed(record)
 
     outcomes = stream_rows(
-        [case for case in cohort.cases if _key(case) not in records],
+        [case for case in cohort.cases if key_of(case) not in records],
         lambda case, buffers: load_case(case, definition, buffers, read_map=read_map),
         batch_fn,
         chosen,
@@ -121,18 +126,18 @@ def score_cohort(
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
-    kept = {c: records[_key(c)] for c in cohort.cases if _key(c) in records}
+    kept = {c: records[key_of(c)] for c in cohort.cases if key_of(c) in records}
     if not kept:
         raise ValueError("no case could be scored")
     for line in cohort_notes(record.get("notes", {}) for record in kept.values()):
         on_note(line)
-    kind = _common_kind(kept)
+    kind = common_kind(kept)
     # Unit, group and weight are what the cohort says now, whenever a case was read.
-    rows = [_about(case) | row for case in kept for row in kept[case]["rows"]]
-    turned = _turned(kept)
+    rows = [about_case(case) | row for case in kept for row in kept[case]["rows"]]
+    turned = turned_cases(kept)
     records.clear()
     kept.clear()  # what the table has taken over is free
-    _check_maps(rows, definition)
+    check_maps(rows, definition)
     table = ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
     return replace(table, turned=turned)
 
@@ -267,7 +272,7 @@ def _score_loaded(
     rows: dict[int, list[dict[str, Any]]] = {}
 
     def take(i: int, result: CaseRows) -> None:
-        rows[i] = [about[i] | {"part": ""} | row for row in _rows(result)]
+        rows[i] = [about[i] | {"part": ""} | row for row in rows_of(result)]
 
     numbers = range(len(about))
     outcomes = stream_rows(
@@ -275,163 +280,6 @@ def _score_loaded(
     )
     gather(outcomes, numbers, take, name=lambda i: about[i]["case_id"])
     each = [row for i in numbers for row in rows[i]]
-    _check_maps(each, definition)
+    check_maps(each, definition)
     further = tuple(name for name in (FOLD,) if name in about[0])
     return ScoreTable.from_rows(each, definition, further=further)
-
-
-def _rows(result: CaseRows) -> list[dict[str, Any]]:
-    facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
-    facts |= result.facts.get("softmax", {})
-    content = result.facts["content"]
-    ordered = sorted(result.rows, key=lambda pair: pair[0].name)
-    return [
-        facts
-        | {
-            "region": region.name,
-            "map_fingerprint": content[region.name].fingerprint,
-            "gap_above_zero": content[region.name].gap_above_zero,
-        }
-        | row
-        for region, row in ordered
-    ]
-
-
-def _record(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "files": facts.get(_key(case)),
-        "kind": [result.facts[k] for k in ("n_channels", "storage", "mark")],
-        "notes": result.facts["notes"],
-        "rows": _rows(result),
-    }
-
-
-def _packed(record: dict[str, Any]) -> dict[str, Any]:
-    """A record whose lists of numbers are arrays of the smallest type: it is kept."""
-    rows = [
-        {name: _pack(value) for name, value in row.items()} for row in record["rows"]
-    ]
-    return record | {"files": None, "rows": rows}
-
-
-def _pack(value: Any) -> Any:
-    if not isinstance(value, list) or not value:
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind != "i":
-        return array
-    smallest = np.promote_types(*map(np.min_scalar_type, (array.min(), array.max())))
-    return array.astype(smallest)
-
-
-def _facts_of(cases: Iterable[Case], *, content: bool) -> dict[str, Any]:
-    """Facts of the files of each case.
-
-    Taken before any is read: a file that is replaced meanwhile is read again next time.
-    """
-    return {
-        _key(case): file_facts(
-            [case.probs, *files_beside(case.probs), case.labels, case.valid],
-            content=content,
-        )
-        for case in cases
-    }
-
-
-def _finished(
-    journal: Journal | None, cases: Iterable[Case], facts: dict[str, Any]
-) -> dict[str, Any]:
-    """Records of an earlier run whose files are unchanged."""
-    found: dict[str, Any] = {}
-    for case in cases if journal else ():
-        known = journal.records.get(_key(case)) if journal else None
-        if known is not None and known["files"] == facts[_key(case)]:
-            found[_key(case)] = _packed(known)
-    return found
-
-
-def _about(case: Case) -> dict[str, Any]:
-    """What the cohort, not the files, says of a case."""
-    return {
-        "case_id": case.case_id,
-        "unit": case.unit,
-        "group": case.group,
-        "weight": case.weight,
-        "rater": case.rater,
-        "part": case.part,
-        **dict(case.columns),
-    }
-
-
-def _turned(records: dict[Case, dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """Case id to how its files were turned, of those that were."""
-    return {
-        case.case_id: record["notes"][TURNED]
-        for case, record in records.items()
-        if TURNED in record["notes"]
-    }
-
-
-def _key(case: Case) -> str:
-    region = "" if case.region is None else f"\n{case.region}"
-    return case.case_id + region + (f"\nrater {case.rater}" if case.rater else "")
-
-
-def _common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
-    """The kind of map all cases share; storages may differ (`common_storages`)."""
-    by_channels = {record["kind"][0]: case for case, record in records.items()}
-    if len(by_channels) > 1:
-        which = [
-            f"case {case.case_id} has " + (f"{n} channels" if n else "no class axis")
-            for n, case in sorted(by_channels.items())
-        ]
-        raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
-    folds = {dict(case.columns).get(FOLD, "") for case in records}
-    storages = common_storages(tuple(record["kind"][1] for record in records.values()))
-    if len(folds) > 1:
-        return MapKind(next(iter(by_channels)), storages, None, _fold_marks(records))
-    by_mark = {record["kind"][2]: case for case, record in records.items()}
-    if len(by_mark) > 1:
-        which = [
-            f"case {case.case_id} has {describe_mark(mark)}"
-            for mark, case in sorted(by_mark.items())
-        ]
-        raise ValueError(
-            f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
-            "maps, and those of two models, are not to be mixed"
-        )
-    return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
-
-
-def _fold_marks(records: dict[Case, dict[str, Any]]) -> tuple[tuple[str, str], ...]:
-    """What the maps of each fold say of their model: one thing a fold.
-
-    Raises:
-        ValueError: Maps of one fold are of several models.
-    """
-    marks: dict[str, str] = {}
-    for case, record in records.items():
-        fold, mark = dict(case.columns).get(FOLD, ""), record["kind"][2]
-        if marks.setdefault(fold, mark) != mark:
-            raise ValueError(
-                f"fold {fold} has maps with {describe_mark(marks[fold])} and with "
-                f"{describe_mark(mark)}: a fold is predicted by one model"
-            )
-    return tuple(sorted(marks.items()))
-
-
-def _check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
-    """Refuse hard masks, and one map under several names."""
-
-    def column(name: str) -> list[Any]:
-        return [row[name] for row in rows]
-
-    case_ids, regions = column("case_id"), column("region")
-    marks, gaps = column("map_fingerprint"), column("gap_above_zero")
-    kinds = [kind_of_values(*c) for c in zip(marks, gaps, strict=True)]
-    check_not_masks(
-        zip(case_ids, regions, kinds, strict=True), allow=definition.allow_hard_masks
-    )
-    check_no_copies(
-        case_ids, column("unit"), regions, marks, allow=definition.allow_duplicates
-    )

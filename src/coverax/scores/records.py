@@ -1,0 +1,182 @@
+"""Records of finished cases: what a run keeps of each, and what they have in common."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
+from coverax.scores.batch import CaseRows
+from coverax.scores.notes import TURNED
+from coverax.stream import Journal, file_facts
+from coverax.table.columns import FOLD
+from coverax.table.definition import MapKind, ScoreDefinition
+from coverax.volumes import Case, common_storages, describe_mark, files_beside
+
+
+def rows_of(result: CaseRows) -> list[dict[str, Any]]:
+    """Rows of the table that a case gives, by region; what the cohort says comes later."""
+    facts = {k: result.facts[k] for k in ("voxel_volume_ml", "overshoot")}
+    facts |= result.facts.get("softmax", {})
+    content = result.facts["content"]
+    ordered = sorted(result.rows, key=lambda pair: pair[0].name)
+    return [
+        facts
+        | {
+            "region": region.name,
+            "map_fingerprint": content[region.name].fingerprint,
+            "gap_above_zero": content[region.name].gap_above_zero,
+        }
+        | row
+        for region, row in ordered
+    ]
+
+
+def record_of(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, Any]:
+    """What a journal keeps of a case: rows, and the facts of its files."""
+    return {
+        "files": facts.get(key_of(case)),
+        "kind": [result.facts[k] for k in ("n_channels", "storage", "mark")],
+        "notes": result.facts["notes"],
+        "rows": rows_of(result),
+    }
+
+
+def packed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose lists of numbers are arrays of the smallest type: it is kept."""
+    rows = [
+        {name: _pack(value) for name, value in row.items()} for row in record["rows"]
+    ]
+    return record | {"files": None, "rows": rows}
+
+
+def _pack(value: Any) -> Any:
+    if not isinstance(value, list) or not value:
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind != "i":
+        return array
+    smallest = np.promote_types(*map(np.min_scalar_type, (array.min(), array.max())))
+    return array.astype(smallest)
+
+
+def facts_of(cases: Iterable[Case], *, content: bool) -> dict[str, Any]:
+    """Facts of the files of each case.
+
+    Taken before any is read: a file that is replaced meanwhile is read again next time.
+    """
+    return {
+        key_of(case): file_facts(
+            [case.probs, *files_beside(case.probs), case.labels, case.valid],
+            content=content,
+        )
+        for case in cases
+    }
+
+
+def finished(
+    journal: Journal | None, cases: Iterable[Case], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Records of an earlier run whose files are unchanged."""
+    found: dict[str, Any] = {}
+    for case in cases if journal else ():
+        known = journal.records.get(key_of(case)) if journal else None
+        if known is not None and known["files"] == facts[key_of(case)]:
+            found[key_of(case)] = packed(known)
+    return found
+
+
+def about_case(case: Case) -> dict[str, Any]:
+    """What the cohort, not the files, says of a case."""
+    return {
+        "case_id": case.case_id,
+        "unit": case.unit,
+        "group": case.group,
+        "weight": case.weight,
+        "rater": case.rater,
+        "part": case.part,
+        **dict(case.columns),
+    }
+
+
+def turned_cases(records: dict[Case, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Case id to how its files were turned, of those that were."""
+    return {
+        case.case_id: record["notes"][TURNED]
+        for case, record in records.items()
+        if TURNED in record["notes"]
+    }
+
+
+def key_of(case: Case) -> str:
+    """What names a case and its reference in a journal."""
+    region = "" if case.region is None else f"\n{case.region}"
+    return case.case_id + region + (f"\nrater {case.rater}" if case.rater else "")
+
+
+def common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
+    """The kind of map all cases share; storages may differ (`common_storages`).
+
+    Raises:
+        ValueError: Maps have other channels, or were made or scaled by another model.
+    """
+    by_channels = {record["kind"][0]: case for case, record in records.items()}
+    if len(by_channels) > 1:
+        which = [
+            f"case {case.case_id} has " + (f"{n} channels" if n else "no class axis")
+            for n, case in sorted(by_channels.items())
+        ]
+        raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
+    folds = {dict(case.columns).get(FOLD, "") for case in records}
+    storages = common_storages(tuple(record["kind"][1] for record in records.values()))
+    if len(folds) > 1:
+        return MapKind(next(iter(by_channels)), storages, None, _fold_marks(records))
+    by_mark = {record["kind"][2]: case for case, record in records.items()}
+    if len(by_mark) > 1:
+        which = [
+            f"case {case.case_id} has {describe_mark(mark)}"
+            for mark, case in sorted(by_mark.items())
+        ]
+        raise ValueError(
+            f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
+            "maps, and those of two models, are not to be mixed"
+        )
+    return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
+
+
+def _fold_marks(records: dict[Case, dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """What the maps of each fold say of their model: one thing a fold.
+
+    Raises:
+        ValueError: Maps of one fold are of several models.
+    """
+    marks: dict[str, str] = {}
+    for case, record in records.items():
+        fold, mark = dict(case.columns).get(FOLD, ""), record["kind"][2]
+        if marks.setdefault(fold, mark) != mark:
+            raise ValueError(
+                f"fold {fold} has maps with {describe_mark(marks[fold])} and with "
+                f"{describe_mark(mark)}: a fold is predicted by one model"
+            )
+    return tuple(sorted(marks.items()))
+
+
+def check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
+    """Refuse hard masks, and one map under several names.
+
+    Raises:
+        ValueError: The rows are of such maps.
+    """
+
+    def column(name: str) -> list[Any]:
+        return [row[name] for row in rows]
+
+    case_ids, regions = column("case_id"), column("region")
+    marks, gaps = column("map_fingerprint"), column("gap_above_zero")
+    kinds = [kind_of_values(*c) for c in zip(marks, gaps, strict=True)]
+    check_not_masks(
+        zip(case_ids, regions, kinds, strict=True), allow=definition.allow_hard_masks
+    )
+    check_no_copies(
+        case_ids, column("unit"), regions, marks, allow=definition.allow_duplicates
+    )
