@@ -48,6 +48,7 @@ class Command:
 CARELESS = Command(("careless",), "out")
 SCORES = ("--probs", "in/probs", "--labels", "in/labels")
 SETS = ("--transform", "inner=identity", "--transform", "outer=distance")
+SETS = (*SETS, "--set-sizes")
 COMMANDS = {
     "score": Command(
         ("score", *SCORES, "--engine", "host", "-o", "out"), "out", resumes=True
@@ -55,7 +56,10 @@ COMMANDS = {
     "calibrate": Command(
         ("calibrate", "in/s.parquet", "--alpha", ".3", "-o", "out"), "out"
     ),
-    "learn-sets": Command(("learn-sets", "in/s.parquet", "-o", "out"), "out"),
+    "learn-sets": Command(
+        ("learn-sets", "in/s.parquet", "--folds", "2", "--alpha", ".8", "-o", "out"),
+        "out",
+    ),
     "predict": Command(
         ("predict", "in/c.json", "--probs", "in/probs", "-o", "out"), "out", True
     ),
@@ -68,7 +72,8 @@ COMMANDS = {
         ("evaluate", "in/c.json", *SCORES, "--engine", "host", "-o", "out"), "out"
     ),
     "validate": Command(
-        ("validate", "in/s.parquet", "--alpha", ".4", "-o", "out"), "out"
+        ("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4", "-o", "out"),
+        "out",
     ),
     "reliability": Command(("reliability", "in/s.parquet", "-o", "out"), "out"),
     "fit": Command(("temperature", "fit", *SCORES, "-o", "out"), "out"),

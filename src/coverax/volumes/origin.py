@@ -53,9 +53,17 @@ def known_parts(folder: PathLike) -> dict[str, str]:
     """
     for name in (SCALED_RECORD, INFER_RECORD):
         path = Path(folder) / name
-        if path.is_file():
+        if _is_there(path):
             return _parts_of(path)
     return {}
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a record is there; a path that no file can have is told on reading it."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _parts_of(path: Path) -> dict[str, str]:
