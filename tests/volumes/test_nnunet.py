@@ -172,7 +172,7 @@ def test_a_pickle_is_never_run(tmp_path):
 
     path = made.write_case(tmp_path, "c", made.softmax(0))
     path.with_suffix(".pkl").write_bytes(pickle.dumps({"spacing": Call()}))
-    with pytest.raises(ValueError, match=r"c\.pkl: the pickle names io\.open"):
+    with pytest.raises(ValueError, match=r"c\.pkl: the pickle names _?io\.open"):
         read_header(path)
     assert not (tmp_path / "made").exists()
 
