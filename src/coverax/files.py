@@ -14,7 +14,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from coverax.locks import beside, is_held
+from coverax.locks import PARTIAL, WHOLE, beside, is_held
 
 # A JSON object: what a file holds of something.
 Json = dict[str, Any]
@@ -46,7 +46,8 @@ def publishing(path: PathLike) -> Iterator[Path]:
     check_output_file(path)
     with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path)
+        if path.parent.suffix not in (PARTIAL, WHOLE):  # no scan for each of its files
+            _remove_stale(path)
         handle, temporary = _open_temporary(path)
     try:
         with as_output_error(path):

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coverax.files import OutputError, PathLike, sync_folder
-from coverax.locks import beside, extended, locked
-
-_SUFFIX = ".whole"  # of a folder that is being filled
+from coverax.locks import PARTIAL, WHOLE, beside, extended, locked
 
 
 def check_output_folder(folder: PathLike) -> None:
@@ -45,9 +43,9 @@ def whole_folder(output: PathLike) -> Iterator[Path]:
     check_output_folder(output)
     with locked(output):
         start = glob.escape(f"{beside(output, '').name}.")
-        for leftover in output.parent.glob(f"{start}*{_SUFFIX}"):
+        for leftover in output.parent.glob(f"{start}*{WHOLE}"):
             shutil.rmtree(leftover, ignore_errors=True)
-        filled = beside(output, f".{secrets.token_hex(6)}{_SUFFIX}")
+        filled = beside(output, f".{secrets.token_hex(6)}{WHOLE}")
         filled.mkdir()
         try:
             yield filled
@@ -59,7 +57,7 @@ def whole_folder(output: PathLike) -> Iterator[Path]:
 def partial_folder(output: PathLike) -> Path:
     """Where an output folder that can be resumed is filled."""
     output = Path(output)
-    return extended(output, ".partial")
+    return extended(output, PARTIAL)
 
 
 def publish_folder(filled: PathLike, output: PathLike) -> None:

@@ -12,6 +12,8 @@ try:
 except ImportError:  # a system without it: the lock file itself is the lock
     fcntl = None
 
+# What a folder is called while a run fills it; the next run clears it as a whole.
+PARTIAL, WHOLE = ".partial", ".whole"
 _MOST_BYTES = 200  # of an output's name within the names beside it
 
 
