@@ -291,7 +291,7 @@ def _side_threshold(side: SideFolds, transform: Transform) -> Threshold:
         status = Status.TOO_FEW_CASES if n_units else Status.EMPTY_GROUP
     value = side.known.largest_kept(side.level)
     if side.side == "outer":
-        status = informative(status, value, transform.whole_at)
+        status = informative(status, value, transform.kind.whole_at)
     return Threshold(
         region=side.region,
         group="",

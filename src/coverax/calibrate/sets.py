@@ -236,7 +236,7 @@ def _as_threshold(
     if found.rank > n:
         status = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
     if found.side == "outer":
-        status = informative(status, found.value, chosen["outer"].whole_at)
+        status = informative(status, found.value, chosen["outer"].kind.whole_at)
     return Threshold(
         region=found.region,
         group="",
