@@ -148,6 +148,7 @@ FILES = [
     "scores.parquet",
     "evaluated/evaluation.json",
     "evaluated/cases.csv",
+    "evaluated/summary.json",
     "evaluated-ltt/evaluation.json",
     "evaluated-sets/evaluation.json",
     "evaluated-sets/cases.csv",

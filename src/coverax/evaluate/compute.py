@@ -11,16 +11,21 @@ import numpy as np
 from coverax.calibrate import (
     Calibration,
     RiskRecord,
-    Threshold,
     just_below,
-    tie_numbers,
 )
 from coverax.choices import EngineName, Kind
 from coverax.evaluate.held_out import held_out_facts, without_law
 from coverax.evaluate.metrics import worst_metrics
+from coverax.evaluate.nnunet_summary import Overlap, overlaps_of
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
-from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
+from coverax.evaluate.summary import (
+    is_cut_above,
+    law_of,
+    metrics_at,
+    risks_of,
+    summary_at,
+)
 from coverax.predict import check_first_mark, check_map_kind, several_maps
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
@@ -51,10 +56,12 @@ class Evaluation:
     Attributes:
         summary: The content of `evaluation.json`.
         cases: One row a case and region, the content of `cases.csv`.
+        overlaps: The masks of all cases, the content of `summary.json`.
     """
 
     summary: dict[str, Any]
     cases: list[dict[str, Any]]
+    overlaps: tuple[Overlap, ...] = ()
 
 
 def evaluate_cohort(
@@ -161,6 +168,8 @@ def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, A
             "group": case.group,
             "rater": case.rater,
             "part": case.part,
+            "prediction_file": str(case.probs),
+            "reference_file": str(case.labels),
             "voxel_volume_ml": result.facts["voxel_volume_ml"],
             "map_fingerprint": content[region.name].fingerprint,
             "map_values": kind_of_values(*content[region.name]),
@@ -264,7 +273,7 @@ def summarise(
         summary |= judge.overall(calibration, cases)
     if not held_out["held_out"]:
         summary = without_law(summary)
-    return Evaluation(summary, cases)
+    return Evaluation(summary, cases, overlaps_of(calibration, rows))
 
 
 def _columns(
@@ -315,7 +324,7 @@ def _evaluate_region(
     scores = 0.0 - column["critical_probability"]
     n_foreground = column["n_foreground"]
     counted = count_rows(calibration, region, column, seed)
-    is_cut_above = _is_cut_above(calibration, threshold, column["case_id"])
+    cut_above = is_cut_above(calibration, threshold, column["case_id"])
     allowed = None
     if threshold.tolerance is not None:
         terms = tolerance_terms([threshold.tolerance])
@@ -345,12 +354,12 @@ def _evaluate_region(
     for k, (name, cut) in enumerate(
         [("calibrated", threshold.probability), ("fixed", FIXED_CUT)]
     ):
-        metrics = metrics_at(column, np.where(is_cut_above & (k == 0), 2, k))
+        metrics = metrics_at(column, np.where(cut_above & (k == 0), 2, k))
         complies = None
         if allowed is not None and name == "calibrated":
             limit = threshold.value
             worst_score = counted.worst(scores)
-            complies = np.where(is_cut_above, worst_score < limit, worst_score <= limit)
+            complies = np.where(cut_above, worst_score < limit, worst_score <= limit)
         elif allowed is not None:
             missed = n_foreground - column["n_true_positive"][:, k]
             complies = counted.worst(missed > allowed) == 0
@@ -363,15 +372,6 @@ def _evaluate_region(
             row[f"{name}_complies"] = None if complies is None else bool(complies[i])
             row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
     return result, table
-
-
-def _is_cut_above(
-    calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
-) -> np.ndarray:
-    """Whether the number of a case is too large for the threshold itself."""
-    if threshold.tie is None or calibration.tie_seed is None:
-        return np.zeros(len(case_ids), bool)
-    return tie_numbers(case_ids, calibration.tie_seed) > threshold.tie
 
 
 RegionFn = Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]

@@ -118,6 +118,8 @@ def evaluate_folds(
             "group": case.group,
             "rater": case.rater,
             "part": case.part,
+            "prediction_file": str(case.probs),
+            "reference_file": str(case.labels),
         }
         rows += [about | row for row in found.get(case, [])]
     each_map = [

@@ -65,7 +65,9 @@ def evaluate_groups(
             "not_evaluated": lacking,
         }
     )
-    return Evaluation(summary, [row for part in parts for row in part.cases])
+    rows = [row for part in parts for row in part.cases]
+    overlaps = tuple(overlap for part in parts for overlap in part.overlaps)
+    return Evaluation(summary, rows, overlaps)
 
 
 def _name(group: str, own: Calibration) -> str:

@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import MERGED, Threshold, compliance_band
+from coverax.calibrate import (
+    MERGED,
+    Calibration,
+    Threshold,
+    compliance_band,
+    tie_numbers,
+)
 from coverax.evaluate.metrics import CaseMetrics, case_metrics
 
 BAND_LEVELS = (0.95, 0.999)
@@ -81,6 +87,15 @@ def is_tied(threshold: Threshold, scores: np.ndarray) -> bool:
     if threshold.tie is not None:
         return False
     return threshold.n_tied > 1 or bool((scores == threshold.value).any())
+
+
+def is_cut_above(
+    calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
+) -> np.ndarray:
+    """Whether the number of a case is too large for the threshold itself."""
+    if threshold.tie is None or calibration.tie_seed is None:
+        return np.zeros(len(case_ids), bool)
+    return tie_numbers(case_ids, calibration.tie_seed) > threshold.tie
 
 
 def law_of(threshold: Threshold, scores: np.ndarray) -> dict[str, Any]:
