@@ -27,4 +27,6 @@ def fill_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
     publish_rows(folder / "cases.csv", evaluation.cases)
     cases = folder / "cases.csv"
     beside = [cases, *write_summaries(evaluation.overlaps, folder)]
-    publish_sealed_json(folder / "evaluation.json", evaluation.summary, beside)
+    publish_sealed_json(
+        folder / "evaluation.json", evaluation.summary.to_json(), beside
+    )
