@@ -207,7 +207,7 @@ class JsonRecord:
 
 def _plain(value: Any) -> Any:
     """A field as JSON, whatever it holds."""
-    if isinstance(value, JsonRecord):
+    if hasattr(value, "to_json"):
         return value.to_json()
     if isinstance(value, Mapping):
         return {key: _plain(own) for key, own in value.items()}

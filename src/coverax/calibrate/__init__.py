@@ -27,6 +27,8 @@ from coverax.calibrate.groups import group_thresholds as group_thresholds
 from coverax.calibrate.hierarchical import (
     hierarchical_threshold as hierarchical_threshold,
 )
+from coverax.calibrate.laws import Band as Band
+from coverax.calibrate.laws import Histogram as Histogram
 from coverax.calibrate.laws import compliance_band as compliance_band
 from coverax.calibrate.laws import compliance_pmf as compliance_pmf
 from coverax.calibrate.laws import coverage_quantiles as coverage_quantiles

@@ -53,19 +53,19 @@ def command(
             on_case=on_case,
         )
     if as_json:
-        print_json(result)
+        print_json(result.to_json())
         return
-    for name, p_value in result["p_values"].items():
+    for name, p_value in result.p_values.items():
         note(f"{name}: p = {p_value:.3g}")
-    if n_seen := result["n_seen_in_calibration"]:
+    if n_seen := result.n_seen_in_calibration:
         note(
-            f"{n_seen} of {result['n_new']} maps calibrated themselves (by case id or "
+            f"{n_seen} of {result.n_new} maps calibrated themselves (by case id or "
             "map): they cannot show drift"
         )
-    verdict = "DRIFT" if result["drift"] else "no drift found"
-    note(f"{verdict} at level {level} of this look, {result['n_new']} new maps")
-    note(result["meaning"])
-    note(result["looks"])
+    verdict = "DRIFT" if result.drift else "no drift found"
+    note(f"{verdict} at level {level} of this look, {result.n_new} new maps")
+    note(result.meaning)
+    note(result.looks)
 
 
 def _one_per_unit(maps: dict[str, Path], pattern: str | None) -> dict[str, Path]:

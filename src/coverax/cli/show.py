@@ -9,8 +9,8 @@ from coverax.provenance import part_words
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from coverax.calibrate import Band
     from coverax.evaluate import (
-        Band,
         CutResult,
         FoldCutResult,
         FoldSetsResult,

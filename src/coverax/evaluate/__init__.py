@@ -3,7 +3,6 @@
 from coverax.evaluate.compute import Evaluation as Evaluation
 from coverax.evaluate.compute import evaluate_cohort as evaluate_cohort
 from coverax.evaluate.cut_results import AtCut as AtCut
-from coverax.evaluate.cut_results import Band as Band
 from coverax.evaluate.cut_results import CutResult as CutResult
 from coverax.evaluate.cut_results import FoldCutResult as FoldCutResult
 from coverax.evaluate.folds import evaluate_folds as evaluate_folds

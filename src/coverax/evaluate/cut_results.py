@@ -4,33 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from coverax.calibrate import Band, Histogram
 from coverax.choices import RaterRule
 from coverax.files import MAYBE, JsonRecord
 
 Law = Literal["exact", "at_least"]
-
-
-@dataclass(frozen=True, slots=True)
-class Band(JsonRecord):
-    """Where a share should lie, or where the true one does.
-
-    Attributes:
-        level: Probability of lying in it.
-        low: Lower end.
-        high: Upper end; None where scores tie, since ties serve more cases than the law.
-    """
-
-    level: float
-    low: float
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram(JsonRecord):
-    """Cases by a metric; an edge belongs to the bar that it ends."""
-
-    edges: Sequence[float]
-    counts: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +28,7 @@ class AtCut(JsonRecord):
         dice: Mean Dice coefficient.
         volume_ml: Mean volume of the mask.
         lesion_detection: Mean share of the lesions that the mask touches.
-        fnr_histogram: Cases by their missed share.
+        fnr_histogram: Cases by their missed share; an edge is in the bar that it ends.
     """
 
     probability_threshold: float | None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import Calibration, bounds
+from coverax.calibrate import Band, Calibration, bounds
 from coverax.choices import Kind
 from coverax.evaluate.compute import (
     ABOUT,
@@ -21,7 +21,7 @@ from coverax.evaluate.compute import (
     summarise,
     unit_column_of,
 )
-from coverax.evaluate.cut_results import Band, FoldCutResult
+from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.references import Counted, count_rows
 from coverax.evaluate.set_results import (
     FoldCoverage,

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from coverax.calibrate import Band
 from coverax.choices import Joint, RaterRule, Regions, Side
-from coverax.evaluate.cut_results import Band, Law
+from coverax.evaluate.cut_results import Law
 from coverax.files import MAYBE, Json, JsonRecord
 
 C = TypeVar("C", bound="Coverage")

@@ -7,13 +7,15 @@ import numpy as np
 
 from coverax.calibrate import (
     MERGED,
+    Band,
     Calibration,
+    Histogram,
     RiskRecord,
     Threshold,
     compliance_band,
     tie_numbers,
 )
-from coverax.evaluate.cut_results import AtCut, Band, Histogram, Law, MeanLoss
+from coverax.evaluate.cut_results import AtCut, Law, MeanLoss
 from coverax.evaluate.metrics import CaseMetrics, case_metrics, worst_metrics
 from coverax.evaluate.references import Counted
 from coverax.rational import allowed_misses, tolerance_terms

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
 from coverax.stream import gather, map_cases
 from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values, is_drift
+from coverax.validate.results import DriftLook
 from coverax.volumes import MapContent, map_content, read_probs
 
 _MOST = 50_000  # permutations
@@ -46,7 +47,7 @@ def monitor_folder(
     threads: int | None = None,
     allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> DriftLook:
     """Compare label-free features of new maps with the calibration cohort's.
 
     With exchangeable scans one look reports drift with probability at most `level`;
@@ -113,19 +114,18 @@ def monitor_folder(
     for k, region in enumerate(definition.regions):
         found = _compare(reference[region.name], counts[:, k], n_permutations, seed)
         p_values |= {f"{region.name}.{name}": p for name, p in found.items()}
-    return {
-        "schema": 1,
-        "calibration_digest": calibration.digest,
-        "n_new": len(looked),
-        "n_seen_in_calibration": _n_seen(calibration, contents),
-        "level": float(as_fraction(level)),
-        "seed": seed,
-        "n_permutations": n_permutations,
-        "p_values": p_values,
-        "drift": is_drift(p_values, level),
-        "meaning": _MEANING,
-        "looks": _LOOKS,
-    }
+    return DriftLook(
+        calibration_digest=calibration.digest,
+        n_new=len(looked),
+        n_seen_in_calibration=_n_seen(calibration, contents),
+        level=float(as_fraction(level)),
+        seed=seed,
+        n_permutations=n_permutations,
+        p_values=p_values,
+        drift=is_drift(p_values, level),
+        meaning=_MEANING,
+        looks=_LOOKS,
+    )
 
 
 def _n_seen(
