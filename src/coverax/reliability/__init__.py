@@ -24,6 +24,16 @@ from coverax.reliability.recalibrate import check_fits as check_fits
 from coverax.reliability.recalibrate import count_finished as count_finished
 from coverax.reliability.recalibrate import fit_cohort as fit_cohort
 from coverax.reliability.recalibrate import read_temperature as read_temperature
+from coverax.reliability.results import Against as Against
+from coverax.reliability.results import BandResult as BandResult
+from coverax.reliability.results import ClassResult as ClassResult
+from coverax.reliability.results import Comparison as Comparison
+from coverax.reliability.results import Difference as Difference
+from coverax.reliability.results import GroupResult as GroupResult
+from coverax.reliability.results import Measured as Measured
+from coverax.reliability.results import ReliabilitySummary as ReliabilitySummary
+from coverax.reliability.results import SoftmaxScores as SoftmaxScores
+from coverax.reliability.results import TopLabel as TopLabel
 from coverax.reliability.statistics import add as add
 from coverax.reliability.statistics import mean_of_known as mean_of_known
 from coverax.reliability.statistics import pooled as pooled
