@@ -46,7 +46,7 @@ def test_units_are_recognised_by_the_column_that_calibrated(cohort, table):
     )
     seen = cx.evaluate.evaluate_cohort(sites, cohort, engine="host").summary
     assert seen.results[0].n_counted == 4  # one case a site, as in calibration
-    odd = replace(found, options=found.options | {"unit_column": "scanner"})
+    odd = replace(found, policy=found.policy._replace(unit_column="scanner"))
     with pytest.raises(
         ValueError, match=r"of column scanner, and .*has no column scanner"
     ):
@@ -58,7 +58,10 @@ def test_units_that_were_learned_from_are_not_held_out(cohort, table):
     digests = list(found.unit_digests)
     learned = replace(
         synthetic.forgetful(found),
-        options=found.options | {"learned_units": digests[:1]},
+        record=cx.calibrate.SetsRecord(
+            *("each", "each", "identity", "identity", "1/10", "1/10"),
+            learned_units=digests[:1],
+        ),
     )
     seen = cx.evaluate.evaluate_cohort(learned, cohort, engine="host").summary
     assert seen.n_units_seen_in_calibration == 1  # one is one too many
@@ -115,10 +118,9 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
         found,
         thresholds=(threshold, replace(threshold, region="rare")),
         method="sets",
-        options=found.options
-        | cx.calibrate.SetsRecord(
+        record=cx.calibrate.SetsRecord(
             "bonferroni", "joint", "identity", "identity", "1/10", "1/10"
-        ).to_json({}),
+        ),
     )
 
     def row(case_id, region, hit, counted=True):

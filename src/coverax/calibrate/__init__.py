@@ -51,7 +51,10 @@ from coverax.calibrate.raters import Cases as Cases
 from coverax.calibrate.raters import cases_of as cases_of
 from coverax.calibrate.raters import settle_raters as settle_raters
 from coverax.calibrate.rcps import rcps_threshold as rcps_threshold
+from coverax.calibrate.record import CurveCut as CurveCut
+from coverax.calibrate.record import CurvePoint as CurvePoint
 from coverax.calibrate.record import FnrRecord as FnrRecord
+from coverax.calibrate.record import PartsRecord as PartsRecord
 from coverax.calibrate.record import Refused as Refused
 from coverax.calibrate.record import RiskRecord as RiskRecord
 from coverax.calibrate.record import SetsRecord as SetsRecord

@@ -33,7 +33,7 @@ def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
 
 def _vacuous(calibration: "Calibration", bad: "list[Threshold]", which: str) -> str:
     """Why thresholds mean the whole volume, and the cause where it is known."""
-    gaps = calibration.options.get("gap_above_zero", {})
+    gaps = calibration.parts.gap_above_zero or {}
     causes = dict.fromkeys(gap_words(gaps.get(t.region, 0.0)) for t in bad)
     cause = "; ".join(filter(None, causes)) or (
         "too many references have voxels that the model gives 0, or no predicted mask"

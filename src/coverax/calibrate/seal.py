@@ -17,15 +17,21 @@ from coverax.calibrate.features import (
     map_histograms,
     pack_histograms,
 )
+from coverax.calibrate.folds import Folds
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.record import FnrRecord, RiskRecord
+from coverax.calibrate.record import (
+    NO_PARTS,
+    FnrRecord,
+    PartsRecord,
+    Record,
+    RiskRecord,
+)
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
-from coverax.files import Json
 from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
 from coverax.table import ScoreTable
@@ -91,10 +97,11 @@ def calibrate_parts(
         method=method,
         alpha=alpha,
         delta=delta,
-        options=policy.recorded()
-        | _group_options(policy, merged)
-        | record.to_json()
-        | ({"reference": reference} if reference else {}),
+        record=record,
+        parts=PartsRecord(
+            merged_groups=None if policy.group_by is None else merged,
+            reference=reference or None,
+        ),
         statement=statement_fn(thresholds),
     )
 
@@ -145,8 +152,10 @@ def sealed(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    options: Json,
+    record: Record,
     statement: str,
+    parts: PartsRecord = NO_PARTS,
+    folds: Folds | None = None,
 ) -> Calibration:
     """The calibration of thresholds: whose they are, and the digest of its file.
 
@@ -158,8 +167,10 @@ def sealed(
         method: Which guarantee it is.
         alpha: Its level.
         delta: Share of calibration sets for which it may fail; None where it is marginal.
-        options: What else shaped the result.
+        record: What else shaped the result.
         statement: The guarantee in words.
+        parts: What became of regions and groups.
+        folds: How the maps of several models make one mask.
     """
     excluded = {why: set(ids) for why, ids in table.excluded.items()}
     for found in kept.values():
@@ -174,7 +185,10 @@ def sealed(
         n_units=min(t.n_units for t in thresholds),
         thresholds=tuple(thresholds),
         excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
-        options=options | gap_options(table, thresholds),
+        policy=policy.settled,
+        record=record,
+        parts=replace(parts, gap_above_zero=gaps_of(table, thresholds)),
+        folds=folds,
         definition=table.definition,
         cases_digest=table.cases_digest,
         unit_digests=seen.units,
@@ -185,17 +199,17 @@ def sealed(
     return with_digest(calibration)
 
 
-def gap_options(table: ScoreTable, thresholds: Sequence[Threshold]) -> Json:
+def gaps_of(
+    table: ScoreTable, thresholds: Sequence[Threshold]
+) -> dict[str, float] | None:
     """Of regions whose cut is the whole volume, the smallest positive value of a map."""
     gaps = known_column(table, "gap_above_zero")
     bad = {t.region for t in thresholds if t.status == Status.VACUOUS}
     if gaps is None or not bad:
-        return {}
+        return None
     regions = table.column("region")
     least = {region: float(gaps[regions == region].min()) for region in sorted(bad)}
-    return {
-        "gap_above_zero": {r: gap for r, gap in least.items() if math.isfinite(gap)}
-    }
+    return {region: gap for region, gap in least.items() if math.isfinite(gap)}
 
 
 def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
@@ -278,14 +292,4 @@ def _reference(
     histograms = map_histograms(n_voxels, n_predicted)
     return {name: sorted(values.tolist()) for name, values in features.items()} | {
         "histogram": pack_histograms(histograms)
-    }
-
-
-def _group_options(policy: Policy, merged: dict[str, list[str]]) -> Json:
-    if policy.group_by is None:
-        return {}
-    return {
-        "group_by": policy.group_by,
-        "group_floor": policy.group_floor,
-        "merged_groups": merged,
     }

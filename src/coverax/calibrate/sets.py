@@ -24,7 +24,7 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of
-from coverax.calibrate.record import SetsRecord
+from coverax.calibrate.record import CurveCut, CurvePoint, SetsRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, informative
 from coverax.calibrate.seal import keep_regions, nothing_known, sealed, seen_by
 from coverax.calibrate.seen import Seen
@@ -150,7 +150,7 @@ def calibrate_sets(
         method="sets",
         alpha=alpha,
         delta=delta,
-        options=SetsRecord(
+        record=SetsRecord(
             joint=joint,
             regions=regions,
             inner=chosen["inner"].spec,
@@ -162,7 +162,7 @@ def calibrate_sets(
             bound=None if delta is None else bound,
             order_seed=seed if delta is not None and bound == "wsr" else None,
             curve=_curve(groups, rule, levels, scales),
-        ).to_json(policy.recorded()),
+        ),
         statement=set_statement(thresholds, levels, joint, regions, policy, delta),
     )
 
@@ -258,24 +258,20 @@ def _learned_seen(learned: LearnedSets | None) -> Json:
 
 def _curve(
     groups: Sequence[Scores], rule: Rule, levels: Levels, scales: Scales
-) -> list[Json]:
+) -> list[CurvePoint]:
     """Thresholds at many levels, the split in proportion, for coverage curves.
 
     None for bounds that cost a table of losses at each level.
     """
-    rows: list[Json] = []
+    rows: list[CurvePoint] = []
     if levels.confidence and levels.confidence.bound != "clopper_pearson":
         return rows
     for alpha in CURVE_LEVELS:
         at = levels.at(alpha)
-        rows.append(
-            {
-                "alpha": float(alpha),
-                "thresholds": [
-                    [found.region, found.side, found.rank, found.value.hex()]
-                    for group in groups
-                    for found in rule(group, at, scales)
-                ],
-            }
-        )
+        cuts = [
+            CurveCut(found.region, found.side, found.rank, found.value)
+            for group in groups
+            for found in rule(group, at, scales)
+        ]
+        rows.append(CurvePoint(float(alpha), tuple(cuts)))
     return rows

@@ -238,9 +238,8 @@ def _curve(
     for point in calibration.sets.curve if n else []:
         failed = {}
         at: dict[str, Threshold] = {}
-        for name, side, rank, value in point["thresholds"]:
+        for name, side, rank, limit in point.cuts:
             if name == region:
-                limit = float.fromhex(value)
                 failed[side] = ~(column[f"{side}_score"] <= limit)[counted]
                 at[side] = replace(calibration.threshold_of(region, side), rank=rank)
         failed["joint"] = failed["inner"] | failed["outer"]
@@ -250,7 +249,7 @@ def _curve(
             if law is not None:
                 low, high = compliance_band(n, law.order, int(counted.sum()))
                 bands[f"{name}_band"] = [1 - high, 1 - low]
-        rows.append(FalseCoverage(alpha=point["alpha"], **found, **bands))
+        rows.append(FalseCoverage(alpha=point.alpha, **found, **bands))
     return rows
 
 

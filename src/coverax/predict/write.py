@@ -353,7 +353,7 @@ def write_masks(
         "alpha": calibration.alpha,
         "delta": calibration.delta,
         "guarantee": calibration.status == Status.OK,
-        "group": calibration.options.get("group"),
+        "group": calibration.parts.group,
         "statement": calibration.statement,
         "masks": entries,
     }

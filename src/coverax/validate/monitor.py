@@ -75,7 +75,7 @@ def monitor_folder(
         ExceptionGroup: Maps failed; one exception each.
     """
     paths = {name: Path(path) for name, path in sorted(maps.items())}
-    reference = calibration.options.get("reference")
+    reference = calibration.parts.reference
     if reference is None:
         kind = " from folds" if calibration.folds else ""
         raise ValueError(
