@@ -1,7 +1,7 @@
 """`coverax temperature fit|apply`: recalibrate maps with one number."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,9 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+
+if TYPE_CHECKING:
+    from coverax.reliability import Applied
 
 NAME = "temperature"
 app = typer.Typer(
@@ -61,8 +64,8 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Find the temperature of least log loss: of a softmax, or of each region."""
-    from coverax.files import check_output_file, publish_json
-    from coverax.reliability import check_fits, fit_cohort
+    from coverax.files import check_output_file
+    from coverax.reliability import fit_cohort
     from coverax.scores import ScoreDefinition
 
     check_not_input(output, cohort)
@@ -79,7 +82,7 @@ def fit(
             allow_overshoot=allow_overshoot,
         )
     with show_progress("Reading", len(cases.cases)) as on_case:
-        content = fit_cohort(
+        fitted = fit_cohort(
             cases,
             definition,
             voxels_per_case=voxels,
@@ -89,15 +92,15 @@ def fit(
             on_case=on_case,
             on_fit=lambda name, n_voxels: note(f"{name}: fitting {n_voxels:,} voxels"),
         )
-    check_fits(content)
-    publish_json(output, content)
+    fitted.check()
+    fitted.write(output)
     if as_json:
-        print_json(content)
+        print_json(fitted.to_json())
         return
-    for name, found in content["fits"].items():
+    for name, found in fitted.fits.items():
         note(
-            f"{name}: temperature {found['temperature']:.4f}, log loss "
-            f"{found['nll_before']:.5f} -> {found['nll_after']:.5f} ({found['status']})"
+            f"{name}: temperature {found.temperature:.4f}, log loss "
+            f"{found.nll_before:.5f} -> {found.nll_after:.5f} ({found.status})"
         )
 
 
@@ -126,13 +129,13 @@ def apply(
 
     if units is not None and unit_pattern is not None:
         raise typer.BadParameter("give either --units or --unit-pattern")
-    content = read_temperature(temperature)
+    fitted = read_temperature(temperature)
     maps = nifti_files(probs)
     of_case = units_of(maps, unit_pattern) if units is None else None
     try:
         with show_progress("Writing", len(maps)) as on_case:
             result = apply_folder(
-                content,
+                fitted,
                 maps,
                 output,
                 units=of_case if units is None else read_groups(units, "unit"),
@@ -146,20 +149,20 @@ def apply(
         note_kept(count_finished(output))
     _warn(result)
     if as_json:
-        print_json(result | {"output": str(output)})
+        print_json(result.to_json() | {"output": str(output)})
         return
-    note(f"{output}: {result['n_cases']} maps")
+    note(f"{output}: {result.n_cases} maps")
 
 
-def _warn(result: dict[str, Any]) -> None:
+def _warn(result: "Applied") -> None:
     """Lines on what a reader of the maps must know."""
-    if result["fitted_on"]:
+    if result.fitted_on:
         note(
-            f"warning: {len(result['fitted_on'])} of {result['n_cases']} maps are of "
+            f"warning: {len(result.fitted_on)} of {result.n_cases} maps are of "
             "cases or units the temperature was fitted on; calibrate and evaluate on others"
         )
-    if result["unchanged_channels"]:
-        channels = ", ".join(map(str, result["unchanged_channels"]))
+    if result.unchanged_channels:
+        channels = ", ".join(map(str, result.unchanged_channels))
         note(
             f"channel {channels} belongs to no fitted region and is unchanged: sums over "
             "channels are others now (fit a softmax with --softmax)"

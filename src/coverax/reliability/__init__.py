@@ -17,13 +17,14 @@ from coverax.reliability.errors import debiased_squared_ece as debiased_squared_
 from coverax.reliability.errors import macro_mean as macro_mean
 from coverax.reliability.errors import overconfidence_error as overconfidence_error
 from coverax.reliability.errors import pixelwise_ece as pixelwise_ece
+from coverax.reliability.fitted import Applied as Applied
+from coverax.reliability.fitted import Temperature as Temperature
+from coverax.reliability.fitted import read_temperature as read_temperature
 from coverax.reliability.histogram import DatasetHistogram as DatasetHistogram
 from coverax.reliability.histogram import dataset_histogram as dataset_histogram
 from coverax.reliability.recalibrate import apply_folder as apply_folder
-from coverax.reliability.recalibrate import check_fits as check_fits
 from coverax.reliability.recalibrate import count_finished as count_finished
 from coverax.reliability.recalibrate import fit_cohort as fit_cohort
-from coverax.reliability.recalibrate import read_temperature as read_temperature
 from coverax.reliability.results import Against as Against
 from coverax.reliability.results import BandResult as BandResult
 from coverax.reliability.results import ClassResult as ClassResult
