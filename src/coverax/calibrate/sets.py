@@ -126,7 +126,7 @@ def calibrate_sets(
     kept = keep_regions(table, policy, none_too=regions == "each")
     if learned is not None:
         learned.seen.check_apart(seen_by(table, kept, policy))
-    rule, nothing = RULES[joint], nothing_known(math.inf)
+    rule = RULES[joint]
     groups = [
         Scores(names, *(_worst(table, chosen[side], each) for side in SIDES))
         for names, each in _aligned(table, kept, regions)
@@ -136,12 +136,7 @@ def calibrate_sets(
         for group in groups
         for found in rule(group, levels, scales)
     ]
-    thresholds += [
-        replace(nothing, side=side, tolerance=chosen[side].tolerance, region=region)
-        for region, found in kept.items()
-        if not found.rows.any()
-        for side in SIDES
-    ]
+    thresholds += _of_nothing(kept, chosen)
     return sealed(
         table,
         kept,
@@ -248,6 +243,19 @@ def _as_threshold(
         value=found.value,
         n_tied=found.n_tied,
     )
+
+
+def _of_nothing(
+    kept: Mapping[str, Kept], chosen: Mapping[Side, Transform]
+) -> list[Threshold]:
+    """Both thresholds of regions without a unit that counts."""
+    nothing = nothing_known(math.inf)
+    return [
+        replace(nothing, side=side, tolerance=chosen[side].tolerance, region=region)
+        for region, found in kept.items()
+        if not found.rows.any()
+        for side in SIDES
+    ]
 
 
 def _learned_seen(learned: LearnedSets | None) -> Json:

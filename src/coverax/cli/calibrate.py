@@ -1,7 +1,7 @@
 """`coverax calibrate`: a score table to thresholds with a guarantee."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,9 @@ from coverax.cli.common import (
     print_json,
 )
 from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
+
+if TYPE_CHECKING:
+    from coverax.calibrate import Calibration
 
 NAME = "calibrate"
 
@@ -209,6 +212,11 @@ def command(
     if as_json:
         print_json(calibration.to_json())
         return
+    _tell(calibration)
+
+
+def _tell(calibration: "Calibration") -> None:
+    """Lines on what was calibrated, refused and left out, and the guarantee."""
     for t in calibration.thresholds:
         note(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1 and t.tie is None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Difference,
         GroupResult,
         Measured,
+        Reliability,
         ReliabilitySummary,
         TopLabel,
     )
@@ -120,7 +121,7 @@ def command(
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
     from coverax.folders import check_output_folder, whole_folder
-    from coverax.reliability import Against, compare, fill_reliability, summarise
+    from coverax.reliability import fill_reliability, summarise
     from coverax.scores import read_table
 
     check_output_folder(output)
@@ -157,16 +158,8 @@ def command(
                 seed=seed,
             )
         if against is not None:
-            found = compare(
-                scores,
-                read_table(against),
-                absent=absent,
-                n_draws=draws,
-                seed=seed,
-                names=(str(table or "the maps"), str(against)),
-            )
-            summary = replace(result.summary, against=Against(str(against), found))
-            result = replace(result, summary=summary)
+            names = (str(table or "the maps"), str(against))
+            result = _compared(result, scores, read_table(against), names)
         fill_reliability(result, folder)
         if figures:
             _draw(result, folder)
@@ -175,6 +168,27 @@ def command(
         print_json(result.summary.to_json())
     else:
         _show(result.summary)
+
+
+def _compared(
+    result: "Reliability",
+    first: "ScoreTable",
+    second: "ScoreTable",
+    names: tuple[str, str],
+) -> "Reliability":
+    """The reliability of a table with the comparison to another, drawn alike."""
+    from coverax.reliability import Against, compare
+
+    asked = result.summary
+    found = compare(
+        first,
+        second,
+        absent=asked.absent,
+        n_draws=asked.n_draws,
+        seed=asked.seed,
+        names=names,
+    )
+    return replace(result, summary=replace(asked, against=Against(names[1], found)))
 
 
 def _refuse_scoring(options: dict[str, Any]) -> None:

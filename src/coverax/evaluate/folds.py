@@ -342,8 +342,8 @@ def _observed_band(hits: np.ndarray) -> Band:
     delta = as_fraction(str((1 - BAND_LEVEL) / 2))
     return Band(
         level=BAND_LEVEL,
-        low=1 - bounds.clopper_pearson((~hits).astype(float), delta),
-        high=bounds.clopper_pearson(hits.astype(float), delta),
+        low=float(1 - bounds.clopper_pearson((~hits).astype(float), delta)),
+        high=float(bounds.clopper_pearson(hits.astype(float), delta)),
     )
 
 

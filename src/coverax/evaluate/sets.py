@@ -244,7 +244,7 @@ def _curve(
                 at[side] = replace(calibration.threshold_of(region, side), rank=rank)
         failed["joint"] = failed["inner"] | failed["outer"]
         found = {name: float(bad.mean()) for name, bad in failed.items()}
-        bands: dict[str, list[float]] = {}
+        bands: dict[str, Any] = {}
         for name, law in _laws(calibration, at).items():
             if law is not None:
                 low, high = compliance_band(n, law.order, int(counted.sum()))

@@ -113,14 +113,14 @@ def _paired(
 ) -> Differences:
     """Both values of each measure, their difference and its interval."""
     first, second = draws
-    ends = None
+    ends = {}
     if first is not None and second is not None:
-        ends = intervals({k: second[k] - first[k] for k in first}, LEVEL)
+        ends = intervals({k: second[k] - first[k] for k in first}, LEVEL) or {}
     out: dict[str, Difference] = {}
     for k, before in points[0].items():
         after = points[1][k]
         difference = None if before is None or after is None else after - before
-        out[k] = Difference(before, after, difference, ends and ends[k])
+        out[k] = Difference(before, after, difference, ends.get(k))
     return out
 
 
