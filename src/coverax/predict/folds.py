@@ -14,6 +14,7 @@ from coverax.files import PathLike
 from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
 from coverax.predict.write import (
+    Predicted,
     check_request,
     check_written,
     map_values,
@@ -216,7 +217,7 @@ def predict_folds(
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
-) -> dict[str, Any]:
+) -> Predicted:
     """Write the mask of every case from the maps of all folds, as `predict_folder` does.
 
     The maps of a case are read one after the other; a thread holds one of them and one
@@ -236,10 +237,6 @@ def predict_folds(
         verify_inputs: With `resume`, tell replaced maps by their content too.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
-
-    Returns:
-        Number of cases written, of masks that are the whole volume, and the failed
-        cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
@@ -287,11 +284,7 @@ def predict_folds(
         on_note=on_note,
         finish=finish,
     )
-    return {
-        "n_cases": len(paths) - len(failures),
-        "n_whole_volume": n_whole[0],
-        "failed": lacking | failures,
-    }
+    return Predicted(len(paths) - len(failures), n_whole[0], lacking | failures)
 
 
 def common_maps(

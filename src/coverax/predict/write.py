@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
-from coverax.files import PathLike, publish_sealed_json
+from coverax.files import JsonRecord, PathLike, publish_sealed_json
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
@@ -34,6 +35,21 @@ from coverax.volumes import (
 _KIND = "calibration"  # what a folder of masks depends on
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted(JsonRecord):
+    """What became of the maps that were predicted.
+
+    Attributes:
+        n_cases: Cases written.
+        n_whole_volume: Masks that are the whole volume.
+        failed: Case id to why it was left out.
+    """
+
+    n_cases: int
+    n_whole_volume: int
+    failed: Mapping[str, str]
+
+
 def predict_folder(
     calibration: Calibration,
     maps: Mapping[str, PathLike],
@@ -49,7 +65,7 @@ def predict_folder(
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
-) -> dict[str, Any]:
+) -> Predicted:
     """Write the mask of every map, and a JSON sidecar that carries the guarantee.
 
     The folder appears when it is complete: masks are collected in `OUTPUT.partial` and
@@ -70,10 +86,6 @@ def predict_folder(
         verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
-
-    Returns:
-        Number of cases written, of masks that are the whole volume, and the failed
-        cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
@@ -126,11 +138,7 @@ def predict_folder(
         on_note=on_note,
         finish=finish,
     )
-    return {
-        "n_cases": len(maps) - len(failures),
-        "n_whole_volume": n_whole[0],
-        "failed": failures,
-    }
+    return Predicted(len(maps) - len(failures), n_whole[0], failures)
 
 
 def check_request(
