@@ -82,10 +82,13 @@ calibrate scores.parquet --alpha .2 --tolerance .1 --break-ties -o ties.json
 calibrate scores.parquet --alpha .5 --method ltt --delta .2 --also dice=.6 -o ltt.json
 calibrate scores.parquet --alpha .3 --method sets --inner identity --outer distance
     -o sets.json
+calibrate scores.parquet --alpha .3 --method volume -o volume.json
 learn-sets scores.parquet --alpha .3 -o transforms.json
 evaluate calibration.json --cohort new.csv --engine host -o evaluated
 evaluate ltt.json --cohort new.csv --engine host -o evaluated-ltt
 evaluate sets.json --cohort new.csv --engine host -o evaluated-sets
+evaluate volume.json --cohort new.csv --engine host -o evaluated-volume
+predict volume.json --probs new/probs -o measured
 predict calibration.json --probs new/probs -o masks
 validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by unit
     --method fnr -o validated
@@ -152,6 +155,12 @@ FILES = [
     "evaluated-sets/evaluation.json",
     "evaluated-sets/cases.csv",
     "masks/new00.json",
+    "volume.json",
+    "evaluated-volume/evaluation.json",
+    "evaluated-volume/cases.csv",
+    "measured/new00.json",
+    "measured/volumes.csv",
+    "measured/volumes.csv.json",
     "validated/validation.json",
     "reliability/reliability.json",
     "reliability/cases.csv",

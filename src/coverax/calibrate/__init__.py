@@ -27,6 +27,8 @@ from coverax.calibrate.groups import group_thresholds as group_thresholds
 from coverax.calibrate.hierarchical import (
     hierarchical_threshold as hierarchical_threshold,
 )
+from coverax.calibrate.interval import Bounds as Bounds
+from coverax.calibrate.interval import Interval as Interval
 from coverax.calibrate.laws import compliance_band as compliance_band
 from coverax.calibrate.laws import compliance_pmf as compliance_pmf
 from coverax.calibrate.laws import coverage_quantiles as coverage_quantiles
@@ -53,6 +55,7 @@ from coverax.calibrate.record import FnrRecord as FnrRecord
 from coverax.calibrate.record import Refused as Refused
 from coverax.calibrate.record import RiskRecord as RiskRecord
 from coverax.calibrate.record import SetsRecord as SetsRecord
+from coverax.calibrate.record import VolumeRecord as VolumeRecord
 from coverax.calibrate.result import Calibration as Calibration
 from coverax.calibrate.result import Status as Status
 from coverax.calibrate.result import Threshold as Threshold
@@ -75,6 +78,7 @@ from coverax.calibrate.ties import just_below as just_below
 from coverax.calibrate.ties import tie_numbers as tie_numbers
 from coverax.calibrate.units import draw_one_per_unit as draw_one_per_unit
 from coverax.calibrate.units import keep_rows as keep_rows
+from coverax.calibrate.volume import calibrate_volume as calibrate_volume
 from coverax.calibrate.weighted import coverage_gap as coverage_gap
 from coverax.calibrate.weighted import fixed_weight_threshold as fixed_weight_threshold
 from coverax.calibrate.weighted import weighted_threshold as weighted_threshold

@@ -9,7 +9,14 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from coverax.calibrate.losses import LOSSES
-from coverax.choices import BoundName, CorrectionName, Joint, Regions
+from coverax.choices import (
+    BoundName,
+    CorrectionName,
+    Joint,
+    OneSided,
+    Regions,
+    VolumeScale,
+)
 from coverax.files import Json
 
 
@@ -193,7 +200,37 @@ class SetsRecord:
         return content | policy | late
 
 
-Record = FnrRecord | RiskRecord | SetsRecord
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """Of a calibration of intervals of volumes.
+
+    Attributes:
+        estimate: How a volume is estimated, see `Interval`.
+        scale: What an error is divided by.
+        one_sided: The side that is bounded alone; None for both.
+        regions: Each on its own, or all jointly.
+    """
+
+    estimate: str
+    scale: VolumeScale
+    one_sided: OneSided | None = None
+    regions: Regions = "each"
+
+    is_safe = True  # an interval without ends
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides."""
+        return alpha, delta
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+Record = FnrRecord | RiskRecord | SetsRecord | VolumeRecord
 
 RECORDS: dict[str, type[Record]] = {
     "fnr": FnrRecord,
@@ -201,6 +238,7 @@ RECORDS: dict[str, type[Record]] = {
     "rcps": RiskRecord,
     "ltt": RiskRecord,
     "sets": SetsRecord,
+    "volume": VolumeRecord,
 }
 
 

@@ -30,9 +30,11 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
-from coverax.table import ScoreDefinition
+from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
+# Side of a threshold -> what it gives, where that is neither a cut nor a set.
+_OTHER_KINDS: dict[str, Kind] = {"volume": "interval"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets.
+        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets;
+            `volume` for an interval.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
@@ -101,7 +104,8 @@ class Calibration:
 
     Attributes:
         method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
-            `rcps`, `ltt` (an expected loss), or `sets` (confidence sets).
+            `rcps`, `ltt` (an expected loss), `sets` (confidence sets), or `volume`
+            (intervals in mL).
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
@@ -144,7 +148,9 @@ class Calibration:
 
     @property
     def kind(self) -> Kind:
-        """Cuts of maps, or sets on each side of a border; of one model or of folds."""
+        """What it gives for one region of one case; of one model or of folds."""
+        if self.thresholds[0].side in _OTHER_KINDS:
+            return _OTHER_KINDS[self.thresholds[0].side]
         if self.folds is None:
             return "sides" if self.has_sides else "cut"
         return "fold_sides" if self.has_sides else "fold_cuts"
@@ -152,7 +158,7 @@ class Calibration:
     @property
     def has_sides(self) -> bool:
         """Whether it gives an inner and an outer set."""
-        return self.thresholds[0].side != "lesion"
+        return self.thresholds[0].side in SIDES
 
     @property
     def policy(self) -> Policy:
@@ -309,7 +315,8 @@ class Calibration:
             content["tolerance"] = only.tolerance
             content["rank"] = only.rank
             content["threshold"] = _number_to_json(only.value)
-            content["probability_threshold"] = _number_to_json(only.probability)
+            if only.side == "lesion":
+                content["probability_threshold"] = _number_to_json(only.probability)
         if self.folds is not None:
             content["folds"] = self.folds.to_json()
         content["digest"] = digest_json(content)

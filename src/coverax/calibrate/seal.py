@@ -20,7 +20,7 @@ from coverax.calibrate.features import (
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.record import FnrRecord, RiskRecord
+from coverax.calibrate.record import FnrRecord, RiskRecord, VolumeRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.units import Kept, all_empty, keep_rows
@@ -58,7 +58,7 @@ def calibrate_parts(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    record: FnrRecord | RiskRecord,
+    record: FnrRecord | RiskRecord | VolumeRecord,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -224,10 +224,12 @@ def whom(policy: Policy) -> str:
     return text
 
 
-def scope(thresholds: list[Threshold], policy: Policy) -> str:
-    """What a statement holds for on its own, in words."""
+def scope(thresholds: list[Threshold], policy: Policy, *, joint: bool = False) -> str:
+    """What a statement holds for on its own, in words; of regions jointly if so."""
     text = ""
-    if len({t.region for t in thresholds}) > 1:
+    if len({t.region for t in thresholds}) > 1 and joint:
+        text += "It holds for all regions of a case jointly. "
+    elif len({t.region for t in thresholds}) > 1:
         text += "It holds for each region on its own, not for all of them jointly. "
     if policy.group_by:
         text += (

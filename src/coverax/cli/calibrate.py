@@ -12,9 +12,11 @@ from coverax.choices import (
     Joint,
     LossName,
     Method,
+    OneSided,
     PerUnit,
     Regions,
     Safe,
+    VolumeScale,
 )
 from coverax.cli.common import (
     AllowVacuous,
@@ -54,7 +56,9 @@ def command(
     delta: Delta = None,
     empty: Annotated[
         EmptyPolicy | None,
-        typer.Option(help="Empty references. [default: exclude; include for sets]"),
+        typer.Option(
+            help="Empty references. [default: exclude; include for sets, volume]"
+        ),
     ] = None,
     unit: UnitColumn = "unit",
     per_unit: Annotated[
@@ -88,7 +92,9 @@ def command(
     ] = None,
     regions: Annotated[
         Regions | None,
-        typer.Option(help="sets: regions each on its own, or jointly. [default: each]"),
+        typer.Option(
+            help="sets, volume: regions each on its own, or jointly. [default: each]"
+        ),
     ] = None,
     group_by: Annotated[
         str | None, typer.Option(help="Column of groups, each with its own threshold.")
@@ -153,6 +159,25 @@ def command(
             "[default: majority]",
         ),
     ] = None,
+    estimate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cut=C|sum",
+            help="volume: voxels at or above C, or the sum of the probabilities. "
+            "[default: cut=0.5]",
+        ),
+    ] = None,
+    scale: Annotated[
+        VolumeScale | None,
+        typer.Option(
+            help="volume: what an error is divided by: uncertain mass of the map, "
+            "nothing of its logarithm, nothing. [default: mass]"
+        ),
+    ] = None,
+    one_sided: Annotated[
+        OneSided | None,
+        typer.Option(help="volume: bound it from one side alone."),
+    ] = None,
     allow_vacuous: AllowVacuous = False,
     allow_scarce: Annotated[
         bool,
@@ -198,6 +223,9 @@ def command(
         break_ties=break_ties or None,
         folds=folds or None,
         vote=vote,
+        estimate=estimate,
+        scale=scale,
+        one_sided=one_sided,
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)

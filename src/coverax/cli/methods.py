@@ -15,10 +15,12 @@ from coverax.choices import (
     Kind,
     LossName,
     Method,
+    OneSided,
     PerUnit,
     RaterRule,
     Regions,
     Safe,
+    VolumeScale,
 )
 from coverax.cli.common import parse_alpha
 
@@ -57,6 +59,9 @@ class Request:
     break_ties: bool | None
     folds: bool | None
     vote: str | None
+    estimate: str | None = None
+    scale: VolumeScale | None = None
+    one_sided: OneSided | None = None
 
 
 class _Calibrator(NamedTuple):
@@ -257,6 +262,21 @@ def _calibrate_sets(table: Any, request: Request) -> "Calibration":
     )
 
 
+def _calibrate_volume(table: Any, request: Request) -> "Calibration":
+    from coverax.calibrate import calibrate_volume
+
+    return calibrate_volume(
+        table,
+        request.alpha,
+        _policy(request)._replace(empty=request.empty or "include"),
+        delta=request.delta,
+        estimate=request.estimate or "cut=0.5",
+        scale=request.scale or "mass",
+        one_sided=request.one_sided,
+        regions=request.regions or "each",
+    )
+
+
 def _cut(threshold: "Threshold") -> str:
     if threshold.status.name != "OK":
         return "everything" if threshold.value >= 0 else "nothing"
@@ -276,12 +296,17 @@ def _side_of_folds(threshold: "Threshold") -> str:
     return f"{_side(threshold)} where the scores of all folds agree"
 
 
+def _interval(threshold: "Threshold") -> str:
+    return f"volume whose score is at most {threshold.value:.6g}"
+
+
 # Kind of a calibration -> what its thresholds say.
 DESCRIBE: "dict[Kind, Callable[[Threshold], str]]" = {
     "cut": _cut,
     "sides": _side,
     "fold_cuts": _cut,
     "fold_sides": _side_of_folds,
+    "interval": _interval,
 }
 _GROUPS = ("group_by", "group_floor")
 _LOSS = ("loss", "loss_file", "safe")
@@ -309,5 +334,9 @@ METHODS: dict[Method, _Calibrator] = {
             *("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
             *("delta", "bound", "folds"),
         ),
+    ),
+    "volume": _Calibrator(
+        _calibrate_volume,
+        ("delta", "estimate", "scale", "one_sided", "regions", *_GROUPS),
     ),
 }

@@ -35,6 +35,8 @@ def show_evaluation(summary: dict[str, Any]) -> None:
 
 def _shown(result: dict[str, Any]):
     """The table of a region, and the sentence below it."""
+    if "interval" in result:
+        return _interval_table, _interval_covers
     if "calibrated" not in result:
         return _sets_table, _left_to_see
     return _table, _risks if "risks" in result else _compliance
@@ -101,6 +103,38 @@ def _risks(result: dict[str, Any], *, held_out: bool) -> str:
         return "The loss is the user's own: its mean was not measured here."
     text = f"{'; '.join(risks)}."
     return text if held_out else f"{text} The level is not for cases already seen."
+
+
+def _interval_covers(result: dict[str, Any], *, held_out: bool) -> str:
+    """How many intervals hold the volume, beside the law where it applies."""
+    found = result["interval"]
+    text = (
+        f"{found['n_covered']} of {result['n_counted']} volumes lie in their interval"
+    )
+    if not held_out or not found["band"]:
+        return f"{text}."
+    return f"{text}; {_law(found['law'], found['expected'], found['band'])}."
+
+
+def _interval_table(summary: dict[str, Any], result: dict[str, Any]):
+    from rich.table import Table
+
+    where = " ".join(filter(None, [result["region"], result.get("group")]))
+    table = Table(title=f"{where}, alpha {summary['alpha']}", title_justify="left")
+    table.add_column("")
+    table.add_column("volume", justify="right")
+    rows = [
+        ("intervals that hold the volume", "coverage", "{:.1%}"),
+        ("reference, mean mL", "true_ml", "{:.3g}"),
+        ("estimate, mean mL", "volume_ml", "{:.3g}"),
+        ("width, mean mL", "width_ml", "{:.3g}"),
+        ("width, median mL", "width_ml_median", "{:.3g}"),
+        ("width, median share of the estimate", "width_share_median", "{:.1%}"),
+    ]
+    for label, key, form in rows:
+        value = result["interval"][key]
+        table.add_row(label, "-" if value is None else form.format(value))
+    return table
 
 
 def _left_to_see(result: dict[str, Any], *, held_out: bool) -> str:

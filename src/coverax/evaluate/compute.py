@@ -21,6 +21,11 @@ from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
+from coverax.evaluate.volumes import (
+    evaluate_volumes,
+    volume_columns,
+    volumes_of_regions,
+)
 from coverax.predict import check_first_mark, check_map_kind, several_maps
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
@@ -394,4 +399,5 @@ class Judge(NamedTuple):
 KINDS: dict[Kind, Judge] = {
     "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: {}),
     "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
+    "interval": Judge(volume_columns, evaluate_volumes, volumes_of_regions),
 }

@@ -78,7 +78,7 @@ def evaluate_sets(
     tied = {side: _ties(column, threshold, [side], counted) for side in SIDES}
     tied["joint"] = _ties(column, threshold, SIDES, counted)
     for name, hits in covered.items():
-        result[name] = _coverage(hits[counted], laws[name], tied=tied[name])
+        result[name] = coverage_of(hits[counted], laws[name], tied=tied[name])
     for transform in _transforms(calibration):
         side = transform.side
         result[side] |= _describe(transform, threshold[side])
@@ -128,7 +128,7 @@ def joint_over_regions(
     law = threshold if rule in ("max", "ranked") else None
     tied = any(row["tied"] for row in cases if row["counted"])
     tied = tied or any(t.n_tied > 1 for t in calibration.thresholds)
-    return {"all_regions": {"n_counted": hits.size} | _coverage(hits, law, tied=tied)}
+    return {"all_regions": {"n_counted": hits.size} | coverage_of(hits, law, tied=tied)}
 
 
 def _transforms(calibration: Calibration) -> tuple[Transform, Transform]:
@@ -147,9 +147,10 @@ def _laws(
     return laws | dict(threshold)
 
 
-def _coverage(
+def coverage_of(
     hits: np.ndarray, law: Threshold | None, *, tied: bool = False
 ) -> dict[str, Any]:
+    """Share of cases that are covered, and what the law has where one applies."""
     found: dict[str, Any] = {
         "coverage": float(hits.mean()),
         "n_covered": int(hits.sum()),
