@@ -13,7 +13,15 @@ import numpy as np
 
 from benchmarks.common import machine, markdown, save
 from benchmarks.sets import hippocampus
-from coverax.calibrate import Interval, conformal_rank, split_threshold
+from coverax.calibrate import (
+    Interval,
+    Triage,
+    conformal_rank,
+    floor_scores,
+    is_released,
+    release_limit,
+    split_threshold,
+)
 from coverax.scores import read_bins, read_proper_scores, score_arrays
 
 N_CASES, N_CALIBRATION = 200, 100
@@ -76,6 +84,64 @@ def volumes(table, splits):
     return rows
 
 
+def triage(table, splits):
+    """What goes out, and what that costs over all cases."""
+    true, rows = table.column("n_foreground"), []
+    for rule in (Triage(), Triage(bad_below="0.87"), Triage("fnr")):
+        unsure = rule.uncertainty(table.columns)
+        losses = rule.losses(table.columns, true)
+        name = "Dice < 0.87" if rule.bad_below else {"dice": "1 - Dice"}.get(rule.loss)
+        for alpha in ("0.05", "0.1"):
+            share, realised = [], []
+            for order in splits:
+                known, new = order[:N_CALIBRATION], order[N_CALIBRATION:]
+                limit = release_limit(unsure[known], losses[known], alpha)
+                out = is_released(unsure[new], limit)
+                share.append(out.mean())
+                realised.append((losses[new] * out).mean())
+            error = np.std(realised) / len(splits) ** 0.5
+            rows.append(
+                [
+                    name or "FNR",
+                    alpha,
+                    f"{np.mean(share):.0%}",
+                    f"{np.mean(realised):.4f}",
+                    f"{error:.4f}",
+                    f"{losses.mean():.4f}",
+                ]
+            )
+    return rows
+
+
+def floors(table, splits):
+    """Floors of Dice: how often they hold, and how high they are."""
+    rule, rows = Triage(), []
+    unsure = rule.uncertainty(table.columns)
+    true = table.column("n_foreground")
+    dice = np.array([float(d) for d in rule.dice(table.columns, true)])
+    scores = floor_scores(rule.losses(table.columns, true), unsure)
+    for alpha in ("0.05", "0.1", "0.2"):
+        held, high, median = [], [], []
+        for order in splits:
+            known, new = order[:N_CALIBRATION], order[N_CALIBRATION:]
+            limit = split_threshold(scores[known], alpha)
+            own = np.array([rule.floor(u, limit) for u in unsure[new]])
+            held.append((dice[new] >= own).mean())
+            high.append((own >= 0.87).mean())
+            median.append(np.median(own))
+        law = conformal_rank(N_CALIBRATION, alpha) / (N_CALIBRATION + 1)
+        rows.append(
+            [
+                alpha,
+                f"{np.mean(held):.4f}",
+                f"{law:.4f}",
+                f"{np.mean(median):.3f}",
+                f"{np.mean(high):.0%}",
+            ]
+        )
+    return rows
+
+
 def main():
     """Print the tables; keep those of the full number of splits."""
     parser = argparse.ArgumentParser()
@@ -92,6 +158,27 @@ def main():
         markdown(
             ["interval", "coverage", "standard error", "median width, of the estimate"],
             volumes(table, splits),
+        ),
+        markdown(
+            [
+                "loss",
+                "alpha",
+                "released",
+                "loss of the released, over all cases",
+                "standard error",
+                "if all went out",
+            ],
+            triage(table, splits),
+        ),
+        markdown(
+            [
+                "alpha",
+                "floors that hold",
+                "law",
+                "floor, median",
+                "floor of .87 or more",
+            ],
+            floors(table, splits),
         ),
     ]
     text = "\n\n".join(parts) + "\n"

@@ -34,6 +34,10 @@ RaterRule = Literal["worst", "draw"]
 # Which expected loss is controlled, and at which cuts one of a file is small.
 LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
 Safe = Literal["small", "large"]
+# What a released mask may lose, what `--loss` takes at all, and what a map is ranked by.
+TriageLoss = Literal["dice", "missed", "fnr"]
+AnyLoss = Literal["fnr", "fpr", "dice", "missed_lesions", "missed"]
+Confidence = Literal["sdc", "mass"]
 # Upper bound of a mean loss.
 BoundName = Literal[
     "hoeffding", "hoeffding_bentkus", "empirical_bernstein", "wsr", "clopper_pearson"

@@ -83,12 +83,15 @@ calibrate scores.parquet --alpha .5 --method ltt --delta .2 --also dice=.6 -o lt
 calibrate scores.parquet --alpha .3 --method sets --inner identity --outer distance
     -o sets.json
 calibrate scores.parquet --alpha .3 --method volume -o volume.json
+calibrate scores.parquet --alpha .3 --method triage --bad-below .5 -o triage.json
 learn-sets scores.parquet --alpha .3 -o transforms.json
 evaluate calibration.json --cohort new.csv --engine host -o evaluated
 evaluate ltt.json --cohort new.csv --engine host -o evaluated-ltt
 evaluate sets.json --cohort new.csv --engine host -o evaluated-sets
 evaluate volume.json --cohort new.csv --engine host -o evaluated-volume
 predict volume.json --probs new/probs -o measured
+evaluate triage.json --cohort new.csv --engine host -o evaluated-triage
+predict triage.json --probs new/probs -o triaged
 predict calibration.json --probs new/probs -o masks
 validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by unit
     --method fnr -o validated
@@ -161,6 +164,11 @@ FILES = [
     "measured/new00.json",
     "measured/volumes.csv",
     "measured/volumes.csv.json",
+    "triage.json",
+    "evaluated-triage/evaluation.json",
+    "evaluated-triage/cases.csv",
+    "triaged/new00.json",
+    "triaged/triage.csv",
     "validated/validation.json",
     "reliability/reliability.json",
     "reliability/cases.csv",

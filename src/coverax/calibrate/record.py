@@ -11,10 +11,12 @@ from typing import NamedTuple
 from coverax.calibrate.losses import LOSSES
 from coverax.choices import (
     BoundName,
+    Confidence,
     CorrectionName,
     Joint,
     OneSided,
     Regions,
+    TriageLoss,
     VolumeScale,
 )
 from coverax.files import Json
@@ -230,7 +232,37 @@ class VolumeRecord:
         return {k: v for k, v in asdict(self).items() if v is not None}
 
 
-Record = FnrRecord | RiskRecord | SetsRecord | VolumeRecord
+@dataclass(frozen=True, slots=True)
+class TriageRecord:
+    """Of a calibration of what may be released.
+
+    Attributes:
+        loss: What is lost where a mask goes out, see `Triage`.
+        bad_below: Dice below which a mask is bad, a decimal; None where Dice itself counts.
+        confidence: What maps are ranked by.
+        cut: Cut of the mask, a decimal.
+    """
+
+    loss: TriageLoss
+    bad_below: str | None = None
+    confidence: Confidence = "sdc"
+    cut: str = "0.5"
+
+    is_safe = True  # nothing goes out
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides: of the floor, and of the first release."""
+        return alpha, delta
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+Record = FnrRecord | RiskRecord | SetsRecord | VolumeRecord | TriageRecord
 
 RECORDS: dict[str, type[Record]] = {
     "fnr": FnrRecord,
@@ -239,6 +271,7 @@ RECORDS: dict[str, type[Record]] = {
     "ltt": RiskRecord,
     "sets": SetsRecord,
     "volume": VolumeRecord,
+    "triage": TriageRecord,
 }
 
 

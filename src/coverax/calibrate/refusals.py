@@ -18,6 +18,12 @@ def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
     scarce = "; promised() (--allow-scarce) keeps what has a guarantee"
     more = scarce if len(bad) < len(calibration.thresholds) else ""
     is_vacuous = all(t.status.name == "VACUOUS" for t in bad)
+    if is_vacuous and calibration.kind == "release":
+        return (
+            f"no informative guarantee at alpha {calibration.alpha}: {which}. Too many "
+            "maps without any uncertainty have bad masks, and the floor of Dice is 0. "
+            "allow_vacuous (--allow-vacuous) writes that beside the release, which holds"
+        ) + more
     if is_vacuous and calibration.kind == "interval":
         return (
             f"no informative guarantee at alpha {calibration.alpha}: {which}. Too many "
@@ -86,6 +92,8 @@ def _left(calibration: "Calibration", bad: "Threshold") -> str:
         return "The only safe sets are an empty inner and an outer of the whole volume"
     if calibration.kind == "interval":
         return "The only safe interval has no ends"
+    if calibration.kind == "release":
+        return "Nothing may be released unread"
     mask = mask_words(bad.value)
     if calibration.record.is_safe:
         return f"The only safe mask is {mask}"

@@ -34,7 +34,7 @@ from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
 # Side of a threshold -> what it gives, where that is neither a cut nor a set.
-_OTHER_KINDS: dict[str, Kind] = {"volume": "interval"}
+_OTHER_KINDS: dict[str, Kind] = {"volume": "interval", "release": "release"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,13 @@ class Threshold:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
         side: `lesion` for false-negative-rate control; `inner` or `outer` for sets;
-            `volume` for an interval.
+            `volume` for an interval; `release` and `floor` for masks that go out.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
         status: Whether the promise can be given.
-        value: The threshold; a new case is served iff its score is at most this.
+        value: The threshold; a new case is served iff its score is at most this, and
+            released iff its uncertainty is less.
         n_tied: Units whose score equals the threshold.
         tie: Where ties are broken at random, the largest number of a new case that is
             served at the threshold itself (see `calibrate.ties`); None otherwise.
@@ -104,8 +105,8 @@ class Calibration:
 
     Attributes:
         method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
-            `rcps`, `ltt` (an expected loss), `sets` (confidence sets), or `volume`
-            (intervals in mL).
+            `rcps`, `ltt` (an expected loss), `sets` (confidence sets),
+            `volume` (intervals in mL), or `triage` (masks that may go out unread).
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
@@ -390,7 +391,10 @@ def _threshold_to_json(threshold: Threshold) -> Json:
 
 def _threshold_from_json(content: Json) -> Threshold:
     value, status = float.fromhex(content["hex"]), Status[content["status"]]
-    if content["side"] != "inner":  # the first files of this schema say OK
+    if content["side"] not in (
+        "inner",
+        "release",
+    ):  # the first files of this schema say OK
         status = informative(
             status, value, 0.0 if content["side"] == "lesion" else math.inf
         )

@@ -20,7 +20,7 @@ from coverax.calibrate.features import (
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.record import FnrRecord, RiskRecord, VolumeRecord
+from coverax.calibrate.record import FnrRecord, RiskRecord, TriageRecord, VolumeRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.units import Kept, all_empty, keep_rows
@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
 def calibrate_parts(
     table: ScoreTable,
-    threshold_fn: Callable[[Part], Threshold],
+    threshold_fn: Callable[[Part], Threshold | list[Threshold]],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
     nothing: Threshold,
@@ -58,7 +58,7 @@ def calibrate_parts(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    record: FnrRecord | RiskRecord | VolumeRecord,
+    record: FnrRecord | RiskRecord | VolumeRecord | TriageRecord,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -80,7 +80,8 @@ def calibrate_parts(
         merged[region] = groups.small
         for group, rows in groups.rows.items():
             cases = cases_of(table.column("case_id"), rows, found.references)
-            thresholds.append(threshold_fn(Part(region, group, cases)))
+            made = threshold_fn(Part(region, group, cases))
+            thresholds.extend(made if isinstance(made, list) else [made])
         if table.definition.grid:  # a lean table calibrates, but cannot be monitored
             reference[region] = _reference(table, region, policy)
     return sealed(

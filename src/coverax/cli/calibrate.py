@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from coverax.choices import (
+    AnyLoss,
     BoundName,
+    Confidence,
     CorrectionName,
     EmptyPolicy,
     Joint,
-    LossName,
     Method,
     OneSided,
     PerUnit,
@@ -57,7 +58,7 @@ def command(
     empty: Annotated[
         EmptyPolicy | None,
         typer.Option(
-            help="Empty references. [default: exclude; include for sets, volume]"
+            help="Empty references. [default: exclude; include for sets, volume, triage]"
         ),
     ] = None,
     unit: UnitColumn = "unit",
@@ -112,8 +113,11 @@ def command(
         ),
     ] = None,
     loss: Annotated[
-        LossName | None,
-        typer.Option(help="crc, rcps, ltt: the expected loss. [default: fnr]"),
+        AnyLoss | None,
+        typer.Option(
+            help="crc, rcps, ltt: the expected loss; triage: dice, missed or fnr. "
+            "[default: fnr; dice for triage]"
+        ),
     ] = None,
     bound: Annotated[
         BoundName | None,
@@ -178,6 +182,26 @@ def command(
         OneSided | None,
         typer.Option(help="volume: bound it from one side alone."),
     ] = None,
+    bad_below: Annotated[
+        str | None,
+        typer.Option(
+            parser=parse_alpha,
+            metavar="DICE",
+            help="triage: a mask of less Dice is bad, and how often one goes out counts.",
+        ),
+    ] = None,
+    confidence: Annotated[
+        Confidence | None,
+        typer.Option(
+            help="triage: Soft Dice Confidence, or uncertain mass. [default: sdc]"
+        ),
+    ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C", help="triage: cut of the masks that go out. [default: 0.5]"
+        ),
+    ] = None,
     allow_vacuous: AllowVacuous = False,
     allow_scarce: Annotated[
         bool,
@@ -226,6 +250,9 @@ def command(
         estimate=estimate,
         scale=scale,
         one_sided=one_sided,
+        bad_below=bad_below,
+        confidence=confidence,
+        cut=cut,
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)

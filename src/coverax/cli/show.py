@@ -37,6 +37,8 @@ def _shown(result: dict[str, Any]):
     """The table of a region, and the sentence below it."""
     if "interval" in result:
         return _interval_table, _interval_covers
+    if "release" in result:
+        return _release_table, _release_costs
     if "calibrated" not in result:
         return _sets_table, _left_to_see
     return _table, _risks if "risks" in result else _compliance
@@ -114,6 +116,39 @@ def _interval_covers(result: dict[str, Any], *, held_out: bool) -> str:
     if not held_out or not found["band"]:
         return f"{text}."
     return f"{text}; {_law(found['law'], found['expected'], found['band'])}."
+
+
+def _release_costs(result: dict[str, Any], *, held_out: bool) -> str:
+    """What goes out and what it costs, beside the level."""
+    found = result["release"]
+    text = (
+        f"{found['n_released']} of {result['n_counted']} masks go out; the mean loss over "
+        f"all cases of what goes out is {found['realised']:.4g}, level {found['level']}."
+    )
+    return text if held_out else f"{text} The level is not for cases already seen."
+
+
+def _release_table(summary: dict[str, Any], result: dict[str, Any]):
+    from rich.table import Table
+
+    where = " ".join(filter(None, [result["region"], result.get("group")]))
+    table = Table(title=f"{where}, alpha {summary['alpha']}", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    rows = [
+        ("released", "release", "share_released", "{:.1%}"),
+        ("loss of what goes out, over all cases", "release", "realised", "{:.4f}"),
+        ("loss among the released", "release", "loss_of_released", "{:.4f}"),
+        ("loss if all went out", "release", "loss_of_all", "{:.4f}"),
+        ("cases at or above their floor of Dice", "floor", "coverage", "{:.1%}"),
+        ("floor of Dice, median", "floor", "floor_median", "{:.3f}"),
+        ("Dice, median", "floor", "dice_median", "{:.3f}"),
+    ]
+    for label, part, key, form in rows:
+        value = result.get(part, {}).get(key)
+        if part in result:
+            table.add_row(label, "-" if value is None else form.format(value))
+    return table
 
 
 def _interval_table(summary: dict[str, Any], result: dict[str, Any]):

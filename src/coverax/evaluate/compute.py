@@ -21,6 +21,7 @@ from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
+from coverax.evaluate.triage import evaluate_triage, triage_columns
 from coverax.evaluate.volumes import (
     evaluate_volumes,
     volume_columns,
@@ -399,5 +400,6 @@ class Judge(NamedTuple):
 KINDS: dict[Kind, Judge] = {
     "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: {}),
     "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
+    "release": Judge(triage_columns, evaluate_triage, lambda _calibration, _cases: {}),
     "interval": Judge(volume_columns, evaluate_volumes, volumes_of_regions),
 }

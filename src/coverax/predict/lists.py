@@ -8,11 +8,15 @@ from coverax._version import __version__
 from coverax.calibrate import Calibration
 from coverax.choices import Kind
 from coverax.files import publish_rows, publish_sealed_json
+from coverax.predict.triage import TRIAGE, triage_rows
 from coverax.predict.volumes import VOLUMES, volume_rows
 
 Rows = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 # Kind of a calibration -> name of its list, and its rows from the sidecars of all cases.
-LISTS: dict[Kind, tuple[str, Rows]] = {"interval": (VOLUMES, volume_rows)}
+LISTS: dict[Kind, tuple[str, Rows]] = {
+    "interval": (VOLUMES, volume_rows),
+    "release": (TRIAGE, triage_rows),
+}
 
 
 def write_list(

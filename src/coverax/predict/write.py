@@ -15,6 +15,7 @@ from coverax.files import PathLike, publish_sealed_json
 from coverax.predict.lists import write_list
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
+from coverax.predict.triage import release_masks
 from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
@@ -391,4 +392,5 @@ REGION_MASKS: dict[Kind, Callable[[Calibration, View], RegionMasks]] = {
     "cut": lesion_mask,
     "sides": side_masks,
     "interval": interval_masks,
+    "release": release_masks,
 }
