@@ -98,6 +98,7 @@ validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by un
 reliability scores.parquet --no-figures --draws 9 --against scores.parquet
     -o reliability
 temperature fit --cohort cal.csv -o temperature.json
+monitor calibration.json --probs new/probs --labels new/labels --state monitor.json
 """
 
 
@@ -140,7 +141,8 @@ def fields(path):
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".csv":
         return next(csv.reader(text.splitlines()))
-    return list(keys_of(json.loads(text)))
+    # Features are named by their region too.
+    return [key.split(".")[-1] for key in keys_of(json.loads(text))]
 
 
 FILES = [
@@ -169,6 +171,7 @@ FILES = [
     "evaluated-triage/cases.csv",
     "triaged/new00.json",
     "triaged/triage.csv",
+    "monitor.json",
     "validated/validation.json",
     "reliability/reliability.json",
     "reliability/cases.csv",
@@ -186,7 +189,9 @@ def test_every_field_of_a_file_is_documented(written, name):
 
 def test_monitor_prints_only_documented_fields(written, cli):
     maps = written / "new" / "probs"
-    content = cli("monitor", written / "calibration.json", "--probs", maps, "--json")
-    names = {key.split(".")[-1] for key in keys_of(content.json)}
-    assert names
-    assert not [key for key in names if not is_documented(key)]
+    for memory in ((), ("--state", written / "monitor.json")):
+        args = ("--probs", maps, "--json", *memory)
+        content = cli("monitor", written / "calibration.json", *args)
+        names = {key.split(".")[-1] for key in keys_of(content.json)} - OF_DATA
+        assert names
+        assert not [key for key in names if not is_documented(key)]

@@ -44,14 +44,13 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets;
-            `volume` for an interval; `release` and `floor` for masks that go out.
+        side: `lesion` for a cut; `inner` or `outer` for sets; `volume` for an interval;
+            `release` and `floor` for masks that go out.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
         status: Whether the promise can be given.
-        value: The threshold; a new case is served iff its score is at most this, and
-            released iff its uncertainty is less.
+        value: A new case is served iff its score is at most this (`release`: less).
         n_tied: Units whose score equals the threshold.
         tie: Where ties are broken at random, the largest number of a new case that is
             served at the threshold itself (see `calibrate.ties`); None otherwise.
@@ -104,9 +103,7 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
-            `rcps`, `ltt` (an expected loss), `sets` (confidence sets),
-            `volume` (intervals in mL), or `triage` (masks that may go out unread).
+        method: Which guarantee it is, one of `choices.Method`.
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
@@ -150,10 +147,9 @@ class Calibration:
     @property
     def kind(self) -> Kind:
         """What it gives for one region of one case; of one model or of folds."""
-        if self.thresholds[0].side in _OTHER_KINDS:
-            return _OTHER_KINDS[self.thresholds[0].side]
         if self.folds is None:
-            return "sides" if self.has_sides else "cut"
+            own = "sides" if self.has_sides else "cut"
+            return _OTHER_KINDS.get(self.thresholds[0].side, own)
         return "fold_sides" if self.has_sides else "fold_cuts"
 
     @property
@@ -191,7 +187,7 @@ class Calibration:
     @property
     def status(self) -> Status:
         """The worst status of all thresholds."""
-        return max(threshold.status for threshold in self.thresholds)
+        return max(t.status for t in self.thresholds)
 
     def raise_if_bad(self) -> None:
         """Raise where a guarantee cannot be given.

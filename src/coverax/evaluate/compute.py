@@ -16,17 +16,12 @@ from coverax.calibrate import (
     tie_numbers,
 )
 from coverax.choices import EngineName, Kind
+from coverax.evaluate import triage, volumes
 from coverax.evaluate.held_out import held_out_facts, without_law
 from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
-from coverax.evaluate.triage import evaluate_triage, triage_columns
-from coverax.evaluate.volumes import (
-    evaluate_volumes,
-    volume_columns,
-    volumes_of_regions,
-)
 from coverax.predict import check_first_mark, check_map_kind, several_maps
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
@@ -400,6 +395,6 @@ class Judge(NamedTuple):
 KINDS: dict[Kind, Judge] = {
     "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: {}),
     "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
-    "release": Judge(triage_columns, evaluate_triage, lambda _calibration, _cases: {}),
-    "interval": Judge(volume_columns, evaluate_volumes, volumes_of_regions),
+    "release": Judge(*triage.JUDGED),
+    "interval": Judge(*volumes.JUDGED),
 }

@@ -94,3 +94,7 @@ def _curve(uncertainty: np.ndarray, losses: np.ndarray) -> list[dict[str, float]
     total, n = np.cumsum(losses[order]), losses.size
     places = np.unique(np.ceil(np.arange(1, _POINTS + 1) * n / _POINTS).astype(int))
     return [{"share": k / n, "risk": float(total[k - 1] / n)} for k in places.tolist()]
+
+
+# How such calibrations are evaluated: columns, a region, and what the whole says.
+JUDGED = (triage_columns, evaluate_triage, lambda _calibration, _cases: {})

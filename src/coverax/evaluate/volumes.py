@@ -108,3 +108,7 @@ def _finite(mean_fn: Any, values: np.ndarray) -> float | None:
     known = values[~np.isnan(values)]
     found = float(mean_fn(known)) if known.size else np.inf
     return found if np.isfinite(found) else None
+
+
+# How such calibrations are evaluated: columns, a region, and what the whole says.
+JUDGED = (volume_columns, evaluate_volumes, volumes_of_regions)
