@@ -66,6 +66,7 @@ def test_every_parameter_that_takes_a_path_takes_text():
 READERS = {
     "scores.read_table": {},
     "calibrate.read_calibration": {},
+    "validate.read_memory": {},
     "calibrate.read_learned": {},
     "calibrate.read_loss_curves": {"safe": "large"},
     "reliability.read_temperature": {},

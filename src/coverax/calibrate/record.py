@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from coverax.calibrate.losses import LOSSES
 from coverax.calibrate.policy import Policy
-from coverax.choices import BoundName, CorrectionName, Joint, Regions, Side
+from coverax.choices import (
+    BoundName,
+    Confidence,
+    CorrectionName,
+    Joint,
+    OneSided,
+    Regions,
+    Side,
+    TriageLoss,
+    VolumeScale,
+)
 from coverax.files import Json
 
 
@@ -264,7 +274,67 @@ class SetsRecord:
         return asdict(self) | {"curve": [point.to_json() for point in self.curve]}
 
 
-Record = FnrRecord | RiskRecord | SetsRecord
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """Of a calibration of intervals of volumes.
+
+    Attributes:
+        estimate: How a volume is estimated, see `Interval`.
+        scale: What an error is divided by.
+        one_sided: The side that is bounded alone; None for both.
+        regions: Each on its own, or all jointly.
+    """
+
+    estimate: str
+    scale: VolumeScale
+    one_sided: OneSided | None = None
+    regions: Regions = "each"
+
+    is_safe = True  # an interval without ends
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides."""
+        return alpha, delta
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TriageRecord:
+    """Of a calibration of what may be released.
+
+    Attributes:
+        loss: What is lost where a mask goes out, see `Triage`.
+        bad_below: Dice below which a mask is bad, a decimal; None where Dice itself counts.
+        confidence: What maps are ranked by.
+        cut: Cut of the mask, a decimal.
+    """
+
+    loss: TriageLoss
+    bad_below: str | None = None
+    confidence: Confidence = "sdc"
+    cut: str = "0.5"
+
+    is_safe = True  # nothing goes out
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides: of the floor, and of the first release."""
+        return alpha, delta
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+Record = FnrRecord | RiskRecord | SetsRecord | VolumeRecord | TriageRecord
 # Options of sets that stand after those of the policy.
 _LATE = ("bound", "order_seed", "curve")
 
@@ -274,6 +344,8 @@ RECORDS: dict[str, type[Record]] = {
     "rcps": RiskRecord,
     "ltt": RiskRecord,
     "sets": SetsRecord,
+    "volume": VolumeRecord,
+    "triage": TriageRecord,
 }
 
 

@@ -33,9 +33,11 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
-from coverax.table import ScoreDefinition
+from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
+# Side of a threshold -> what it gives, where that is neither a cut nor a set.
+_OTHER_KINDS: dict[str, Kind] = {"volume": "interval", "release": "release"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,13 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets.
+        side: `lesion` for a cut; `inner` or `outer` for sets; `volume` for an interval;
+            `release` and `floor` for masks that go out.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
         status: Whether the promise can be given.
-        value: The threshold; a new case is served iff its score is at most this.
+        value: A new case is served iff its score is at most this (`release`: less).
         n_tied: Units whose score equals the threshold.
         tie: Where ties are broken at random, the largest number of a new case that is
             served at the threshold itself (see `calibrate.ties`); None otherwise.
@@ -103,8 +106,7 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
-            `rcps`, `ltt` (an expected loss), or `sets` (confidence sets).
+        method: Which guarantee it is, one of `choices.Method`.
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
@@ -158,15 +160,16 @@ class Calibration:
 
     @property
     def kind(self) -> Kind:
-        """Cuts of maps, or sets on each side of a border; of one model or of folds."""
+        """What it gives for one region of one case; of one model or of folds."""
         if self.folds is None:
-            return "sides" if self.has_sides else "cut"
+            own = "sides" if self.has_sides else "cut"
+            return _OTHER_KINDS.get(self.thresholds[0].side, own)
         return "fold_sides" if self.has_sides else "fold_cuts"
 
     @property
     def has_sides(self) -> bool:
         """Whether it gives an inner and an outer set."""
-        return self.thresholds[0].side != "lesion"
+        return self.thresholds[0].side in SIDES
 
     @property
     def sets(self) -> SetsRecord:
@@ -187,7 +190,7 @@ class Calibration:
     @property
     def status(self) -> Status:
         """The worst status of all thresholds."""
-        return max(threshold.status for threshold in self.thresholds)
+        return max(t.status for t in self.thresholds)
 
     def raise_if_bad(self) -> None:
         """Raise where a guarantee cannot be given.
@@ -308,7 +311,8 @@ class Calibration:
             content["tolerance"] = only.tolerance
             content["rank"] = only.rank
             content["threshold"] = _number_to_json(only.value)
-            content["probability_threshold"] = _number_to_json(only.probability)
+            if only.side == "lesion":
+                content["probability_threshold"] = _number_to_json(only.probability)
         if self.folds is not None:
             content["folds"] = self.folds.to_json()
         content["digest"] = digest_json(content)
@@ -386,7 +390,10 @@ def _threshold_to_json(threshold: Threshold) -> Json:
 
 def _threshold_from_json(content: Json) -> Threshold:
     value, status = float.fromhex(content["hex"]), Status[content["status"]]
-    if content["side"] != "inner":  # the first files of this schema say OK
+    if content["side"] not in (
+        "inner",
+        "release",
+    ):  # the first files of this schema say OK
         status = informative(
             status, value, 0.0 if content["side"] == "lesion" else math.inf
         )

@@ -27,6 +27,8 @@ from coverax.calibrate.record import (
     PartsRecord,
     Record,
     RiskRecord,
+    TriageRecord,
+    VolumeRecord,
 )
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import Seen, check_sources, seen_of
@@ -56,7 +58,7 @@ class Part(NamedTuple):
 
 def calibrate_parts(
     table: ScoreTable,
-    threshold_fn: Callable[[Part], Threshold],
+    threshold_fn: Callable[[Part], Threshold | list[Threshold]],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
     nothing: Threshold,
@@ -64,7 +66,7 @@ def calibrate_parts(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    record: FnrRecord | RiskRecord,
+    record: FnrRecord | RiskRecord | VolumeRecord | TriageRecord,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -86,7 +88,8 @@ def calibrate_parts(
         merged[region] = groups.small
         for group, rows in groups.rows.items():
             cases = cases_of(table.column("case_id"), rows, found.references)
-            thresholds.append(threshold_fn(Part(region, group, cases)))
+            made = threshold_fn(Part(region, group, cases))
+            thresholds.extend(made if isinstance(made, list) else [made])
         if table.definition.grid:  # a lean table calibrates, but cannot be monitored
             reference[region] = _reference(table, region, policy)
     return sealed(
@@ -238,10 +241,12 @@ def whom(policy: Policy) -> str:
     return text
 
 
-def scope(thresholds: list[Threshold], policy: Policy) -> str:
-    """What a statement holds for on its own, in words."""
+def scope(thresholds: list[Threshold], policy: Policy, *, joint: bool = False) -> str:
+    """What a statement holds for on its own, in words; of regions jointly if so."""
     text = ""
-    if len({t.region for t in thresholds}) > 1:
+    if len({t.region for t in thresholds}) > 1 and joint:
+        text += "It holds for all regions of a case jointly. "
+    elif len({t.region for t in thresholds}) > 1:
         text += "It holds for each region on its own, not for all of them jointly. "
     if policy.group_by:
         text += (

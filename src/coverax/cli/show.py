@@ -14,7 +14,9 @@ if TYPE_CHECKING:
         CutResult,
         FoldCutResult,
         FoldSetsResult,
+        IntervalResult,
         RegionResult,
+        ReleaseResult,
         SetsResult,
         Summary,
     )
@@ -49,9 +51,21 @@ def show_evaluation(summary: "Summary") -> None:
 
 def _shown(summary: "Summary", result: "RegionResult") -> tuple["Table", str]:
     """The table of a region, and the sentence below it."""
-    from coverax.evaluate import CutResult, FoldCutResult
+    from coverax.evaluate import (
+        CutResult,
+        FoldCutResult,
+        IntervalResult,
+        ReleaseResult,
+    )
 
     held_out = summary.held_out
+    if isinstance(result, IntervalResult):
+        words = _interval_covers(result, held_out=held_out)
+        return _interval_table(summary, result), words
+    if isinstance(result, ReleaseResult):
+        return _release_table(summary, result), _release_costs(
+            result, held_out=held_out
+        )
     if not isinstance(result, CutResult | FoldCutResult):
         return _sets_table(summary, result), _left_to_see(result, held_out=held_out)
     words = _compliance if result.risks is None else _risks
@@ -120,6 +134,71 @@ def _risks(result: "CutResult | FoldCutResult", *, held_out: bool) -> str:
         return "The loss is the user's own: its mean was not measured here."
     text = f"{'; '.join(risks)}."
     return text if held_out else f"{text} The level is not for cases already seen."
+
+
+def _interval_covers(result: "IntervalResult", *, held_out: bool) -> str:
+    """How many intervals hold the volume, beside the law where it applies."""
+    found = result.interval
+    text = f"{found.n_covered} of {result.n_counted} volumes lie in their interval"
+    if not held_out or found.expected is None or not found.band:
+        return f"{text}."
+    return f"{text}; {_law(found.law, found.expected, found.band)}."
+
+
+def _release_costs(result: "ReleaseResult", *, held_out: bool) -> str:
+    """What goes out and what it costs, beside the level."""
+    found = result.release
+    text = (
+        f"{found.n_released} of {result.n_counted} masks go out; the mean loss over "
+        f"all cases of what goes out is {found.realised:.4g}, level {found.level}."
+    )
+    return text if held_out else f"{text} The level is not for cases already seen."
+
+
+def _release_table(summary: "Summary", result: "ReleaseResult") -> "Table":
+    rows = [
+        ("released", result.release.share_released, "{:.1%}"),
+        ("loss of what goes out, over all cases", result.release.realised, "{:.4f}"),
+        ("loss among the released", result.release.loss_of_released, "{:.4f}"),
+        ("loss if all went out", result.release.loss_of_all, "{:.4f}"),
+    ]
+    if (floor := result.floor) is not None:
+        rows += [
+            ("cases at or above their floor of Dice", floor.coverage, "{:.1%}"),
+            ("floor of Dice, median", floor.floor_median, "{:.3f}"),
+            ("Dice, median", floor.dice_median, "{:.3f}"),
+        ]
+    return _one_column(summary, result, "", rows)
+
+
+def _interval_table(summary: "Summary", result: "IntervalResult") -> "Table":
+    found = result.interval
+    rows = [
+        ("intervals that hold the volume", found.coverage, "{:.1%}"),
+        ("reference, mean mL", found.true_ml, "{:.3g}"),
+        ("estimate, mean mL", found.volume_ml, "{:.3g}"),
+        ("width, mean mL", found.width_ml, "{:.3g}"),
+        ("width, median mL", found.width_ml_median, "{:.3g}"),
+        ("width, median share of the estimate", found.width_share_median, "{:.1%}"),
+    ]
+    return _one_column(summary, result, "volume", rows)
+
+
+def _one_column(
+    summary: "Summary",
+    result: "IntervalResult | ReleaseResult",
+    name: str,
+    rows: "Sequence[tuple[str, float | None, str]]",
+) -> "Table":
+    from rich.table import Table
+
+    where = " ".join(filter(None, [result.region, result.group]))
+    table = Table(title=f"{where}, alpha {summary.alpha}", title_justify="left")
+    table.add_column("")
+    table.add_column(name, justify="right")
+    for label, value, form in rows:
+        table.add_row(label, "-" if value is None else form.format(value))
+    return table
 
 
 def _left_to_see(result: "SetsResult | FoldSetsResult", *, held_out: bool) -> str:

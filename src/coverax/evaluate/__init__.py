@@ -9,6 +9,8 @@ from coverax.evaluate.folds import evaluate_folds as evaluate_folds
 from coverax.evaluate.groups import evaluate_groups as evaluate_groups
 from coverax.evaluate.metrics import CaseMetrics as CaseMetrics
 from coverax.evaluate.metrics import case_metrics as case_metrics
+from coverax.evaluate.other_results import IntervalResult as IntervalResult
+from coverax.evaluate.other_results import ReleaseResult as ReleaseResult
 from coverax.evaluate.results import RegionResult as RegionResult
 from coverax.evaluate.results import Summary as Summary
 from coverax.evaluate.set_results import Coverage as Coverage

@@ -10,6 +10,7 @@ import numpy as np
 
 from coverax.calibrate import Calibration, just_below
 from coverax.choices import EngineName, Kind
+from coverax.evaluate import triage, volumes
 from coverax.evaluate.cut_results import CutResult
 from coverax.evaluate.held_out import held_out_facts
 from coverax.evaluate.nnunet_summary import Overlap, overlaps_of
@@ -378,4 +379,6 @@ class Judge(NamedTuple):
 KINDS: dict[Kind, Judge] = {
     "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: None),
     "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
+    "release": Judge(*triage.JUDGED),
+    "interval": Judge(*volumes.JUDGED),
 }

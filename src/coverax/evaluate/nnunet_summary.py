@@ -119,6 +119,8 @@ def _counts(
     if "n_inner" in row:
         sides = [(side, row[f"n_{side}"], row[f"n_{side}_hit"]) for side in SIDES]
         return [(side, int(n), int(n_true)) for side, n, n_true in sides]
+    if "n_predicted" not in row:  # what was calibrated is no mask
+        return []
     place = 0
     if calibration.folds is None:  # ties of folds are not broken
         threshold = calibration.threshold_of(row["region"])

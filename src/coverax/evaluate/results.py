@@ -4,10 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from coverax.evaluate.cut_results import CutResult, FoldCutResult
+from coverax.evaluate.other_results import IntervalResult, ReleaseResult
 from coverax.evaluate.set_results import AllRegions, FoldSetsResult, SetsResult
 from coverax.files import MAYBE, JsonRecord
 
-RegionResult = CutResult | SetsResult | FoldCutResult | FoldSetsResult
+RegionResult = (
+    CutResult
+    | SetsResult
+    | FoldCutResult
+    | FoldSetsResult
+    | IntervalResult
+    | ReleaseResult
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,7 @@ def evaluate_sets(
     for transform in _transforms(calibration):
         side = transform.side
         tied = _ties(column, threshold, [side], counted)
-        found = _coverage(covered[side][counted], laws[side], tied=tied)
+        found = coverage_of(covered[side][counted], laws[side], tied=tied)
         mean_sizes = mean_sizes_of(side, sizes, counted)
         sides[side] = _side(found, transform, threshold[side], mean_sizes)
     tied = _ties(column, threshold, SIDES, counted)
@@ -93,7 +93,7 @@ def evaluate_sets(
         n_contradictory=int(np.count_nonzero(_contradictory(column) & counted)),
         inner=sides["inner"],
         outer=sides["outer"],
-        joint=_coverage(covered["joint"][counted], laws["joint"], tied=tied),
+        joint=coverage_of(covered["joint"][counted], laws["joint"], tied=tied),
         uncertain_ml=mean_of(sizes["uncertain_ml"][counted]),
         fcr=_curve(calibration, region, column, counted),
     )
@@ -135,7 +135,7 @@ def joint_over_regions(
     law = threshold if rule in ("max", "ranked") else None
     tied = any(row["tied"] for row in cases if row["counted"])
     tied = tied or any(t.n_tied > 1 for t in calibration.thresholds)
-    return AllRegions(hits.size, _coverage(hits, law, tied=tied))
+    return AllRegions(hits.size, coverage_of(hits, law, tied=tied))
 
 
 def _transforms(calibration: Calibration) -> tuple[Transform, Transform]:
@@ -154,7 +154,8 @@ def _laws(
     return laws | dict(threshold)
 
 
-def _coverage(hits: np.ndarray, law: Threshold | None, *, tied: bool) -> Coverage:
+def coverage_of(hits: np.ndarray, law: Threshold | None, *, tied: bool) -> Coverage:
+    """Share of cases that are covered, and what the law has where one applies."""
     share, n = float(hits.mean()), int(hits.sum())
     if law is None or law.rank is None:
         return Coverage(share, n, None, None, None)

@@ -13,8 +13,11 @@ from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
 from coverax.files import JsonRecord, PathLike, publish_sealed_json
+from coverax.predict.lists import write_list
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
+from coverax.predict.triage import release_masks
+from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import check_failures, fill_folder
@@ -112,6 +115,7 @@ def predict_folder(
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
         n_whole.append(check_written(folder, maps, definition, allow_hard_masks))
+        write_list(calibration, read_sidecars(folder, maps), folder)
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
@@ -369,6 +373,12 @@ def write_masks(
     publish_sealed_json(folder / f"{case_id}.json", sidecar, written)
 
 
+def read_sidecars(folder: Path, maps: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What was written of every case that did not fail."""
+    found = [folder / f"{case_id}.json" for case_id in maps]
+    return [json.loads(p.read_text("utf-8")) for p in found if p.is_file()]
+
+
 def check_written(
     folder: Path,
     maps: Mapping[str, Path],
@@ -376,8 +386,7 @@ def check_written(
     allow_hard_masks: bool,
 ) -> int:
     """Masks that are the whole volume; refuses a folder made of hard masks."""
-    found = [folder / f"{case_id}.json" for case_id in maps]
-    sidecars = [json.loads(p.read_text("utf-8")) for p in found if p.is_file()]
+    sidecars = read_sidecars(folder, maps)
     entries = [(s["case_id"], entry) for s in sidecars for entry in s["masks"]]
     check_not_masks(
         [(case_id, e["region"], e.get("map_values", SOFT)) for case_id, e in entries],
@@ -390,4 +399,6 @@ def check_written(
 REGION_MASKS: dict[Kind, Callable[[Calibration, View], RegionMasks]] = {
     "cut": lesion_mask,
     "sides": side_masks,
+    "interval": interval_masks,
+    "release": release_masks,
 }
