@@ -22,6 +22,8 @@ def show_evaluation(summary: dict[str, Any]) -> None:
         table, sentence = _shown(result)
         console.print(table(summary, result))
         console.print(sentence(result, held_out=summary["held_out"]))
+        for line in _audit(result):
+            console.print(line, markup=False)
         if result["n_empty_reference"]:
             console.print(f"{result['n_empty_reference']} empty references.")
     if "all_regions" in summary:
@@ -42,6 +44,20 @@ def _shown(result: dict[str, Any]):
     if "calibrated" not in result:
         return _sets_table, _left_to_see
     return _table, _risks if "risks" in result else _compliance
+
+
+def _audit(result: dict[str, Any]) -> list[str]:
+    """Where failures gather: one line each thing that cases are sorted by."""
+    found = result.get("audit", {"parts": []})
+    by: dict[str, list[str]] = {}
+    for part in found["parts"]:
+        band = f"{part['low']:.0%} to {part['high']:.0%}"
+        text = f"{part['part']} {part['share']:.0%} ({band}, n {part['n']})"
+        by.setdefault(part["by"], []).append(text)
+    return [
+        f"By {name}, {found['meaning']}: {', '.join(texts)}."
+        for name, texts in by.items()
+    ]
 
 
 def _compliance(result: dict[str, Any], *, held_out: bool) -> str:

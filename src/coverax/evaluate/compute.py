@@ -16,7 +16,7 @@ from coverax.calibrate import (
     tie_numbers,
 )
 from coverax.choices import EngineName, Kind
-from coverax.evaluate import triage, volumes
+from coverax.evaluate import audit, triage, volumes
 from coverax.evaluate.held_out import held_out_facts, without_law
 from coverax.evaluate.metrics import worst_metrics
 from coverax.evaluate.references import count_rows, some_count
@@ -92,9 +92,8 @@ def evaluate_cohort(
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count (see `none_too`), units are of a column that
-            the cohort does not have, or the maps are hard masks or of another origin
-            than those that calibrated.
+        ValueError: No case counts (see `none_too`), the cohort lacks the column of units,
+            or the maps are hard masks or of another origin than those that calibrated.
     """
     if calibration.folds is not None:
         raise ValueError(several_maps(calibration))
@@ -243,7 +242,7 @@ def summarise(
             lacking[region] = "all references are empty"
         elif mine:
             result, table = region_fn(calibration, region, mine, seed)
-            regions.append(result)
+            regions.append(result | audit.audited(table))
             cases.extend(table)
     held_out = held_out_facts(calibration, maps or rows)
     summary = {
