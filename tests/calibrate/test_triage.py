@@ -77,9 +77,9 @@ def test_the_identity_is_reached():
     )
 
 
-def test_every_order_of_four_cases_by_enumeration():
-    for losses in product((0, Fraction(1, 2), 1), repeat=4):
-        for known in product(range(3), repeat=4):
+def test_every_order_of_three_cases_by_enumeration():
+    for losses in product((0, Fraction(1, 2), 1), repeat=3):
+        for known in product(range(3), repeat=3):
             new = np.arange(-1, 4)
             found = released(np.array(known), list(losses), new, "0.4")
             expected = [oracle.released(known, losses, s, "0.4") for s in new.tolist()]

@@ -1,4 +1,4 @@
-"""Volumes, releases and a monitor on 200 real predictions, through the command line."""
+"""Volumes, releases and a monitor on 120 real predictions, through the command line."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from coverax.calibrate import Triage, compliance_band
 from coverax.cli.app import run
 from coverax.scores import read_table
 
-N = 100
+N, RANK = 60, 55
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,9 @@ def folder(shared_data, tmp_path_factory):
     """Half of the cohort scored, the other half new."""
     root = tmp_path_factory.mktemp("clinic")
     tool = shared_data.parent / "tools" / "unpack_cohort.py"
-    subprocess.run([sys.executable, tool, "hippocampus", root], check=True)
+    subprocess.run(
+        [sys.executable, tool, "hippocampus", root, "--limit", "120"], check=True
+    )
     with (root / "cohort.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     order = np.random.default_rng(2026).permutation(len(rows))
@@ -58,8 +60,8 @@ def test_intervals_hold_as_often_as_the_law_says(folder):
     """Within the central 99.9 % of the law: of a fixed split, a fixed fact."""
     result, rows = evaluated(folder, "volume")
     found = result["interval"]
-    low, high = compliance_band(N, 91, N, 0.999)
-    assert (result["n_counted"], result["rank"]) == (N, 91)
+    low, high = compliance_band(N, RANK, N, 0.999)
+    assert (result["n_counted"], result["rank"]) == (N, RANK)
     assert low <= found["coverage"] <= high
     assert found["coverage"] == np.mean([row["covered"] == "True" for row in rows])
     assert 0.1 < found["width_share_median"] < 0.3
@@ -82,7 +84,7 @@ def test_what_goes_out_costs_what_was_promised_over_all_splits(folder):
     """
     result, _ = evaluated(folder, "triage", "--bad-below", "0.87")
     assert 0 < result["release"]["share_released"] < 1
-    assert result["floor"]["coverage"] > compliance_band(N, 91, N, 0.999)[0]
+    assert result["floor"]["coverage"] > compliance_band(N, RANK, N, 0.999)[0]
     from coverax.calibrate import released
 
     table, rule = read_table(folder / "scores.parquet"), Triage(bad_below="0.87")
@@ -91,11 +93,11 @@ def test_what_goes_out_costs_what_was_promised_over_all_splits(folder):
     rng, realised = np.random.default_rng(0), []
     for _ in range(400):
         order = rng.permutation(N)
-        known, new = order[:50], order[50:]
+        known, new = order[: N // 2], order[N // 2 :]
         out = released(unsure[known], losses[known], unsure[new], "0.1")
         realised.append((losses[new] * out).mean())
     error = np.std(realised) / 20
-    assert 0.05 < np.mean(realised) < 0.1 + 5 * error
+    assert 0.03 < np.mean(realised) < 0.1 + 5 * error
 
 
 def test_a_healthy_half_raises_no_alarm_and_a_bad_reference_does(folder):

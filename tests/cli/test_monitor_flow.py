@@ -1,5 +1,6 @@
 """A monitor with a memory, through the command line."""
 
+import csv
 import json
 import shutil
 
@@ -206,7 +207,8 @@ def test_a_state_that_cannot_go_on_is_one_line(new, monitor, files, scored, cli)
     ("method", "words"),
     [
         (("--method", "crc"), "crc promises a mean over calibration sets"),
-        (("--method", "volume"), "no watch by references"),
+        (("--method", "triage"), "no watch by references"),
+        (("--method", "volume", "--regions", "joint"), "all regions at once"),
         (("--method", "fnr", "--per-unit", "all"), "no plain rank"),
         (("--method", "fnr", "--group-by", "unit", "--group-floor", "9"), "each group"),
     ],
@@ -219,6 +221,20 @@ def test_promises_without_a_bet_are_refused(files, scored, cli, new, method, wor
     assert end.code == 1
     assert words in end.errors[0]
     assert not (files.root / "m.json").exists()
+
+
+def test_volumes_fail_where_their_interval_does(files, scored, cli, new):
+    path, state = files.root / "c.json", files.root / "m.json"
+    args = ("--method", "volume", "--alpha", "0.4", "-o", path)
+    assert cli("calibrate", scored, *args).code == 0
+    cohort = ("--probs", new / "probs", "--labels", new / "labels")
+    assert cli("evaluate", path, *cohort, "-o", files.root / "e").code == 0
+    with (files.root / "e" / "cases.csv").open(newline="") as file:
+        judged = [row["covered"] == "True" for row in csv.DictReader(file)]
+    assert cli("monitor", path, *cohort, "--state", state).code == 0
+    failed = [e["losses"]["foreground"] for e in content(state)["references"]]
+    assert failed == [float(not hit) for hit in judged]
+    assert {0.0, 1.0} == set(failed)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,61 @@ def test_no_altered_json_is_read_as_another(table, tmp_path, n):
     assert refused > n // 2
 
 
+@pytest.fixture(scope="module")
+def state(table, tmp_path_factory):
+    """A monitor after one look at other maps and their references."""
+    root = tmp_path_factory.mktemp("state")
+    maps, labels = synthetic.write_cohort(
+        root / "new", 4, (8, 9, 7), 40, seed=9, prefix="new"
+    )
+    cx.validate.watch_folder(
+        cx.calibrate.read_calibration(table / "c.json"),
+        cx.volumes.nifti_files(maps),
+        root / "monitor.json",
+        labels=cx.volumes.nifti_files(labels),
+    )
+    return root / "monitor.json"
+
+
+@HOW_MANY
+def test_no_altered_state_of_a_monitor_is_read_as_another(state, tmp_path, n):
+    path, sound, refused = tmp_path / "m.json", cx.validate.read_memory(state), 0
+    for data in altered(state.read_bytes(), np.random.default_rng(4), n):
+        path.write_bytes(data)
+        try:
+            found = cx.validate.read_memory(path)
+        except ValueError as error:
+            assert_one_line(error, path)
+            refused += 1
+        else:
+            assert found == sound
+    assert refused > n // 2
+
+
+def test_a_state_under_a_new_digest_is_sound_or_refused_in_one_line(
+    table, state, tmp_path
+):
+    """Every value of an entry replaced by another kind, and sealed anew."""
+    from coverax.files import publish_sealed_json
+
+    calibration = cx.calibrate.read_calibration(table / "c.json")
+    path, content = tmp_path / "m.json", read_json(state)
+    del content["digest"]
+    assert content["maps"]
+    assert content["references"]
+    for where in ("maps", "references"):
+        for key in (*content[where][0], None):
+            for wrong in (None, [], {}, "x", {"foreground": "x"}, {"foreground": -1.0}):
+                entry = {} if key is None else content[where][0] | {key: wrong}
+                publish_sealed_json(
+                    path, content | {where: [entry, *content[where][1:]]}
+                )
+                try:
+                    cx.validate.watch_folder(calibration, {}, path)
+                except ValueError as error:
+                    assert_one_line(error, path)
+
+
 @HOW_MANY
 def test_no_altered_line_of_a_journal_is_used(tmp_path, n):
     out = tmp_path / "out"

@@ -36,8 +36,7 @@ from coverax.files import (
 from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
-# Side of a threshold -> what it gives, where that is neither a cut nor a set.
-_OTHER_KINDS: dict[str, Kind] = {"volume": "interval", "release": "release"}
+_KIND_OF_SIDE: dict[str, Kind] = {"volume": "interval", "release": "release"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,7 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for a cut; `inner` or `outer` for sets; `volume` for an interval;
-            `release` and `floor` for masks that go out.
+        side: `lesion`, `inner` or `outer`, `volume`, `release` or `floor`, by method.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
@@ -163,7 +161,7 @@ class Calibration:
         """What it gives for one region of one case; of one model or of folds."""
         if self.folds is None:
             own = "sides" if self.has_sides else "cut"
-            return _OTHER_KINDS.get(self.thresholds[0].side, own)
+            return _KIND_OF_SIDE.get(self.thresholds[0].side, own)
         return "fold_sides" if self.has_sides else "fold_cuts"
 
     @property

@@ -323,8 +323,8 @@ def _interval(threshold: "Threshold") -> str:
 def _release(threshold: "Threshold") -> str:
     if threshold.side == "floor":
         return f"Dice at least 1 - {threshold.value:.6g} times the uncertainty"
-    if threshold.value == float("-inf"):
-        return "nothing goes out"
+    if abs(threshold.value) == float("inf"):
+        return "every mask goes out" if threshold.value > 0 else "nothing goes out"
     return f"released where the uncertainty is below {threshold.value:.6g}"
 
 

@@ -38,6 +38,8 @@ def show_evaluation(summary: "Summary") -> None:
         table, sentence = _shown(summary, result)
         console.print(table)
         console.print(sentence)
+        for line in _audit(result):
+            console.print(line, markup=False)
         if result.n_empty_reference:
             console.print(f"{result.n_empty_reference} empty references.")
     if summary.all_regions is not None:
@@ -70,6 +72,21 @@ def _shown(summary: "Summary", result: "RegionResult") -> tuple["Table", str]:
         return _sets_table(summary, result), _left_to_see(result, held_out=held_out)
     words = _compliance if result.risks is None else _risks
     return _cut_table(summary, result), words(result, held_out=held_out)
+
+
+def _audit(result: "RegionResult") -> list[str]:
+    """Where failures gather: one line each thing that cases are sorted by."""
+    if result.audit is None:
+        return []
+    by: dict[str, list[str]] = {}
+    for part in result.audit.parts:
+        band = f"{part.low:.0%} to {part.high:.0%}"
+        text = f"{part.part} {part.share:.0%} ({band}, n {part.n})"
+        by.setdefault(part.by, []).append(text)
+    return [
+        f"By {name}, {result.audit.meaning}: {', '.join(texts)}."
+        for name, texts in by.items()
+    ]
 
 
 def _compliance(result: "CutResult | FoldCutResult", *, held_out: bool) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from coverax.calibrate import Calibration, just_below
 from coverax.choices import EngineName, Kind
-from coverax.evaluate import triage, volumes
+from coverax.evaluate import audit, triage, volumes
 from coverax.evaluate.cut_results import CutResult
 from coverax.evaluate.held_out import held_out_facts
 from coverax.evaluate.nnunet_summary import Overlap, overlaps_of
@@ -97,9 +97,8 @@ def evaluate_cohort(
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case was left to count (see `none_too`), units are of a column that
-            the cohort does not have, or the maps are hard masks or of another origin
-            than those that calibrated.
+        ValueError: No case counts (see `none_too`), the cohort lacks the column of units,
+            or the maps are hard masks or of another origin than those that calibrated.
     """
     if calibration.folds is not None:
         raise ValueError(several_maps(calibration))
@@ -250,7 +249,7 @@ def summarise(
             lacking[region] = "all references are empty"
         elif mine:
             result, table = region_fn(calibration, region, mine, seed)
-            regions.append(result)
+            regions.append(replace(result, audit=audit.audited(table)))
             cases.extend(table)
     summary = Summary(
         calibration_digest=calibration.digest,

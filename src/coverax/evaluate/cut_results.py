@@ -6,6 +6,7 @@ from typing import Literal
 
 from coverax.calibrate import Band, Histogram
 from coverax.choices import RaterRule
+from coverax.evaluate.audit import Audit
 from coverax.files import MAYBE, JsonRecord
 
 Law = Literal["exact", "at_least"]
@@ -74,6 +75,7 @@ class CutResult(JsonRecord):
         risks: Controlled losses, for methods that control a mean.
         fixed: At the fixed cut.
         group: Group it is of, where each has its own threshold.
+        audit: Compliance of its parts.
     """
 
     region: str
@@ -91,6 +93,7 @@ class CutResult(JsonRecord):
     risks: Sequence[MeanLoss] | None = field(default=None, metadata=MAYBE)
     fixed: AtCut
     group: str | None = field(default=None, metadata=MAYBE)
+    audit: Audit | None = field(default=None, metadata=MAYBE)
 
     def without_law(self) -> "CutResult":
         """The same of cases already seen, which have no law."""
@@ -116,6 +119,7 @@ class FoldCutResult(JsonRecord):
         observed_band: Where the true share lies, by the observed one.
         fixed: The mean of the maps at the fixed cut.
         group: Group it is of, where each has its own threshold.
+        audit: Compliance of its parts.
     """
 
     region: str
@@ -132,6 +136,7 @@ class FoldCutResult(JsonRecord):
     observed_band: Band | None = field(default=None, metadata=MAYBE)
     fixed: AtCut
     group: str | None = field(default=None, metadata=MAYBE)
+    audit: Audit | None = field(default=None, metadata=MAYBE)
 
     def without_law(self) -> "FoldCutResult":
         """The same of cases already seen, which say nothing of new ones."""

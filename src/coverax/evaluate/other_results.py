@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from coverax.choices import RaterRule
+from coverax.evaluate.audit import Audit
 from coverax.evaluate.set_results import Coverage
 from coverax.files import MAYBE, JsonRecord
 
@@ -39,6 +40,7 @@ class IntervalResult(JsonRecord):
     raters: RaterRule | None
     interval: VolumeCoverage
     group: str | None = field(default=None, metadata=MAYBE)
+    audit: Audit | None = field(default=None, metadata=MAYBE)
 
     def without_law(self) -> "IntervalResult":
         """The same of cases already seen, which have no law."""
@@ -103,6 +105,7 @@ class ReleaseResult(JsonRecord):
     release: Release
     floor: FloorCoverage | None = field(default=None, metadata=MAYBE)
     group: str | None = field(default=None, metadata=MAYBE)
+    audit: Audit | None = field(default=None, metadata=MAYBE)
 
     def without_law(self) -> "ReleaseResult":
         """The same of cases already seen, which have no law."""

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from coverax.calibrate import Band
 from coverax.choices import Joint, RaterRule, Regions, Side
+from coverax.evaluate.audit import Audit
 from coverax.evaluate.cut_results import Law
 from coverax.files import MAYBE, Json, JsonRecord
 
@@ -132,6 +133,7 @@ class SetsResult(JsonRecord):
         uncertain_ml: Mean volume between the sets.
         fcr: False coverage at further levels.
         group: Group it is of, where each has its own threshold.
+        audit: Compliance of its parts.
     """
 
     region: str
@@ -148,6 +150,7 @@ class SetsResult(JsonRecord):
     uncertain_ml: float | None
     fcr: Sequence[FalseCoverage]
     group: str | None = field(default=None, metadata=MAYBE)
+    audit: Audit | None = field(default=None, metadata=MAYBE)
 
     def without_law(self) -> "SetsResult":
         """The same of cases already seen, which have no law."""
@@ -221,6 +224,7 @@ class FoldSetsResult(JsonRecord):
         outer: The outer sets.
         joint: Cases of which both sets are right.
         group: Group it is of, where each has its own threshold.
+        audit: Compliance of its parts.
     """
 
     region: str
@@ -239,6 +243,7 @@ class FoldSetsResult(JsonRecord):
     outer: FoldSideCoverage
     joint: FoldCoverage
     group: str | None = field(default=None, metadata=MAYBE)
+    audit: Audit | None = field(default=None, metadata=MAYBE)
 
     def without_law(self) -> "FoldSetsResult":
         """The same of cases already seen, which say nothing of new ones."""

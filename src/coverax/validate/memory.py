@@ -1,5 +1,6 @@
 """What a monitor remembers: every new unit once, in order, and each look at them."""
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -74,7 +75,25 @@ def read_memory(path: PathLike) -> Memory:
         found = Memory(**{name: content[name] for name in names}, digest=digest)
         check_fields(found)
         check_level("level", found.level)
+        for entry in (*found.maps, *found.references):
+            _check_entry(
+                entry, entry["values"] if "values" in entry else entry["losses"]
+            )
+        if any(not isinstance(look, dict) for look in found.looks):
+            raise TypeError("a look is no object")
         return found
+
+
+def _check_entry(entry: Json, numbers: Json) -> None:
+    """Refuse an entry without its digests, or with numbers that are none.
+
+    Raises:
+        TypeError: It is such.
+    """
+    named = all(isinstance(entry[name], str) for name in ("unit", "case", "map"))
+    known = [v for v in numbers.values() if isinstance(v, float) and math.isfinite(v)]
+    if not named or len(known) != len(numbers):
+        raise TypeError(f"an entry is {entry!r:.40}")
 
 
 def open_memory(

@@ -5,9 +5,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from coverax.calibrate import LOSSES, Calibration, Counts, FnrRecord, RiskRecord, Status
+from coverax.calibrate import (
+    LOSSES,
+    Calibration,
+    Counts,
+    FnrRecord,
+    RiskRecord,
+    Status,
+    VolumeRecord,
+)
+from coverax.predict import interval_of, voxel_ml_of
 from coverax.rational import as_fraction
-from coverax.scores import View, resolve_engine
+from coverax.scores import View, count_columns, lone_batch, resolve_engine
 from coverax.validate.capital import compliance_capital, risk_capital
 
 
@@ -17,11 +26,12 @@ def check_watched(calibration: Calibration) -> None:
     Raises:
         ValueError: It is of another kind, of groups, or promises nothing.
     """
-    record = calibration.record
-    if isinstance(record, FnrRecord):
-        why = ""
-        if calibration.policy.per_unit == "all" or record.weights is not None:
+    record, why = calibration.record, ""
+    if isinstance(record, FnrRecord | VolumeRecord):
+        if any(t.rank is None for t in calibration.thresholds):
             why = "a promise by weights, or of all cases of a unit, has no plain rank"
+        if isinstance(record, VolumeRecord) and record.regions == "joint":
+            why = "a promise of all regions at once is not watched region by region"
     elif isinstance(record, RiskRecord) and calibration.delta is not None:
         why = "" if _is_watched(record) else _LOSS
     elif isinstance(record, RiskRecord):
@@ -38,7 +48,7 @@ def check_watched(calibration: Calibration) -> None:
     if why:
         raise ValueError(
             f"--labels: {why}; without references the maps alone are watched. It goes "
-            "with method fnr, and with rcps and ltt of a built-in loss of voxels"
+            "with methods fnr and volume, and with rcps and ltt of a built-in loss of voxels"
         )
     bad = [t for t in calibration.thresholds if t.status != Status.OK]
     if bad:
@@ -70,8 +80,15 @@ def outcomes_of(
 
 
 def _outcome(calibration: Calibration, case_id: str, view: View) -> float:
-    ops = resolve_engine("host").ops
-    own = calibration.of_case(case_id).threshold_of(view.region.name)
+    engine = resolve_engine("host")
+    own, ops = calibration.of_case(case_id).threshold_of(view.region.name), engine.ops
+    if isinstance(calibration.record, VolumeRecord):
+        batch = lone_batch(engine, view, spatial=False)
+        columns = count_columns(engine, batch, calibration.definition)
+        voxel_ml = np.array([voxel_ml_of(view)])
+        true = np.asarray(columns["n_foreground"])
+        score = interval_of(calibration).scores(columns, true, voxel_ml)[0]
+        return float(not score <= own.value)
     probs, labels = view.probs[None], view.labels[None]
     if own.tolerance is not None:
         critical = ops.critical_probability(probs, labels, [own.tolerance])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax.calibrate import Calibration, map_digest, map_features, unit_digests
-from coverax.files import Json, PathLike
+from coverax.files import Json, PathLike, sound
 from coverax.locks import locked
 from coverax.predict import check_first_mark, check_map_kind
 from coverax.provenance import check_not_masks, kind_of_values
@@ -106,7 +106,8 @@ def watch_folder(
         gather(outcomes, wanted, found.__setitem__, on_case=on_case)
         _check_soft(calibration, found, allow_hard_masks)
         copies = _remember(calibration, memory, chosen, unit_of, found)
-        result = summary(memory, capitals(calibration, reference, memory))
+        with sound(state, "monitor state"):
+            result = summary(memory, capitals(calibration, reference, memory))
         if found.keys() - copies:
             write_memory(state, memory, result)
     return {
