@@ -19,6 +19,7 @@ from coverax.cli import (
     import_,
     infer,
     learn_sets,
+    merge,
     monitor,
     plan,
     predict,
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 for module in (
     score,
+    merge,
     learn_sets,
     calibrate,
     predict,

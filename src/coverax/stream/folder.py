@@ -10,7 +10,7 @@ from coverax.folders import check_output_folder, partial_folder, publish_folder
 from coverax.stream.gather import gather
 from coverax.stream.inputs import file_facts
 from coverax.stream.journal import Journal, journal_path
-from coverax.stream.threads import map_cases
+from coverax.stream.places import map_cases
 from coverax.volumes import files_beside
 
 

@@ -89,6 +89,15 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise ValueError(damaged) from None
 
 
+def read_meta(path: Path) -> dict[str, Any]:
+    """What the columns of a table mean, unchecked; nothing where that cannot be read."""
+    try:
+        found = json.loads((pq.read_schema(path).metadata or {}).get(_KEY, b"null"))
+    except (pa.ArrowException, OSError, RuntimeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _columns_of(
     path: Path, rows: pa.Table
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
