@@ -47,6 +47,15 @@ ShardOf = Annotated[
     ),
 ]
 
+Parts = Annotated[
+    Path | None,
+    typer.Option(
+        "--parts",
+        metavar="DIR",
+        help="Folder of parts that --shard filled: take the files from there.",
+    ),
+]
+
 
 def place_of(workers: int, dask: str | None, memory: str | None) -> "Where":
     """Where cases are worked on; a wrong combination is a usage error."""
@@ -80,6 +89,19 @@ def part_of(output: Path, shard: "Shard", suffix: str = "") -> Path:
             f"{output} is a file; with --shard name a folder of parts"
         )
     return output / f"{shard.name}{suffix}"
+
+
+def home_of(output: Path, shard: "Shard | None", parts: Path | None) -> Path:
+    """The folder that a run fills: a part of `output`, or `output` itself.
+
+    Raises:
+        FileExistsError: The folder of parts is a file.
+    """
+    if shard is None:
+        return output
+    if parts is not None:
+        raise typer.BadParameter("give either --shard, or --parts of all shards")
+    return part_of(output, shard)
 
 
 def parse_bytes(text: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coverax.choices import Absent, EngineName
+from coverax.choices import Absent
 from coverax.cli import terminal
 from coverax.cli.common import (
     AllowDuplicates,
@@ -35,6 +35,7 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.places import DaskAddress, Memory, Workers, place_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -104,6 +105,9 @@ def command(
     ] = True,
     engine: EngineChoice = "auto",
     threads: Threads = None,
+    workers: Workers = 0,
+    dask: DaskAddress = None,
+    memory: Memory = None,
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
     allow_duplicates: AllowDuplicates = False,
@@ -114,6 +118,7 @@ def command(
     from coverax.reliability import compare, fill_reliability, summarise
     from coverax.scores import read_table
 
+    where = place_of(workers, dask, memory)
     check_output_folder(output)
     if (table is None) == (probs is None and labels is None and cohort is None):
         raise typer.BadParameter(
@@ -138,7 +143,8 @@ def command(
             scores = read_table(table)
         else:
             cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
-            scores = _score(cases, defined, engine, threads, allow_missing)
+            place = {"engine": engine, "threads": threads, "where": where}
+            scores = _score(cases, defined, place, allow_missing)
         with _naming(table):
             result = summarise(
                 scores,
@@ -183,8 +189,7 @@ def _refuse_scoring(options: dict[str, Any]) -> None:
 def _score(
     cases: "Cohort",
     options: dict[str, Any],
-    engine: EngineName,
-    threads: int | None,
+    place: dict[str, Any],
     allow_missing: bool,
 ) -> "ScoreTable":
     """Read the volumes under the options of scoring."""
@@ -211,8 +216,7 @@ def _score(
         table = score_cohort(
             cases,
             definition,
-            engine=engine,
-            threads=threads,
+            **place,
             allow_missing=allow_missing,
             on_case=on_case,
             on_failure=failures.append,

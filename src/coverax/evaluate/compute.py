@@ -27,15 +27,15 @@ from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     CaseRows,
     Engine,
+    Loader,
     ScoreDefinition,
     ViewBatch,
     engine_of,
-    load_case,
     stream_rows,
     turned_notes,
     view_peaks,
 )
-from coverax.stream import gather
+from coverax.stream import HERE, Where, gather
 from coverax.volumes import Case, Cohort, read_probs
 
 _log = logging.getLogger("coverax")
@@ -63,6 +63,7 @@ def evaluate_cohort(
     *,
     engine: EngineName = "auto",
     threads: int | None = None,
+    where: Where = HERE,
     seed: int = 0,
     allow_missing: bool = False,
     allow_hard_masks: bool = False,
@@ -82,6 +83,7 @@ def evaluate_cohort(
         cohort: Cases with references, not used for calibration.
         engine: `host` and `device` give the same counts.
         threads: Reader threads.
+        where: Where cases are read.
         seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -103,21 +105,16 @@ def evaluate_cohort(
     check_first_mark([case.probs for case in cohort.cases], definition)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
-
-    def load(case, buffers):
-        return load_case(case, definition, buffers, read_map=read_map)
-
-    def batch_fn(engine: Engine, batch: ViewBatch):
-        return KINDS[calibration.kind].columns(engine, batch, calibration)
-
+    columns_of = KINDS[calibration.kind].columns
     results: dict[Case, CaseRows] = {}
     outcomes = stream_rows(
         cohort.cases,
-        load,
-        batch_fn,
+        Loader(definition, read_map),
+        partial(columns_of, calibration=calibration),
         engine_of(definition, engine),
         spatial=definition.is_spatial,
         threads=threads,
+        where=where,
     )
     failures = gather(
         outcomes,

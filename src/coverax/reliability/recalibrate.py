@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,8 @@ from coverax.reliability.temperature import (
     sample_of,
 )
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
+from coverax.stream import HERE, Shard, Where, fill_folder, gather, map_cases
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder, gather, map_cases
 from coverax.volumes import (
     SCALED_RECORD,
     Case,
@@ -201,6 +201,9 @@ def apply_folder(
     *,
     units: Mapping[str, str] | None = None,
     threads: int | None = None,
+    where: Where = HERE,
+    shard: Shard | None = None,
+    parts: PathLike | None = None,
     resume: bool = False,
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
@@ -218,6 +221,9 @@ def apply_folder(
         units: Unit of each case, to notice units of the fit; known by their case ids
             alone where None.
         threads: Cases at a time.
+        where: Where cases are worked on.
+        shard: Write the maps of its cases only, into a folder of parts `output`.
+        parts: Folder of parts that all shards have filled: take the maps from there.
         resume: Keep the finished maps of an interrupted run of the same temperatures.
         verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
@@ -236,22 +242,12 @@ def apply_folder(
     maps = {name: Path(path) for name, path in maps.items()}
     check_fits(content)
     fitted_on = set(_fitted_on(content, maps, units))
-    own_maps = set(content.get("map_digests", ()))
-    is_looked_at: set[str] = set()
 
-    def write_case(case_id: str, path: Path, folder: Path) -> None:
-        prob_map = _read_map(content, path)
-        look(case_id, prob_map)
-        _write_scaled(content, prob_map, folder)
-
-    def look(case_id: str, prob_map: ProbMap) -> None:
-        is_looked_at.add(case_id)
-        if own_maps & map_digests(contents_of(prob_map, _channels(content))):
+    def note_own(case_id: str, is_own: bool) -> None:
+        if is_own:
             fitted_on.add(case_id)
 
     def write_record(folder: Path, _failures: dict[str, str]) -> None:
-        for case_id in maps.keys() - is_looked_at:  # of an interrupted run
-            look(case_id, _read_map(content, maps[case_id]))
         record = {
             "schema": 1,
             "coverax": __version__,
@@ -265,11 +261,15 @@ def apply_folder(
     fill_folder(
         output,
         maps,
-        write_case,
+        MapScaler(content),
         files={case_id: [nifti_name(path)] for case_id, path in maps.items()},
         kind=_KIND,
         meaning=digest_json(content),
         threads=threads,
+        where=where,
+        shard=shard,
+        parts=parts,
+        on_done=note_own,
         resume=resume,
         verify_inputs=verify_inputs,
         on_case=on_case,
@@ -278,10 +278,25 @@ def apply_folder(
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
     return {
-        "n_cases": len(maps),
+        "n_cases": len(maps if shard is None else shard.of(sorted(maps))),
         "fitted_on": sorted(fitted_on),
         "unchanged_channels": sorted(set(range(n_channels)) - _channels(content)),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class MapScaler:
+    """Writes one map at the fitted temperatures; it travels to other processes."""
+
+    content: dict[str, Any]
+
+    def __call__(self, _case_id: str, path: Path, folder: Path) -> bool:
+        """Whether the temperature was fitted on the very map."""
+        prob_map = _read_map(self.content, path)
+        _write_scaled(self.content, prob_map, folder)
+        own = set(self.content.get("map_digests", ()))
+        found = map_digests(contents_of(prob_map, _channels(self.content)))
+        return bool(own & found)
 
 
 class _Read(NamedTuple):

@@ -21,6 +21,7 @@ _KINDS = (
     ("reliability", {"regions", "mean_over_regions"}),
     ("record of inference", {"model", "options", "classes"}),
     ("record of scaled maps", {"temperature", "temperatures", "parts"}),
+    ("record of a part", {"shard", "values", "cases_digest"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),
