@@ -169,20 +169,33 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(flow, monkeypatch):
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        killed = []
 
-        def kill_one():
-            time.sleep(0.5)
-            worker = min(client.scheduler_info()["workers"].values(), key=str)
-            os.kill(client.run(os.getpid)[worker["id"]], signal.SIGKILL)
+        def kill_one_at_work():
+            pids = client.run(os.getpid)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                for address in client.run_on_scheduler(at_work):
+                    if address in pids:
+                        os.kill(pids[address], signal.SIGKILL)
+                        killed.append(address)
+                        return
+                time.sleep(0.005)
 
         for name, command in commands.items():
-            killer = threading.Thread(target=kill_one)
+            client.wait_for_workers(3)
+            killer = threading.Thread(target=kill_one_at_work)
             killer.start()
-            assert (
-                flow.made(command, "--dask", cluster.scheduler_address)
-                == (expected[name])
-            ), name
+            made = flow.made(command, "--dask", cluster.scheduler_address)
             killer.join()
+            assert made == expected[name], name
+        assert len(killed) == len(commands)
+
+
+def at_work(dask_scheduler):
+    """Addresses of workers that have a task."""
+    workers = dask_scheduler.workers.values()
+    return [worker.address for worker in workers if worker.processing]
 
 
 def worker_pids():
