@@ -6,7 +6,6 @@ is asked of the joined table, so that it is the table of one process to the byte
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,9 +23,15 @@ from coverax.scores.records import (
     table_rows,
     turned_cases,
 )
-from coverax.stream import HERE, Journal, Shard, Where
+from coverax.stream import HERE, Journal, Shard, Where, map_cases
 from coverax.table.definition import ScoreDefinition
-from coverax.table.part import LostCase, ScoredCase, TablePart, read_part
+from coverax.table.part import (
+    LostCase,
+    ScoredCase,
+    TablePart,
+    read_head,
+    read_part,
+)
 from coverax.table.table import ScoreTable
 from coverax.volumes import Cohort, some_names
 
@@ -123,25 +128,23 @@ def merge_parts(
         ValueError: A part is missing, there twice, altered, of another version,
             definition or cohort, or what one process refuses of all cases holds of them.
     """
-    parts: dict[int, tuple[Path, TablePart]] = {}
+    heads: dict[int, tuple[Path, TablePart]] = {}
     for path in map(Path, paths):
-        part = read_part(path)
-        first = next(iter(parts.values()), None)
+        head = read_head(path)
+        first = next(iter(heads.values()), None)
         if first is not None:
-            _check_alike(*first, path, part)
-        if part.shard[0] in parts:
-            other = parts[part.shard[0]][0]
+            _check_alike(*first, path, head)
+        if head.shard[0] in heads:
+            other = heads[head.shard[0]][0]
             raise ValueError(
-                f"{path} and {other} are both part {part.shard[0]} of {part.shard[1]}: "
+                f"{path} and {other} are both part {head.shard[0]} of {head.shard[1]}: "
                 "keep one"
             )
-        parts[part.shard[0]] = path, part
-        on_part()
-    if not parts:
+        heads[head.shard[0]] = path, head
+    if not heads:
         raise ValueError("there is no part to merge")
-    ordered = [parts[index][1] for index in sorted(parts)]
-    _check_complete(parts)
-    return _joined(ordered, on_failure, on_note)
+    _check_complete(heads)
+    return _joined([heads[i] for i in sorted(heads)], on_part, on_failure, on_note)
 
 
 def _check_alike(
@@ -184,56 +187,77 @@ def _check_complete(parts: dict[int, tuple[Path, TablePart]]) -> None:
 
 
 def _joined(
-    parts: Sequence[TablePart],
+    heads: Sequence[tuple[Path, TablePart]],
+    on_part: Callable[[], None],
     on_failure: Callable[[str], None],
     on_note: Callable[[str], None],
 ) -> ScoreTable:
-    cases = sorted(case for part in parts for case in part.cases)
-    lost = sorted(case for part in parts for case in part.lost)
-    first = parts[0]
+    cases = sorted(case for _, head in heads for case in head.cases)
+    lost = sorted(case for _, head in heads for case in head.lost)
+    first = heads[0][1]
     excluded = dict(first.excluded)
     if lost:
         excluded["failed"] = tuple(case.case_id for case in lost)
-        for case in lost:
-            on_failure(f"left out: case {case.case_id}: {case.why}")
     if not cases:
         raise ValueError("no case could be scored")
+    for case in lost:
+        on_failure(f"left out: case {case.case_id}: {case.why}")
     for line in cohort_notes(case.notes for case in cases):
         on_note(line)
     definition = first.definition.with_kind(common_kind(cases))
-    columns = _joined_columns([part for part in parts if part.cases], cases)
+    columns = _joined_columns(heads, cases, on_part)
     table = ScoreTable(columns, definition, excluded, turned_cases(cases))
     check_maps(table)
     return table
 
 
 def _joined_columns(
-    parts: Sequence[TablePart], cases: Sequence[ScoredCase]
+    heads: Sequence[tuple[Path, TablePart]],
+    cases: Sequence[ScoredCase],
+    on_part: Callable[[], None],
 ) -> dict[str, np.ndarray]:
-    """Rows of all parts in the order of the cohort; each value is copied once."""
-    n_rows = [case.n_rows for case in cases]
-    starts = np.concatenate([[0], np.cumsum(n_rows)])
-    start = {case.number: starts[i] for i, case in enumerate(cases)}
-    places = [
-        np.concatenate(
+    """Rows of all parts in the order of the cohort; few parts are in memory at a time."""
+    starts = np.concatenate([[0], np.cumsum([case.n_rows for case in cases])])
+    start = {case.number: int(starts[i]) for i, case in enumerate(cases)}
+    out: dict[str, np.ndarray] = {}
+    # Threads read and check the parts ahead: both are done without the interpreter.
+    outcomes = map_cases(lambda pair: read_part(pair[0]), heads)
+    for (path, head), part, error in outcomes:
+        if error is not None:
+            raise error
+        if (part.cases, part.lost) != (head.cases, head.lost):
+            raise ValueError(f"{path}: was replaced while it was read")
+        on_part()
+        if not part.cases:
+            continue
+        if out and list(part.columns) != list(out):
+            raise ValueError(f"{path}: has other columns than the parts before it")
+        rows = np.concatenate(
             [start[case.number] + np.arange(case.n_rows) for case in part.cases]
         ).astype(np.int64)
-        for part in parts
-    ]
-    names = list(parts[0].columns)
-    if any(list(part.columns) != names for part in parts):
-        raise ValueError("the parts have different columns: score them again")
-    return {
-        name: _joined_column([p.columns[name] for p in parts], places) for name in names
-    }
-
-
-def _joined_column(each: Sequence[Any], places: Sequence[np.ndarray]) -> np.ndarray:
-    width = {values.shape[1:] for values in each}
-    if len(width) > 1:
-        raise ValueError("lists of one column differ in length between parts")
-    shape = (sum(map(len, places)), *width.pop())
-    out = np.empty(shape, np.result_type(*{values.dtype for values in each}))
-    for values, own in zip(each, places, strict=True):
-        out[own] = values
+        for name, values in part.columns.items():
+            out[name] = _put(path, name, values, rows, out.get(name), int(starts[-1]))
     return out
+
+
+def _put(
+    path: Path,
+    name: str,
+    values: np.ndarray,
+    rows: np.ndarray,
+    whole: np.ndarray | None,
+    n_rows: int,
+) -> np.ndarray:
+    """A column with the values of a part in their rows; a new one for the first part."""
+    if whole is None:
+        whole = np.empty((n_rows, *values.shape[1:]), values.dtype)
+    if values.shape[1:] != whole.shape[1:]:
+        raise ValueError(f"{path}: lists of column {name} are of another length")
+    kind = np.result_type(whole.dtype, values.dtype)
+    if kind != whole.dtype:
+        whole = whole.astype(kind)
+    step = int(rows[1] - rows[0]) if len(rows) > 1 else 1
+    is_even = np.array_equal(rows, rows[0] + step * np.arange(len(rows)))
+    where = slice(rows[0], rows[-1] + 1, step) if is_even else rows
+    whole[where] = values
+    return whole

@@ -90,18 +90,33 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """What the columns of a table mean, unchecked; nothing where that cannot be read."""
+    """What the columns of a table mean, as it was written; the columns are not read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no score table, or this was altered.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such score table")
     try:
-        found = json.loads((pq.read_schema(path).metadata or {}).get(_KEY, b"null"))
+        schema = pq.read_schema(path)
     except (pa.ArrowException, OSError, RuntimeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
+    with sound(path, "score table"):
+        return _sealed_meta(path, schema)
 
 
 def _columns_of(
     path: Path, rows: pa.Table
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
+    meta = _sealed_meta(path, rows.schema)
+    return {
+        name: _from_arrow(name, rows.column(name)) for name in rows.column_names
+    }, meta
+
+
+def _sealed_meta(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    meta = json.loads((schema.metadata or {}).get(_KEY, b"null"))
     if not isinstance(meta, dict) or "schema" not in meta:
         raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
     if meta["schema"] != SCHEMA:
@@ -116,9 +131,7 @@ def _columns_of(
         )
     if not is_sealed(meta):
         raise altered(path)
-    return {
-        name: _from_arrow(name, rows.column(name)) for name in rows.column_names
-    }, meta
+    return meta
 
 
 def altered(path: Path) -> ValueError:

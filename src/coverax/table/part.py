@@ -93,10 +93,13 @@ class TablePart:
 
 
 def is_part(path: PathLike) -> bool:
-    """Whether a Parquet file says that it is a part of a score table."""
+    """Whether a sound Parquet file is a part of a score table."""
     from coverax.table.parquet import read_meta
 
-    return "part" in read_meta(Path(path))
+    try:
+        return "part" in read_meta(Path(path))
+    except (FileNotFoundError, ValueError):
+        return False  # what is wrong is said where it is read as what it should be
 
 
 def read_part(path: PathLike) -> TablePart:
@@ -110,6 +113,28 @@ def read_part(path: PathLike) -> TablePart:
 
     path = Path(path)
     columns, meta = read_columns(path)
+    found = _checked(path, columns, meta)
+    is_whole = digest_columns(found.columns) == meta["rows_digest"]
+    lengths = {len(values) for values in columns.values()} or {0}
+    if not is_whole or lengths != {found.n_rows} or found.n_rows != meta["n_rows"]:
+        raise altered(path)
+    return found
+
+
+def read_head(path: PathLike) -> TablePart:
+    """The same without its rows, which nobody has looked at.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no part, one of another version, or its head was altered.
+    """
+    from coverax.table.parquet import read_meta
+
+    path = Path(path)
+    return _checked(path, {}, read_meta(path))
+
+
+def _checked(path: Path, columns: Columns, meta: dict[str, Any]) -> TablePart:
     with sound(path, "part of a score table"):
         if "part" not in meta:
             raise ValueError("a whole score table, not a part of one")
@@ -118,12 +143,7 @@ def read_part(path: PathLike) -> TablePart:
                 f"written by version {meta['coverax']!s:.40}, this is {__version__}: "
                 "score it again"
             )
-        found = _part_of(columns, meta)
-    is_whole = digest_columns(found.columns) == meta["rows_digest"]
-    lengths = {len(values) for values in columns.values()} or {0}
-    if not is_whole or lengths != {found.n_rows} or found.n_rows != meta["n_rows"]:
-        raise altered(path)
-    return found
+        return _part_of(columns, meta)
 
 
 def _part_of(columns: Columns, meta: dict[str, Any]) -> TablePart:
