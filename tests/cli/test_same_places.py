@@ -167,7 +167,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(flow, monkeypatch):
         distributed.LocalCluster(
             n_workers=3, threads_per_worker=1, dashboard_address=None
         ) as cluster,
-        distributed.Client(cluster) as client,
+        distributed.Client(cluster, set_as_default=False) as client,
     ):
         killed = []
 

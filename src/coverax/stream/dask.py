@@ -7,6 +7,7 @@ Tasks are of about a second, so that what the scheduler asks a task is small bes
 # distributed ships no types.
 
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from coverax.stream.where import Done, Stream, killed, outcomes_of, run_stream
 
 _TASK_S = 1.5  # what a task should take
 _MOST = 64  # cases of one task
+_AHEAD = 2  # tasks a slot: one under way, one that waits
+_WAIT_S, _LOOK_S = 60, 5
 _RETRIES = 2  # of a task whose worker was lost, beside what the scheduler allows
 
 
@@ -52,24 +55,25 @@ def map_dask(
     except (OSError, TimeoutError, ValueError) as error:
         raise RunError(f"no Dask scheduler at {address} ({error!s:.100})") from None
     with client:
-        n_slots = _slots(client, address, on_device)
+        cluster = _Cluster(client, address, on_device)
         options: dict[str, Any] = {"pure": False, "retries": _RETRIES}
         options |= {"resources": {"GPU": 1}} if on_device else {}
         rest, running = iter(cases), {}
-        finished = as_completed()
+        finished = as_completed(loop=client.loop)
 
         def send(chunk: list[Any], *, again: bool = False) -> None:
             future = client.submit(run_stream, stream, chunk, 1, memory, **options)
             running[future] = chunk, again
             finished.add(future)
 
-        def send_next(n_cases: int) -> None:
-            chunk = list(itertools.islice(rest, n_cases))
-            if chunk:
+        def fill(n_cases: int) -> None:
+            while len(running) < _AHEAD * cluster.n_slots():
+                chunk = list(itertools.islice(rest, n_cases))
+                if not chunk:
+                    return
                 send(chunk)
 
-        for _ in range(2 * n_slots):
-            send_next(1)
+        fill(1)
         n_done, seconds = 0, 0.0
         for future in finished:
             chunk, again = running.pop(future)
@@ -82,24 +86,41 @@ def map_dask(
             else:
                 for case in chunk:
                     send([case], again=True)
-            each = seconds / n_done if n_done else _TASK_S
-            send_next(max(1, min(_MOST, round(_TASK_S / max(each, 1e-6)))))
+            each = max(seconds, 1e-6) / n_done if n_done else _TASK_S
+            fill(max(1, min(_MOST, round(_TASK_S / each))))
 
 
-def _slots(client: Any, address: str, on_device: bool) -> int:
-    """Tasks that the workers take at a time."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    if not workers:
-        raise RunError(f"the Dask scheduler at {address} has no worker")
-    if not on_device:
+class _Cluster:
+    """How many tasks the workers take at a time, looked at now and then: they come and go.
+
+    Raises:
+        RunError: There is no worker for a while, or none with an accelerator.
+    """
+
+    def __init__(self, client: Any, address: str, on_device: bool):
+        self._client, self._address, self._on_device = client, address, on_device
+        try:
+            client.wait_for_workers(1, timeout=_WAIT_S)
+        except TimeoutError:
+            raise RunError(f"the Dask scheduler at {address} has no worker") from None
+        self._found, self._looked = self._look(), time.monotonic()
+        if on_device and not self._found:
+            raise RunError(
+                f"no worker of {address} declares an accelerator: start them with "
+                "`dask worker --nthreads 1 --resources GPU=1`, or give --engine host"
+            )
+
+    def n_slots(self) -> int:
+        """At least 1: a cluster that has lost all its workers may get others."""
+        if time.monotonic() - self._looked > _LOOK_S:
+            self._found, self._looked = self._look(), time.monotonic()
+        return max(1, self._found)
+
+    def _look(self) -> int:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if self._on_device:
+            return sum(int(worker["resources"].get("GPU", 0)) for worker in workers)
         return sum(worker["nthreads"] for worker in workers)
-    n_gpus = sum(int(worker["resources"].get("GPU", 0)) for worker in workers)
-    if not n_gpus:
-        raise RunError(
-            f"no worker of {address} declares an accelerator: start them with "
-            "`dask worker --nthreads 1 --resources GPU=1`, or give --engine host"
-        )
-    return n_gpus
 
 
 def _result(future: Any) -> Done | None:
