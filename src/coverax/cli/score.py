@@ -133,6 +133,7 @@ def command(
     from coverax.files import check_output_file
     from coverax.scores import (
         ScoreDefinition,
+        ScoreTable,
         add_critical_curves,
         parse_transforms,
         resolve_engine,
@@ -195,7 +196,7 @@ def command(
                 scored = score_part(cases, definition, part, **reading)
             else:
                 scored = score_cohort(cases, definition, on_note=note, **reading)
-        if curves and part is None:
+        if curves and isinstance(scored, ScoreTable):
             with show_progress("Loss curves", len(cases.cases)) as on_case:
                 scored = add_critical_curves(
                     scored, cases, engine=engine, threads=threads, on_case=on_case
@@ -205,10 +206,10 @@ def command(
     finally:
         note_kept(0 if published else journal.n_records)
         journal.close(keep=not published)
-    if part is not None:
-        _say_part(scored, output, failures, as_json)
-    else:
+    if isinstance(scored, ScoreTable):
         say_table(scored, output, failures, as_json)
+    else:
+        _say_part(scored, output, failures, as_json)
 
 
 def say_table(

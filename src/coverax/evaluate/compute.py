@@ -105,12 +105,11 @@ def evaluate_cohort(
     check_first_mark([case.probs for case in cohort.cases], definition)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
-    columns_of = KINDS[calibration.kind].columns
     results: dict[Case, CaseRows] = {}
     outcomes = stream_rows(
         cohort.cases,
         Loader(definition, read_map),
-        partial(columns_of, calibration=calibration),
+        BatchColumns(calibration),
         engine_of(definition, engine),
         spatial=definition.is_spatial,
         threads=threads,
@@ -145,6 +144,17 @@ def evaluate_cohort(
     if not (evaluation.summary["results"] or none_too):
         raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
     return evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class BatchColumns:
+    """Counts and scores of a batch under a calibration; it travels to other processes."""
+
+    calibration: Calibration
+
+    def __call__(self, engine: Engine, batch: ViewBatch) -> dict[str, np.ndarray]:
+        """As the kind of the calibration has them."""
+        return KINDS[self.calibration.kind].columns(engine, batch, self.calibration)
 
 
 def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, Any]]:

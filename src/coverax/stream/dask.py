@@ -47,7 +47,7 @@ def map_dask(
         RunError: The cluster cannot be reached, has no worker, or none with a GPU.
     """
     try:
-        from dask.distributed import Client, as_completed
+        from dask.distributed import Client, as_completed  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise RunError("--dask needs dask: pip install 'coverax[dask]'") from None
     try:
@@ -125,8 +125,8 @@ class _Cluster:
 
 def _result(future: Any) -> Done | None:
     """What a task made; None where its workers were lost."""
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker, NoValidWorkerError
+    from distributed.client import FutureCancelledError  # pyright: ignore[reportMissingImports]
+    from distributed.scheduler import KilledWorker, NoValidWorkerError  # pyright: ignore[reportMissingImports]
 
     try:
         return future.result()

@@ -123,7 +123,7 @@ def _own(path: Path) -> Verdict | None:
         if is_part(path):
             part = read_part(path)
             text = f"part {part.shard[0]} of {part.shard[1]} of a score table"
-            about = {"n_cases": len(part.cases), "n_rows": part.n_rows}
+            about: dict[str, Any] = {"n_cases": len(part.cases), "n_rows": part.n_rows}
             about["score_definition"] = part.definition.to_json()
             return Verdict(path, "whole", text, about)
         table = read_table(path)
