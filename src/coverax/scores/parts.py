@@ -4,7 +4,7 @@ What a single process asks of all cases together (one kind of map, no masks, no 
 is asked of the joined table, so that it is the table of one process to the byte.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -198,7 +198,7 @@ def _joined(
     excluded = dict(first.excluded)
     if lost:
         excluded["failed"] = tuple(case.case_id for case in lost)
-    if not cases:
+    if not any(case.n_rows for case in cases):
         raise ValueError("no case could be scored")
     for case in lost:
         on_failure(f"left out: case {case.case_id}: {case.why}")
@@ -220,44 +220,47 @@ def _joined_columns(
     starts = np.concatenate([[0], np.cumsum([case.n_rows for case in cases])])
     start = {case.number: int(starts[i]) for i, case in enumerate(cases)}
     out: dict[str, np.ndarray] = {}
-    # Threads read and check the parts ahead: both are done without the interpreter.
-    outcomes = map_cases(lambda pair: read_part(pair[0]), heads)
-    for (path, head), part, error in outcomes:
-        if error is not None:
-            raise error
+
+    def take(pair: tuple[Path, TablePart]) -> None:
+        path, head = pair
+        part = read_part(path)
         if (part.cases, part.lost) != (head.cases, head.lost):
             raise ValueError(f"{path}: was replaced while it was read")
+        if not out:
+            for name, values in part.columns.items():
+                out[name] = np.empty((starts[-1], *values.shape[1:]), values.dtype)
+        own = [start[case.number] + np.arange(case.n_rows) for case in part.cases]
+        _put(path, part.columns, np.concatenate(own), out)
+
+    filled = [pair for pair in heads if pair[1].n_rows]
+    take(filled[0])
+    # Reading, checking and copying leave the interpreter to others: threads gain.
+    for _, _, error in map_cases(take, filled[1:]):
+        if error is not None:
+            raise error
         on_part()
-        if not part.cases:
-            continue
-        if out and list(part.columns) != list(out):
-            raise ValueError(f"{path}: has other columns than the parts before it")
-        rows = np.concatenate(
-            [start[case.number] + np.arange(case.n_rows) for case in part.cases]
-        ).astype(np.int64)
-        for name, values in part.columns.items():
-            out[name] = _put(path, name, values, rows, out.get(name), int(starts[-1]))
+    for _ in range(len(heads) - len(filled) + 1):
+        on_part()
     return out
 
 
 def _put(
     path: Path,
-    name: str,
-    values: np.ndarray,
+    columns: Mapping[str, np.ndarray],
     rows: np.ndarray,
-    whole: np.ndarray | None,
-    n_rows: int,
-) -> np.ndarray:
-    """A column with the values of a part in their rows; a new one for the first part."""
-    if whole is None:
-        whole = np.empty((n_rows, *values.shape[1:]), values.dtype)
-    if values.shape[1:] != whole.shape[1:]:
-        raise ValueError(f"{path}: lists of column {name} are of another length")
-    kind = np.result_type(whole.dtype, values.dtype)
-    if kind != whole.dtype:
-        whole = whole.astype(kind)
+    out: Mapping[str, np.ndarray],
+) -> None:
+    """Copy the columns of a part into their rows of the whole."""
+    if list(columns) != list(out):
+        raise ValueError(f"{path}: has other columns than the parts before it")
     step = int(rows[1] - rows[0]) if len(rows) > 1 else 1
     is_even = np.array_equal(rows, rows[0] + step * np.arange(len(rows)))
     where = slice(rows[0], rows[-1] + 1, step) if is_even else rows
-    whole[where] = values
-    return whole
+    for name, values in columns.items():
+        whole = out[name]
+        if (values.shape[1:], values.dtype) != (whole.shape[1:], whole.dtype):
+            raise ValueError(
+                f"{path}: column {name} is of another type or length than in the parts "
+                "before it"
+            )
+        whole[where] = values

@@ -18,6 +18,7 @@ from coverax.table.columns import RAGGED, Column, Columns
 SCHEMA = 1
 _KEY = b"coverax"
 _ROWS = 256  # of a table at a time on their way to the disk
+_SMALL = 1 << 24  # bytes of a file
 _KINDS = {
     "text": pa.string(),
     "int64": pa.int64(),
@@ -79,7 +80,9 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FileNotFoundError(f"{path}: no such score table")
     damaged = f"{path}: not a Parquet file, or damaged"
     try:
-        rows = pq.read_table(path)
+        # Of a small file, as a part is, Arrow's threads cost more than they save.
+        with pq.ParquetFile(path) as file:
+            rows = file.read(use_threads=path.stat().st_size > _SMALL)
     except (pa.ArrowException, OSError, RuntimeError, ValueError):
         raise ValueError(damaged) from None
     try:
@@ -170,7 +173,8 @@ def _to_arrow(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _from_arrow(name: str, column: pa.ChunkedArray) -> np.ndarray:
-    whole = column.combine_chunks()
+    one = column.num_chunks == 1
+    whole = column.chunk(0) if one else column.combine_chunks()
     if not pa.types.is_nested(column.type):
         return whole.to_numpy(zero_copy_only=False)
     flat = whole.flatten().to_numpy(zero_copy_only=False)
