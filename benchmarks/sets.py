@@ -45,7 +45,7 @@ JOINT = ("bonferroni", "max", "ranked")
 
 
 def hippocampus(n_cases):
-    packed = np.load(DATA / "hippocampus_unet_heldout200.npz")
+    packed = dict(np.load(DATA / "hippocampus_unet_heldout200.npz"))  # each read once
     for i in range(n_cases):
         part = slice(packed["offsets"][i], packed["offsets"][i + 1])
         shape = packed["shapes"][i]

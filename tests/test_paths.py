@@ -67,6 +67,7 @@ READERS = {
     "scores.read_part": {},
     "scores.read_table": {},
     "calibrate.read_calibration": {},
+    "validate.read_memory": {},
     "calibrate.read_learned": {},
     "calibrate.read_loss_curves": {"safe": "large"},
     "reliability.read_temperature": {},

@@ -214,7 +214,7 @@ def test_tables_and_calibrations_from_before_provenance_are_read(files, tmp_path
     assert old.seen == cx.calibrate.Seen(found.unit_digests)
     cohort = match_folders(files / "probs", files / "labels")
     summary = cx.evaluate.evaluate_cohort(old, cohort, engine="host").summary
-    assert (summary["held_out"], summary["n_units_seen_in_calibration"]) == (False, 6)
+    assert (summary.held_out, summary.n_units_seen_in_calibration) == (False, 6)
 
 
 def test_what_a_map_holds_is_one_of_three():

@@ -158,13 +158,13 @@ def main(images_dir, labels_dir, out):
 
 def what_happened(evaluation):
     """Coverage or risk on the held-out patients, and the size of what was marked."""
-    (result,) = evaluation.summary["results"]
-    if "joint" in result:
-        inner, outer = (result[s][f"{s}_ml"] for s in ("inner", "outer"))
-        return f"{result['joint']['coverage']:.3f}", f"{inner:.2f} to {outer:.2f}"
-    own = result["calibrated"]
-    share = own["ecr"] if own["ecr"] is not None else own["fnr_mean"]
-    return f"{share:.3f}", f"{own['volume_ml']:.2f}"
+    (result,) = evaluation.summary.results
+    if isinstance(result, cx.evaluate.SetsResult | cx.evaluate.FoldSetsResult):
+        inner, outer = (side.sizes.ml for side in (result.inner, result.outer))
+        return f"{result.joint.coverage:.3f}", f"{inner:.2f} to {outer:.2f}"
+    own = result.calibrated
+    share = own.ecr if own.ecr is not None else own.fnr_mean
+    return f"{share:.3f}", f"{own.volume_ml:.2f}"
 
 
 if __name__ == "__main__":

@@ -12,12 +12,15 @@ ProbsStorage = Literal["float32", "uint16"]
 # The two sides of a confidence set.
 Side = Literal["inner", "outer"]
 # Which guarantee a calibration gives.
-Method = Literal["fnr", "crc", "rcps", "ltt", "sets"]
+Method = Literal["fnr", "crc", "rcps", "ltt", "sets", "volume", "triage"]
 # Which of them is validated over all splits.
 ValidatedMethod = Literal["fnr"]
-# What a calibration gives: one cut of the map, or a set on each side of the border; from
-# one map, or from one of each fold.
-Kind = Literal["cut", "sides", "fold_cuts", "fold_sides"]
+# What a calibration gives: one cut of the map, a set on each side of the border (from one
+# map, or from one of each fold), an interval of the volume, or masks to release.
+Kind = Literal["cut", "sides", "fold_cuts", "fold_sides", "interval", "release"]
+# What the error of a volume is divided by, and the side an interval is open to.
+VolumeScale = Literal["mass", "log", "none"]
+OneSided = Literal["at-least", "at-most"]
 # How masks of folds become one, beside a share of votes.
 VoteName = Literal["majority", "union"]
 # What an empty reference does; a validation has nothing to refuse.
@@ -31,6 +34,10 @@ RaterRule = Literal["worst", "draw"]
 # Which expected loss is controlled, and at which cuts one of a file is small.
 LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
 Safe = Literal["small", "large"]
+# What a released mask may lose, what `--loss` takes at all, and what a map is ranked by.
+TriageLoss = Literal["dice", "missed", "fnr"]
+AnyLoss = Literal["fnr", "fpr", "dice", "missed_lesions", "missed"]
+Confidence = Literal["sdc", "mass"]
 # Upper bound of a mean loss.
 BoundName = Literal[
     "hoeffding", "hoeffding_bentkus", "empirical_bernstein", "wsr", "clopper_pearson"

@@ -8,8 +8,9 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -19,6 +20,9 @@ from coverax.locks import PARTIAL, WHOLE, beside, is_held
 # A JSON object: what a file holds of something.
 Json = dict[str, Any]
 PathLike = str | os.PathLike[str]
+
+# Metadata of a field of a `JsonRecord` that its file holds only where it is known.
+MAYBE = {"maybe": True}
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet's formula begins
 
@@ -184,6 +188,32 @@ def one_line(error: object, most: int = 300) -> str:
     """What an error says, or a name out of a file, as one printable line."""
     text = " ".join(str(error).split())[:most]
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+class JsonRecord:
+    """A dataclass that is a JSON object: base of what callers read and files hold."""
+
+    __slots__ = ()
+
+    def to_json(self) -> Json:
+        """Its fields in their order; those marked `MAYBE` only where they are not None."""
+        own = [(f, getattr(self, f.name)) for f in fields(cast(Any, self))]
+        return {
+            f.name: _plain(value)
+            for f, value in own
+            if value is not None or "maybe" not in f.metadata
+        }
+
+
+def _plain(value: Any) -> Any:
+    """A field as JSON, whatever it holds."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {key: _plain(own) for key, own in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(own) for own in value]
+    return value
 
 
 def check_fields(record: Any) -> None:

@@ -6,7 +6,7 @@ line for all cases; of what is not known nothing is said.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def count_parts(parts: Iterable[str], *, allowed: Iterable[str] = ()) -> dict[st
     return {part: spent.count(part) for part in _SPENT if part in spent}
 
 
-def part_words(counts: dict[str, int]) -> str:
+def part_words(counts: Mapping[str, int]) -> str:
     """Such a count in words."""
     return ", ".join(
         f"{n} case{'s are' if n > 1 else ' is'} {_SPENT[part]}"

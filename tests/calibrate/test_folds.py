@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coverax.calibrate import fold_mean_p, fold_scores
-from coverax.calibrate.folds import fewest_for_folds, majority_alpha
+from coverax.calibrate.folds import majority_alpha
 
 
 def p_value(scores, new):
@@ -88,8 +88,9 @@ def test_comparison_is_exact_where_the_common_denominator_is_huge():
 
 
 def test_folds_too_small_for_a_level_are_told():
-    assert fewest_for_folds([19] * 5, "0.1")
-    assert not fewest_for_folds([18] * 5, "0.1")
+    for m, is_enough in ((19, True), (18, False)):
+        known = fold_scores(np.arange(5.0 * m), np.repeat(np.arange(5), m))
+        assert known.can_leave_out("0.05") is is_enough
     assert majority_alpha("0.2", "0.5") == Fraction(1, 10)
     assert majority_alpha("0.2", 0) == Fraction(1, 5)
 

@@ -46,12 +46,9 @@ def test_a_record_is_what_the_options_hold(method, kind, tmp_path):
     assert type(back.record) is kind
     assert back.record == found.record
     assert back.policy == found.policy
-    policy = back.policy.recorded()
-    own = (
-        back.record.to_json(policy)
-        if isinstance(back.record, SetsRecord)
-        else policy | back.record.to_json()
-    )
+    assert back.parts == found.parts
+    assert back.to_json() == found.to_json()
+    own = back.policy.recorded() | back.record.to_json()
     assert {k: v for k, v in back.options.items() if k not in OTHERS} == own
 
 

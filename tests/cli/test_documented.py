@@ -82,16 +82,23 @@ calibrate scores.parquet --alpha .2 --tolerance .1 --break-ties -o ties.json
 calibrate scores.parquet --alpha .5 --method ltt --delta .2 --also dice=.6 -o ltt.json
 calibrate scores.parquet --alpha .3 --method sets --inner identity --outer distance
     -o sets.json
+calibrate scores.parquet --alpha .3 --method volume -o volume.json
+calibrate scores.parquet --alpha .3 --method triage --bad-below .5 -o triage.json
 learn-sets scores.parquet --alpha .3 -o transforms.json
 evaluate calibration.json --cohort new.csv --engine host -o evaluated
 evaluate ltt.json --cohort new.csv --engine host -o evaluated-ltt
 evaluate sets.json --cohort new.csv --engine host -o evaluated-sets
+evaluate volume.json --cohort new.csv --engine host -o evaluated-volume
+predict volume.json --probs new/probs -o measured
+evaluate triage.json --cohort new.csv --engine host -o evaluated-triage
+predict triage.json --probs new/probs -o triaged
 predict calibration.json --probs new/probs -o masks
 validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by unit
     --method fnr -o validated
 reliability scores.parquet --no-figures --draws 9 --against scores.parquet
     -o reliability
 temperature fit --cohort cal.csv -o temperature.json
+monitor calibration.json --probs new/probs --labels new/labels --state monitor.json
 """
 
 
@@ -134,7 +141,8 @@ def fields(path):
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".csv":
         return next(csv.reader(text.splitlines()))
-    return list(keys_of(json.loads(text)))
+    # Features are named by their region too.
+    return [key.split(".")[-1] for key in keys_of(json.loads(text))]
 
 
 FILES = [
@@ -148,10 +156,23 @@ FILES = [
     "scores.parquet",
     "evaluated/evaluation.json",
     "evaluated/cases.csv",
+    "evaluated/summary.json",
     "evaluated-ltt/evaluation.json",
     "evaluated-sets/evaluation.json",
     "evaluated-sets/cases.csv",
     "masks/new00.json",
+    "volume.json",
+    "evaluated-volume/evaluation.json",
+    "evaluated-volume/cases.csv",
+    "measured/new00.json",
+    "measured/volumes.csv",
+    "measured/volumes.csv.json",
+    "triage.json",
+    "evaluated-triage/evaluation.json",
+    "evaluated-triage/cases.csv",
+    "triaged/new00.json",
+    "triaged/triage.csv",
+    "monitor.json",
     "validated/validation.json",
     "reliability/reliability.json",
     "reliability/cases.csv",
@@ -169,7 +190,9 @@ def test_every_field_of_a_file_is_documented(written, name):
 
 def test_monitor_prints_only_documented_fields(written, cli):
     maps = written / "new" / "probs"
-    content = cli("monitor", written / "calibration.json", "--probs", maps, "--json")
-    names = {key.split(".")[-1] for key in keys_of(content.json)}
-    assert names
-    assert not [key for key in names if not is_documented(key)]
+    for memory in ((), ("--state", written / "monitor.json")):
+        args = ("--probs", maps, "--json", *memory)
+        content = cli("monitor", written / "calibration.json", *args)
+        names = {key.split(".")[-1] for key in keys_of(content.json)} - OF_DATA
+        assert names
+        assert not [key for key in names if not is_documented(key)]

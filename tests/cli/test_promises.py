@@ -60,9 +60,9 @@ def test_the_floor_keeps_its_promise_through_predict_and_evaluate(
         summary = cx.evaluate.evaluate_groups(
             found, Cohort((cases[case_id],), {}), engine="host"
         ).summary
-        (result,) = summary["results"]
-        assert result["group"] == "other"
-        evaluated += result["calibrated"]["n_compliant"]
+        (result,) = summary.results
+        assert result.group == "other"
+        evaluated += result.calibrated.n_compliant
     rank = cx.calibrate.conformal_rank(39, "0.1")
     assert (complied, evaluated) == (rank, rank)
 

@@ -39,14 +39,14 @@ def test_units_are_recognised_by_the_column_that_calibrated(cohort, table):
     for column in ("unit", "case_id"):
         found = cx.calibrate.calibrate_fnr(table, "0.2", unit_column=column)
         seen = cx.evaluate.evaluate_cohort(found, cohort, engine="host").summary
-        assert seen["n_units_seen_in_calibration"] == N_CASES
-        assert seen["held_out"] is False
+        assert seen.n_units_seen_in_calibration == N_CASES
+        assert seen.held_out is False
     sites = cx.calibrate.calibrate_fnr(
         table, "0.5", unit_column="group", per_unit="one"
     )
     seen = cx.evaluate.evaluate_cohort(sites, cohort, engine="host").summary
-    assert seen["results"][0]["n_counted"] == 4  # one case a site, as in calibration
-    odd = replace(found, options=found.options | {"unit_column": "scanner"})
+    assert seen.results[0].n_counted == 4  # one case a site, as in calibration
+    odd = replace(found, policy=found.policy._replace(unit_column="scanner"))
     with pytest.raises(
         ValueError, match=r"of column scanner, and .*has no column scanner"
     ):
@@ -58,25 +58,24 @@ def test_units_that_were_learned_from_are_not_held_out(cohort, table):
     digests = list(found.unit_digests)
     learned = replace(
         synthetic.forgetful(found),
-        options=found.options | {"learned_units": digests[:1]},
+        record=cx.calibrate.SetsRecord(
+            *("each", "each", "identity", "identity", "1/10", "1/10"),
+            learned_units=digests[:1],
+        ),
     )
     seen = cx.evaluate.evaluate_cohort(learned, cohort, engine="host").summary
-    assert seen["n_units_seen_in_calibration"] == 1  # one is one too many
-    assert seen["held_out"] is False
+    assert seen.n_units_seen_in_calibration == 1  # one is one too many
+    assert seen.held_out is False
 
 
 def test_small_groups_count_together_as_promised_and_have_no_law(cohort, table):
     found = cx.calibrate.calibrate_fnr(table, "0.2", group_by="group", group_floor=5)
     found = synthetic.forgetful(found)  # as if these cases were new
-    results = cx.evaluate.evaluate_groups(found, cohort, engine="host").summary[
-        "results"
-    ]
-    laws = {result["group"]: result["expected_ecr"] for result in results}
+    results = cx.evaluate.evaluate_groups(found, cohort, engine="host").summary.results
+    laws = {result.group: result.expected_ecr for result in results}
     assert laws == {"north": 11 / 13, "other": None}
-    assert [result["n_counted"] for result in results] == [12, 12]
-    assert all(
-        len(r["ecr_band"]) == (2 if r["group"] == "north" else 0) for r in results
-    )
+    assert [result.n_counted for result in results] == [12, 12]
+    assert all(len(r.ecr_band) == (2 if r.group == "north" else 0) for r in results)
 
 
 def test_the_law_is_that_of_the_calibration_units_for_as_many_new_ones(cohort, table):
@@ -85,16 +84,14 @@ def test_the_law_is_that_of_the_calibration_units_for_as_many_new_ones(cohort, t
     # Not the case that set the threshold: with it a score ties, and the law is one-sided.
     apart = 0.0 - table.critical_probability(0.1) != threshold.value
     new = Cohort(tuple(itertools.compress(cohort.cases, apart))[:10], {})
-    (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
-        "results"
-    ]
+    (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary.results
     n, rank = N_CASES, cx.calibrate.conformal_rank(N_CASES, "0.2")
-    assert (threshold.rank, result["n_counted"]) == (rank, 10)
-    assert result["expected_ecr"] == rank / (n + 1)
-    for band in result["ecr_band"]:
-        ends = cx.calibrate.compliance_band(n, rank, 10, band["level"])
-        assert (band["low"], band["high"]) == ends
-    assert [band["level"] for band in result["ecr_band"]] == [0.95, 0.999]
+    assert (threshold.rank, result.n_counted) == (rank, 10)
+    assert result.expected_ecr == rank / (n + 1)
+    for band in result.ecr_band:
+        ends = cx.calibrate.compliance_band(n, rank, 10, band.level)
+        assert (band.low, band.high) == ends
+    assert [band.level for band in result.ecr_band] == [0.95, 0.999]
 
 
 def test_empty_references_count_only_where_they_calibrated(tmp_path, cohort, table):
@@ -105,12 +102,12 @@ def test_empty_references_count_only_where_they_calibrated(tmp_path, cohort, tab
     new = cx.volumes.match_folders(*folders)
     for empty, n_counted in (("exclude", 2), ("refuse", 2), ("include", 6)):
         found = cx.calibrate.calibrate_fnr(table, "0.9", empty=empty)
-        (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
-            "results"
-        ]
-        assert (result["n_counted"], result["n_empty_reference"]) == (n_counted, 4)
+        (result,) = cx.evaluate.evaluate_cohort(
+            found, new, engine="host"
+        ).summary.results
+        assert (result.n_counted, result.n_empty_reference) == (n_counted, 4)
         n_empty = n_counted - 2
-        assert n_empty <= result["calibrated"]["n_compliant"] <= n_empty + 1
+        assert n_empty <= result.calibrated.n_compliant <= n_empty + 1
 
 
 def test_all_regions_are_of_cases_that_count_in_every_region(table):
@@ -121,10 +118,9 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
         found,
         thresholds=(threshold, replace(threshold, region="rare")),
         method="sets",
-        options=found.options
-        | cx.calibrate.SetsRecord(
+        record=cx.calibrate.SetsRecord(
             "bonferroni", "joint", "identity", "identity", "1/10", "1/10"
-        ).to_json({}),
+        ),
     )
 
     def row(case_id, region, hit, counted=True):
@@ -144,9 +140,11 @@ def test_all_regions_are_of_cases_that_count_in_every_region(table):
         row("c", "foreground", True),
         row("c", "rare", True),
     ]
-    found = joint_over_regions(both, cases)["all_regions"]
+    every = joint_over_regions(both, cases)
+    found = every.to_json()
     assert (found["n_covered"], found["coverage"]) == (1, 0.5)
-    assert joint_over_regions(both, cases[2:4]) == {"all_regions": None}
+    nothing = joint_over_regions(both, cases[2:4])
+    assert nothing.to_json() is None
 
 
 def test_a_case_at_its_tolerance_stands_with_those_that_comply():
@@ -164,8 +162,8 @@ def test_a_case_at_its_tolerance_stands_with_those_that_comply():
     metrics = metrics_at(column, np.zeros(11, int))
     for allowed in range(11):
         summary = summary_at(0.5, missed <= allowed, metrics, np.ones(11, bool))
-        counts = summary["fnr_histogram"]["counts"]
-        assert sum(counts[: max(allowed, 1)]) >= summary["n_compliant"]
+        counts = summary.fnr_histogram.counts
+        assert sum(counts[: max(allowed, 1)]) >= summary.n_compliant
         assert counts == [2, *[1] * 9]
 
 
@@ -185,8 +183,8 @@ def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts():
     )
     losses = {"fnr": 0.5, "fpr": 0.1, "dice": 0.3, "missed_lesions": 0.4}
     risks = risks_of(losses, metrics, np.ones(3, bool))
-    means = {risk["loss"]: risk["mean"] for risk in risks}
-    assert {risk["loss"]: risk["level"] for risk in risks} == losses
+    means = {risk.loss: risk.mean for risk in risks}
+    assert {risk.loss: risk.level for risk in risks} == losses
     assert means["fnr"] == pytest.approx((0.5 + 0.5 + 0) / 3)
     assert means["fpr"] == pytest.approx((0 + 0.5 + 0.5) / 3)
     assert means["dice"] == pytest.approx((1 / 3 + 5 / 9 + 1) / 3)

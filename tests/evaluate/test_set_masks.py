@@ -73,17 +73,17 @@ def test_coverage_sizes_and_curve_are_those_of_the_masks(tmp_path, joint):
         assert row["uncertain_ml"] == pytest.approx(uncertain, rel=1e-6)
         assert row["inner_ml"] == pytest.approx(small.sum() * voxel_ml, rel=1e-6)
     axes = (1, 2, 3)
-    for point in result.summary["results"][0]["fcr"]:
-        alpha = str(point["alpha"])
+    for point in result.summary.results[0].fcr:
+        alpha = str(point.alpha)
         inner, outer = sets_at(alpha)
         failed = [(inner & ~labels).any(axes), (labels & ~outer).any(axes)]
-        assert point["inner"] == failed[0].mean()
-        assert point["outer"] == failed[1].mean()
-        assert point["joint"] == (failed[0] | failed[1]).mean()
+        assert point.inner == failed[0].mean()
+        assert point.outer == failed[1].mean()
+        assert point.joint == (failed[0] | failed[1]).mean()
         level = check_level("alpha", alpha) / (1 if joint == "each" else 2)
         rank = cx.calibrate.conformal_rank(n, level)
         low, high = cx.calibrate.compliance_band(n, rank, n)
-        assert point["inner_band"] == [1 - high, 1 - low]
+        assert point.inner_band == [1 - high, 1 - low]
 
 
 @pytest.mark.parametrize(("joint", "lawful"), [("each", "inner"), ("max", "joint")])
@@ -91,13 +91,12 @@ def test_the_law_is_that_of_the_score_that_was_calibrated(tmp_path, joint, lawfu
     _, _, table, cohort = cohort_of(tmp_path, 19, (9, 11))
     found = forgetful(cx.calibrate.calibrate_sets(table, "0.2", joint=joint))
     new = cx.volumes.Cohort(cohort.cases[:7], {})
-    (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary[
-        "results"
-    ]
+    (result,) = cx.evaluate.evaluate_cohort(found, new, engine="host").summary.results
     rank = cx.calibrate.conformal_rank(19, "0.2")
-    law = result[lawful]
-    assert law["expected"] == rank / 20
-    for band in law["band"]:
-        ends = cx.calibrate.compliance_band(19, rank, 7, band["level"])
-        assert (band["low"], band["high"]) == ends
-    assert result["joint" if joint == "each" else "inner"]["expected"] is None
+    law = getattr(result, lawful)
+    assert law.expected == rank / 20
+    for band in law.band:
+        ends = cx.calibrate.compliance_band(19, rank, 7, band.level)
+        assert (band.low, band.high) == ends
+    lawless = result.joint if joint == "each" else result.inner
+    assert lawless.expected is None

@@ -133,7 +133,7 @@ def seeds(tmp_path_factory):
     learned = cx.calibrate.learn_sets(table, "0.4", n_calibration=12, n_folds=2)
     learned.write(root / "transforms.json")
     fit = cx.reliability.fit_cohort(cohort, cx.scores.ScoreDefinition())
-    cx.files.publish_json(root / "temperature.json", fit)
+    fit.write(root / "temperature.json")
     for name, text in (
         ("cohort.csv", COHORT),
         ("groups.csv", GROUPS),

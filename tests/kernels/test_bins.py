@@ -344,3 +344,15 @@ def test_eighty_million_voxels_in_one_bin(ops):
     assert got.count[0][k] == n
     assert got.sum_y[0][k] == n
     assert float(got.sum_p[0][k]) == pytest.approx(n * float(p[0, 0]), rel=1e-6)
+
+
+def test_sums_of_a_map_are_those_of_any_reference(ops):
+    """What predict reads from a map alone is what score wrote beside a reference."""
+    rng = np.random.default_rng(11)
+    probs = rng.random((3, 4001), np.float32) ** np.float32(3)
+    labels = [np.zeros(probs.shape, bool), probs > 0.5, rng.random(probs.shape) < 0.2]
+    found = [np.asarray(ops.bin_statistics(probs, y, 20).sum_p) for y in labels]
+    assert len({sums.tobytes() for sums in found}) == 1
+    # Rounded apart and added, they would differ: the test can fail.
+    parts = [ops.bin_statistics(probs, y, 20).sum_py for y in (labels[2], ~labels[2])]
+    assert np.asarray(parts[0] + parts[1]).tobytes() != found[0].tobytes()

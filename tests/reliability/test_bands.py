@@ -53,15 +53,15 @@ def test_bands_add_up_to_all_voxels_of_cases_with_a_surface(cases):
     total = np.sum([part.count for part in parts], axis=0)
     np.testing.assert_array_equal(total[:4], whole.count[:4])
     assert total[4].sum() == 0
-    (result,) = summarise(table, n_draws=50).summary["regions"]
-    bands = result["bands"]
-    assert [b["from_mm"] for b in bands] == [None, *EDGES]
-    assert [b["to_mm"] for b in bands] == [*EDGES, None]
+    (result,) = summarise(table, n_draws=50).summary.regions
+    bands = result.bands
+    assert [b.from_mm for b in bands] == [None, *EDGES]
+    assert [b.to_mm for b in bands] == [*EDGES, None]
     # Outside the reference nothing is foreground, inside everything is.
-    assert [b["pooled"]["frequency"] for b in bands] == [0, 0, 1, 1]
+    assert [b.pooled["frequency"] for b in bands] == [0, 0, 1, 1]
     for band in bands:
-        low, high = band["pooled_interval"]["ece"]
-        assert low <= band["pooled"]["ece"] <= high
+        low, high = band.pooled_interval["ece"]
+        assert low <= band.pooled["ece"] <= high
 
 
 def test_bad_edges_and_missing_spacings_are_refused(cases):

@@ -27,24 +27,27 @@ def test_differences_are_those_of_the_summaries():
 
     a, b = table(*arrays()), table(*arrays(0.2))
     found = compare(a, b, n_draws=200)
-    one, two = (summarise(t, n_draws=0).summary["regions"][0] for t in (a, b))
+    one, two = (summarise(t, n_draws=0).summary.regions[0] for t in (a, b))
     for how, got in (("pooled", "regions"), ("macro", "macro")):
-        change = found[got]["foreground"]["ece"]
-        assert (change["first"], change["second"]) == (one[how]["ece"], two[how]["ece"])
-        low, high = change["interval"]
-        assert 0 < low <= change["difference"] <= high
-    of_x = found["groups"]["foreground"]["x"]["macro"]["brier"]
-    assert of_x["second"] == two["groups"]["x"]["macro"]["brier"]
+        change = getattr(found, got)["foreground"]["ece"]
+        assert (change.first, change.second) == (
+            getattr(one, how)["ece"],
+            getattr(two, how)["ece"],
+        )
+        low, high = change.interval
+        assert 0 < low <= change.difference <= high
+    of_x = found.groups["foreground"]["x"].macro["brier"]
+    assert of_x.second == two.groups["x"].macro["brier"]
 
 
 def test_the_same_model_differs_by_nothing():
     from coverax.reliability import compare
 
     found = compare(table(*arrays()), table(*arrays()), n_draws=50)
-    for measures in (found["regions"]["foreground"], found["macro"]["foreground"]):
+    for measures in (found.regions["foreground"], found.macro["foreground"]):
         for change in measures.values():
-            assert change["difference"] == 0
-            assert change["interval"] == [0, 0]
+            assert change.difference == 0
+            assert change.interval == [0, 0]
 
 
 def test_no_draws_and_single_units_have_no_interval():
@@ -52,11 +55,11 @@ def test_no_draws_and_single_units_have_no_interval():
 
     a, b = table(*arrays()), table(*arrays(0.2))
     found = compare(a, b, n_draws=0)
-    assert found["regions"]["foreground"]["ece"]["difference"] > 0
-    assert found["regions"]["foreground"]["ece"]["interval"] is None
+    assert found.regions["foreground"]["ece"].difference > 0
+    assert found.regions["foreground"]["ece"].interval is None
     found = compare(a, b, n_draws=20)
-    assert found["groups"]["foreground"]["x"]["pooled"]["ece"]["interval"]
-    assert found["groups"]["foreground"]["y"]["pooled"]["ece"]["interval"] is None
+    assert found.groups["foreground"]["x"].pooled["ece"].interval
+    assert found.groups["foreground"]["y"].pooled["ece"].interval is None
 
 
 @pytest.mark.parametrize(

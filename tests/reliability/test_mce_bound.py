@@ -48,11 +48,11 @@ def test_a_pooled_mce_has_no_lower_end_and_a_macro_one_has():
     probs, labels = bags.maps(12, 1)
     table = cx.scores.score_arrays(probs, labels, [0.1], engine="host")
     summary = cx.reliability.summarise(table, n_draws=50).summary
-    (region,) = summary["regions"]
-    for found in (region, summary["mean_over_regions"]):
-        low, high = found["pooled_interval"]["mce"]
+    (region,) = summary.regions
+    for found in (region, summary.mean_over_regions):
+        low, high = found.pooled_interval["mce"]
         assert low is None
         assert high > 0
-        assert None not in found["pooled_interval"]["ece"]
-        assert None not in found["macro_interval"]["mce"]
-    assert "mce" in summary["one_sided"]
+        assert None not in found.pooled_interval["ece"]
+        assert None not in found.macro_interval["mce"]
+    assert "mce" in summary.one_sided

@@ -201,8 +201,8 @@ def test_a_region_that_joins_classes_leaves_the_softmax_as_it_is(tmp_path, engin
     )
     assert_same_columns(of_regions(joined, "a", "b"), alone)
     one, two = (summarise(t, n_draws=50).summary for t in (alone, joined))
-    assert one["softmax"] == two["softmax"]
-    assert one["top_label"] == two["top_label"]
+    assert one.softmax == two.softmax
+    assert one.top_label == two.top_label
     apart = ScoreDefinition(regions=parse_regions(specs[2:]))
     union = score_cohort(cohort, apart, engine=engine)
     for name in union.columns:

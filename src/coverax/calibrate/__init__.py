@@ -27,6 +27,10 @@ from coverax.calibrate.groups import group_thresholds as group_thresholds
 from coverax.calibrate.hierarchical import (
     hierarchical_threshold as hierarchical_threshold,
 )
+from coverax.calibrate.interval import Bounds as Bounds
+from coverax.calibrate.interval import Interval as Interval
+from coverax.calibrate.laws import Band as Band
+from coverax.calibrate.laws import Histogram as Histogram
 from coverax.calibrate.laws import compliance_band as compliance_band
 from coverax.calibrate.laws import compliance_pmf as compliance_pmf
 from coverax.calibrate.laws import coverage_quantiles as coverage_quantiles
@@ -49,10 +53,18 @@ from coverax.calibrate.raters import Cases as Cases
 from coverax.calibrate.raters import cases_of as cases_of
 from coverax.calibrate.raters import settle_raters as settle_raters
 from coverax.calibrate.rcps import rcps_threshold as rcps_threshold
+from coverax.calibrate.record import CurveCut as CurveCut
+from coverax.calibrate.record import CurvePoint as CurvePoint
 from coverax.calibrate.record import FnrRecord as FnrRecord
+from coverax.calibrate.record import PartsRecord as PartsRecord
 from coverax.calibrate.record import Refused as Refused
 from coverax.calibrate.record import RiskRecord as RiskRecord
 from coverax.calibrate.record import SetsRecord as SetsRecord
+from coverax.calibrate.record import TriageRecord as TriageRecord
+from coverax.calibrate.record import VolumeRecord as VolumeRecord
+from coverax.calibrate.released import is_released as is_released
+from coverax.calibrate.released import release_limit as release_limit
+from coverax.calibrate.released import released as released
 from coverax.calibrate.result import Calibration as Calibration
 from coverax.calibrate.result import Status as Status
 from coverax.calibrate.result import Threshold as Threshold
@@ -73,8 +85,12 @@ from coverax.calibrate.split import split_threshold as split_threshold
 from coverax.calibrate.ties import broken_rank_threshold as broken_rank_threshold
 from coverax.calibrate.ties import just_below as just_below
 from coverax.calibrate.ties import tie_numbers as tie_numbers
+from coverax.calibrate.triage import Triage as Triage
+from coverax.calibrate.triage import calibrate_triage as calibrate_triage
+from coverax.calibrate.triage import floor_scores as floor_scores
 from coverax.calibrate.units import draw_one_per_unit as draw_one_per_unit
 from coverax.calibrate.units import keep_rows as keep_rows
+from coverax.calibrate.volume import calibrate_volume as calibrate_volume
 from coverax.calibrate.weighted import coverage_gap as coverage_gap
 from coverax.calibrate.weighted import fixed_weight_threshold as fixed_weight_threshold
 from coverax.calibrate.weighted import weighted_threshold as weighted_threshold

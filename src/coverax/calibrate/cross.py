@@ -28,18 +28,15 @@ from coverax.calibrate.folds import (
 from coverax.calibrate.joint import spend
 from coverax.calibrate.losses import LOSSES
 from coverax.calibrate.policy import DEFAULT_POLICY, Policy
-from coverax.calibrate.record import SetsRecord
+from coverax.calibrate.record import PartsRecord, RiskRecord, SetsRecord
 from coverax.calibrate.result import (
     Calibration,
     Status,
     Threshold,
     informative,
-    with_digest,
 )
 from coverax.calibrate.seal import sealed, whom
-from coverax.calibrate.units import Kept
 from coverax.choices import Joint, LossName, Method, VoteName
-from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import SIDES, ScoreTable, Transform
 
@@ -114,22 +111,23 @@ def calibrate_fold_sets(
         for side in SIDES
     ]
     thresholds = [_side_threshold(each, chosen[each.side]) for each in sides]
-    return _sealed(
+    return sealed(
         table,
         kept,
         thresholds,
         policy,
-        Folds(tuple(parts), None, tuple(sides)),
         method="sets",
         alpha=alpha,
-        options=SetsRecord(
+        delta=None,
+        folds=Folds(tuple(parts), None, tuple(sides)),
+        record=SetsRecord(
             joint=joint,
             regions="each",
             inner=chosen["inner"].spec,
             outer=chosen["outer"].spec,
             alpha_inner=str(levels.inner),
             alpha_outer=str(levels.outer),
-        ).to_json(policy.recorded()),
+        ),
         statement=fold_set_statement(thresholds, levels, joint, policy, len(parts)),
     )
 
@@ -291,7 +289,7 @@ def _side_threshold(side: SideFolds, transform: Transform) -> Threshold:
         status = Status.TOO_FEW_CASES if n_units else Status.EMPTY_GROUP
     value = side.known.largest_kept(side.level)
     if side.side == "outer":
-        status = informative(status, value, transform.whole_at)
+        status = informative(status, value, transform.kind.whole_at)
     return Threshold(
         region=side.region,
         group="",
@@ -326,42 +324,19 @@ def _join(
         for t in thresholds
         if t.status != Status.OK
     )
-    left_out = ("reference", "attainable")  # of one fold, and for one model
-    return _sealed(
+    record = first.record
+    if isinstance(record, RiskRecord):
+        record = replace(record, attainable=[])  # it is that of one fold
+    return sealed(
         table,
         keep_folds(table, fold_rows(table, policy), policy),
-        thresholds,
-        policy,
-        folds,
-        method=method,
-        alpha=alpha,
-        options={k: v for k, v in first.options.items() if k not in left_out}
-        | {"fold_alpha": str(level)},
-        statement=closed(promise, lost, thresholds, policy),
-    )
-
-
-def _sealed(
-    table: ScoreTable,
-    kept: Mapping[str, Kept],
-    thresholds: list[Threshold],
-    policy: Policy,
-    folds: Folds,
-    *,
-    method: Method,
-    alpha: Level,
-    options: Json,
-    statement: str,
-) -> Calibration:
-    found = sealed(
-        table,
-        kept,
         thresholds,
         policy,
         method=method,
         alpha=alpha,
         delta=None,
-        options=options,
-        statement=statement,
+        folds=folds,
+        record=record,
+        parts=PartsRecord(fold_alpha=str(level)),  # no reference: it is of one model
+        statement=closed(promise, lost, thresholds, policy),
     )
-    return with_digest(replace(found, folds=folds))

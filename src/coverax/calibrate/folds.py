@@ -132,8 +132,13 @@ class FoldScores:
         return tally.above()
 
     def can_leave_out(self, level: Level) -> bool:
-        """Whether any new score has a mean p-value of at most this level."""
-        return _can_leave_out(self.sizes, check_level("level", level))
+        """Whether any new score has a mean p-value of at most this level.
+
+        The least one is the mean of `1 / (m_k + 1)`; where it exceeds the level every
+        voxel stays in, and the promise says nothing.
+        """
+        each = [Fraction(1, m + 1) for m in self.sizes]
+        return sum(each, Fraction(0)) / len(each) <= check_level("level", level)
 
     def largest_kept(self, level: Level) -> float:
         """Largest score that stays in where all folds' models agree on it.
@@ -308,20 +313,6 @@ def fold_mean_p(
     if np.isnan(new).any():
         raise ValueError("new_scores has NaN")
     return known.mean_p([np.asarray(s) for s in new])
-
-
-def fewest_for_folds(sizes: Sequence[int], alpha: Level) -> bool:
-    """Whether folds of these sizes can leave anything out at a promise of 1 - alpha.
-
-    The least mean p-value is the mean of `1 / (m_k + 1)`; where it exceeds alpha / 2
-    every voxel stays in, and the promise says nothing.
-    """
-    return _can_leave_out(sizes, check_level("alpha", alpha) / 2)
-
-
-def _can_leave_out(sizes: Sequence[int], level: Fraction) -> bool:
-    least = sum((Fraction(1, m + 1) for m in sizes), Fraction(0)) / len(sizes)
-    return least <= level
 
 
 def votes_needed(vote: VoteName | Level, n_folds: int) -> int:

@@ -1,9 +1,36 @@
 """Exact laws of coverage, given the rank and the number of calibration units."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
+from coverax.files import JsonRecord
 from coverax.rational import as_fraction, check_level
+
+
+@dataclass(frozen=True, slots=True)
+class Band(JsonRecord):
+    """Where a share should lie, or where the true one does.
+
+    Attributes:
+        level: Probability of lying in it.
+        low: Lower end.
+        high: Upper end; None where scores tie, since ties serve more cases than the law.
+    """
+
+    level: float
+    low: float
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram(JsonRecord):
+    """How many values fall into each bar, between its two edges."""
+
+    edges: Sequence[float]
+    counts: Sequence[int]
 
 
 def coverage_quantiles(

@@ -62,6 +62,14 @@ class Policy(NamedTuple):
             options.get("raters"),
         )
 
+    @property
+    def settled(self) -> "Policy":
+        """The same without what has no effect: a seed of no draw, a floor of no groups."""
+        return self._replace(
+            seed=self.seed if self.has_draw else 0,
+            group_floor=self.group_floor if self.group_by is not None else 0,
+        )
+
     def recorded(self) -> dict[str, str | int | None]:
         """What a calibration says of it; groups are recorded with their names."""
         return {

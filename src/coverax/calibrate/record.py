@@ -1,7 +1,8 @@
 """What shaped a calibration beyond which rows counted, typed: a class a family of methods.
 
-`calibration.json` holds the fields among its `options`, beside those of the policy; a
-reader asks for a field here and never for a key or for the name of a method.
+`calibration.json` holds the fields as its `options`, with those of the policy and of what
+became of its parts; a reader asks for a field here and never for a key or for the name of
+a method.
 """
 
 from dataclasses import asdict, dataclass, field, fields
@@ -9,7 +10,18 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from coverax.calibrate.losses import LOSSES
-from coverax.choices import BoundName, CorrectionName, Joint, Regions
+from coverax.calibrate.policy import Policy
+from coverax.choices import (
+    BoundName,
+    Confidence,
+    CorrectionName,
+    Joint,
+    OneSided,
+    Regions,
+    Side,
+    TriageLoss,
+    VolumeScale,
+)
 from coverax.files import Json
 
 
@@ -42,6 +54,77 @@ class Attainable(NamedTuple):
     loss: str
     level: float | None
     alone: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartsRecord:
+    """What became of regions and groups, beside their thresholds.
+
+    Attributes:
+        merged_groups: By region, the groups that `other` stands for; None without groups.
+        reference: By region, label-free features of the maps; None where they cannot be
+            compared with new ones.
+        fold_alpha: Level of each fold, an exact fraction, where a vote decides.
+        gap_above_zero: By region, the smallest positive value of a map, where the cut is
+            the whole volume; None where no cut is.
+        refused: Parts for which nothing is promised.
+        group: Group of the cases that it serves, where each has its own threshold.
+    """
+
+    merged_groups: dict[str, list[str]] | None = None
+    reference: dict[str, dict[str, list[float] | list[str]]] | None = None
+    fold_alpha: str | None = None
+    gap_above_zero: dict[str, float] | None = None
+    refused: tuple[Refused, ...] = ()
+    group: str | None = None
+
+    @classmethod
+    def of(cls, options: Json) -> "PartsRecord":
+        """What options of `calibration.json` say of it."""
+        own = {f.name: options[f.name] for f in fields(cls) if f.name in options}
+        refused = tuple(Refused(**row) for row in own.pop("refused", ()))
+        return cls(**own, refused=refused)
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`, but for `merged_groups`."""
+        names = ("reference", "fold_alpha", "gap_above_zero")
+        content: Json = {name: getattr(self, name) for name in names}
+        content["refused"] = [row._asdict() for row in self.refused] or None
+        content["group"] = self.group
+        return {name: value for name, value in content.items() if value is not None}
+
+
+NO_PARTS = PartsRecord()
+
+
+class CurveCut(NamedTuple):
+    """A threshold at one of the levels of a curve."""
+
+    region: str
+    side: Side
+    rank: int
+    value: float
+
+
+class CurvePoint(NamedTuple):
+    """The thresholds at one level."""
+
+    alpha: float
+    cuts: tuple[CurveCut, ...]
+
+    @classmethod
+    def of(cls, content: Json) -> "CurvePoint":
+        """Inverse of `to_json`."""
+        cuts = [
+            CurveCut(region, side, rank, float.fromhex(value))
+            for region, side, rank, value in content["thresholds"]
+        ]
+        return cls(content["alpha"], tuple(cuts))
+
+    def to_json(self) -> Json:
+        """The level, and each threshold with its value as exact hex."""
+        cuts = [[*cut[:3], cut.value.hex()] for cut in self.cuts]
+        return {"alpha": self.alpha, "thresholds": cuts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +253,7 @@ class SetsRecord:
     learned_maps: list[str] = field(default_factory=list[str])
     bound: BoundName | None = None
     order_seed: int | None = None
-    curve: list[Json] = field(default_factory=list[Json])
+    curve: list[CurvePoint] = field(default_factory=list[CurvePoint])
 
     is_safe = True  # an empty inner set, an outer one of everything
     attainable = ()
@@ -186,14 +269,74 @@ class SetsRecord:
         least = min(Fraction(self.alpha_inner), Fraction(self.alpha_outer))
         return float(least), None if delta is None else delta / 2
 
-    def to_json(self, policy: Json) -> Json:
-        """Its options of `calibration.json`, with those of the policy where they stand."""
-        content = asdict(self)
-        late = {name: content.pop(name) for name in ("bound", "order_seed", "curve")}
-        return content | policy | late
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return asdict(self) | {"curve": [point.to_json() for point in self.curve]}
 
 
-Record = FnrRecord | RiskRecord | SetsRecord
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """Of a calibration of intervals of volumes.
+
+    Attributes:
+        estimate: How a volume is estimated, see `Interval`.
+        scale: What an error is divided by.
+        one_sided: The side that is bounded alone; None for both.
+        regions: Each on its own, or all jointly.
+    """
+
+    estimate: str
+    scale: VolumeScale
+    one_sided: OneSided | None = None
+    regions: Regions = "each"
+
+    is_safe = True  # an interval without ends
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides."""
+        return alpha, delta
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TriageRecord:
+    """Of a calibration of what may be released.
+
+    Attributes:
+        loss: What is lost where a mask goes out, see `Triage`.
+        bad_below: Dice below which a mask is bad, a decimal; None where Dice itself counts.
+        confidence: What maps are ranked by.
+        cut: Cut of the mask, a decimal.
+    """
+
+    loss: TriageLoss
+    bad_below: str | None = None
+    confidence: Confidence = "sdc"
+    cut: str = "0.5"
+
+    is_safe = True  # nothing goes out
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides: of the floor, and of the first release."""
+        return alpha, delta
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+Record = FnrRecord | RiskRecord | SetsRecord | VolumeRecord | TriageRecord
+# Options of sets that stand after those of the policy.
+_LATE = ("bound", "order_seed", "curve")
 
 RECORDS: dict[str, type[Record]] = {
     "fnr": FnrRecord,
@@ -201,6 +344,8 @@ RECORDS: dict[str, type[Record]] = {
     "rcps": RiskRecord,
     "ltt": RiskRecord,
     "sets": SetsRecord,
+    "volume": VolumeRecord,
+    "triage": TriageRecord,
 }
 
 
@@ -215,4 +360,21 @@ def record_of(method: str, options: Json) -> Record:
     own = {f.name: options[f.name] for f in fields(kind) if f.name in options}
     if "attainable" in own:
         own["attainable"] = [Attainable(**row) for row in own["attainable"]]
+    if "curve" in own:
+        own["curve"] = [CurvePoint.of(point) for point in own["curve"]]
     return kind(**own)
+
+
+def options_of(policy: Policy, record: Record, parts: PartsRecord) -> Json:
+    """The `options` of `calibration.json`, in their order."""
+    own, groups = record.to_json(), {}
+    if parts.merged_groups is not None:
+        named = {} if policy.group_by is None else {"group_by": policy.group_by}
+        groups = named | {
+            "group_floor": policy.group_floor,
+            "merged_groups": parts.merged_groups,
+        }
+    if not isinstance(record, SetsRecord):
+        return policy.recorded() | groups | own | parts.to_json()
+    late = {name: own.pop(name) for name in _LATE}
+    return own | policy.recorded() | late | parts.to_json()

@@ -17,7 +17,21 @@ def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
     which = "; ".join(f"{t.name}: {t.status.name} ({t.place})" for t in bad)
     scarce = "; promised() (--allow-scarce) keeps what has a guarantee"
     more = scarce if len(bad) < len(calibration.thresholds) else ""
-    if all(t.status.name == "VACUOUS" for t in bad):
+    is_vacuous = all(t.status.name == "VACUOUS" for t in bad)
+    if is_vacuous and calibration.kind == "release":
+        return (
+            f"no informative guarantee at alpha {calibration.alpha}: {which}. Too many "
+            "maps without any uncertainty have bad masks, and the floor of Dice is 0. "
+            "allow_vacuous (--allow-vacuous) writes that beside the release, which holds"
+        ) + more
+    if is_vacuous and calibration.kind == "interval":
+        return (
+            f"no informative guarantee at alpha {calibration.alpha}: {which}. Too many "
+            "references have a volume where the estimate has none, or the other way "
+            "round, and the interval has no ends; another --estimate or --scale may "
+            "have (fixed before looking). allow_vacuous (--allow-vacuous) writes that"
+        ) + more
+    if is_vacuous:
         return _vacuous(calibration, bad, which) + more
     parts = [
         f"no guarantee at alpha {calibration.alpha}: {which}.",
@@ -33,7 +47,7 @@ def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
 
 def _vacuous(calibration: "Calibration", bad: "list[Threshold]", which: str) -> str:
     """Why thresholds mean the whole volume, and the cause where it is known."""
-    gaps = calibration.options.get("gap_above_zero", {})
+    gaps = calibration.parts.gap_above_zero or {}
     causes = dict.fromkeys(gap_words(gaps.get(t.region, 0.0)) for t in bad)
     cause = "; ".join(filter(None, causes)) or (
         "too many references have voxels that the model gives 0, or no predicted mask"
@@ -76,6 +90,10 @@ def _left(calibration: "Calibration", bad: "Threshold") -> str:
     """What is left where nothing is promised."""
     if calibration.has_sides:
         return "The only safe sets are an empty inner and an outer of the whole volume"
+    if calibration.kind == "interval":
+        return "The only safe interval has no ends"
+    if calibration.kind == "release":
+        return "Nothing may be released unread"
     mask = mask_words(bad.value)
     if calibration.record.is_safe:
         return f"The only safe mask is {mask}"

@@ -8,10 +8,13 @@ from coverax._version import __version__
 from coverax.calibrate.folds import Folds
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.record import (
+    NO_PARTS,
     FnrRecord,
+    PartsRecord,
     Record,
     Refused,
     SetsRecord,
+    options_of,
     record_of,
 )
 from coverax.calibrate.refusals import refusal
@@ -30,9 +33,11 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
-from coverax.table import ScoreDefinition
+from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
+# Side of a threshold -> what it gives, where that is neither a cut nor a set.
+_OTHER_KINDS: dict[str, Kind] = {"volume": "interval", "release": "release"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,13 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion` for false-negative-rate control; `inner` or `outer` for sets.
+        side: `lesion` for a cut; `inner` or `outer` for sets; `volume` for an interval;
+            `release` and `floor` for masks that go out.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
         status: Whether the promise can be given.
-        value: The threshold; a new case is served iff its score is at most this.
+        value: A new case is served iff its score is at most this (`release`: less).
         n_tied: Units whose score equals the threshold.
         tie: Where ties are broken at random, the largest number of a new case that is
             served at the threshold itself (see `calibrate.ties`); None otherwise.
@@ -100,15 +106,15 @@ class Calibration:
     """Thresholds with the statement they carry.
 
     Attributes:
-        method: Which guarantee it is: `fnr` (Conformal Lesion Segmentation), `crc`,
-            `rcps`, `ltt` (an expected loss), or `sets` (confidence sets).
+        method: Which guarantee it is, one of `choices.Method`.
         alpha: Tolerated miscoverage.
         delta: For statements with confidence `1 - delta`, else None.
         n_cases: Cases of the table.
         n_units: Units that counted (the fewest over thresholds).
         thresholds: One a region, group and side.
         excluded: Reason to case ids.
-        options: Policies and seeds that shaped the result.
+        policy: Which rows counted.
+        record: What else shaped it, as its method records it.
         definition: What the scores mean, as the table says.
         cases_digest: SHA-256 of the case ids.
         unit_digests: Short hashes of the units used, to recognise them in evaluation.
@@ -116,6 +122,7 @@ class Calibration:
         folds: How the maps of several models make one mask; None for one model.
         case_digests: Short hashes of the case ids of these units.
         map_digests: Fingerprints of their maps.
+        parts: What became of regions and groups, beside their thresholds.
     """
 
     method: str
@@ -125,7 +132,8 @@ class Calibration:
     n_units: int
     thresholds: tuple[Threshold, ...]
     excluded: dict[str, tuple[str, ...]]
-    options: Json
+    policy: Policy
+    record: Record
     definition: ScoreDefinition
     cases_digest: str
     unit_digests: tuple[str, ...]
@@ -134,35 +142,34 @@ class Calibration:
     folds: Folds | None = None
     case_digests: tuple[str, ...] = ()
     map_digests: tuple[str, ...] = ()
+    parts: PartsRecord = NO_PARTS
+
+    @property
+    def options(self) -> Json:
+        """What of it `calibration.json` holds as `options`."""
+        return options_of(self.policy, self.record, self.parts)
 
     @property
     def seen(self) -> Seen:
         """What has been looked at: for the thresholds, and for transforms before."""
         own = Seen(self.unit_digests, self.case_digests, self.map_digests)
+        if not isinstance(self.record, SetsRecord):
+            return own
         learned = (f"learned_{kind}" for kind in Seen._fields)
-        return own | Seen(*(tuple(self.options.get(name, ())) for name in learned))
+        return own | Seen(*(tuple(getattr(self.record, name)) for name in learned))
 
     @property
     def kind(self) -> Kind:
-        """Cuts of maps, or sets on each side of a border; of one model or of folds."""
+        """What it gives for one region of one case; of one model or of folds."""
         if self.folds is None:
-            return "sides" if self.has_sides else "cut"
+            own = "sides" if self.has_sides else "cut"
+            return _OTHER_KINDS.get(self.thresholds[0].side, own)
         return "fold_sides" if self.has_sides else "fold_cuts"
 
     @property
     def has_sides(self) -> bool:
         """Whether it gives an inner and an outer set."""
-        return self.thresholds[0].side != "lesion"
-
-    @property
-    def policy(self) -> Policy:
-        """Which rows counted."""
-        return Policy.of(self.options)
-
-    @property
-    def record(self) -> Record:
-        """What else shaped it, as its method records it."""
-        return record_of(self.method, self.options)
+        return self.thresholds[0].side in SIDES
 
     @property
     def sets(self) -> SetsRecord:
@@ -171,20 +178,19 @@ class Calibration:
         Raises:
             ValueError: It is of cuts.
         """
-        record = self.record
-        if not isinstance(record, SetsRecord):
+        if not isinstance(self.record, SetsRecord):
             raise ValueError(f"a calibration of method {self.method} has no sets")
-        return record
+        return self.record
 
     @property
-    def refused_parts(self) -> list[Refused]:
+    def refused_parts(self) -> tuple[Refused, ...]:
         """Regions, and groups of them, that were refused when it was made."""
-        return [Refused(**row) for row in self.options.get("refused", [])]
+        return self.parts.refused
 
     @property
     def status(self) -> Status:
         """The worst status of all thresholds."""
-        return max(threshold.status for threshold in self.thresholds)
+        return max(t.status for t in self.thresholds)
 
     def raise_if_bad(self) -> None:
         """Raise where a guarantee cannot be given.
@@ -212,16 +218,13 @@ class Calibration:
             raise ValueError(refusal(self, bad))
         if not bad:
             return self
-        rows = [
-            {"region": t.region, "group": t.group, "status": t.status.name}
-            for t in refused.values()
-        ]
+        rows = [Refused(t.region, t.group, t.status.name) for t in refused.values()]
         return with_digest(
             replace(
                 self,
                 thresholds=kept,
                 n_units=min(t.n_units for t in kept),
-                options=self.options | {"refused": rows},
+                parts=replace(self.parts, refused=tuple(rows)),
                 statement=f"{self.statement} No mask is written where there is none.",
             )
         )
@@ -267,8 +270,7 @@ class Calibration:
     @property
     def tie_seed(self) -> int | None:
         """Seed of the numbers that break ties; None where ties stay."""
-        record = self.record
-        return record.tie_seed if isinstance(record, FnrRecord) else None
+        return self.record.tie_seed if isinstance(self.record, FnrRecord) else None
 
     def of_case(self, case_id: str) -> "Calibration":
         """What a case of this name is served by: ties are broken by its number."""
@@ -309,7 +311,8 @@ class Calibration:
             content["tolerance"] = only.tolerance
             content["rank"] = only.rank
             content["threshold"] = _number_to_json(only.value)
-            content["probability_threshold"] = _number_to_json(only.probability)
+            if only.side == "lesion":
+                content["probability_threshold"] = _number_to_json(only.probability)
         if self.folds is not None:
             content["folds"] = self.folds.to_json()
         content["digest"] = digest_json(content)
@@ -335,6 +338,7 @@ def read_calibration(path: PathLike) -> Calibration:
 
 def _calibration_from_json(content: Json, digest: str) -> Calibration:
     thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
+    options = content["options"]
     found = Calibration(
         method=content["method"],
         alpha=content["alpha"],
@@ -343,7 +347,9 @@ def _calibration_from_json(content: Json, digest: str) -> Calibration:
         n_units=content["n_units"],
         thresholds=thresholds,
         excluded={why: tuple(ids) for why, ids in content["excluded"].items()},
-        options=content["options"],
+        policy=Policy.of(options),
+        record=record_of(content["method"], options),
+        parts=PartsRecord.of(options),
         definition=ScoreDefinition.from_json(content["score_definition"]),
         cases_digest=content["cases_digest"],
         unit_digests=tuple(content["unit_digests"]),
@@ -355,7 +361,8 @@ def _calibration_from_json(content: Json, digest: str) -> Calibration:
         folds=None if "folds" not in content else Folds.from_json(content["folds"]),
     )
     check_fields(found)
-    check_fields(found.record)
+    for part in (found.policy, found.record, found.parts):
+        check_fields(part)
     return found
 
 
@@ -383,7 +390,10 @@ def _threshold_to_json(threshold: Threshold) -> Json:
 
 def _threshold_from_json(content: Json) -> Threshold:
     value, status = float.fromhex(content["hex"]), Status[content["status"]]
-    if content["side"] != "inner":  # the first files of this schema say OK
+    if content["side"] not in (
+        "inner",
+        "release",
+    ):  # the first files of this schema say OK
         status = informative(
             status, value, 0.0 if content["side"] == "lesion" else math.inf
         )

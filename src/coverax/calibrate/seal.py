@@ -17,15 +17,23 @@ from coverax.calibrate.features import (
     map_histograms,
     pack_histograms,
 )
+from coverax.calibrate.folds import Folds
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of, rater_words
-from coverax.calibrate.record import FnrRecord, RiskRecord
+from coverax.calibrate.record import (
+    NO_PARTS,
+    FnrRecord,
+    PartsRecord,
+    Record,
+    RiskRecord,
+    TriageRecord,
+    VolumeRecord,
+)
 from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
-from coverax.files import Json
 from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
 from coverax.table import ScoreTable
@@ -50,7 +58,7 @@ class Part(NamedTuple):
 
 def calibrate_parts(
     table: ScoreTable,
-    threshold_fn: Callable[[Part], Threshold],
+    threshold_fn: Callable[[Part], Threshold | list[Threshold]],
     statement_fn: Callable[[list[Threshold]], str],
     policy: Policy,
     nothing: Threshold,
@@ -58,7 +66,7 @@ def calibrate_parts(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    record: FnrRecord | RiskRecord,
+    record: FnrRecord | RiskRecord | VolumeRecord | TriageRecord,
 ) -> Calibration:
     """Apply a method to every region and group of a table.
 
@@ -80,7 +88,8 @@ def calibrate_parts(
         merged[region] = groups.small
         for group, rows in groups.rows.items():
             cases = cases_of(table.column("case_id"), rows, found.references)
-            thresholds.append(threshold_fn(Part(region, group, cases)))
+            made = threshold_fn(Part(region, group, cases))
+            thresholds.extend(made if isinstance(made, list) else [made])
         if table.definition.grid:  # a lean table calibrates, but cannot be monitored
             reference[region] = _reference(table, region, policy)
     return sealed(
@@ -91,10 +100,11 @@ def calibrate_parts(
         method=method,
         alpha=alpha,
         delta=delta,
-        options=policy.recorded()
-        | _group_options(policy, merged)
-        | record.to_json()
-        | ({"reference": reference} if reference else {}),
+        record=record,
+        parts=PartsRecord(
+            merged_groups=None if policy.group_by is None else merged,
+            reference=reference or None,
+        ),
         statement=statement_fn(thresholds),
     )
 
@@ -145,8 +155,10 @@ def sealed(
     method: Method,
     alpha: Level,
     delta: Level | None,
-    options: Json,
+    record: Record,
     statement: str,
+    parts: PartsRecord = NO_PARTS,
+    folds: Folds | None = None,
 ) -> Calibration:
     """The calibration of thresholds: whose they are, and the digest of its file.
 
@@ -158,8 +170,10 @@ def sealed(
         method: Which guarantee it is.
         alpha: Its level.
         delta: Share of calibration sets for which it may fail; None where it is marginal.
-        options: What else shaped the result.
+        record: What else shaped the result.
         statement: The guarantee in words.
+        parts: What became of regions and groups.
+        folds: How the maps of several models make one mask.
     """
     excluded = {why: set(ids) for why, ids in table.excluded.items()}
     for found in kept.values():
@@ -174,7 +188,10 @@ def sealed(
         n_units=min(t.n_units for t in thresholds),
         thresholds=tuple(thresholds),
         excluded={why: tuple(sorted(ids)) for why, ids in excluded.items()},
-        options=options | gap_options(table, thresholds),
+        policy=policy.settled,
+        record=record,
+        parts=replace(parts, gap_above_zero=gaps_of(table, thresholds)),
+        folds=folds,
         definition=table.definition,
         cases_digest=table.cases_digest,
         unit_digests=seen.units,
@@ -185,17 +202,17 @@ def sealed(
     return with_digest(calibration)
 
 
-def gap_options(table: ScoreTable, thresholds: Sequence[Threshold]) -> Json:
+def gaps_of(
+    table: ScoreTable, thresholds: Sequence[Threshold]
+) -> dict[str, float] | None:
     """Of regions whose cut is the whole volume, the smallest positive value of a map."""
     gaps = known_column(table, "gap_above_zero")
     bad = {t.region for t in thresholds if t.status == Status.VACUOUS}
     if gaps is None or not bad:
-        return {}
+        return None
     regions = table.column("region")
     least = {region: float(gaps[regions == region].min()) for region in sorted(bad)}
-    return {
-        "gap_above_zero": {r: gap for r, gap in least.items() if math.isfinite(gap)}
-    }
+    return {region: gap for region, gap in least.items() if math.isfinite(gap)}
 
 
 def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
@@ -224,10 +241,12 @@ def whom(policy: Policy) -> str:
     return text
 
 
-def scope(thresholds: list[Threshold], policy: Policy) -> str:
-    """What a statement holds for on its own, in words."""
+def scope(thresholds: list[Threshold], policy: Policy, *, joint: bool = False) -> str:
+    """What a statement holds for on its own, in words; of regions jointly if so."""
     text = ""
-    if len({t.region for t in thresholds}) > 1:
+    if len({t.region for t in thresholds}) > 1 and joint:
+        text += "It holds for all regions of a case jointly. "
+    elif len({t.region for t in thresholds}) > 1:
         text += "It holds for each region on its own, not for all of them jointly. "
     if policy.group_by:
         text += (
@@ -278,14 +297,4 @@ def _reference(
     histograms = map_histograms(n_voxels, n_predicted)
     return {name: sorted(values.tolist()) for name, values in features.items()} | {
         "histogram": pack_histograms(histograms)
-    }
-
-
-def _group_options(policy: Policy, merged: dict[str, list[str]]) -> Json:
-    if policy.group_by is None:
-        return {}
-    return {
-        "group_by": policy.group_by,
-        "group_floor": policy.group_floor,
-        "merged_groups": merged,
     }

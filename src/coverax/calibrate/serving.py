@@ -24,13 +24,17 @@ def served_group(calibration: "Calibration", group: str) -> "Calibration":
             f"no {by} is named, and each {by} has a threshold of its own: no promise "
             "can be given"
         )
-    options = {k: v for k, v in calibration.options.items() if k != "group_by"}
     own = tuple(
         t
         for t in calibration.thresholds
         if t.group in ("", _serving(calibration, t.region, group))
     )
-    found = replace(calibration, thresholds=own, options=options | {"group": group})
+    found = replace(
+        calibration,
+        thresholds=own,
+        policy=calibration.policy._replace(group_by=None),
+        parts=replace(calibration.parts, group=group),
+    )
     lacking = {t.region for t in calibration.thresholds} - {t.region for t in own}
     refused = {region: found.refused(region) for region in sorted(lacking)}
     if lacking and (not own or None in refused.values()):
@@ -42,7 +46,7 @@ def status_of_refused(
     calibration: "Calibration", region: str, group: str | None
 ) -> str | None:
     """Status of a region that was refused, for all or for a group; None if not."""
-    own = str(calibration.options.get("group", "")) if group is None else group
+    own = calibration.parts.group or "" if group is None else group
     served = {"", own, _serving(calibration, region, own)}
     found = (
         part.status

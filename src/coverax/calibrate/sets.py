@@ -24,7 +24,7 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of
-from coverax.calibrate.record import SetsRecord
+from coverax.calibrate.record import CurveCut, CurvePoint, SetsRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, informative
 from coverax.calibrate.seal import keep_regions, nothing_known, sealed, seen_by
 from coverax.calibrate.seen import Seen
@@ -126,7 +126,7 @@ def calibrate_sets(
     kept = keep_regions(table, policy, none_too=regions == "each")
     if learned is not None:
         learned.seen.check_apart(seen_by(table, kept, policy))
-    rule, nothing = RULES[joint], nothing_known(math.inf)
+    rule = RULES[joint]
     groups = [
         Scores(names, *(_worst(table, chosen[side], each) for side in SIDES))
         for names, each in _aligned(table, kept, regions)
@@ -136,12 +136,7 @@ def calibrate_sets(
         for group in groups
         for found in rule(group, levels, scales)
     ]
-    thresholds += [
-        replace(nothing, side=side, tolerance=chosen[side].tolerance, region=region)
-        for region, found in kept.items()
-        if not found.rows.any()
-        for side in SIDES
-    ]
+    thresholds += _of_nothing(kept, chosen)
     return sealed(
         table,
         kept,
@@ -150,7 +145,7 @@ def calibrate_sets(
         method="sets",
         alpha=alpha,
         delta=delta,
-        options=SetsRecord(
+        record=SetsRecord(
             joint=joint,
             regions=regions,
             inner=chosen["inner"].spec,
@@ -162,7 +157,7 @@ def calibrate_sets(
             bound=None if delta is None else bound,
             order_seed=seed if delta is not None and bound == "wsr" else None,
             curve=_curve(groups, rule, levels, scales),
-        ).to_json(policy.recorded()),
+        ),
         statement=set_statement(thresholds, levels, joint, regions, policy, delta),
     )
 
@@ -236,7 +231,7 @@ def _as_threshold(
     if found.rank > n:
         status = Status.INFEASIBLE if has_delta else Status.TOO_FEW_CASES
     if found.side == "outer":
-        status = informative(status, found.value, chosen["outer"].whole_at)
+        status = informative(status, found.value, chosen["outer"].kind.whole_at)
     return Threshold(
         region=found.region,
         group="",
@@ -250,6 +245,19 @@ def _as_threshold(
     )
 
 
+def _of_nothing(
+    kept: Mapping[str, Kept], chosen: Mapping[Side, Transform]
+) -> list[Threshold]:
+    """Both thresholds of regions without a unit that counts."""
+    nothing = nothing_known(math.inf)
+    return [
+        replace(nothing, side=side, tolerance=chosen[side].tolerance, region=region)
+        for region, found in kept.items()
+        if not found.rows.any()
+        for side in SIDES
+    ]
+
+
 def _learned_seen(learned: LearnedSets | None) -> Json:
     """Digests of what the transforms were chosen on; none where nothing was learned."""
     seen = Seen(()) if learned is None else learned.seen
@@ -258,24 +266,20 @@ def _learned_seen(learned: LearnedSets | None) -> Json:
 
 def _curve(
     groups: Sequence[Scores], rule: Rule, levels: Levels, scales: Scales
-) -> list[Json]:
+) -> list[CurvePoint]:
     """Thresholds at many levels, the split in proportion, for coverage curves.
 
     None for bounds that cost a table of losses at each level.
     """
-    rows: list[Json] = []
+    rows: list[CurvePoint] = []
     if levels.confidence and levels.confidence.bound != "clopper_pearson":
         return rows
     for alpha in CURVE_LEVELS:
         at = levels.at(alpha)
-        rows.append(
-            {
-                "alpha": float(alpha),
-                "thresholds": [
-                    [found.region, found.side, found.rank, found.value.hex()]
-                    for group in groups
-                    for found in rule(group, at, scales)
-                ],
-            }
-        )
+        cuts = [
+            CurveCut(found.region, found.side, found.rank, found.value)
+            for group in groups
+            for found in rule(group, at, scales)
+        ]
+        rows.append(CurvePoint(float(alpha), tuple(cuts)))
     return rows

@@ -26,46 +26,8 @@ def set_statement(
     delta: Level | None,
 ) -> str:
     """The guarantee in words, with its assumptions and what it does not say."""
-    tolerance = {t.side: t.tolerance for t in thresholds}
-    inner = "the inner set lies within the reference"
-    if tolerance["inner"]:
-        inner = (
-            "the voxels of the inner set off the reference are at most "
-            f"{tolerance['inner']} of the reference"
-        )
-    outer = "the outer set holds all of the reference"
-    if tolerance["outer"]:
-        outer = f"the outer set holds all but {tolerance['outer']} of the reference"
-    confidence = float(1 - levels.alpha)
-    if joint == "each":
-        text = (
-            f"For {whom(policy)}: with probability at least {confidence}, {inner}; with "
-            f"probability at least {confidence}, {outer}. Each holds on its own, not "
-            "both at once. "
-        )
-    else:
-        text = (
-            f"For {whom(policy)}, with probability at least {confidence}, {inner} and {outer}, "
-            f"both at once (rule {joint}"
-        )
-        if joint == "bonferroni":
-            text += f", {float(levels.inner):g} inner and {float(levels.outer):g} outer"
-        text += "). "
-    if delta is None:
-        text += (
-            "The probability is over the calibration units and the new one together "
-            "(marginal), and needs them to be exchangeable. "
-        )
-    else:
-        whole = {
-            "each": ", for each side on its own",
-            "bonferroni": ", for both sides together",
-        }.get(joint, "")
-        text += (
-            f"This holds for all but a share {float(as_fraction(delta))} of calibration "
-            f"sets{whole}, and needs the units to be independent and identically "
-            "distributed. "
-        )
+    text = _promise(thresholds, levels, joint, policy)
+    text += _scope(joint, delta)
     text += (
         "It assumes that the model never "
         "saw a calibration or new unit, and that transforms, rule, split and alpha were "
@@ -88,3 +50,51 @@ def set_statement(
             )
     some_hold = any(t.status == Status.OK for t in thresholds)
     return lost_first(text, lost, some_hold=some_hold).strip()
+
+
+def _promise(
+    thresholds: list[Threshold], levels: Levels, joint: Joint, policy: Policy
+) -> str:
+    """What holds of both sides, and with which probability."""
+    tolerance = {t.side: t.tolerance for t in thresholds}
+    inner = "the inner set lies within the reference"
+    if tolerance["inner"]:
+        inner = (
+            "the voxels of the inner set off the reference are at most "
+            f"{tolerance['inner']} of the reference"
+        )
+    outer = "the outer set holds all of the reference"
+    if tolerance["outer"]:
+        outer = f"the outer set holds all but {tolerance['outer']} of the reference"
+    confidence = float(1 - levels.alpha)
+    if joint == "each":
+        return (
+            f"For {whom(policy)}: with probability at least {confidence}, {inner}; with "
+            f"probability at least {confidence}, {outer}. Each holds on its own, not "
+            "both at once. "
+        )
+    split = ""
+    if joint == "bonferroni":
+        split = f", {float(levels.inner):g} inner and {float(levels.outer):g} outer"
+    return (
+        f"For {whom(policy)}, with probability at least {confidence}, {inner} and {outer}, "
+        f"both at once (rule {joint}{split}). "
+    )
+
+
+def _scope(joint: Joint, delta: Level | None) -> str:
+    """What the probability is over, and what that needs of the units."""
+    if delta is None:
+        return (
+            "The probability is over the calibration units and the new one together "
+            "(marginal), and needs them to be exchangeable. "
+        )
+    whole = {
+        "each": ", for each side on its own",
+        "bonferroni": ", for both sides together",
+    }.get(joint, "")
+    return (
+        f"This holds for all but a share {float(as_fraction(delta))} of calibration "
+        f"sets{whole}, and needs the units to be independent and identically "
+        "distributed. "
+    )

@@ -1,20 +1,23 @@
 """`coverax calibrate`: a score table to thresholds with a guarantee."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coverax.choices import (
+    AnyLoss,
     BoundName,
+    Confidence,
     CorrectionName,
     EmptyPolicy,
     Joint,
-    LossName,
     Method,
+    OneSided,
     PerUnit,
     Regions,
     Safe,
+    VolumeScale,
 )
 from coverax.cli.common import (
     AllowVacuous,
@@ -30,6 +33,9 @@ from coverax.cli.common import (
     print_json,
 )
 from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
+
+if TYPE_CHECKING:
+    from coverax.calibrate import Calibration
 
 NAME = "calibrate"
 
@@ -54,7 +60,9 @@ def command(
     delta: Delta = None,
     empty: Annotated[
         EmptyPolicy | None,
-        typer.Option(help="Empty references. [default: exclude; include for sets]"),
+        typer.Option(
+            help="Empty references. [default: exclude; include for sets, volume, triage]"
+        ),
     ] = None,
     unit: UnitColumn = "unit",
     per_unit: Annotated[
@@ -88,7 +96,9 @@ def command(
     ] = None,
     regions: Annotated[
         Regions | None,
-        typer.Option(help="sets: regions each on its own, or jointly. [default: each]"),
+        typer.Option(
+            help="sets, volume: regions each on its own, or jointly. [default: each]"
+        ),
     ] = None,
     group_by: Annotated[
         str | None, typer.Option(help="Column of groups, each with its own threshold.")
@@ -106,8 +116,11 @@ def command(
         ),
     ] = None,
     loss: Annotated[
-        LossName | None,
-        typer.Option(help="crc, rcps, ltt: the expected loss. [default: fnr]"),
+        AnyLoss | None,
+        typer.Option(
+            help="crc, rcps, ltt: the expected loss; triage: dice, missed or fnr. "
+            "[default: fnr; dice for triage]"
+        ),
     ] = None,
     bound: Annotated[
         BoundName | None,
@@ -151,6 +164,45 @@ def command(
             metavar="majority|union|SHARE",
             help="crc with --folds: more than this share of the folds mark a voxel. "
             "[default: majority]",
+        ),
+    ] = None,
+    estimate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cut=C|sum",
+            help="volume: voxels at or above C, or the sum of the probabilities. "
+            "[default: cut=0.5]",
+        ),
+    ] = None,
+    scale: Annotated[
+        VolumeScale | None,
+        typer.Option(
+            help="volume: what an error is divided by: uncertain mass of the map, "
+            "nothing of its logarithm, nothing. [default: mass]"
+        ),
+    ] = None,
+    one_sided: Annotated[
+        OneSided | None,
+        typer.Option(help="volume: bound it from one side alone."),
+    ] = None,
+    bad_below: Annotated[
+        str | None,
+        typer.Option(
+            parser=parse_alpha,
+            metavar="DICE",
+            help="triage: a mask of less Dice is bad, and how often one goes out counts.",
+        ),
+    ] = None,
+    confidence: Annotated[
+        Confidence | None,
+        typer.Option(
+            help="triage: Soft Dice Confidence, or uncertain mass. [default: sdc]"
+        ),
+    ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C", help="triage: cut of the masks that go out. [default: 0.5]"
         ),
     ] = None,
     allow_vacuous: AllowVacuous = False,
@@ -198,6 +250,12 @@ def command(
         break_ties=break_ties or None,
         folds=folds or None,
         vote=vote,
+        estimate=estimate,
+        scale=scale,
+        one_sided=one_sided,
+        bad_below=bad_below,
+        confidence=confidence,
+        cut=cut,
     )
     check_options(method, request)
     calibration = METHODS[method].calibrate(read_table(scores), request)
@@ -209,6 +267,11 @@ def command(
     if as_json:
         print_json(calibration.to_json())
         return
+    _tell(calibration)
+
+
+def _tell(calibration: "Calibration") -> None:
+    """Lines on what was calibrated, refused and left out, and the guarantee."""
     for t in calibration.thresholds:
         note(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1 and t.tie is None:

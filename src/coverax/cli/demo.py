@@ -49,7 +49,7 @@ def command(
         engine=engine,
     )
     if as_json:
-        print_json(result.evaluation.summary)
+        print_json(result.evaluation.summary.to_json())
         return
     show_evaluation(result.evaluation.summary)
     note(

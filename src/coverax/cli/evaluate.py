@@ -94,6 +94,6 @@ def command(
         fill_evaluation(evaluation, folder)
     note_left_out(failures)
     if as_json:
-        print_json(evaluation.summary)
+        print_json(evaluation.summary.to_json())
     else:
         show_evaluation(evaluation.summary)

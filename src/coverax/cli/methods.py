@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from coverax.choices import (
+    AnyLoss,
     BoundName,
+    Confidence,
     CorrectionName,
     EmptyPolicy,
     Joint,
     Kind,
-    LossName,
     Method,
+    OneSided,
     PerUnit,
     RaterRule,
     Regions,
     Safe,
+    VolumeScale,
 )
-from coverax.cli.common import parse_alpha
+from coverax.cli.common import parse_alpha, usage_errors
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration, Policy, Threshold
@@ -48,7 +51,7 @@ class Request:
     group_floor: int | None
     weights: str | None
     largest_weight: str | None
-    loss: LossName | None
+    loss: AnyLoss | None
     loss_file: Path | None
     safe: Safe | None
     bound: BoundName | None
@@ -57,6 +60,12 @@ class Request:
     break_ties: bool | None
     folds: bool | None
     vote: str | None
+    estimate: str | None = None
+    scale: VolumeScale | None = None
+    one_sided: OneSided | None = None
+    bad_below: str | None = None
+    confidence: Confidence | None = None
+    cut: str | None = None
 
 
 class _Calibrator(NamedTuple):
@@ -142,6 +151,8 @@ def _loss(request: Request) -> Any:
     """The loss that was named, or that of a file."""
     from coverax.calibrate import read_loss_curves
 
+    if request.loss == "missed":
+        raise typer.BadParameter("--loss missed goes with --method triage")
     if request.loss_file is None:
         if request.safe is not None:
             raise typer.BadParameter("--safe goes with --loss-file")
@@ -169,7 +180,7 @@ def _calibrate_crc(table: Any, request: Request) -> "Calibration":
             table,
             request.alpha,
             policy,
-            loss=request.loss or "fnr",
+            loss=_loss(request),
             vote=request.vote or "majority",
         )
     if request.vote is not None:
@@ -257,6 +268,35 @@ def _calibrate_sets(table: Any, request: Request) -> "Calibration":
     )
 
 
+def _calibrate_volume(table: Any, request: Request) -> "Calibration":
+    from coverax.calibrate import calibrate_volume
+
+    return calibrate_volume(
+        table,
+        request.alpha,
+        _policy(request)._replace(empty=request.empty or "include"),
+        delta=request.delta,
+        estimate=request.estimate or "cut=0.5",
+        scale=request.scale or "mass",
+        one_sided=request.one_sided,
+        regions=request.regions or "each",
+    )
+
+
+def _calibrate_triage(table: Any, request: Request) -> "Calibration":
+    from coverax.calibrate import Triage, calibrate_triage
+
+    loss = request.loss or "dice"
+    if loss not in ("dice", "missed", "fnr"):
+        raise typer.BadParameter("--method triage takes --loss dice, missed or fnr")
+    with usage_errors():
+        rule = Triage(
+            loss, request.bad_below, request.confidence or "sdc", request.cut or "0.5"
+        )
+    policy = _policy(request)._replace(empty=request.empty or "include")
+    return calibrate_triage(table, request.alpha, policy, triage=rule)
+
+
 def _cut(threshold: "Threshold") -> str:
     if threshold.status.name != "OK":
         return "everything" if threshold.value >= 0 else "nothing"
@@ -276,12 +316,26 @@ def _side_of_folds(threshold: "Threshold") -> str:
     return f"{_side(threshold)} where the scores of all folds agree"
 
 
+def _interval(threshold: "Threshold") -> str:
+    return f"volume whose score is at most {threshold.value:.6g}"
+
+
+def _release(threshold: "Threshold") -> str:
+    if threshold.side == "floor":
+        return f"Dice at least 1 - {threshold.value:.6g} times the uncertainty"
+    if threshold.value == float("-inf"):
+        return "nothing goes out"
+    return f"released where the uncertainty is below {threshold.value:.6g}"
+
+
 # Kind of a calibration -> what its thresholds say.
 DESCRIBE: "dict[Kind, Callable[[Threshold], str]]" = {
     "cut": _cut,
     "sides": _side,
     "fold_cuts": _cut,
     "fold_sides": _side_of_folds,
+    "interval": _interval,
+    "release": _release,
 }
 _GROUPS = ("group_by", "group_floor")
 _LOSS = ("loss", "loss_file", "safe")
@@ -309,5 +363,12 @@ METHODS: dict[Method, _Calibrator] = {
             *("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
             *("delta", "bound", "folds"),
         ),
+    ),
+    "volume": _Calibrator(
+        _calibrate_volume,
+        ("delta", "estimate", "scale", "one_sided", "regions", *_GROUPS),
+    ),
+    "triage": _Calibrator(
+        _calibrate_triage, ("loss", "bad_below", "confidence", "cut", *_GROUPS)
     ),
 }

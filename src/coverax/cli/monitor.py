@@ -1,7 +1,7 @@
 """`coverax monitor`: do new scans look like those that calibrated."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,11 +10,15 @@ from coverax.cli.common import (
     AsJson,
     Threads,
     UnitPattern,
+    check_not_input,
     note,
     parse_alpha,
     print_json,
     show_progress,
 )
+
+if TYPE_CHECKING:
+    from coverax.calibrate import Calibration
 
 NAME = "monitor"
 
@@ -22,50 +26,161 @@ NAME = "monitor"
 def command(
     calibration: Annotated[Path, typer.Argument(help="calibration.json.")],
     probs: Annotated[Path, typer.Option("--probs", help="Folder of new maps.")],
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="A memory, for any number of looks: monitor.json, made by the first. "
+            "The level is then that of an alarm ever."
+        ),
+    ] = None,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="One look, without a memory; so it is without --state."
+        ),
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help="With --state: folder of references of some of the maps, to bet "
+            "against the promise itself.",
+        ),
+    ] = None,
     level: Annotated[
-        str,
+        str | None,
         typer.Option(
             parser=parse_alpha,
             metavar="LEVEL",
-            help="Tolerated probability of a false alarm of this one look; for L looks "
-            "give the level over L.",
+            help="Tolerated probability of a false alarm: of this one look (for L looks "
+            "give the level over L), or with --state ever. [default: 0.01]",
         ),
-    ] = "0.01",
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of what breaks ties. [default: 0]"),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="With --state: picture of the capital over time (PNG, SVG)."),
+    ] = None,
     unit_pattern: UnitPattern = None,
     threads: Threads = None,
     allow_hard_masks: AllowHardMasks = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare new maps with the calibration cohort, without references."""
+    """Compare new maps, and references, with the calibration; exit code 3 on alarm."""
     from coverax.calibrate import read_calibration
-    from coverax.validate import monitor_folder
     from coverax.volumes import nifti_files
 
+    if once and state is not None:
+        raise typer.BadParameter("give either --once or --state")
+    for name, value in (("--labels", labels), ("--plot", plot)):
+        if value is not None and state is None:
+            raise typer.BadParameter(f"{name} goes with --state")
+    if state is not None:
+        check_not_input(state, calibration)
     loaded = read_calibration(calibration)
-    maps = _one_per_unit(nifti_files(probs), unit_pattern)
+    maps = nifti_files(probs)
+    own = {"threads": threads, "allow_hard_masks": allow_hard_masks}
+    if state is None:
+        if not once:
+            note("one look (--once); with --state FILE one may look again and again")
+        _look_once(loaded, maps, level or "0.01", seed or 0, unit_pattern, own, as_json)
+        return
+    references = None if labels is None else nifti_files(labels)
+    fixed = {"level": level, "seed": seed, "labels": references}
+    _watch(loaded, maps, state, fixed | own, unit_pattern, plot, as_json)
+
+
+def _watch(
+    loaded: "Calibration",
+    maps: dict[str, Path],
+    state: Path,
+    options: dict[str, Any],
+    unit_pattern: str | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """A look that is remembered."""
+    from coverax.validate import watch_folder
+    from coverax.volumes import check_maps_differ, units_of
+
+    if plot is not None:
+        from coverax.report import check_figures
+
+        check_figures()
+    check_maps_differ(maps.items(), "--probs")
+    units = units_of(maps, unit_pattern)
     with show_progress("Reading", len(maps)) as on_case:
-        result = monitor_folder(
-            loaded,
-            maps,
-            level=level,
-            threads=threads,
-            allow_hard_masks=allow_hard_masks,
-            on_case=on_case,
+        result = watch_folder(
+            loaded, maps, state, units=units, on_case=on_case, **options
         )
+    if plot is not None and not state.exists():
+        note(f"{plot}: no picture, nothing is remembered yet")
+    elif plot is not None:
+        from coverax.report import draw_capital
+
+        draw_capital(loaded, state, plot)
     if as_json:
         print_json(result)
-        return
-    for name, p_value in result["p_values"].items():
-        note(f"{name}: p = {p_value:.3g}")
-    if n_seen := result["n_seen_in_calibration"]:
+    else:
+        _say(result, state)
+    if result["alarm"]:
+        raise typer.Exit(3)
+
+
+def _say(result: dict[str, Any], state: Path) -> None:
+    note(
+        f"{state}: look {result['n_looks']}, {result['n_new']} new units of "
+        f"{result['n_maps']}, {result['n_new_references']} new references of "
+        f"{result['n_references']}"
+    )
+    if n_not := result["n_not_counted"]:
         note(
-            f"{n_seen} of {result['n_new']} maps calibrated themselves (by case id or "
+            f"{n_not} maps are not counted: of units seen before, here or in "
+            "calibration"
+        )
+    verdict = "ALARM" if result["alarm"] else "no alarm"
+    note(
+        f"{verdict}: capital {result['capital']:.3g}, largest ever "
+        f"{result['largest']:.3g} ({result['largest_of']}), alarm at "
+        f"{result['alarm_at']:g}"
+    )
+    note(result["meaning"])
+
+
+def _look_once(
+    loaded: "Calibration",
+    maps: dict[str, Path],
+    level: str,
+    seed: int,
+    unit_pattern: str | None,
+    options: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """A test at one level, which remembers nothing."""
+    from coverax.validate import monitor_folder
+
+    chosen = _one_per_unit(maps, unit_pattern)
+    with show_progress("Reading", len(chosen)) as on_case:
+        result = monitor_folder(
+            loaded, chosen, level=level, seed=seed, on_case=on_case, **options
+        )
+    if as_json:
+        print_json(result.to_json())
+        return
+    for name, p_value in result.p_values.items():
+        note(f"{name}: p = {p_value:.3g}")
+    if n_seen := result.n_seen_in_calibration:
+        note(
+            f"{n_seen} of {result.n_new} maps calibrated themselves (by case id or "
             "map): they cannot show drift"
         )
-    verdict = "DRIFT" if result["drift"] else "no drift found"
-    note(f"{verdict} at level {level} of this look, {result['n_new']} new maps")
-    note(result["meaning"])
-    note(result["looks"])
+    verdict = "DRIFT" if result.drift else "no drift found"
+    note(f"{verdict} at level {level} of this look, {result.n_new} new maps")
+    note(result.meaning)
+    note(result.looks)
 
 
 def _one_per_unit(maps: dict[str, Path], pattern: str | None) -> dict[str, Path]:

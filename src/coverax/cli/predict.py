@@ -129,18 +129,15 @@ def command(
     if overlay is not None:
         _draw(overlay, output, backgrounds)
     if as_json:
-        print_json(result | {"output": str(home)})
+        print_json(result.to_json() | {"output": str(home)})
         return
-    note(f"{home}: masks of {result['n_cases']} cases")
-    if n_whole := result["n_whole_volume"]:
+    note(f"{home}: masks of {result.n_cases} cases")
+    if n_whole := result.n_whole_volume:
         note(f"{n_whole} masks are the whole volume")
     for part in loaded.refused_parts:
         note(f"no mask of {part.where}: refused in calibration ({part.status})")
     note_left_out(
-        [
-            f"left out: case {case_id}: {why}"
-            for case_id, why in result["failed"].items()
-        ]
+        [f"left out: case {case_id}: {why}" for case_id, why in result.failed.items()]
     )
 
 

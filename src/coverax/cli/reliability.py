@@ -1,7 +1,8 @@
 """`coverax reliability`: how far are the confidences of a model from the truth?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,15 @@ from coverax.cli.places import DaskAddress, Memory, Workers, place_of
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from coverax.reliability import (
+        ClassResult,
+        Difference,
+        GroupResult,
+        Measured,
+        Reliability,
+        ReliabilitySummary,
+        TopLabel,
+    )
     from coverax.scores import ScoreTable
     from coverax.volumes import Cohort
 
@@ -115,7 +125,7 @@ def command(
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
     from coverax.folders import check_output_folder, whole_folder
-    from coverax.reliability import compare, fill_reliability, summarise
+    from coverax.reliability import fill_reliability, summarise
     from coverax.scores import read_table
 
     where = place_of(workers, dask, memory)
@@ -154,22 +164,37 @@ def command(
                 seed=seed,
             )
         if against is not None:
-            result.summary["against"] = {"table": str(against)} | compare(
-                scores,
-                read_table(against),
-                absent=absent,
-                n_draws=draws,
-                seed=seed,
-                names=(str(table or "the maps"), str(against)),
-            )
+            names = (str(table or "the maps"), str(against))
+            result = _compared(result, scores, read_table(against), names)
         fill_reliability(result, folder)
         if figures:
             _draw(result, folder)
     _note_units(result.summary)
     if as_json:
-        print_json(result.summary)
+        print_json(result.summary.to_json())
     else:
         _show(result.summary)
+
+
+def _compared(
+    result: "Reliability",
+    first: "ScoreTable",
+    second: "ScoreTable",
+    names: tuple[str, str],
+) -> "Reliability":
+    """The reliability of a table with the comparison to another, drawn alike."""
+    from coverax.reliability import Against, compare
+
+    asked = result.summary
+    found = compare(
+        first,
+        second,
+        absent=asked.absent,
+        n_draws=asked.n_draws,
+        seed=asked.seed,
+        names=names,
+    )
+    return replace(result, summary=replace(asked, against=Against(names[1], found)))
 
 
 def _refuse_scoring(options: dict[str, Any]) -> None:
@@ -248,18 +273,18 @@ def _draw(result: Any, folder: Path) -> None:
     draw_figures(result.regions, folder)
 
 
-def _note_units(summary: dict[str, Any]) -> None:
+def _note_units(summary: "ReliabilitySummary") -> None:
     """Say in one line where intervals rest on few units, or are not given for one."""
-    if not summary["n_draws"]:
+    if not summary.n_draws:
         return
-    results = summary["regions"]
-    few = _few_units({result["region"]: result for result in results})
+    results = summary.regions
+    few = _few_units({result.region: result for result in results})
     if not few:
         few = _few_units(
             {
-                f"{result['region']} of {group}": found
+                f"{result.region} of {group}": found
                 for result in results
-                for group, found in result.get("groups", {}).items()
+                for group, found in (result.groups or {}).items()
             }
         )
     if few:
@@ -269,50 +294,57 @@ def _note_units(summary: dict[str, Any]) -> None:
         )
 
 
-def _few_units(results: dict[str, dict[str, Any]]) -> list[str]:
+def _few_units(results: "Mapping[str, ClassResult | GroupResult]") -> list[str]:
     return [
-        f"{name} ({found['n_units']})"
+        f"{name} ({found.n_units})"
         for name, found in results.items()
-        if found["n_units"] < _FEW_UNITS
+        if found.n_units < _FEW_UNITS
     ]
 
 
-def _show(summary: dict[str, Any]) -> None:
+def _show(summary: "ReliabilitySummary") -> None:
+    from coverax.reliability import Measured
+
     console = terminal.results()
-    level = f"{100 * summary['level']:g} %"
+    level = f"{100 * summary.level:g} %"
     title = f"Calibration, pooled over voxels (from, to: {level} interval)"
     shown = _table(title, "region")
-    results = summary["regions"]
+    results = summary.regions
     for result in results:
-        _add_rows(shown, result["region"], result["n_cases"], result)
+        _add_rows(shown, result.region, result.n_cases, result)
     if len(results) > 1:
-        _add_rows(shown, "mean of regions", None, summary["mean_over_regions"])
-    if "top_label" in summary:
-        _add_rows(shown, "top label", None, summary["top_label"])
-        scores = summary["softmax"]
-        every = {"pooled": scores, "pooled_interval": scores["interval"]}
+        _add_rows(shown, "mean of regions", None, summary.mean_over_regions)
+    if summary.top_label is not None:
+        _add_rows(shown, "top label", None, summary.top_label)
+    if (scores := summary.softmax) is not None:
+        every = Measured(
+            macro={},
+            macro_interval=None,
+            pooled={"nll": scores.nll, "brier": scores.brier},
+            pooled_interval=scores.interval,
+        )
         _add_rows(shown, "softmax", None, every)
     console.print(shown)
-    if summary["n_draws"]:
+    if summary.n_draws:
         console.print("A pooled MCE has no lower end: maxima of noise lie above it.")
-    if any("groups" in result for result in results):
+    if any(result.groups for result in results):
         shown = _table("By group", "region, group")
         for result in results:
-            for name, group in result.get("groups", {}).items():
-                label = f"{result['region']}, {name}"
-                _add_rows(shown, label, group["n_cases"], group)
+            for name, group in (result.groups or {}).items():
+                _add_rows(shown, f"{result.region}, {name}", group.n_cases, group)
         console.print(shown)
-    macro = "left out of" if summary["absent"] == "skip" else "kept in"
+    macro = "left out of" if summary.absent == "skip" else "kept in"
     for result in results:
-        if result["n_absent"]:
+        if result.n_absent:
             console.print(
-                f"{result['region']}: absent from {result['n_absent']} of "
-                f"{result['n_cases']} references; these cases are {macro} macro means "
+                f"{result.region}: absent from {result.n_absent} of "
+                f"{result.n_cases} references; these cases are {macro} macro means "
                 "and kept in pooled measures",
                 highlight=False,
             )
-    for name, measures in summary.get("against", {}).get("regions", {}).items():
-        _print_differences(console.print, name, measures)
+    if summary.against is not None:
+        for name, measures in summary.against.found.regions.items():
+            _print_differences(console.print, name, measures)
 
 
 def _table(title: str, names: str) -> "Table":
@@ -331,13 +363,16 @@ def _table(title: str, names: str) -> "Table":
 
 
 def _add_rows(
-    shown: "Table", label: str, n_cases: int | None, result: dict[str, Any]
+    shown: "Table",
+    label: str,
+    n_cases: int | None,
+    result: "Measured | ClassResult | GroupResult | TopLabel",
 ) -> None:
     """A row of values, and below it two of the ends of their intervals."""
-    values = [result.get(how, {}).get(k) for _, how, k in _COLUMNS]
+    values = [getattr(result, how).get(k) for _, how, k in _COLUMNS]
     count = "" if n_cases is None else str(n_cases)
     shown.add_row(label, count, *[_number(value) for value in values])
-    ends = [(result.get(f"{how}_interval") or {}).get(k) for _, how, k in _COLUMNS]
+    ends = [(getattr(result, f"{how}_interval") or {}).get(k) for _, how, k in _COLUMNS]
     if any(ends):
         for side, name in enumerate((" from", " to")):
             cells = [_number(pair[side]) if pair else "" for pair in ends]
@@ -345,20 +380,20 @@ def _add_rows(
 
 
 def _print_differences(
-    print_line: Callable[..., None], name: str, measures: dict[str, Any]
+    print_line: Callable[..., None], name: str, measures: "Mapping[str, Difference]"
 ) -> None:
     for measure in ("nll", "brier", "ece", "ace"):
         if measure not in measures:
             continue
         found = measures[measure]
         ends = ""
-        if found["interval"]:
-            low, high = (_number(end, signed=True) for end in found["interval"])
+        if found.interval:
+            low, high = (_number(end, signed=True) for end in found.interval)
             ends = f" ({low} to {high})"
         print_line(
-            f"{name}, {measure}: {_number(found['first'])} -> "
-            f"{_number(found['second'])}, difference "
-            f"{_number(found['difference'], signed=True)}{ends}",
+            f"{name}, {measure}: {_number(found.first)} -> "
+            f"{_number(found.second)}, difference "
+            f"{_number(found.difference, signed=True)}{ends}",
             highlight=False,
         )
 

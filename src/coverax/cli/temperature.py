@@ -1,7 +1,7 @@
 """`coverax temperature fit|apply`: recalibrate maps with one number."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,6 +41,9 @@ from coverax.cli.places import (
     shard_of,
 )
 
+if TYPE_CHECKING:
+    from coverax.reliability import Applied
+
 NAME = "temperature"
 app = typer.Typer(
     help="Fit a temperature on units of their own, and apply it to maps.",
@@ -71,8 +74,8 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Find the temperature of least log loss: of a softmax, or of each region."""
-    from coverax.files import check_output_file, publish_json
-    from coverax.reliability import check_fits, fit_cohort
+    from coverax.files import check_output_file
+    from coverax.reliability import fit_cohort
     from coverax.scores import ScoreDefinition
 
     check_not_input(output, cohort)
@@ -89,7 +92,7 @@ def fit(
             allow_overshoot=allow_overshoot,
         )
     with show_progress("Reading", len(cases.cases)) as on_case:
-        content = fit_cohort(
+        fitted = fit_cohort(
             cases,
             definition,
             voxels_per_case=voxels,
@@ -99,15 +102,15 @@ def fit(
             on_case=on_case,
             on_fit=lambda name, n_voxels: note(f"{name}: fitting {n_voxels:,} voxels"),
         )
-    check_fits(content)
-    publish_json(output, content)
+    fitted.check()
+    fitted.write(output)
     if as_json:
-        print_json(content)
+        print_json(fitted.to_json())
         return
-    for name, found in content["fits"].items():
+    for name, found in fitted.fits.items():
         note(
-            f"{name}: temperature {found['temperature']:.4f}, log loss "
-            f"{found['nll_before']:.5f} -> {found['nll_after']:.5f} ({found['status']})"
+            f"{name}: temperature {found.temperature:.4f}, log loss "
+            f"{found.nll_before:.5f} -> {found.nll_after:.5f} ({found.status})"
         )
 
 
@@ -143,14 +146,14 @@ def apply(
         raise typer.BadParameter("give either --units or --unit-pattern")
     where, part = place_of(workers, dask, memory), shard_of(shard)
     home = home_of(output, part, parts)
-    content = read_temperature(temperature)
+    fitted = read_temperature(temperature)
     maps = nifti_files(probs)
     of_case = units_of(maps, unit_pattern) if units is None else None
     n_cases = len(maps if part is None else part.of(sorted(maps)))
     try:
         with show_progress("Writing", n_cases) as on_case:
             result = apply_folder(
-                content,
+                fitted,
                 maps,
                 output,
                 units=of_case if units is None else read_groups(units, "unit"),
@@ -167,20 +170,20 @@ def apply(
         note_kept(count_finished(home))
     _warn(result)
     if as_json:
-        print_json(result | {"output": str(home)})
+        print_json(result.to_json() | {"output": str(home)})
         return
-    note(f"{home}: {result['n_cases']} maps")
+    note(f"{home}: {result.n_cases} maps")
 
 
-def _warn(result: dict[str, Any]) -> None:
+def _warn(result: "Applied") -> None:
     """Lines on what a reader of the maps must know."""
-    if result["fitted_on"]:
+    if result.fitted_on:
         note(
-            f"warning: {len(result['fitted_on'])} of {result['n_cases']} maps are of "
+            f"warning: {len(result.fitted_on)} of {result.n_cases} maps are of "
             "cases or units the temperature was fitted on; calibrate and evaluate on others"
         )
-    if result["unchanged_channels"]:
-        channels = ", ".join(map(str, result["unchanged_channels"]))
+    if result.unchanged_channels:
+        channels = ", ".join(map(str, result.unchanged_channels))
         note(
             f"channel {channels} belongs to no fitted region and is unchanged: sums over "
             "channels are others now (fit a softmax with --softmax)"

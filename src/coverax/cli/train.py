@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -99,24 +99,24 @@ def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
     from coverax.train.augment import augment
     from coverax.train.dry_run import dry_run
 
-    found: dict[str, Any] = dry_run(config, build_model(config), augment)
+    found = dry_run(config, build_model(config), augment)
     parts = ("train", "learning", "calibration", "test")
-    found |= {"cases": {part: len(cohort.of(part)) for part in parts}}
+    cases = {part: len(cohort.of(part)) for part in parts}
     if as_json:
-        print_json(found)
+        print_json(found.to_json() | {"cases": cases})
         return
-    shapes = ", ".join(" x ".join(map(str, level)) for level in found["logits"])
-    rate = 1 / found["seconds_per_step"]
+    shapes = ", ".join(" x ".join(map(str, level)) for level in found.logits)
+    rate = 1 / found.seconds_per_step
     lines = {
-        "cases": ", ".join(f"{n} {part}" for part, n in found["cases"].items()),
-        "images": " x ".join(map(str, found["images"])),
+        "cases": ", ".join(f"{n} {part}" for part, n in cases.items()),
+        "images": " x ".join(map(str, found.images)),
         "logits": shapes,
-        "parameters": f"{found['n_parameters']:,}",
-        "devices": f"{found['n_devices']}",
-        "memory": f"{_megabytes(found['state_bytes'])} state and batch, "
-        f"{_megabytes(found['temporary_bytes'])} in a step, a device",
-        "compiled in": f"{found['compile_seconds']:.1f} s",
-        "speed": f"{rate:.3g} steps/s, {found['voxels_per_second']:.3g} voxels/s",
+        "parameters": f"{found.n_parameters:,}",
+        "devices": f"{found.n_devices}",
+        "memory": f"{_megabytes(found.state_bytes)} state and batch, "
+        f"{_megabytes(found.temporary_bytes)} in a step, a device",
+        "compiled in": f"{found.compile_seconds:.1f} s",
+        "speed": f"{rate:.3g} steps/s, {found.voxels_per_second:.3g} voxels/s",
     }
     for name, text in lines.items():
         note(f"{name:<12} {text}")

@@ -1,12 +1,15 @@
 """`coverax validate`: does the guarantee hold on this table, over every split."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coverax.choices import CountedEmpty, ValidatedMethod
 from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json, results
+
+if TYPE_CHECKING:
+    from coverax.validate import ScoresResult
 
 NAME = "validate"
 
@@ -81,53 +84,48 @@ def command(
     result = validate_table(read_table(scores), plan)
     if output is not None:
         with whole_folder(output) as folder:
-            publish_sealed_json(folder / "validation.json", result)
+            publish_sealed_json(folder / "validation.json", result.to_json())
     if as_json:
-        print_json(result)
+        print_json(result.to_json())
         return
-    for entry in result["results"]:
+    for entry in result.results:
         _show(entry)
-    for text in result["evidence"].values():
+    for text in result.evidence.values():
         note(text)
-    note(f"metrics: {result['metrics']}")
+    note(f"metrics: {result.metrics}")
 
 
-def _show(entry: dict[str, Any]) -> None:
+def _show(entry: "ScoresResult") -> None:
+    fold = "" if entry.fold is None else f"fold {entry.fold}: "
     title = (
-        f"{_fold_words(entry)}fnr of {entry['region']}, tolerance {entry['tolerance']}, {entry['n_units']} "
+        f"{fold}fnr of {entry.region}, tolerance {entry.tolerance}, {entry.n_units} "
         "units, all splits"
     )
-    splits = entry["splits"]
+    splits = entry.splits
     setting = [
-        (f"{row['alpha']:g}", f"{row['n_calibration']} / {row['n_test']}")
-        for row in splits
+        (f"{row.alpha:g}", f"{row.n_calibration} / {row.n_test}") for row in splits
     ]
     coverage = [
-        tuple(f"{row[k]:.4f}" for k in ("expected", "coverage_mean", "coverage_sd"))
+        tuple(f"{x:.4f}" for x in (row.expected, row.coverage_mean, row.coverage_sd))
         for row in splits
     ]
     _print_rows(title, ("r/(n+1)", "coverage", "sd"), setting, coverage)
-    names = tuple(splits[0]["metrics"])
+    names = tuple(splits[0].metrics)
     if names:
-        means = [[row["metrics"][name]["mean"] for name in names] for row in splits]
+        means = [[row.metrics[name].mean for name in names] for row in splits]
         cells = [
             tuple("-" if mean is None else f"{mean:.3g}" for mean in row)
             for row in means
         ]
         _print_rows("means over all splits", names, setting, cells)
-    for row in entry.get("hold_out", []):
-        band = row["band"]
-        verdict = "inside" if row["in_band"] else "OUTSIDE"
+    for row in entry.hold_out or ():
+        verdict = "inside" if row.in_band else "OUTSIDE"
         note(
-            f"held out {row['group']}, alpha {row['alpha']:g}: coverage "
-            f"{row['coverage']:.3f}, {verdict} {band['low']:.3f} to {band['high']:.3f}"
+            f"held out {row.group}, alpha {row.alpha:g}: coverage "
+            f"{row.coverage:.3f}, {verdict} {row.band.low:.3f} to {row.band.high:.3f}"
         )
-    if "order" in entry:
-        note(f"order: p-value {entry['order']['p_value_capital']:.3g}")
-
-
-def _fold_words(entry: dict[str, Any]) -> str:
-    return f"fold {entry['fold']}: " if "fold" in entry else ""
+    if entry.order is not None:
+        note(f"order: p-value {entry.order.p_value_capital:.3g}")
 
 
 def _print_rows(title, names, setting, cells) -> None:

@@ -2,9 +2,21 @@
 
 from coverax.evaluate.compute import Evaluation as Evaluation
 from coverax.evaluate.compute import evaluate_cohort as evaluate_cohort
+from coverax.evaluate.cut_results import AtCut as AtCut
+from coverax.evaluate.cut_results import CutResult as CutResult
+from coverax.evaluate.cut_results import FoldCutResult as FoldCutResult
 from coverax.evaluate.folds import evaluate_folds as evaluate_folds
 from coverax.evaluate.groups import evaluate_groups as evaluate_groups
 from coverax.evaluate.metrics import CaseMetrics as CaseMetrics
 from coverax.evaluate.metrics import case_metrics as case_metrics
+from coverax.evaluate.other_results import IntervalResult as IntervalResult
+from coverax.evaluate.other_results import ReleaseResult as ReleaseResult
+from coverax.evaluate.results import RegionResult as RegionResult
+from coverax.evaluate.results import Summary as Summary
+from coverax.evaluate.set_results import Coverage as Coverage
+from coverax.evaluate.set_results import FoldCoverage as FoldCoverage
+from coverax.evaluate.set_results import FoldSetsResult as FoldSetsResult
+from coverax.evaluate.set_results import SetsResult as SetsResult
+from coverax.evaluate.set_results import SideCoverage as SideCoverage
 from coverax.evaluate.write import fill_evaluation as fill_evaluation
 from coverax.evaluate.write import write_evaluation as write_evaluation

@@ -8,22 +8,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import (
-    Calibration,
-    RiskRecord,
-    Threshold,
-    just_below,
-    tie_numbers,
-)
+from coverax.calibrate import Calibration, just_below
 from coverax.choices import EngineName, Kind
-from coverax.evaluate.held_out import held_out_facts, without_law
-from coverax.evaluate.metrics import worst_metrics
+from coverax.evaluate import triage, volumes
+from coverax.evaluate.cut_results import CutResult
+from coverax.evaluate.held_out import held_out_facts
+from coverax.evaluate.nnunet_summary import Overlap, overlaps_of
 from coverax.evaluate.references import count_rows, some_count
+from coverax.evaluate.results import RegionResult, Summary
+from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
-from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
+from coverax.evaluate.summary import (
+    Masks,
+    complies_at,
+    is_cut_above,
+    law_of,
+    metrics_at,
+)
 from coverax.predict import check_first_mark, check_map_kind, several_maps
 from coverax.provenance import check_not_masks, kind_of_values
-from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     CaseRows,
     Engine,
@@ -42,6 +45,7 @@ _log = logging.getLogger("coverax")
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,12 @@ class Evaluation:
     Attributes:
         summary: The content of `evaluation.json`.
         cases: One row a case and region, the content of `cases.csv`.
+        overlaps: The masks of all cases, the content of `summary.json`.
     """
 
-    summary: dict[str, Any]
-    cases: list[dict[str, Any]]
+    summary: Summary
+    cases: Rows
+    overlaps: tuple[Overlap, ...] = ()
 
 
 def evaluate_cohort(
@@ -140,9 +146,8 @@ def evaluate_cohort(
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
     evaluation = summarise(calibration, rows, excluded, seed)
-    lacking = evaluation.summary["not_evaluated"]
-    if not (evaluation.summary["results"] or none_too):
-        raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
+    if not none_too:
+        evaluation.summary.check_results()
     return evaluation
 
 
@@ -157,7 +162,7 @@ class BatchColumns:
         return KINDS[self.calibration.kind].columns(engine, batch, self.calibration)
 
 
-def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, Any]]:
+def _rows_of(case: Case, unit_column: str, result: CaseRows) -> Rows:
     """What is known of each region of a case."""
     content = result.facts["content"]
     return [
@@ -168,6 +173,8 @@ def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, A
             "group": case.group,
             "rater": case.rater,
             "part": case.part,
+            "prediction_file": str(case.probs),
+            "reference_file": str(case.labels),
             "voxel_volume_ml": result.facts["voxel_volume_ml"],
             "map_fingerprint": content[region.name].fingerprint,
             "map_values": kind_of_values(*content[region.name]),
@@ -214,12 +221,12 @@ def unit_column_of(calibration: Calibration, cohort: Cohort) -> str:
 
 def summarise(
     calibration: Calibration,
-    rows: list[dict[str, Any]],
+    rows: Rows,
     excluded: dict[str, tuple[str, ...]],
     seed: int,
     *,
     region_fn: "RegionFn | None" = None,
-    maps: list[dict[str, Any]] | None = None,
+    maps: Rows | None = None,
 ) -> Evaluation:
     """Turn counts per case into per-case metrics and the summary.
 
@@ -237,7 +244,8 @@ def summarise(
     region_fn = region_fn or KINDS[calibration.kind].region
     if not rows:
         raise ValueError("no case could be evaluated")
-    regions, cases = [], []
+    regions: list[RegionResult] = []
+    cases: Rows = []
     lacking = {
         part.region: f"refused in calibration ({part.status})"
         for part in calibration.refused_parts
@@ -251,27 +259,24 @@ def summarise(
             result, table = region_fn(calibration, region, mine, seed)
             regions.append(result)
             cases.extend(table)
-    held_out = held_out_facts(calibration, maps or rows)
-    summary = {
-        "schema": 1,
-        "calibration_digest": calibration.digest,
-        "method": calibration.method,
-        "alpha": calibration.alpha,
-        "delta": calibration.delta,
-        "statement": calibration.statement,
-        "n_cases": len({row["case_id"] for row in rows}),
-        "n_units": len({row["unit"] for row in rows}),
-        **held_out,
-        "seed": seed,
-        "excluded": {why: list(ids) for why, ids in excluded.items()},
-        "results": regions,
-        "not_evaluated": lacking,
-    }
-    if judge is not None:
-        summary |= judge.overall(calibration, cases)
-    if not held_out["held_out"]:
-        summary = without_law(summary)
-    return Evaluation(summary, cases)
+    summary = Summary(
+        calibration_digest=calibration.digest,
+        method=calibration.method,
+        alpha=calibration.alpha,
+        delta=calibration.delta,
+        statement=calibration.statement,
+        n_cases=len({row["case_id"] for row in rows}),
+        n_units=len({row["unit"] for row in rows}),
+        **held_out_facts(calibration, maps or rows)._asdict(),
+        seed=seed,
+        excluded=excluded,
+        results=regions,
+        not_evaluated=lacking,
+        all_regions=None if judge is None else judge.overall(calibration, cases),
+    )
+    if not summary.held_out:
+        summary = summary.without_law()
+    return Evaluation(summary, cases, overlaps_of(calibration, rows))
 
 
 def _columns(
@@ -315,29 +320,36 @@ def _lesion_columns(
 
 
 def _evaluate_region(
-    calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    calibration: Calibration, region: str, rows: Rows, seed: int
+) -> tuple[CutResult, Rows]:
+    """Compliance, its law and metrics of one region."""
     threshold = calibration.threshold_of(region)
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    scores = 0.0 - column["critical_probability"]
-    n_foreground = column["n_foreground"]
     counted = count_rows(calibration, region, column, seed)
-    is_cut_above = _is_cut_above(calibration, threshold, column["case_id"])
-    allowed = None
+    scores = 0.0 - column["critical_probability"]
+    worst = counted.worst(scores)
+    above = is_cut_above(calibration, threshold, column["case_id"])
+    complies, limit = None, threshold.value
     if threshold.tolerance is not None:
-        terms = tolerance_terms([threshold.tolerance])
-        allowed = allowed_misses(n_foreground, *terms)
-    n_counted, record = int(counted.rows.sum()), calibration.record
-    result = {
-        "region": threshold.region,
-        "tolerance": threshold.tolerance,
-        "n_counted": n_counted,
-        "n_empty_reference": int(np.count_nonzero(n_foreground == 0)),
-        "n_calibration_units": threshold.n_units,
-        "rank": threshold.rank,
-        "raters": calibration.policy.raters,
-        **law_of(threshold, counted.worst(scores)[counted.rows]),
-    }
+        complies = np.where(above, worst < limit, worst <= limit)
+    metrics = metrics_at(column, np.where(above, 2, 0))
+    own = Masks("calibrated", metrics, complies, counted)
+    complies = complies_at(threshold.tolerance, column, 1, counted)
+    metrics = metrics_at(column, np.ones(len(rows), int))
+    fixed = Masks("fixed", metrics, complies, counted)
+    result = CutResult(
+        region=threshold.region,
+        tolerance=threshold.tolerance,
+        n_counted=int(counted.rows.sum()),
+        n_empty_reference=int(np.count_nonzero(column["n_foreground"] == 0)),
+        n_calibration_units=threshold.n_units,
+        rank=threshold.rank,
+        raters=calibration.policy.raters,
+        **law_of(threshold, worst[counted.rows])._asdict(),
+        calibrated=own.at(threshold.probability),
+        risks=own.risks(calibration),
+        fixed=fixed.at(FIXED_CUT),
+    )
     table = [
         {
             **{name: row[name] for name in ABOUT},
@@ -346,42 +358,15 @@ def _evaluate_region(
             "n_foreground": row["n_foreground"],
             "critical_probability": row["critical_probability"],
             "score": float(scores[i]),
+            **own.columns(i),
+            **fixed.columns(i),
         }
         for i, row in enumerate(rows)
     ]
-    for k, (name, cut) in enumerate(
-        [("calibrated", threshold.probability), ("fixed", FIXED_CUT)]
-    ):
-        metrics = metrics_at(column, np.where(is_cut_above & (k == 0), 2, k))
-        complies = None
-        if allowed is not None and name == "calibrated":
-            limit = threshold.value
-            worst_score = counted.worst(scores)
-            complies = np.where(is_cut_above, worst_score < limit, worst_score <= limit)
-        elif allowed is not None:
-            missed = n_foreground - column["n_true_positive"][:, k]
-            complies = counted.worst(missed > allowed) == 0
-        worst = worst_metrics(metrics, counted.worst)
-        result[name] = summary_at(cut, complies, worst, counted.rows)
-        if name == "calibrated" and isinstance(record, RiskRecord):
-            levels = record.levels(calibration.alpha)
-            result["risks"] = risks_of(levels, worst, counted.rows)
-        for i, row in enumerate(table):
-            row[f"{name}_complies"] = None if complies is None else bool(complies[i])
-            row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
     return result, table
 
 
-def _is_cut_above(
-    calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
-) -> np.ndarray:
-    """Whether the number of a case is too large for the threshold itself."""
-    if threshold.tie is None or calibration.tie_seed is None:
-        return np.zeros(len(case_ids), bool)
-    return tie_numbers(case_ids, calibration.tie_seed) > threshold.tie
-
-
-RegionFn = Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+RegionFn = Callable[[Calibration, str, Rows, int], tuple[RegionResult, Rows]]
 
 
 class Judge(NamedTuple):
@@ -390,15 +375,17 @@ class Judge(NamedTuple):
     Attributes:
         columns: Counts and scores of a batch.
         region: Summary of one region and its rows, from the columns of its cases.
-        overall: What the summary says beyond its regions.
+        overall: What the summary says of all regions at once; None where it is silent.
     """
 
     columns: Callable[[Engine, ViewBatch, Calibration], dict[str, np.ndarray]]
     region: RegionFn
-    overall: Callable[[Calibration, list[dict[str, Any]]], dict[str, Any]]
+    overall: Callable[[Calibration, Rows], AllRegions | None]
 
 
 KINDS: dict[Kind, Judge] = {
-    "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: {}),
+    "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: None),
     "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
+    "release": Judge(*triage.JUDGED),
+    "interval": Judge(*volumes.JUDGED),
 }

@@ -8,22 +8,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import Calibration, RiskRecord, bounds
+from coverax.calibrate import Band, Calibration, bounds
 from coverax.choices import Kind
 from coverax.evaluate.compute import (
     ABOUT,
     FIXED_CUT,
     Evaluation,
     RegionFn,
+    Rows,
     check_regions,
     promised_regions,
     summarise,
     unit_column_of,
 )
-from coverax.evaluate.metrics import worst_metrics
+from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.references import Counted, count_rows
-from coverax.evaluate.sets import mean_of, side_sizes
-from coverax.evaluate.summary import metrics_at, risks_of, summary_at
+from coverax.evaluate.set_results import (
+    FoldCoverage,
+    FoldSetsResult,
+    FoldSideCoverage,
+)
+from coverax.evaluate.sets import mean_of, mean_sizes_of, side_sizes
+from coverax.evaluate.summary import Masks, complies_at, metrics_at
 from coverax.predict import check_map_kind
 from coverax.predict.folds import (
     Sides,
@@ -34,14 +40,13 @@ from coverax.predict.folds import (
     new_tally,
 )
 from coverax.provenance import check_not_masks, kind_of_values
-from coverax.rational import allowed_misses, as_fraction, tolerance_terms
+from coverax.rational import as_fraction
 from coverax.scores import ScoreDefinition, View, load_case, view_peaks
-from coverax.stream import HERE, Where, map_cases
+from coverax.stream import HERE, Where, gather, map_cases
 from coverax.table import SIDES
 from coverax.volumes import Case, Cohort, declared_bytes, read_probs
 
 BAND_LEVEL = 0.95
-Rows = list[dict[str, Any]]
 
 
 def evaluate_folds(
@@ -91,37 +96,28 @@ def evaluate_folds(
     own = [{i: Path(p) for i, p in each.items() if i in wanted} for each in maps]
     paths, _ = common_maps(own, folds, allow_missing=allow_missing)
 
-    rows: Rows = []
-    failures: dict[str, Exception] = {}
     found: dict[Case, Rows] = {}
-    rows_of = RowsOfFolds(calibration, definition, paths)
-    for case, result, error in map_cases(
-        rows_of, cohort.cases, threads=threads, where=where, size_of=declared_bytes
-    ):
-        on_case()
-        if error is not None or result is None:
-            failures[case.case_id] = error or ValueError("no result")
-        else:
-            found[case] = result
-    in_order = [case.case_id for case in cohort.cases]
-    failures = {i: failures[i] for i in in_order if i in failures}
-    lines = [f"case {case_id}: {error}" for case_id, error in failures.items()]
-    if lines and not allow_missing:
-        raise ExceptionGroup(
-            f"{len(lines)} of {len(cohort.cases)} cases failed",
-            [ValueError(line) for line in lines],
-        )
-    for line in lines:
-        on_failure(f"left out: {line}")
-    for case in cohort.cases:
-        about = {
-            "case_id": case.case_id,
-            "unit": getattr(case, unit_column),
-            "group": case.group,
-            "rater": case.rater,
-            "part": case.part,
-        }
-        rows += [about | row for row in found.get(case, [])]
+    outcomes = map_cases(
+        RowsOfFolds(calibration, definition, paths),
+        cohort.cases,
+        threads=threads,
+        where=where,
+        size_of=declared_bytes,
+    )
+    failures = gather(
+        outcomes,
+        cohort.cases,
+        found.__setitem__,
+        name=lambda case: case.case_id,
+        allow_missing=allow_missing,
+        on_case=on_case,
+        on_failure=on_failure,
+    )
+    rows = [
+        _about(case, unit_column) | row
+        for case in cohort.cases
+        for row in found.get(case, [])
+    ]
     each_map = [
         {**row, "map_fingerprint": content.fingerprint, "map_values": _values(content)}
         for row in rows
@@ -131,14 +127,15 @@ def evaluate_folds(
         [(row["case_id"], row["region"], row["map_values"]) for row in each_map],
         allow=allow_hard_masks or definition.allow_hard_masks,
     )
-    excluded = dict(cohort.excluded) | ({"failed": tuple(failures)} if failures else {})
+    excluded = dict(cohort.excluded)
+    if failures:
+        excluded["failed"] = tuple(case.case_id for case in failures)
     region_fn = FOLD_KINDS[calibration.kind]
     evaluation = summarise(
         calibration, rows, excluded, seed, region_fn=region_fn, maps=each_map
     )
-    lacking = evaluation.summary["not_evaluated"]
-    if not (evaluation.summary["results"] or none_too):
-        raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
+    if not none_too:
+        evaluation.summary.check_results()
     return evaluation
 
 
@@ -156,6 +153,19 @@ class RowsOfFolds:
             raise ValueError("it lacks the map of a fold")
         own = self.paths[case.case_id]
         return _rows(self.calibration, self.definition, case, own)
+
+
+def _about(case: Case, unit_column: str) -> dict[str, Any]:
+    """What a row says of its case."""
+    return {
+        "case_id": case.case_id,
+        "unit": case.column(unit_column),
+        "group": case.group,
+        "rater": case.rater,
+        "part": case.part,
+        "prediction_file": str(case.probs),
+        "reference_file": str(case.labels),
+    }
 
 
 def _rows(
@@ -233,7 +243,7 @@ def _row(
 class _Judged(NamedTuple):
     column: dict[str, np.ndarray]
     counted: Counted
-    result: dict[str, Any]
+    about: dict[str, Any]  # fields that both kinds of result begin with
     table: Rows
 
 
@@ -243,7 +253,7 @@ def _judge(calibration: Calibration, region: str, rows: Rows, seed: int) -> _Jud
     counted = count_rows(calibration, region, column, seed)
     folds = calibration.folds
     own = [t for t in calibration.thresholds if t.region == region]
-    result = {
+    about = {
         "region": region,
         "folds": list(folds.names) if folds else [],
         "votes_needed": folds.votes if folds else None,
@@ -262,77 +272,83 @@ def _judge(calibration: Calibration, region: str, rows: Rows, seed: int) -> _Jud
         }
         for i, row in enumerate(rows)
     ]
-    return _Judged(column, counted, result, table)
+    return _Judged(column, counted, about, table)
 
 
 def _evaluate_cuts(
     calibration: Calibration, region: str, rows: Rows, seed: int
-) -> tuple[dict[str, Any], Rows]:
+) -> tuple[FoldCutResult, Rows]:
     """The mask by votes beside the mean of the maps at the fixed cut."""
-    column, counted, result, table = _judge(calibration, region, rows, seed)
-    allowed = None
-    if result["tolerance"] is not None:
-        terms = tolerance_terms([result["tolerance"]])
-        allowed = allowed_misses(column["n_foreground"], *terms)
-    for k, name in enumerate(("calibrated", "fixed")):
-        metrics = metrics_at(column, np.full(len(rows), k))
-        complies = None
-        if allowed is not None:
-            missed = column["n_foreground"] - column["n_true_positive"][:, k]
-            complies = counted.worst(missed > allowed) == 0
-        worst = worst_metrics(metrics, counted.worst)
-        cut = FIXED_CUT if name == "fixed" else np.nan
-        result[name] = summary_at(cut, complies, worst, counted.rows)
-        record = calibration.record
-        if name == "calibrated" and isinstance(record, RiskRecord):
-            levels = record.levels(calibration.alpha)
-            result["risks"] = risks_of(levels, worst, counted.rows)
-        if name == "calibrated" and complies is not None:
-            promised = 1 - as_fraction(calibration.alpha)
-            result |= _promise(complies[counted.rows], float(promised))
-        for i, row in enumerate(table):
-            row[f"{name}_complies"] = None if complies is None else bool(complies[i])
-            row |= {f"{name}_{m}": float(v[i]) for m, v in metrics._asdict().items()}
+    column, counted, about, table = _judge(calibration, region, rows, seed)
+    votes, fixed = (
+        Masks(
+            name,
+            metrics_at(column, np.full(len(rows), k)),
+            complies_at(about["tolerance"], column, k, counted),
+            counted,
+        )
+        for k, name in enumerate(("calibrated", "fixed"))
+    )
+    promised = band = None
+    if votes.complies is not None:
+        promised = float(1 - as_fraction(calibration.alpha))
+        band = _observed_band(votes.complies[counted.rows])
+    result = FoldCutResult(
+        **about,
+        calibrated=votes.at(np.nan),
+        risks=votes.risks(calibration),
+        promised=promised,
+        observed_band=band,
+        fixed=fixed.at(FIXED_CUT),
+    )
+    for i, row in enumerate(table):
+        row |= votes.columns(i) | fixed.columns(i)
     return result, table
 
 
 def _evaluate_sides(
     calibration: Calibration, region: str, rows: Rows, seed: int
-) -> tuple[dict[str, Any], Rows]:
+) -> tuple[FoldSetsResult, Rows]:
     """Coverage of the sets from folds, and their sizes."""
-    column, counted, result, table = _judge(calibration, region, rows, seed)
-    asked = calibration.sets
+    column, counted, about, table = _judge(calibration, region, rows, seed)
+    asked, kept = calibration.sets, counted.rows
     alphas = {"inner": asked.alpha_inner, "outer": asked.alpha_outer}
+    transforms = {"inner": asked.inner, "outer": asked.outer}
     failed = {
         "inner": column["n_inner"] > column["n_inner_hit"],
         "outer": column["n_outer_hit"] < column["n_foreground"],
     }
     covered = {side: counted.worst(bad) == 0 for side, bad in failed.items()}
     covered["joint"] = covered["inner"] & covered["outer"]
-    level = {side: as_fraction(alphas[side]) for side in SIDES}
-    promised: dict[str, float | None] = {s: float(1 - a) for s, a in level.items()}
-    is_joint = asked.joint != "each"
-    promised["joint"] = float(1 - as_fraction(calibration.alpha)) if is_joint else None
+    shares = {name: float(hits[kept].mean()) for name, hits in covered.items()}
+    numbers = {name: int(hits[kept].sum()) for name, hits in covered.items()}
+    bands = {name: _observed_band(hits[kept]) for name, hits in covered.items()}
     sizes = side_sizes(column)
-    kept = counted.rows
+    inner, outer = (
+        FoldSideCoverage(
+            coverage=shares[side],
+            n_covered=numbers[side],
+            promised=float(1 - as_fraction(alphas[side])),
+            observed_band=bands[side],
+            transform=transforms[side],
+            sizes=mean_sizes_of(side, sizes, kept),
+        )
+        for side in SIDES
+    )
+    promised = None
+    if asked.joint != "each":
+        promised = float(1 - as_fraction(calibration.alpha))
     axes = set(column["n_axes"].tolist())
-    result |= {
-        "rule": asked.joint,
-        "regions": asked.regions,
-        "n_axes": int(axes.pop()) if len(axes) == 1 else None,
-        "uncertain_ml": mean_of(sizes["uncertain_ml"][kept]),
-    }
-    for name, hits in covered.items():
-        result[name] = {
-            "coverage": float(hits[kept].mean()),
-            "n_covered": int(hits[kept].sum()),
-        } | _promise(hits[kept], promised[name])
-    for side in SIDES:
-        result[side] |= {"transform": getattr(asked, side)} | {
-            key: mean_of(values[kept])
-            for key, values in sizes.items()
-            if key.startswith(side)
-        }
+    result = FoldSetsResult(
+        **about,
+        rule=asked.joint,
+        regions=asked.regions,
+        n_axes=int(axes.pop()) if len(axes) == 1 else None,
+        uncertain_ml=mean_of(sizes["uncertain_ml"][kept]),
+        inner=inner,
+        outer=outer,
+        joint=FoldCoverage(shares["joint"], numbers["joint"], promised, bands["joint"]),
+    )
     for i, row in enumerate(table):
         row |= {k: rows[i][k] for k in rows[i] if k.startswith("n_")}
         row |= {f"{name}_covered": bool(hits[i]) for name, hits in covered.items()}
@@ -340,17 +356,14 @@ def _evaluate_sides(
     return result, table
 
 
-def _promise(hits: np.ndarray, promised: float | None) -> dict[str, Any]:
-    """The share that was promised, and what the observed one says of the true one."""
+def _observed_band(hits: np.ndarray) -> Band:
+    """What the observed share says of the true one."""
     delta = as_fraction(str((1 - BAND_LEVEL) / 2))
-    return {
-        "promised": promised,
-        "observed_band": {
-            "level": BAND_LEVEL,
-            "low": 1 - bounds.clopper_pearson((~hits).astype(float), delta),
-            "high": bounds.clopper_pearson(hits.astype(float), delta),
-        },
-    }
+    return Band(
+        level=BAND_LEVEL,
+        low=float(1 - bounds.clopper_pearson((~hits).astype(float), delta)),
+        high=float(bounds.clopper_pearson(hits.astype(float), delta)),
+    )
 
 
 FOLD_KINDS: dict[Kind, RegionFn] = {

@@ -1,9 +1,11 @@
 """A calibration with a threshold a group, against cases whose group is known."""
 
+from dataclasses import replace
 from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
 from coverax.evaluate.compute import Evaluation, evaluate_cohort
+from coverax.evaluate.results import Summary
 from coverax.volumes import Cohort
 
 
@@ -26,46 +28,46 @@ def evaluate_groups(
         group: calibration.of_group(group) for group in sorted(set(groups.values()))
     }
     name_of = {group: _name(group, own) for group, own in served.items()}
-    parts: list[Evaluation] = []
-    for group, own in {name_of[group]: own for group, own in served.items()}.items():
-        mine = tuple(case for case in cohort.cases if name_of[groups[case]] == group)
-        part = evaluate_cohort(own, Cohort(mine, {}), none_too=True, **options)
-        for result in part.summary["results"]:
-            result["group"] = group
-        parts.append(part)
-    results = [r for part in parts for r in part.summary["results"]]
-    lacking = {
-        f"{region}, group {group}": why
-        for group, part in zip(dict.fromkeys(name_of.values()), parts, strict=True)
-        for region, why in part.summary["not_evaluated"].items()
-    }
-    if not results:
-        raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
-    first = parts[0].summary
-    totals = {
-        name: sum(part.summary[name] for part in parts)
-        for name in ("n_cases", "n_units", "n_units_seen_in_calibration")
-    }
+    parts: dict[str, Evaluation] = {}
+    for name, own in {name_of[group]: own for group, own in served.items()}.items():
+        mine = tuple(case for case in cohort.cases if name_of[groups[case]] == name)
+        parts[name] = evaluate_cohort(own, Cohort(mine, {}), none_too=True, **options)
+    summary = _joined({name: part.summary for name, part in parts.items()}, cohort)
+    summary.check_results()
+    rows = [row for part in parts.values() for row in part.cases]
+    overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
+    return Evaluation(summary, rows, overlaps)
+
+
+def _joined(parts: dict[str, Summary], cohort: Cohort) -> Summary:
+    """The summaries of groups as one."""
+    every = list(parts.values())
     spent: dict[str, int] = {}
-    for part in parts:
-        for name, n in part.summary["n_cases_of_spent_parts"].items():
-            spent[name] = spent.get(name, 0) + n
     excluded = {why: list(ids) for why, ids in cohort.excluded.items()}
-    for part in parts:
-        for why, ids in part.summary["excluded"].items():
+    for part in every:
+        for name, n in part.n_cases_of_spent_parts.items():
+            spent[name] = spent.get(name, 0) + n
+        for why, ids in part.excluded.items():
             excluded.setdefault(why, []).extend(ids)
-    summary = (
-        first
-        | totals
-        | {
-            "n_cases_of_spent_parts": spent,
-            "held_out": all(part.summary["held_out"] for part in parts),
-            "excluded": excluded,
-            "results": results,
-            "not_evaluated": lacking,
-        }
+    return replace(
+        every[0],
+        n_cases=sum(part.n_cases for part in every),
+        n_units=sum(part.n_units for part in every),
+        n_units_seen_in_calibration=sum(p.n_units_seen_in_calibration for p in every),
+        n_cases_of_spent_parts=spent,
+        held_out=all(part.held_out for part in every),
+        excluded=excluded,
+        results=[
+            replace(result, group=name)
+            for name, part in parts.items()
+            for result in part.results
+        ],
+        not_evaluated={
+            f"{region}, group {name}": why
+            for name, part in parts.items()
+            for region, why in part.not_evaluated.items()
+        },
     )
-    return Evaluation(summary, [row for part in parts for row in part.cases])
 
 
 def _name(group: str, own: Calibration) -> str:

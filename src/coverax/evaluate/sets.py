@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from coverax.calibrate import Calibration, Threshold, compliance_band
+from coverax.choices import Side
 from coverax.evaluate.references import count_rows
+from coverax.evaluate.set_results import (
+    WRONG,
+    AllRegions,
+    Coverage,
+    FalseCoverage,
+    SetsResult,
+    SideCoverage,
+    SideSizes,
+)
 from coverax.evaluate.summary import bands_of, expected, is_tied
 from coverax.scores import (
     Engine,
@@ -53,7 +63,7 @@ def side_columns(
 
 def evaluate_sets(
     calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[SetsResult, list[dict[str, Any]]]:
     """Coverage, its law, set sizes and the coverage curve of one region."""
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     judged = count_rows(calibration, region, column, seed)
@@ -63,44 +73,41 @@ def evaluate_sets(
     threshold = {side: calibration.threshold_of(region, side) for side in SIDES}
     covered = {s: column[f"{s}_score"] <= threshold[s].value for s in SIDES}
     covered["joint"] = covered["inner"] & covered["outer"]
-    sizes = side_sizes(column)
-    result: dict[str, Any] = {
-        "region": region,
-        "rule": calibration.sets.joint,
-        "regions": calibration.sets.regions,
-        "n_counted": int(counted.sum()),
-        "n_empty_reference": int(np.count_nonzero(column["n_foreground"] == 0)),
-        "n_axes": _common(column["n_axes"]),
-        "n_calibration_units": threshold["inner"].n_units,
-        "n_contradictory": int(np.count_nonzero(_contradictory(column) & counted)),
-    }
-    laws = _laws(calibration, threshold)
-    tied = {side: _ties(column, threshold, [side], counted) for side in SIDES}
-    tied["joint"] = _ties(column, threshold, SIDES, counted)
-    for name, hits in covered.items():
-        result[name] = _coverage(hits[counted], laws[name], tied=tied[name])
+    sizes, laws = side_sizes(column), _laws(calibration, threshold)
+    sides: dict[Side, SideCoverage] = {}
     for transform in _transforms(calibration):
         side = transform.side
-        result[side] |= _describe(transform, threshold[side])
-        result[side] |= {
-            key: mean_of(values[counted])
-            for key, values in sizes.items()
-            if key.startswith(side)
-        }
-    result["uncertain_ml"] = mean_of(sizes["uncertain_ml"][counted])
-    result["fcr"] = _curve(calibration, region, column, counted)
+        tied = _ties(column, threshold, [side], counted)
+        found = coverage_of(covered[side][counted], laws[side], tied=tied)
+        mean_sizes = mean_sizes_of(side, sizes, counted)
+        sides[side] = _side(found, transform, threshold[side], mean_sizes)
+    tied = _ties(column, threshold, SIDES, counted)
+    result = SetsResult(
+        region=region,
+        rule=calibration.sets.joint,
+        regions=calibration.sets.regions,
+        n_counted=int(counted.sum()),
+        n_empty_reference=int(np.count_nonzero(column["n_foreground"] == 0)),
+        n_axes=_common(column["n_axes"]),
+        n_calibration_units=threshold["inner"].n_units,
+        n_contradictory=int(np.count_nonzero(_contradictory(column) & counted)),
+        inner=sides["inner"],
+        outer=sides["outer"],
+        joint=coverage_of(covered["joint"][counted], laws["joint"], tied=tied),
+        uncertain_ml=mean_of(sizes["uncertain_ml"][counted]),
+        fcr=_curve(calibration, region, column, counted),
+    )
+    at_threshold = [column[f"{s}_score"] == threshold[s].value for s in SIDES]
+    added = {f"{name}_covered": hits for name, hits in covered.items()}
+    added["tied"] = at_threshold[0] | at_threshold[1]
     table = [
         {
-            "case_id": row["case_id"],
-            "region": region,
-            "unit": row["unit"],
-            "group": row["group"],
+            **{name: row[name] for name in ("case_id", "region", "unit", "group")},
             "rater": row["rater"],
             "counted": bool(counted[i]),
             **{k: row[k] for k in row if k.startswith("n_")},
             **{name: float(values[i]) for name, values in own.items()},
-            **{f"{name}_covered": bool(hits[i]) for name, hits in covered.items()},
-            "tied": any(column[f"{s}_score"][i] == threshold[s].value for s in SIDES),
+            **{name: bool(values[i]) for name, values in added.items()},
             **{name: float(values[i]) for name, values in sizes.items()},
         }
         for i, row in enumerate(rows)
@@ -110,10 +117,10 @@ def evaluate_sets(
 
 def joint_over_regions(
     calibration: Calibration, cases: list[dict[str, Any]]
-) -> dict[str, Any]:
+) -> AllRegions | None:
     """Share of cases whose every region is covered, where that is the promise."""
     if calibration.sets.regions != "joint":
-        return {}
+        return None
     by_case: dict[str, list[bool]] = {}
     for row in cases:
         if row["counted"]:
@@ -122,13 +129,13 @@ def joint_over_regions(
     n_regions = len({threshold.region for threshold in calibration.thresholds})
     complete = [hits for hits in by_case.values() if len(hits) == n_regions]
     if not complete:
-        return {"all_regions": None}
+        return AllRegions(0, None)
     hits = np.array([all(each) for each in complete])
     rule, threshold = calibration.sets.joint, calibration.thresholds[0]
     law = threshold if rule in ("max", "ranked") else None
     tied = any(row["tied"] for row in cases if row["counted"])
     tied = tied or any(t.n_tied > 1 for t in calibration.thresholds)
-    return {"all_regions": {"n_counted": hits.size} | _coverage(hits, law, tied=tied)}
+    return AllRegions(hits.size, coverage_of(hits, law, tied=tied))
 
 
 def _transforms(calibration: Calibration) -> tuple[Transform, Transform]:
@@ -147,23 +154,30 @@ def _laws(
     return laws | dict(threshold)
 
 
-def _coverage(
-    hits: np.ndarray, law: Threshold | None, *, tied: bool = False
-) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "coverage": float(hits.mean()),
-        "n_covered": int(hits.sum()),
-        "law": None,
-        "expected": None,
-        "band": None,
-    }
-    if law is not None and law.rank is not None:
-        found |= {
-            "law": "at_least" if tied else "exact",
-            "expected": expected(law),
-            "band": bands_of(law, hits.size, tied=tied),
-        }
-    return found
+def coverage_of(hits: np.ndarray, law: Threshold | None, *, tied: bool) -> Coverage:
+    """Share of cases that are covered, and what the law has where one applies."""
+    share, n = float(hits.mean()), int(hits.sum())
+    if law is None or law.rank is None:
+        return Coverage(share, n, None, None, None)
+    bands = bands_of(law, hits.size, tied=tied)
+    return Coverage(share, n, "at_least" if tied else "exact", expected(law), bands)
+
+
+def _side(
+    found: Coverage, transform: Transform, threshold: Threshold, sizes: SideSizes
+) -> SideCoverage:
+    return SideCoverage(
+        coverage=found.coverage,
+        n_covered=found.n_covered,
+        law=found.law,
+        expected=found.expected,
+        band=found.band,
+        transform=transform.spec,
+        tolerance=threshold.tolerance,
+        rank=threshold.rank,
+        threshold=threshold.value if np.isfinite(threshold.value) else None,
+        sizes=sizes,
+    )
 
 
 def side_sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -193,6 +207,15 @@ def side_sizes(column: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def mean_sizes_of(
+    side: Side, sizes: dict[str, np.ndarray], counted: np.ndarray
+) -> SideSizes:
+    """Means of the columns of `side_sizes` that are of one side."""
+    wrong = WRONG[side]
+    names = ("size_ratio", "volume_ratio", "ml", f"{wrong}_voxels", f"{wrong}_ml")
+    return SideSizes(side, *[mean_of(sizes[f"{side}_{n}"][counted]) for n in names])
+
+
 def _common(n_axes: np.ndarray) -> int | None:
     """Axes of the cases; None where they differ."""
     first = int(n_axes[0])
@@ -204,41 +227,30 @@ def _contradictory(column: dict[str, np.ndarray]) -> np.ndarray:
     return column["n_inner"] > column["n_outer"]
 
 
-def _describe(transform: Transform, threshold: Threshold) -> dict[str, Any]:
-    finite = bool(np.isfinite(threshold.value))
-    return {
-        "transform": transform.spec,
-        "tolerance": threshold.tolerance,
-        "rank": threshold.rank,
-        "threshold": threshold.value if finite else None,
-    }
-
-
 def _curve(
     calibration: Calibration,
     region: str,
     column: dict[str, np.ndarray],
     counted: np.ndarray,
-) -> list[dict[str, Any]]:
+) -> list[FalseCoverage]:
     """False coverage against alpha, by the thresholds the calibration carries."""
-    rows = []
+    rows: list[FalseCoverage] = []
     n = calibration.threshold_of(region).n_units
     for point in calibration.sets.curve if n else []:
         failed = {}
         at: dict[str, Threshold] = {}
-        for name, side, rank, value in point["thresholds"]:
+        for name, side, rank, limit in point.cuts:
             if name == region:
-                limit = float.fromhex(value)
                 failed[side] = ~(column[f"{side}_score"] <= limit)[counted]
                 at[side] = replace(calibration.threshold_of(region, side), rank=rank)
         failed["joint"] = failed["inner"] | failed["outer"]
-        row: dict[str, Any] = {"alpha": point["alpha"]}
+        found = {name: float(bad.mean()) for name, bad in failed.items()}
+        bands: dict[str, Any] = {}
         for name, law in _laws(calibration, at).items():
-            row[name] = float(failed[name].mean())
             if law is not None:
                 low, high = compliance_band(n, law.order, int(counted.sum()))
-                row[f"{name}_band"] = [1 - high, 1 - low]
-        rows.append(row)
+                bands[f"{name}_band"] = [1 - high, 1 - low]
+        rows.append(FalseCoverage(alpha=point.alpha, **found, **bands))
     return rows
 
 

@@ -1,12 +1,24 @@
 """What a region's cases add up to at one cut."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import MERGED, Threshold, compliance_band
-from coverax.evaluate.metrics import CaseMetrics, case_metrics
+from coverax.calibrate import (
+    MERGED,
+    Band,
+    Calibration,
+    Histogram,
+    RiskRecord,
+    Threshold,
+    compliance_band,
+    tie_numbers,
+)
+from coverax.evaluate.cut_results import AtCut, Law, MeanLoss
+from coverax.evaluate.metrics import CaseMetrics, case_metrics, worst_metrics
+from coverax.evaluate.references import Counted
+from coverax.rational import allowed_misses, tolerance_terms
 
 BAND_LEVELS = (0.95, 0.999)
 _HISTOGRAM_EDGES = np.arange(11) / 10
@@ -31,31 +43,82 @@ def metrics_at(column: dict[str, np.ndarray], place: np.ndarray) -> CaseMetrics:
     )
 
 
+class Masks(NamedTuple):
+    """The masks of the cases of a region at one cut.
+
+    Attributes:
+        name: `calibrated` or `fixed`.
+        metrics: A row a reference.
+        complies: Whether a case complies, a row a reference; None where a mean is
+            controlled.
+        counted: Which rows count.
+    """
+
+    name: str
+    metrics: CaseMetrics
+    complies: np.ndarray | None
+    counted: Counted
+
+    @property
+    def worst(self) -> CaseMetrics:
+        """Metrics of each case against the reference it does worst on."""
+        return worst_metrics(self.metrics, self.counted.worst)
+
+    def at(self, cut: float) -> AtCut:
+        """What they add up to."""
+        return summary_at(cut, self.complies, self.worst, self.counted.rows)
+
+    def risks(self, calibration: Calibration) -> list[MeanLoss] | None:
+        """Mean losses, where these are what is controlled."""
+        record = calibration.record
+        if not isinstance(record, RiskRecord):
+            return None
+        levels = record.levels(calibration.alpha)
+        return risks_of(levels, self.worst, self.counted.rows)
+
+    def columns(self, row: int) -> dict[str, Any]:
+        """What `cases.csv` says of a row."""
+        complies = None if self.complies is None else bool(self.complies[row])
+        metrics = {f"{self.name}_{m}": v for m, v in self.metrics._asdict().items()}
+        return {f"{self.name}_complies": complies} | {
+            name: float(values[row]) for name, values in metrics.items()
+        }
+
+
+def complies_at(
+    tolerance: float | None, column: dict[str, np.ndarray], k: int, counted: Counted
+) -> np.ndarray | None:
+    """Whether the k-th mask of each case misses no more voxels than are allowed."""
+    if tolerance is None:
+        return None
+    n_foreground = column["n_foreground"]
+    allowed = allowed_misses(n_foreground, *tolerance_terms([tolerance]))
+    missed = n_foreground - column["n_true_positive"][:, k]
+    return counted.worst(missed > allowed) == 0
+
+
 def summary_at(
     cut: float,
     complies: np.ndarray | None,
     metrics: CaseMetrics,
     counted: np.ndarray,
-) -> dict[str, Any]:
+) -> AtCut:
     """Compliance and metrics of the cases that count; None where none applies."""
     fnr = metrics.fnr[counted]
-    means = {
-        name: _mean(getattr(metrics, name)[counted])
-        for name in ("fpr", "pc", "dice", "volume_ml", "lesion_detection")
-    }
-    return {
-        "probability_threshold": float(cut) if np.isfinite(cut) else None,
-        "ecr": None if complies is None else float(complies[counted].mean()),
-        "n_compliant": None if complies is None else int(complies[counted].sum()),
-        "fnr_mean": float(fnr.mean()),
-        "fnr_sd": float(fnr.std(ddof=1)) if fnr.size > 1 else None,
-        "p_fnr": float((fnr == 1).mean()),
-        **means,
-        "fnr_histogram": {
-            "edges": _HISTOGRAM_EDGES.tolist(),
-            "counts": _histogram(fnr),
-        },
-    }
+    return AtCut(
+        probability_threshold=float(cut) if np.isfinite(cut) else None,
+        ecr=None if complies is None else float(complies[counted].mean()),
+        n_compliant=None if complies is None else int(complies[counted].sum()),
+        fnr_mean=float(fnr.mean()),
+        fnr_sd=float(fnr.std(ddof=1)) if fnr.size > 1 else None,
+        p_fnr=float((fnr == 1).mean()),
+        fpr=_mean(metrics.fpr[counted]),
+        pc=_mean(metrics.pc[counted]),
+        dice=_mean(metrics.dice[counted]),
+        volume_ml=_mean(metrics.volume_ml[counted]),
+        lesion_detection=_mean(metrics.lesion_detection[counted]),
+        fnr_histogram=Histogram(_HISTOGRAM_EDGES.tolist(), _histogram(fnr)),
+    )
 
 
 def _histogram(fnr: np.ndarray) -> list[int]:
@@ -83,7 +146,25 @@ def is_tied(threshold: Threshold, scores: np.ndarray) -> bool:
     return threshold.n_tied > 1 or bool((scores == threshold.value).any())
 
 
-def law_of(threshold: Threshold, scores: np.ndarray) -> dict[str, Any]:
+def is_cut_above(
+    calibration: Calibration, threshold: Threshold, case_ids: np.ndarray
+) -> np.ndarray:
+    """Whether the number of a case is too large for the threshold itself."""
+    if threshold.tie is None or calibration.tie_seed is None:
+        return np.zeros(len(case_ids), bool)
+    return tie_numbers(case_ids, calibration.tie_seed) > threshold.tie
+
+
+class EcrLaw(NamedTuple):
+    """The law of compliance; fields as in `CutResult`."""
+
+    law: Law | None
+    n_tied: int
+    expected_ecr: float | None
+    ecr_band: list[Band]
+
+
+def law_of(threshold: Threshold, scores: np.ndarray) -> EcrLaw:
     """What compliance should be, where the threshold is a plain order statistic.
 
     Small groups that count as one have no law of their own.
@@ -93,14 +174,14 @@ def law_of(threshold: Threshold, scores: np.ndarray) -> dict[str, Any]:
         scores: Of the new cases that count.
     """
     if threshold.rank is None or threshold.group == MERGED:
-        return {"law": None, "n_tied": 0, "expected_ecr": None, "ecr_band": []}
+        return EcrLaw(None, 0, None, [])
     tied = is_tied(threshold, scores)
-    return {
-        "law": "at_least" if tied else "exact",
-        "n_tied": threshold.n_tied,
-        "expected_ecr": expected(threshold),
-        "ecr_band": bands_of(threshold, scores.size, tied=tied),
-    }
+    return EcrLaw(
+        "at_least" if tied else "exact",
+        threshold.n_tied,
+        expected(threshold),
+        bands_of(threshold, scores.size, tied=tied),
+    )
 
 
 def expected(threshold: Threshold) -> float:
@@ -108,24 +189,19 @@ def expected(threshold: Threshold) -> float:
     return min(1.0, threshold.order / (threshold.n_units + 1))
 
 
-def bands_of(
-    threshold: Threshold, n_new: int, *, tied: bool
-) -> list[dict[str, float | None]]:
+def bands_of(threshold: Threshold, n_new: int, *, tied: bool) -> list[Band]:
     """Bands of the share of new cases that are served; with ties their lower side alone.
 
     Ties serve more cases than the law has, never fewer.
     """
     n, rank = threshold.n_units, threshold.order
     bands = [(level, compliance_band(n, rank, n_new, level)) for level in BAND_LEVELS]
-    return [
-        {"level": level, "low": low, "high": None if tied else high}
-        for level, (low, high) in bands
-    ]
+    return [Band(level, low, None if tied else high) for level, (low, high) in bands]
 
 
 def risks_of(
     levels: Mapping[str, float], metrics: CaseMetrics, counted: np.ndarray
-) -> list[dict[str, Any]]:
+) -> list[MeanLoss]:
     """Mean losses beside their levels; None for a loss of the user's own."""
     # A loss of a case that a metric does not apply to is 0.
     losses = {
@@ -135,10 +211,6 @@ def risks_of(
         "missed_lesions": np.nan_to_num(1 - metrics.lesion_detection),
     }
     return [
-        {
-            "loss": loss,
-            "level": level,
-            "mean": _mean(losses[loss][counted]) if loss in losses else None,
-        }
+        MeanLoss(loss, level, _mean(losses[loss][counted]) if loss in losses else None)
         for loss, level in levels.items()
     ]

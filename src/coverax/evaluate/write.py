@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from coverax.evaluate.compute import Evaluation
+from coverax.evaluate.nnunet_summary import write_summaries
 from coverax.files import PathLike, publish_rows, publish_sealed_json
 from coverax.folders import whole_folder
 
 
 def write_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
-    """Write `cases.csv` and `evaluation.json` into a new or empty folder, all or none.
+    """Write the files of an evaluation into a new or empty folder, all or none.
+
+    `cases.csv`, `summary.json` in the layout of nnU-Net, and `evaluation.json`.
 
     Raises:
         FileExistsError: The folder holds something already.
@@ -23,4 +26,7 @@ def fill_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
     folder = Path(folder)
     publish_rows(folder / "cases.csv", evaluation.cases)
     cases = folder / "cases.csv"
-    publish_sealed_json(folder / "evaluation.json", evaluation.summary, [cases])
+    beside = [cases, *write_summaries(evaluation.overlaps, folder)]
+    publish_sealed_json(
+        folder / "evaluation.json", evaluation.summary.to_json(), beside
+    )

@@ -41,12 +41,13 @@ def stack_bins(tallies: list[tuple[Tally, Tally]], n_bins: int) -> BinStatistics
         values = [getattr(pair[of], field) for pair in tallies]
         return np.array(values, dtype).reshape((len(tallies), width))
 
-    # The foreground's and the background's are rounded apart, as the kernel does.
-    totals = stacked("sum_p", 0, object), stacked("sum_p", 1, object)
-    sum_py = join_digits(to_digits(totals[1], 4))
+    # Each is rounded once: that of all voxels knows no reference.
+    sum_p, sum_py = (
+        join_digits(to_digits(stacked("sum_p", of, object), 4)) for of in (0, 1)
+    )
     return BinStatistics(
         count=stacked("count", 0),
-        sum_p=join_digits(to_digits(totals[0] - totals[1], 4)) + sum_py,
+        sum_p=sum_p,
         sum_y=stacked("count", 1),
         sum_py=sum_py,
         zero_count=stacked("n_zero", 0, width=1)[:, 0],

@@ -74,14 +74,16 @@ def bin_statistics(
         key = jnp.where(jnp.abs(p) < SMALLEST, 0, 1 + bin_index(p, n_bins))
         return key + (n_bins + 1) * y, (p,)
 
-    n, (sums,) = keyed_sums(values, outcome, terms, 2 * (n_bins + 1), (_P_DIGITS,))
+    n_keys = 2 * (n_bins + 1)
+    n, (sums,) = keyed_sums(values, outcome, terms, n_keys, (_P_DIGITS,), halves=True)
     n = jnp.reshape(n, (-1, 2, n_bins + 1))
-    sum_p = jnp.reshape(sums, n.shape)[..., 1:]  # those of 0 are 0
+    # Background, foreground, both; those of 0 are 0.
+    sum_p = jnp.reshape(sums, (-1, 3, n_bins + 1))[..., 1:]
     zeros = n[..., 0]
     count = n[..., 1:].at[..., 0].add(zeros)
     return BinStatistics(
         count=count[:, 0] + count[:, 1],
-        sum_p=sum_p[:, 0] + sum_p[:, 1],
+        sum_p=sum_p[:, 2],
         sum_y=count[:, 1],
         sum_py=sum_p[:, 1],
         zero_count=zeros[:, 0] + zeros[:, 1],

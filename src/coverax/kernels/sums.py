@@ -51,7 +51,9 @@ def keyed_sums(
     terms_fn: Terms,
     n_keys: int,
     n_digits: tuple[int, ...],
-) -> tuple[Int[Array, "batch keys"], tuple[Float[Array, "batch keys"], ...]]:
+    *,
+    halves: bool = False,
+) -> tuple[Int[Array, "batch keys"], tuple[Float[Array, "batch _"], ...]]:
     """Count the voxels of each key, and sum terms over them.
 
     Keys and terms are made chunk by chunk, so that nothing as large as the map is held.
@@ -64,9 +66,12 @@ def keyed_sums(
         n_keys: Number of keys, static.
         n_digits: For each term the digits of 15 bits kept: a value is summed with an
             absolute error below `2**(-15 * n_digits)`.
+        halves: Sum each term over the first and the second half of the keys together
+            too, rounded once: what no division into them changes by a bit.
 
     Returns:
-        Exact counts; for each term the sums, rounded to float32 at the end.
+        Exact counts; for each term the sums, rounded to float32 at the end, with
+        `halves` those of both halves together behind them.
 
     Raises:
         ValueError: A case has more than `MAX_VOXELS` voxels.
@@ -96,6 +101,9 @@ def keyed_sums(
     sums = lax.platform_dependent(*chunks, cpu=scattered, default=reduced)
     counts, digits = sums[..., 0], sums[..., 1:]
     ends = [sum(n_digits[: i + 1]) for i in range(len(n_digits))]
+    if halves:
+        first, second = jnp.split(digits, 2, axis=-2)
+        digits = jnp.concatenate([digits, first + second], axis=-2)
     totals = tuple(
         _carry(digits[..., end - n : end])
         for end, n in zip(ends, n_digits, strict=True)

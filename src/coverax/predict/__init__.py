@@ -4,6 +4,12 @@ from coverax.predict.folds import check_folds as check_folds
 from coverax.predict.folds import fold_masks as fold_masks
 from coverax.predict.folds import predict_folds as predict_folds
 from coverax.predict.masks import threshold_mask as threshold_mask
+from coverax.predict.triage import triage_of as triage_of
+from coverax.predict.triage import verdict as verdict
+from coverax.predict.volumes import interval_of as interval_of
+from coverax.predict.volumes import map_counts as map_counts
+from coverax.predict.volumes import voxel_ml_of as voxel_ml_of
+from coverax.predict.write import Predicted as Predicted
 from coverax.predict.write import check_first_mark as check_first_mark
 from coverax.predict.write import check_map_kind as check_map_kind
 from coverax.predict.write import count_finished as count_finished

@@ -15,6 +15,7 @@ from coverax.files import PathLike
 from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
 from coverax.predict.write import (
+    Predicted,
     check_request,
     check_written,
     map_values,
@@ -220,7 +221,7 @@ def predict_folds(
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
-) -> dict[str, Any]:
+) -> Predicted:
     """Write the mask of every case from the maps of all folds, as `predict_folder` does.
 
     The maps of a case are read one after the other; a thread holds one of them and one
@@ -243,10 +244,6 @@ def predict_folds(
         verify_inputs: With `resume`, tell replaced maps by their content too.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
-
-    Returns:
-        Number of cases written, of masks that are the whole volume, and the failed
-        cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
@@ -295,11 +292,8 @@ def predict_folds(
         finish=finish,
     )
     n_own = len(paths if shard is None else shard.of(sorted(paths)))
-    return {
-        "n_cases": n_own - len(failures),
-        "n_whole_volume": sum(n_whole),  # of a shard nobody has looked
-        "failed": lacking | failures,
-    }
+    # Of a shard nobody has counted the masks that are the whole volume.
+    return Predicted(n_own - len(failures), sum(n_whole), lacking | failures)
 
 
 @dataclass(frozen=True, slots=True)

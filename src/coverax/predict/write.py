@@ -12,9 +12,12 @@ import numpy as np
 from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
-from coverax.files import PathLike, publish_sealed_json
+from coverax.files import JsonRecord, PathLike, publish_sealed_json
+from coverax.predict.lists import write_list
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
+from coverax.predict.triage import release_masks
+from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import HERE, Shard, Where, check_failures, fill_folder
@@ -35,6 +38,21 @@ from coverax.volumes import (
 _KIND = "calibration"  # what a folder of masks depends on
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted(JsonRecord):
+    """What became of the maps that were predicted.
+
+    Attributes:
+        n_cases: Cases written.
+        n_whole_volume: Masks that are the whole volume.
+        failed: Case id to why it was left out.
+    """
+
+    n_cases: int
+    n_whole_volume: int
+    failed: Mapping[str, str]
+
+
 def predict_folder(
     calibration: Calibration,
     maps: Mapping[str, PathLike],
@@ -53,7 +71,7 @@ def predict_folder(
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
-) -> dict[str, Any]:
+) -> Predicted:
     """Write the mask of every map, and a JSON sidecar that carries the guarantee.
 
     The folder appears when it is complete: masks are collected in `OUTPUT.partial` and
@@ -77,10 +95,6 @@ def predict_folder(
         verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
-
-    Returns:
-        Number of cases written, of masks that are the whole volume, and the failed
-        cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
@@ -107,6 +121,7 @@ def predict_folder(
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
         n_whole.append(check_written(folder, maps, definition, allow_hard_masks))
+        write_list(calibration, read_sidecars(folder, maps), folder)
 
     failures = fill_folder(
         output,
@@ -133,11 +148,8 @@ def predict_folder(
         finish=finish,
     )
     n_own = len(maps if shard is None else shard.of(sorted(maps)))
-    return {
-        "n_cases": n_own - len(failures),
-        "n_whole_volume": sum(n_whole),  # of a shard nobody has looked
-        "failed": failures,
-    }
+    # Of a shard nobody has counted the masks that are the whole volume.
+    return Predicted(n_own - len(failures), sum(n_whole), failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,12 +387,18 @@ def write_masks(
         "alpha": calibration.alpha,
         "delta": calibration.delta,
         "guarantee": calibration.status == Status.OK,
-        "group": calibration.options.get("group"),
+        "group": calibration.parts.group,
         "statement": calibration.statement,
         "masks": entries,
     }
     # Last: it marks the case done.
     publish_sealed_json(folder / f"{case_id}.json", sidecar, written)
+
+
+def read_sidecars(folder: Path, maps: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What was written of every case that did not fail."""
+    found = [folder / f"{case_id}.json" for case_id in maps]
+    return [json.loads(p.read_text("utf-8")) for p in found if p.is_file()]
 
 
 def check_written(
@@ -390,8 +408,7 @@ def check_written(
     allow_hard_masks: bool,
 ) -> int:
     """Masks that are the whole volume; refuses a folder made of hard masks."""
-    found = [folder / f"{case_id}.json" for case_id in maps]
-    sidecars = [json.loads(p.read_text("utf-8")) for p in found if p.is_file()]
+    sidecars = read_sidecars(folder, maps)
     entries = [(s["case_id"], entry) for s in sidecars for entry in s["masks"]]
     check_not_masks(
         [(case_id, e["region"], e.get("map_values", SOFT)) for case_id, e in entries],
@@ -404,4 +421,6 @@ def check_written(
 REGION_MASKS: dict[Kind, Callable[[Calibration, View], RegionMasks]] = {
     "cut": lesion_mask,
     "sides": side_masks,
+    "interval": interval_masks,
+    "release": release_masks,
 }

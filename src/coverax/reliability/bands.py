@@ -2,13 +2,13 @@
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from coverax.engine.results import BinStatistics
 from coverax.reliability.bootstrap import drawn_weights, pooled_intervals, resampled
 from coverax.reliability.errors import calibration_errors
+from coverax.reliability.results import BandResult
 from coverax.reliability.statistics import plain, pooled
 from coverax.scores import ScoreTable, band_prefix, read_bins
 
@@ -20,7 +20,7 @@ def band_results(
     level: float,
     n_draws: int,
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[BandResult]:
     """Pooled errors of each band of one region, outermost first.
 
     The error of a band is that of its voxels alone: near a border a calibrated map has
@@ -37,22 +37,21 @@ def band_results(
     units = tuple(rows.column("unit").tolist())
     weights = drawn_weights(units, n_draws, seed)
     ends = (-math.inf, *edges_mm, math.inf)
-    results = []
+    results: list[BandResult] = []
     for k, (low, high) in enumerate(pairwise(ends)):
         statistics = read_bins(rows.columns, band_prefix(k))
-        result: dict[str, Any] = {
-            "from_mm": low if math.isfinite(low) else None,
-            "to_mm": high if math.isfinite(high) else None,
-            "n_voxels": int(np.sum(statistics.count)),
-            "n_foreground": int(np.sum(statistics.sum_y)),
-            "pooled": {
-                n: plain(v[0]) for n, v in _measures(pooled(statistics)).items()
-            },
-        }
         draws = None
         if weights is not None:
             draws = _measures(resampled(statistics, units, weights))
-        result["pooled_interval"] = pooled_intervals(draws, level)
+        measures = _measures(pooled(statistics))
+        result = BandResult(
+            from_mm=low if math.isfinite(low) else None,
+            to_mm=high if math.isfinite(high) else None,
+            n_voxels=int(np.sum(statistics.count)),
+            n_foreground=int(np.sum(statistics.sum_y)),
+            pooled={name: plain(values[0]) for name, values in measures.items()},
+            pooled_interval=pooled_intervals(draws, level),
+        )
         results.append(result)
     return results
 

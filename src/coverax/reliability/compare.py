@@ -1,7 +1,6 @@
 """Two models on the same cases: differences of measures, with paired intervals."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,12 @@ from coverax.reliability.classes import (
     select_class,
     softmax_scores,
 )
+from coverax.reliability.results import (
+    Comparison,
+    Difference,
+    Differences,
+    GroupDifferences,
+)
 from coverax.reliability.summary import LEVEL
 from coverax.scores import ScoreDefinition, ScoreTable
 
@@ -32,7 +37,7 @@ def compare(
     n_draws: int = 2000,
     seed: int = 0,
     names: tuple[str, str] = ("the first table", "the second table"),
-) -> dict[str, dict[str, Any]]:
+) -> Comparison:
     """Measures of two models on the same cases, with paired unit intervals.
 
     Both see the same drawn units, so that what differs between patients cancels. The
@@ -48,13 +53,6 @@ def compare(
         seed: Seed of the bootstrap.
         names: What messages call the tables.
 
-    Returns:
-        `regions`: pooled measures of each class, and `softmax`, all classes together;
-        `macro`: means over cases of each class; `groups`: both of each class and group
-        of the first table, where there are several. Each measure has `first`, `second`,
-        `difference` (second less first) and its `interval`, None without draws and with
-        one unit.
-
     Raises:
         ValueError: The tables differ in cases, regions, units, references or bins.
     """
@@ -65,11 +63,13 @@ def compare(
     every = list(dict.fromkeys(a.column("region").tolist()))
     every = ["background", *every] if softmax else every
     models = [[class_sums(rows, name, softmax) for name in every] for rows in (a, b)]
-    out: dict[str, dict[str, Any]] = {"regions": {}, "macro": {}, "groups": {}}
+    regions: dict[str, Differences] = {}
+    macro: dict[str, Differences] = {}
+    by_group: dict[str, dict[str, GroupDifferences]] = {}
     for pair in zip(*models, strict=True):
         name = pair[0].name
         whole = _differences(pair, absent, n_draws, seed)
-        out["regions"][name], out["macro"][name] = whole["pooled"], whole["macro"]
+        regions[name], macro[name] = whole.pooled, whole.macro
         groups = {
             group: _differences(
                 (select_class(pair[0], rows), select_class(pair[1], rows)),
@@ -80,52 +80,47 @@ def compare(
             for group, rows in groups_of(pair[0]).items()
         }
         if groups:
-            out["groups"][name] = groups
+            by_group[name] = groups
     if softmax:
         weights = drawn_weights(models[0][0].units, n_draws, seed)
         own = {"background", *(region.name for region in first.definition.classes)}
         parts = [[c for c in classes if c.name in own] for classes in models]
         points = [softmax_scores(classes) for classes in parts]
         draws = [draw_softmax(classes, weights) for classes in parts]
-        out["regions"]["softmax"] = _paired(points, draws)
-    return out
+        regions["softmax"] = _paired(points, draws)
+    return Comparison(regions, macro, by_group)
 
 
 def _differences(
     pair: tuple[ClassSums, ClassSums], absent: str, n_draws: int, seed: int
-) -> dict[str, dict[str, Any]]:
+) -> GroupDifferences:
     """Pooled and macro measures of one class or a part of it."""
     weights = drawn_weights(pair[0].units, n_draws, seed)
     drawn = [draw_class(sums, weights, absent) for sums in pair]
-    return {
-        "pooled": _paired(
+    return GroupDifferences(
+        pooled=_paired(
             [pooled_measures(sums) for sums in pair], [d and d.pooled for d in drawn]
         ),
-        "macro": _paired(
+        macro=_paired(
             [macro_measures(sums, absent) for sums in pair],
             [d and d.macro for d in drawn],
         ),
-    }
+    )
 
 
 def _paired(
     points: Sequence[dict[str, float | None]], draws: Sequence[Measures | None]
-) -> dict[str, dict[str, Any]]:
+) -> Differences:
     """Both values of each measure, their difference and its interval."""
     first, second = draws
-    ends = None
+    ends = {}
     if first is not None and second is not None:
-        ends = intervals({k: second[k] - first[k] for k in first}, LEVEL)
-    out = {}
+        ends = intervals({k: second[k] - first[k] for k in first}, LEVEL) or {}
+    out: dict[str, Difference] = {}
     for k, before in points[0].items():
         after = points[1][k]
         difference = None if before is None or after is None else after - before
-        out[k] = {
-            "first": before,
-            "second": after,
-            "difference": difference,
-            "interval": ends and ends[k],
-        }
+        out[k] = Difference(before, after, difference, ends.get(k))
     return out
 
 

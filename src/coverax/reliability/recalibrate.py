@@ -1,6 +1,5 @@
 """Temperatures of a cohort: fitted from its files, applied to files."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,15 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax._version import __version__
-from coverax.files import (
-    PathLike,
-    digest_ids,
-    digest_json,
-    publish_sealed_json,
-    read_sealed_json,
-    sound,
-)
+from coverax.files import PathLike, digest_ids, digest_json, publish_sealed_json
 from coverax.provenance import check_not_masks, kind_of_values
+from coverax.reliability.fitted import KIND, SOFTMAX, Applied, Temperature
 from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
     Sample,
@@ -42,15 +35,11 @@ from coverax.volumes import (
     add_mark,
     check_channels,
     nifti_name,
-    parse_regions,
     read_header,
     read_probs,
     write_volume,
 )
 
-SCHEMA = 2
-_KIND = "temperature"  # what a folder of scaled maps depends on
-_SOFTMAX = "softmax"  # the name of the fit of all classes
 _BACKGROUND = Region("background", (0,), (0,))
 
 
@@ -64,7 +53,7 @@ def fit_cohort(
     allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_fit: Callable[[str, int], None] = lambda _name, _n_voxels: None,
-) -> dict[str, Any]:
+) -> Temperature:
     """Fit one temperature to a softmax, or one to each sigmoid region.
 
     Args:
@@ -77,9 +66,6 @@ def fit_cohort(
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         on_case: Called once a case, for progress.
         on_fit: Called with the name and the number of voxels of each fit, as it begins.
-
-    Returns:
-        The content of `temperature.json`.
 
     Raises:
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
@@ -113,89 +99,33 @@ def fit_cohort(
         [(i, region, kind_of_values(*content)) for i, region, content in contents],
         allow=allow_hard_masks,
     )
-    fits = {}
+    fits: dict[str, TemperatureFit] = {}
     for name, own in samples.items():
         on_fit(name, sum(sample.n_voxels for sample in own))
         fits[name] = fit_samples(own, threads=threads)
     case_ids = list(dict.fromkeys(case.case_id for case in cohort.cases))
-    content = {
-        "schema": SCHEMA,
-        "coverax": __version__,
-        "softmax": definition.softmax,
-        "regions": [str(region) for region in definition.regions],
-        "logits": definition.logits,
-        "allow_overshoot": definition.allow_overshoot,
-        "ignore_label": definition.ignore_label,
-        "fits": {name: fit._asdict() for name, fit in fits.items()},
-        "n_cases": len(case_ids),
-        "case_ids": case_ids,
-        "cases_digest": digest_ids(case_ids),
-        "units": sorted({case.unit for case in cohort.cases}),
-        "map_digests": sorted(map_digests(c for *_, c in contents)),
-        "voxels_per_case": voxels_per_case,
-        "seed": seed,
-    }
-    return content | {"digest": digest_json(content)}
-
-
-def read_temperature(path: PathLike) -> dict[str, Any]:
-    """The content of `temperature.json`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is something else, of another schema, or was altered.
-    """
-    path = Path(path)
-    content, digest = read_sealed_json(path, _KIND, SCHEMA, "temperature fit")
-    if "fits" not in content:  # another of our files
-        raise ValueError(f"{path}: not a coverax temperature")
-    content |= {"digest": digest}
-    with sound(path, _KIND):
-        _check_content(content)
-    return content
-
-
-def _check_content(content: dict[str, Any]) -> None:
-    """Refuse a fit that could not be applied.
-
-    Raises:
-        LookupError, TypeError, ValueError: A part is missing or of another type.
-    """
-    for name in ("softmax", "logits", "allow_overshoot"):
-        if not isinstance(content[name], bool):
-            raise TypeError(f"{name} is {content[name]!r:.40}")
-    names = [_SOFTMAX] if content["softmax"] else _region_names(content)
-    fits = _fits(content)
-    for name in names:
-        if not 0 < fits[name].temperature < math.inf and fits[name].status == "OK":
-            raise ValueError(f"the temperature of {name} must be a positive number")
-    for name in ("case_ids", "units"):
-        if not all(isinstance(value, str) for value in content[name]):
-            raise TypeError(f"{name} must be names")
-
-
-def _region_names(content: dict[str, Any]) -> list[str]:
-    return [region.name for region in parse_regions(content["regions"])]
-
-
-def check_fits(content: dict[str, Any]) -> None:
-    """Raise where a temperature could not be found.
-
-    Raises:
-        ValueError: Any fit has another status than OK.
-    """
-    fits = _fits(content)
-    bad = {name: fit for name, fit in fits.items() if fit.status != "OK"}
-    if bad:
-        which = "; ".join(
-            f"{name}: {fit.status} ({fit.temperature:g})" for name, fit in bad.items()
-        )
-        sentences = dict.fromkeys(fit.sentence for fit in bad.values())
-        raise ValueError(f"no temperature for {which}. {' '.join(sentences)}")
+    found = Temperature(
+        softmax=definition.softmax,
+        regions=[str(region) for region in definition.regions],
+        logits=definition.logits,
+        allow_overshoot=definition.allow_overshoot,
+        ignore_label=definition.ignore_label,
+        fits=fits,
+        n_cases=len(case_ids),
+        case_ids=case_ids,
+        cases_digest=digest_ids(case_ids),
+        units=sorted({case.unit for case in cohort.cases}),
+        map_digests=sorted(map_digests(c for *_, c in contents)),
+        voxels_per_case=voxels_per_case,
+        seed=seed,
+    )
+    content = found.to_json()
+    del content["digest"]
+    return replace(found, digest=digest_json(content))
 
 
 def apply_folder(
-    content: dict[str, Any],
+    fitted: Temperature,
     maps: Mapping[str, PathLike],
     output: PathLike,
     *,
@@ -208,14 +138,14 @@ def apply_folder(
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
-) -> dict[str, Any]:
+) -> Applied:
     """Write maps at the fitted temperatures, as probabilities, under their names.
 
     Channels that belong to no fitted region stay as they are. The folder appears when
     it is complete, as `coverax.stream.fill_folder` says.
 
     Args:
-        content: What `fit_cohort` returned, or `read_temperature`.
+        fitted: What `fit_cohort` returned, or `read_temperature`.
         maps: Case id to map.
         output: A new folder, or an empty one.
         units: Unit of each case, to notice units of the fit; known by their case ids
@@ -229,10 +159,6 @@ def apply_folder(
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
 
-    Returns:
-        Number of cases written, those of them (or of their units) that the temperature
-        was fitted on, and the channels left as they are.
-
     Raises:
         FileExistsError: `output` holds something already.
         ExceptionGroup: Maps failed; one exception each, naming case and file.
@@ -240,8 +166,9 @@ def apply_folder(
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
-    check_fits(content)
-    fitted_on = set(_fitted_on(content, maps, units))
+    fitted.check()
+    meaning, channels = fitted.meaning, fitted.channels
+    fitted_on = set(_fitted_on(fitted, maps, units))
 
     def note_own(case_id: str, is_own: bool) -> None:
         if is_own:
@@ -251,8 +178,8 @@ def apply_folder(
         record = {
             "schema": 1,
             "coverax": __version__,
-            "temperature": digest_json(content),
-            "temperatures": {n: fit.temperature for n, fit in _fits(content).items()},
+            "temperature": meaning,
+            "temperatures": {n: fit.temperature for n, fit in fitted.fits.items()},
             "parts": scaled_parts(maps, fitted_on),
         }
         written = [folder / nifti_name(path) for path in maps.values()]
@@ -261,10 +188,10 @@ def apply_folder(
     fill_folder(
         output,
         maps,
-        MapScaler(content),
+        MapScaler(fitted),
         files={case_id: [nifti_name(path)] for case_id, path in maps.items()},
-        kind=_KIND,
-        meaning=digest_json(content),
+        kind=KIND,
+        meaning=meaning,
         threads=threads,
         where=where,
         shard=shard,
@@ -277,26 +204,23 @@ def apply_folder(
         finish=write_record,
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
-    return {
-        "n_cases": len(maps if shard is None else shard.of(sorted(maps))),
-        "fitted_on": sorted(fitted_on),
-        "unchanged_channels": sorted(set(range(n_channels)) - _channels(content)),
-    }
+    unchanged = sorted(set(range(n_channels)) - channels)
+    n_own = len(maps if shard is None else shard.of(sorted(maps)))
+    return Applied(n_own, sorted(fitted_on), unchanged)
 
 
 @dataclass(frozen=True, slots=True)
 class MapScaler:
     """Writes one map at the fitted temperatures; it travels to other processes."""
 
-    content: dict[str, Any]
+    fitted: Temperature
 
     def __call__(self, _case_id: str, path: Path, folder: Path) -> bool:
         """Whether the temperature was fitted on the very map."""
-        prob_map = _read_map(self.content, path)
-        _write_scaled(self.content, prob_map, folder)
-        own = set(self.content.get("map_digests", ()))
-        found = map_digests(contents_of(prob_map, _channels(self.content)))
-        return bool(own & found)
+        prob_map = _read_map(self.fitted, path)
+        _write_scaled(self.fitted, prob_map, folder)
+        found = map_digests(contents_of(prob_map, self.fitted.channels))
+        return bool(found & set(self.fitted.map_digests or ()))
 
 
 class _Read(NamedTuple):
@@ -328,7 +252,7 @@ def _samples(
         return _Read(own, contents)
     z = logits_of(np.stack([view.probs[kept] for view in views]))
     y = np.argmax([view.labels[kept] for view in views], axis=0)
-    return _Read({_SOFTMAX: sample_of(z, y, weight)}, contents)
+    return _Read({SOFTMAX: sample_of(z, y, weight)}, contents)
 
 
 def _binary_sample(view: View, kept: np.ndarray, weight: float) -> Sample:
@@ -336,19 +260,8 @@ def _binary_sample(view: View, kept: np.ndarray, weight: float) -> Sample:
     return sample_of(z, view.labels[kept].astype(np.int64), weight)
 
 
-def _fits(content: dict[str, Any]) -> dict[str, TemperatureFit]:
-    return {name: TemperatureFit(**fit) for name, fit in content["fits"].items()}
-
-
-def _channels(content: dict[str, Any]) -> set[int]:
-    """Channels that a temperature changes; all of a softmax."""
-    background = {0} if content["softmax"] else set()
-    regions = parse_regions(content["regions"])
-    return background.union(*(region.channels for region in regions))
-
-
 def _fitted_on(
-    content: dict[str, Any],
+    fitted: Temperature,
     case_ids: Mapping[str, Any],
     units: Mapping[str, str] | None,
 ) -> list[str]:
@@ -359,7 +272,7 @@ def _fitted_on(
             f"no unit is given (--units) for case {', '.join(lacking[:5])}"
             + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
         )
-    own_cases, own_units = set(content["case_ids"]), set(content["units"])
+    own_cases, own_units = set(fitted.case_ids), set(fitted.units)
     return [
         case_id
         for case_id in sorted(case_ids)
@@ -367,11 +280,11 @@ def _fitted_on(
     ]
 
 
-def _read_map(content: dict[str, Any], path: Path) -> ProbMap:
+def _read_map(fitted: Temperature, path: Path) -> ProbMap:
     file = read_header(path)
     file.grid.check_sizes()  # the affine is written as the sizes of voxels
-    wanted = sorted(_channels(content))
-    if content["softmax"] and file.n_channels != len(wanted):
+    wanted = sorted(fitted.channels)
+    if fitted.softmax and file.n_channels != len(wanted):
         raise ValueError(
             f"{path} has {file.n_channels} channels, the fit {len(wanted)} classes"
         )
@@ -379,31 +292,31 @@ def _read_map(content: dict[str, Any], path: Path) -> ProbMap:
     return read_probs(
         path,
         channels=range(file.n_channels),
-        logits=content["logits"],
-        allow_overshoot=content["allow_overshoot"],
+        logits=fitted.logits,
+        allow_overshoot=fitted.allow_overshoot,
     )
 
 
-def _write_scaled(content: dict[str, Any], prob_map: ProbMap, folder: Path) -> None:
+def _write_scaled(fitted: Temperature, prob_map: ProbMap, folder: Path) -> None:
     file = prob_map.file
-    scaled = _scaled(content, prob_map)
+    scaled = _scaled(fitted, prob_map)
     channels = (file.n_channels,) if file.has_channel_axis else ()
     volume = scaled.reshape(*channels, *file.grid.shape[::-1]).T
-    mark = add_mark(file.mark, _KIND, digest_json(content))
+    mark = add_mark(file.mark, KIND, fitted.meaning)
     name = nifti_name(prob_map.path)
     write_volume(folder / name, volume, file.grid.affine, mark=mark)
 
 
-def _scaled(content: dict[str, Any], prob_map: ProbMap) -> np.ndarray:
+def _scaled(fitted: Temperature, prob_map: ProbMap) -> np.ndarray:
     """All channels of a map at the fitted temperatures, `[channels, voxels]`."""
-    fits, probs = _fits(content), prob_map.probs
+    fits, probs = fitted.fits, prob_map.probs
     # An overshoot that was accepted has no logit; it counts as 0 or 1.
-    proper = np.clip(probs, 0, 1) if content["allow_overshoot"] else probs
-    if content["softmax"]:
+    proper = np.clip(probs, 0, 1) if fitted.allow_overshoot else probs
+    if fitted.softmax:
         check_softmax(prob_map)
-        return apply_temperature(proper, fits[_SOFTMAX].temperature, axis=0)
+        return apply_temperature(proper, fits[SOFTMAX].temperature, axis=0)
     out = probs.copy()
-    for region in parse_regions(content["regions"]):
+    for region in fitted.parsed_regions:
         (channel,) = region.channels
         temperature = fits[region.name].temperature
         out[channel] = apply_binary_temperature(proper[channel], temperature)

@@ -1,7 +1,7 @@
 """From a score table to the calibration of a cohort: cases, classes, sites, pooled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,19 @@ from coverax.reliability.classes import (
     softmax_scores,
 )
 from coverax.reliability.errors import calibration_errors, check_policy
+from coverax.reliability.results import (
+    ClassResult,
+    GroupResult,
+    Measured,
+    ReliabilitySummary,
+    SoftmaxScores,
+    TopLabel,
+    Values,
+)
 from coverax.reliability.statistics import mean_of_known, plain, pooled
 from coverax.scores import ScoreTable, read_bins
 from coverax.table.columns import TOP_LABEL
 
-SCHEMA = 1
 LEVEL = 0.95
 _ONE_SIDED = (
     "pooled: no lower end, since a maximum of noisy gaps lies above the largest gap; the "
@@ -70,7 +78,7 @@ class Reliability:
         regions: The bins behind the figures; the top label last where it is known.
     """
 
-    summary: dict[str, Any]
+    summary: ReliabilitySummary
     cases: list[dict[str, Any]]
     regions: tuple[RegionBins, ...]
 
@@ -113,35 +121,34 @@ def summarise(
         for c, d in zip(classes, drawn, strict=True)
     ]
     regions = [RegionBins(c.name, c.statistics, c.units) for c in classes]
-    summary: dict[str, Any] = {
-        "schema": SCHEMA,
-        "n_bins": int(table.definition.n_bins),
-        "absent": absent,
-        "left_out": list(leave_out),
-        "level": LEVEL,
-        "one_sided": dict.fromkeys(ONE_SIDED, _ONE_SIDED),
-        "n_draws": n_draws,
-        "seed": seed,
-        "cases_digest": table.cases_digest,
-        "excluded": {why: list(ids) for why, ids in table.excluded.items()},
-        "regions": results,
-        "mean_over_regions": _mean_over_regions(
-            results, _drawn_jointly(classes, drawn, absent, n_draws, seed)
-        ),
-    }
+    jointly = _drawn_jointly(classes, drawn, absent, n_draws, seed)
+    summary = ReliabilitySummary(
+        n_bins=int(table.definition.n_bins),
+        absent=absent,
+        left_out=list(leave_out),
+        level=LEVEL,
+        one_sided=dict.fromkeys(ONE_SIDED, _ONE_SIDED),
+        n_draws=n_draws,
+        seed=seed,
+        cases_digest=table.cases_digest,
+        excluded=table.excluded,
+        regions=results,
+        mean_over_regions=_mean_over_regions(results, jointly),
+    )
     if softmax:
         one = rows_of(table, known[-1])
         units = every["background"].units
         top = RegionBins("top label", read_bins(one.columns, TOP_LABEL), units)
         regions.append(top)
         weights = drawn_weights(units, n_draws, seed)
-        summary["top_label"] = _top_label(top, weights)
         own = ["background", *(region.name for region in table.definition.classes)]
         parts = [every[name] for name in own]  # a joined region counts voxels twice
-        scores = draw_softmax(parts, weights)
-        summary["softmax"] = softmax_scores(parts) | {
-            "interval": intervals(scores, LEVEL)
-        }
+        ends = intervals(draw_softmax(parts, weights), LEVEL)
+        summary = replace(
+            summary,
+            top_label=_top_label(top, weights),
+            softmax=SoftmaxScores(**softmax_scores(parts), interval=ends),
+        )
     cases = [row for c in classes for row in case_rows(c)]
     return Reliability(summary, cases, tuple(regions))
 
@@ -165,38 +172,29 @@ def _region_result(
     absent: str,
     n_draws: int,
     seed: int,
-) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "region": sums.name,
+) -> ClassResult:
+    groups: dict[str, GroupResult] = {}
+    for name, rows in groups_of(sums).items():
+        own = select_class(sums, rows)
+        draws = draw_class(own, drawn_weights(own.units, n_draws, seed), absent)
+        groups[name] = GroupResult(**_counts(own), **_measured(own, draws, absent))
+    result = ClassResult(
+        region=sums.name,
         **_counts(sums),
-        "n_clipped": int(np.asarray(sums.proper.n_clipped).sum()),
+        n_clipped=int(np.asarray(sums.proper.n_clipped).sum()),
         **_measured(sums, drawn, absent),
-    }
-    groups = {name: select_class(sums, rows) for name, rows in groups_of(sums).items()}
-    if groups:
-        result["groups"] = {
-            name: _counts(group)
-            | _measured(
-                group,
-                draw_class(group, drawn_weights(group.units, n_draws, seed), absent),
-                absent,
-            )
-            for name, group in groups.items()
-        }
+        groups=groups or None,
+    )
     if table.definition.softmax and sums.name == "background":
         return result  # no region: neither a grid nor a distance is kept of it
     if table.definition.grid:
         curves = sums.rows.grid_curves()
         found = adaptive_ce_grid(curves, sums.statistics, table.definition.n_bins)
-        result["adaptive_ce_grid"] = plain(found)
+        result = replace(result, adaptive_ce_grid=float(found))
     if table.definition.band_edges_mm:
-        result["bands"] = band_results(
-            sums.rows,
-            table.definition.band_edges_mm,
-            level=LEVEL,
-            n_draws=n_draws,
-            seed=seed,
-        )
+        edges = table.definition.band_edges_mm
+        bands = band_results(sums.rows, edges, level=LEVEL, n_draws=n_draws, seed=seed)
+        result = replace(result, bands=bands)
     return result
 
 
@@ -218,7 +216,7 @@ def _measured(sums: ClassSums, drawn: Drawn | None, absent: str) -> dict[str, An
     }
 
 
-def _top_label(top: RegionBins, weights: np.ndarray | None) -> dict[str, Any]:
+def _top_label(top: RegionBins, weights: np.ndarray | None) -> TopLabel:
     """Errors of the most probable class; its bins start at 1 / classes."""
     statistics, units = top.statistics, top.units
     errors = calibration_errors(pooled(statistics))._asdict()
@@ -230,12 +228,12 @@ def _top_label(top: RegionBins, weights: np.ndarray | None) -> dict[str, Any]:
             calibration_errors(resampled(statistics, units, weights))._asdict(),
             drawn_means(cases, counted, units, weights),
         )
-    return {
-        "pooled": {k: plain(v[0]) for k, v in errors.items()},
-        "pooled_interval": pooled_intervals(drawn and drawn.pooled, LEVEL),
-        "macro": {k: plain(np.nanmean(v)) for k, v in cases.items()},
-        "macro_interval": intervals(drawn and drawn.macro, LEVEL),
-    }
+    return TopLabel(
+        pooled={k: plain(v[0]) for k, v in errors.items()},
+        pooled_interval=pooled_intervals(drawn and drawn.pooled, LEVEL),
+        macro={k: plain(np.nanmean(v)) for k, v in cases.items()},
+        macro_interval=intervals(drawn and drawn.macro, LEVEL),
+    )
 
 
 def _drawn_jointly(
@@ -259,20 +257,25 @@ def _drawn_jointly(
     return joint
 
 
-def _mean_over_regions(results, drawn: list[Drawn] | None) -> dict[str, Any]:
-    out = {}
-    for how in ("macro", "pooled"):
-        names = results[0][how]
-        values = {
-            n: [r[how][n] for r in results if r[how][n] is not None] for n in names
-        }
-        out[how] = {n: plain(np.mean(v)) if v else None for n, v in values.items()}
-        draws = None
-        if drawn is not None:
-            draws = _mean_of_draws([getattr(d, how) for d in drawn])
-        ends_of = pooled_intervals if how == "pooled" else intervals
-        out[f"{how}_interval"] = ends_of(draws, LEVEL)
-    return out
+def _mean_over_regions(
+    results: Sequence[ClassResult], drawn: list[Drawn] | None
+) -> Measured:
+    draws_macro = draws_pooled = None
+    if drawn is not None:
+        draws_macro = _mean_of_draws([d.macro for d in drawn])
+        draws_pooled = _mean_of_draws([d.pooled for d in drawn])
+    return Measured(
+        macro=_mean_of_values([r.macro for r in results]),
+        macro_interval=intervals(draws_macro, LEVEL),
+        pooled=_mean_of_values([r.pooled for r in results]),
+        pooled_interval=pooled_intervals(draws_pooled, LEVEL),
+    )
+
+
+def _mean_of_values(parts: Sequence[Values]) -> dict[str, float | None]:
+    """Mean over classes, of those whose measure exists."""
+    known = {n: [v for p in parts if (v := p[n]) is not None] for n in parts[0]}
+    return {n: plain(np.mean(v)) if v else None for n, v in known.items()}
 
 
 def _mean_of_draws(parts: Sequence[Measures]) -> Measures:

@@ -23,6 +23,7 @@ from coverax.checks import (
     check_lengths,
     takes_numpy,
 )
+from coverax.files import Json
 from coverax.stream import default_threads
 
 # Beyond these the classes are separated (T -> 0) or the map is worthless (T -> inf).
@@ -59,6 +60,10 @@ class TemperatureFit(NamedTuple):
     nll_before: float
     nll_after: float
     status: FitStatus
+
+    def to_json(self) -> Json:
+        """Its fields."""
+        return self._asdict()
 
     @property
     def sentence(self) -> str:

@@ -18,6 +18,7 @@ from coverax.scores.bins import check_softmax as check_softmax
 from coverax.scores.compute import score_arrays as score_arrays
 from coverax.scores.compute import score_cohort as score_cohort
 from coverax.scores.extremes import side_scores as side_scores
+from coverax.scores.families import count_columns as count_columns
 from coverax.scores.families import score_maps as score_maps
 from coverax.scores.first_pass import Loader as Loader
 from coverax.scores.lesions import view_peaks as view_peaks

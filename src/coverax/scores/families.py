@@ -8,6 +8,7 @@ what other rooms read.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,6 +51,21 @@ def all_columns(
     for family in FAMILIES:
         out |= family.columns(scored, definition)
     return out
+
+
+def count_columns(
+    engine: Engine, batch: ViewBatch, definition: ScoreDefinition
+) -> dict[str, Any]:
+    """Counts at the grid of cuts and sums of bins alone, as a table of this has them."""
+    lean = replace(
+        definition,
+        tolerances=(),
+        transforms=(),
+        set_sizes=False,
+        lesions=None,
+        band_edges_mm=(),
+    )
+    return all_columns(engine, batch, lean)
 
 
 @lru_cache(maxsize=8)

@@ -93,7 +93,7 @@ class Geometry(NamedTuple):
 
 
 def geometry(batch: ViewBatch, transforms: Iterable[Transform]) -> Geometry:
-    """Spacings and shapes of a batch, and the boxes of its components if asked for.
+    """Spacings and shapes of a batch, and what is computed on the host if asked for.
 
     Raises:
         ValueError: A view has no grid.
@@ -112,14 +112,14 @@ def geometry(batch: ViewBatch, transforms: Iterable[Transform]) -> Geometry:
     given = {}
     volumes = batch.probs.reshape(-1, *axes)
     for t in transforms:
-        if t.name == "boxes" and t.map_spec not in given:
+        if t.name in _GIVEN and t.map_spec not in given:
             mask = volumes >= np.float32(t.cut)
             for slot, shape in enumerate(own if batch.axes else []):
                 outside = np.ones(axes, bool)
                 outside[tuple(map(slice, shape))] = False
                 mask[slot] &= ~outside
             mask[len(own) :] = False
-            given[t.map_spec] = host.box_distance(mask, spacing)
+            given[t.map_spec] = _GIVEN[t.name](mask, spacing)
     return Geometry(axes, spacing, shapes, given)
 
 
@@ -172,8 +172,7 @@ def _relative_distance(volumes: Volumes, transform: Transform):
     return _distance(volumes, transform) / size.reshape(-1, *[1] * (mask.ndim - 1))
 
 
-def _boxes(volumes: Volumes, transform: Transform):
-    # Components are found on the host under either engine.
+def _given(volumes: Volumes, transform: Transform):
     return volumes.given[transform.map_spec]
 
 
@@ -183,5 +182,9 @@ _COMPUTE: dict[str, Callable[[Volumes, Transform], Any]] = {
     "distance": _distance,
     "surface": _surface,
     "relative_distance": _relative_distance,
-    "boxes": _boxes,
+    "boxes": _given,
+}
+# Of the predicted mask and the spacing, on the host under either engine: components.
+_GIVEN: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "boxes": host.box_distance,
 }

@@ -140,10 +140,9 @@ def size_cuts(transform: Transform) -> Float[np.ndarray, " cuts"]:
     it: maps smoothed wide live in a narrow range.
     """
     steps = np.linspace(-1, 1, N_SIZE_CUTS)
-    if transform.kind.unit == "mm":
-        return 0.5 * np.sinh(6.5 * steps)  # up to 166 mm, 0.1 mm apart at the border
-    if transform.name == "relative_distance":
-        return 0.05 * np.sinh(6.5 * steps)
+    if (step := transform.kind.step) is not None:
+        # In mm up to 166 mm, 0.1 mm apart at the border.
+        return step * np.sinh(6.5 * steps)
     return 1 / (1 + np.exp(-0.5 * np.sinh(4.16 * steps)))  # log-odds up to 16
 
 

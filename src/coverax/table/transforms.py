@@ -28,25 +28,45 @@ class Kind:
         sentence: What it is, for people.
         spatial: Neighbours matter, so it needs shape and spacing.
         unit: Unit of its values: `mm`, or empty.
+        whole_at: Least outer threshold at which the set is the whole volume of any map:
+            0 for values that are probabilities; log-odds and distances have no end.
+        step: Scale of the cuts at which set sizes are kept, in units of its values; None
+            for a map of probabilities.
+        is_log_odds: Scores and thresholds are log-odds of its map.
     """
 
     keys: tuple[str, ...]
     sentence: str
     spatial: bool = True
     unit: str = ""
+    whole_at: float = math.inf
+    step: float | None = None
+    is_log_odds: bool = False
 
 
 KINDS = {
-    "identity": Kind((), "the probability", spatial=False),
-    "logit": Kind((), "its log-odds", spatial=False),
-    "smooth": Kind(("fwhm",), "the map smoothed by a Gaussian of fwhm mm"),
-    "max_smooth": Kind(("fwhm",), "the larger of the map and its smoothed self"),
-    "distance": Kind(("cut",), "mm to the other side of {p >= cut}", unit="mm"),
-    "surface": Kind(("cut",), "mm to the interpolated surface p = cut", unit="mm"),
-    "relative_distance": Kind(
-        ("cut",), "distance over the cube root (2-D: square root) of the size"
+    "identity": Kind((), "the probability", spatial=False, whole_at=0.0),
+    "logit": Kind((), "its log-odds", spatial=False, is_log_odds=True),
+    "smooth": Kind(
+        ("fwhm",), "the map smoothed by a Gaussian of fwhm mm", whole_at=0.0
     ),
-    "boxes": Kind(("cut",), "chessboard mm to boxes of components", unit="mm"),
+    "max_smooth": Kind(
+        ("fwhm",), "the larger of the map and its smoothed self", whole_at=0.0
+    ),
+    "distance": Kind(
+        ("cut",), "mm to the other side of {p >= cut}", unit="mm", step=0.5
+    ),
+    "surface": Kind(
+        ("cut",), "mm to the interpolated surface p = cut", unit="mm", step=0.5
+    ),
+    "relative_distance": Kind(
+        ("cut",),
+        "distance over the cube root (2-D: square root) of the size",
+        step=0.05,
+    ),
+    "boxes": Kind(
+        ("cut",), "chessboard mm to boxes of components", unit="mm", step=0.5
+    ),
 }
 _DEFAULTS = {"cut": 0.5, "fwhm": 4.0, "tolerance": 0.0}
 
@@ -97,15 +117,6 @@ class Transform:
         joint = "," if self.kind.keys else ":"
         return f"{self.map_spec}{joint}tolerance={self.tolerance!r}"
 
-    @property
-    def whole_at(self) -> float:
-        """Least outer threshold at which the set is the whole volume of any map.
-
-        Maps that are probabilities end at 0; log-odds and distances have no end.
-        """
-        ends_at_0 = self.name in ("identity", "smooth", "max_smooth")
-        return 0.0 if ends_at_0 else math.inf
-
     def __str__(self) -> str:
         return f"{self.side}={self.spec}"
 
@@ -153,7 +164,7 @@ def parse_transforms(texts: list[str]) -> tuple[Transform, ...]:
 def on_scale(transform: Transform, score: Any) -> Float[np.ndarray, " cases"]:
     """Scores of a map in float64, as log-odds where that is the transform."""
     score = np.asarray(score).astype(np.float64)
-    if transform.name != "logit":
+    if not transform.kind.is_log_odds:
         return score
     sign = 1 if transform.side == "inner" else -1
     return np.array([sign * _logit(sign * value) for value in score.tolist()])
@@ -161,7 +172,7 @@ def on_scale(transform: Transform, score: Any) -> Float[np.ndarray, " cases"]:
 
 def on_map(transform: Transform, cut: float) -> float:
     """A cut of the score as a cut of the map that it was taken of, not yet rounded."""
-    return 1 / (1 + np.exp(-cut)) if transform.name == "logit" else cut
+    return 1 / (1 + np.exp(-cut)) if transform.kind.is_log_odds else cut
 
 
 def side_cut(transform: Transform, threshold: float) -> np.float32:
@@ -175,7 +186,7 @@ def side_cut(transform: Transform, threshold: float) -> np.float32:
     level = threshold if inner else -threshold
     if inner and level == math.inf:
         return np.float32(np.nan)
-    if transform.name == "logit":
+    if transform.kind.is_log_odds:
         return _probability_cut(level, strict=inner)
     with np.errstate(over="ignore"):
         cut = np.float32(level)

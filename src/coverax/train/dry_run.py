@@ -1,12 +1,14 @@
 """One step of a config on made-up patches: shapes, parameters, memory, speed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from coverax.files import JsonRecord
 from coverax.train.config import TrainConfig
 from coverax.train.loop import memory_errors
 from coverax.train.model import Model
@@ -19,16 +21,35 @@ from coverax.train.step import (
 )
 
 
-def dry_run(
-    config: TrainConfig, model: Model, augment: Callable[..., Any]
-) -> dict[str, Any]:
-    """What a run of this config costs on this machine, measured on a step.
+@dataclass(frozen=True, slots=True)
+class StepCost(JsonRecord):
+    """What a step of a run costs.
 
-    Returns:
-        `images` and `logits` (shapes, finest first), `n_parameters`, `n_devices`; bytes
-        a device of the `state_bytes` (parameters, moments, average and the batch) and of
-        the step's `temporary_bytes`; `compile_seconds`, and `seconds_per_step` and
-        `voxels_per_second` of one step after the first.
+    Attributes:
+        images: Shape of the images of a batch.
+        logits: Shapes of the logits, finest first.
+        n_parameters: Parameters of the net.
+        n_devices: Devices that share a batch.
+        state_bytes: Of parameters, moments, average and the batch, a device.
+        temporary_bytes: Of a step, a device.
+        compile_seconds: Of compiling it.
+        seconds_per_step: Of one step after the first.
+        voxels_per_second: Of that step.
+    """
+
+    images: Sequence[int]
+    logits: Sequence[Sequence[int]]
+    n_parameters: int
+    n_devices: int
+    state_bytes: int
+    temporary_bytes: int
+    compile_seconds: float
+    seconds_per_step: float
+    voxels_per_second: float
+
+
+def dry_run(config: TrainConfig, model: Model, augment: Callable[..., Any]) -> StepCost:
+    """What a run of this config costs on this machine, measured on a step.
 
     Raises:
         ValueError: The net does not take the patch, or the step does not fit the memory.
@@ -48,17 +69,17 @@ def dry_run(
         start = time.perf_counter()
         jax.block_until_ready(step(state, batch))
         seconds = time.perf_counter() - start
-    return {
-        "images": list(made_up["image"].shape),
-        "logits": [list(level.shape) for level in logits],
-        "n_parameters": int(n_parameters),
-        "n_devices": mesh.size,
-        "state_bytes": memory.argument_size_in_bytes,
-        "temporary_bytes": memory.temp_size_in_bytes,
-        "compile_seconds": compile_seconds,
-        "seconds_per_step": seconds,
-        "voxels_per_second": made_up["label"].size / seconds,
-    }
+    return StepCost(
+        images=list(made_up["image"].shape),
+        logits=[list(level.shape) for level in logits],
+        n_parameters=int(n_parameters),
+        n_devices=mesh.size,
+        state_bytes=memory.argument_size_in_bytes,
+        temporary_bytes=memory.temp_size_in_bytes,
+        compile_seconds=compile_seconds,
+        seconds_per_step=seconds,
+        voxels_per_second=made_up["label"].size / seconds,
+    )
 
 
 def made_up_batch(config: TrainConfig) -> Batch:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from coverax.scores import N_CUTS, ScoreDefinition, resolve_engine
 from coverax.stream import gather, map_cases
 from coverax.validate.drift import histogram_p_value
 from coverax.validate.exchangeability import drift_p_values, is_drift
+from coverax.validate.results import DriftLook
 from coverax.volumes import MapContent, map_content, read_probs
 
 _MOST = 50_000  # permutations
@@ -31,9 +32,10 @@ _MEANING = (
     "were not looked at."
 )
 _LOOKS = (
-    "The level is of one look. Looks repeated at it add up: 52 weekly ones at level 0.05 "
+    "The level is of one look (--once). Looks repeated at it add up: 52 weekly ones at level 0.05 "
     "raised a false alarm in 82 % of healthy years (simulated: 100 calibration scans, 20 "
-    "new ones a week, three features). For L looks ask each at the level over L."
+    "new ones a week, three features). For L looks ask each at the level over L, "
+    "or keep a monitor that may be looked at any number of times (--state)."
 )
 
 
@@ -46,7 +48,7 @@ def monitor_folder(
     threads: int | None = None,
     allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> DriftLook:
     """Compare label-free features of new maps with the calibration cohort's.
 
     With exchangeable scans one look reports drift with probability at most `level`;
@@ -74,27 +76,13 @@ def monitor_folder(
         ExceptionGroup: Maps failed; one exception each.
     """
     paths = {name: Path(path) for name, path in sorted(maps.items())}
-    reference = calibration.options.get("reference")
-    if reference is None:
-        kind = " from folds" if calibration.folds else ""
-        raise ValueError(
-            f"this calibration of method {calibration.method}{kind} carries nothing to "
-            "compare with: it needs method fnr, crc, rcps or ltt, on the maps of one "
-            "model and a table with the grid"
-        )
-    definition = calibration.definition
-    if definition.ignore_label is not None:
-        raise ValueError(
-            "voxels were left out by their reference label in calibration: maps without "
-            "references cannot be compared with that"
-        )
-
+    reference, definition = reference_of(calibration), calibration.definition
     check_first_mark(list(paths.values()), definition)
 
-    def look(case_id: str) -> _Looked:
-        return _look(paths[case_id], definition)
+    def look(case_id: str) -> Looked:
+        return look_at(paths[case_id], definition)
 
-    looked: dict[str, _Looked] = {}
+    looked: dict[str, Looked] = {}
     outcomes = map_cases(look, paths, threads=threads)
     gather(outcomes, list(paths), looked.__setitem__, on_case=on_case)
     contents = [
@@ -113,19 +101,40 @@ def monitor_folder(
     for k, region in enumerate(definition.regions):
         found = _compare(reference[region.name], counts[:, k], n_permutations, seed)
         p_values |= {f"{region.name}.{name}": p for name, p in found.items()}
-    return {
-        "schema": 1,
-        "calibration_digest": calibration.digest,
-        "n_new": len(looked),
-        "n_seen_in_calibration": _n_seen(calibration, contents),
-        "level": float(as_fraction(level)),
-        "seed": seed,
-        "n_permutations": n_permutations,
-        "p_values": p_values,
-        "drift": is_drift(p_values, level),
-        "meaning": _MEANING,
-        "looks": _LOOKS,
-    }
+    return DriftLook(
+        calibration_digest=calibration.digest,
+        n_new=len(looked),
+        n_seen_in_calibration=_n_seen(calibration, contents),
+        level=float(as_fraction(level)),
+        seed=seed,
+        n_permutations=n_permutations,
+        p_values=p_values,
+        drift=is_drift(p_values, level),
+        meaning=_MEANING,
+        looks=_LOOKS,
+    )
+
+
+def reference_of(calibration: Calibration) -> Json:
+    """Features of the maps that calibrated, by region.
+
+    Raises:
+        ValueError: It carries none, or left out voxels by their reference.
+    """
+    reference = calibration.parts.reference
+    if reference is None:
+        kind = " from folds" if calibration.folds else ""
+        raise ValueError(
+            f"this calibration of method {calibration.method}{kind} carries nothing to "
+            "compare with: it needs another method than sets, on the maps of one model "
+            "and a table with the grid"
+        )
+    if calibration.definition.ignore_label is not None:
+        raise ValueError(
+            "voxels were left out by their reference label in calibration: maps without "
+            "references cannot be compared with that"
+        )
+    return reference
 
 
 def _n_seen(
@@ -153,14 +162,14 @@ def _compare(
     return found
 
 
-class _Looked(NamedTuple):
+class Looked(NamedTuple):
     """Counts of a map, one row a region, and what its values say of it."""
 
     counts: np.ndarray
     contents: list[MapContent]
 
 
-def _look(path: Path, definition: ScoreDefinition) -> _Looked:
+def look_at(path: Path, definition: ScoreDefinition) -> Looked:
     """Voxels of a map, and those at or above each cut, one row a region."""
     prob_map = read_probs(
         path,
@@ -170,11 +179,15 @@ def _look(path: Path, definition: ScoreDefinition) -> _Looked:
         allow_overshoot=definition.allow_overshoot,
     )
     mine = np.stack([prob_map.of(region) for region in definition.regions])
-    nothing = np.zeros(mine.shape, bool)
+    return looked(mine, prob_map.file.grid.shape[::-1])
+
+
+def looked(probs: np.ndarray, shape: tuple[int, ...]) -> Looked:
+    """Counts and content of the maps of all regions, `[regions, voxels]`."""
+    nothing = np.zeros(probs.shape, bool)
     ops = resolve_engine("host").ops
-    counts = ops.grid_counts(mine, nothing, N_CUTS).n_predicted
-    shape = prob_map.file.grid.shape[::-1]
-    return _Looked(
-        np.hstack([np.full((len(mine), 1), mine.shape[1]), counts]),
-        [map_content(probs, shape) for probs in mine],
+    counts = ops.grid_counts(probs, nothing, N_CUTS).n_predicted
+    return Looked(
+        np.hstack([np.full((len(probs), 1), probs.shape[1]), counts]),
+        [map_content(own, shape) for own in probs],
     )

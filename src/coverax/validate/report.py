@@ -1,11 +1,13 @@
 """A score table against its own guarantee: what `coverax validate` writes."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from coverax.calibrate import (
+    Band,
+    Histogram,
     Policy,
     cases_of,
     check_sources,
@@ -20,10 +22,20 @@ from coverax.choices import CountedEmpty, RaterRule, ValidatedMethod
 from coverax.rational import Level, as_fraction, check_level
 from coverax.scores import ScoreTable
 from coverax.table import FOLD
-from coverax.validate.exact import AllSplits, make_pool, splits_of
+from coverax.validate.exact import AllSplits, Pool, make_pool, splits_of
 from coverax.validate.exchangeability import conformal_p_value, order_test
 from coverax.validate.metrics import critical_metrics
 from coverax.validate.order import acquisition_order
+from coverax.validate.results import (
+    HeldOutGroup,
+    OrderResult,
+    RandomSplits,
+    ScoresResult,
+    SplitsResult,
+    Spread,
+    Validation,
+    WholeUnits,
+)
 from coverax.validate.splits import random_splits
 from coverax.validate.units import all_unit_splits
 
@@ -77,15 +89,12 @@ class Plan:
     method: ValidatedMethod | None = None
 
 
-def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
+def validate_table(table: ScoreTable, plan: Plan) -> Validation:
     """Validate the false-negative-rate method on every region and tolerance.
 
     Where units own several cases one of each is drawn, by the plan's seed, so that the
     law of all splits is in closed form; beside it stand the mean over all splits of whole
     units with all their cases, and random splits of them.
-
-    Returns:
-        The content of `validation.json`.
 
     Raises:
         ValueError: A level is out of range, a region has fewer than two units, or the
@@ -106,22 +115,20 @@ def validate_table(table: ScoreTable, plan: Plan) -> dict[str, Any]:
     if plan.order_by:
         evidence["order"] = _ORDER
     has_curves = table.critical_curves(regions[0]) is not None
-    return {
-        "schema": 1,
-        "method": "fnr",
-        "cases_digest": table.cases_digest,
-        "score_definition": table.definition.to_json(),
-        "seed": plan.seed,
-        "raters": plan.raters,
-        "metrics": "at every threshold, exactly"
+    return Validation(
+        cases_digest=table.cases_digest,
+        score_definition=table.definition,
+        seed=plan.seed,
+        raters=plan.raters,
+        metrics="at every threshold, exactly"
         if has_curves
         else "coverage alone: the table was scored without --curves",
-        "evidence": evidence,
-        "results": results,
-    }
+        evidence=evidence,
+        results=results,
+    )
 
 
-def _validate_folds(table: ScoreTable, plan: Plan) -> dict[str, Any]:
+def _validate_folds(table: ScoreTable, plan: Plan) -> Validation:
     """Every fold on its own: the model is fixed there, and the law exact."""
     each = {
         name: validate_table(table.select(rows), plan)
@@ -129,15 +136,14 @@ def _validate_folds(table: ScoreTable, plan: Plan) -> dict[str, Any]:
     }
     whole = next(iter(each.values()))
     results = [
-        {"fold": name, **entry}
-        for name, own in each.items()
-        for entry in own["results"]
+        replace(entry, fold=name) for name, own in each.items() for entry in own.results
     ]
-    return whole | {
-        "cases_digest": table.cases_digest,
-        "evidence": {"folds": _FOLDS, **whole["evidence"]},
-        "results": results,
-    }
+    return replace(
+        whole,
+        cases_digest=table.cases_digest,
+        evidence={"folds": _FOLDS, **whole.evidence},
+        results=results,
+    )
 
 
 def _check_method(table: ScoreTable, plan: Plan) -> None:
@@ -153,7 +159,7 @@ def _check_method(table: ScoreTable, plan: Plan) -> None:
 
 def _validate_scores(
     table: ScoreTable, plan: Plan, region: str, tolerance: float
-) -> dict[str, Any]:
+) -> ScoresResult:
     check_sources(table, "unit")
     units, ids = table.column("unit"), table.column("case_id")
     policy = Policy(plan.empty, per_unit="all", seed=plan.seed, raters=plan.raters)
@@ -165,53 +171,75 @@ def _validate_scores(
     drawn = cases_of(ids, rows, kept.references)
     all_scores = 0.0 - table.critical_probability(tolerance)
     scores = drawn.worst(all_scores)
-    metrics = critical_metrics(table, region, tolerance, drawn)
-    pool = make_pool(scores, metrics)
-    splits: list[dict[str, Any]] = []
-    for fraction in plan.fractions:
-        n = _n_calibration(fraction, rows.size)
-        drawn_splits = None
-        if plan.n_splits:
-            drawn_splits = random_splits(
-                every.worst(all_scores),
-                n,
-                list(plan.alphas),
-                n_splits=plan.n_splits,
-                seed=plan.seed,
-                units=units[every.rows],
-            )
-        for k, alpha in enumerate(plan.alphas):
-            exact = splits_of(pool, n, alpha)
-            entry = _entry(exact, alpha, fraction)
-            if every.rows.size > rows.size:
-                entry["whole_units"] = _whole_units(
-                    every.worst(all_scores), units[every.rows], n, alpha
-                )
-            if drawn_splits is not None:
-                entry["random"] = _random(drawn_splits[:, k], plan)
-            splits.append(entry)
-    out: dict[str, Any] = {
-        "region": region,
-        "tolerance": tolerance,
-        "n_units": int(rows.size),
-        "n_cases": int(every.rows.size),
-        "splits": splits,
-    }
+    pool = make_pool(scores, critical_metrics(table, region, tolerance, drawn))
+    hold_out = order = None
     if plan.hold_out_by:
         groups = table.grouping(plan.hold_out_by)[rows].astype(str)
-        out["hold_out"] = _hold_out(scores, groups, plan)
+        hold_out = _hold_out(scores, groups, plan)
     if plan.order_by:
-        order, kind = _order(table, plan.order_by, rows)
-        found = order_test(scores[order], seed=plan.seed)
-        out["order"] = {
-            "by": plan.order_by,
-            "sorted_as": kind,
-            "n": found.n,
-            "max_capital": found.max_capital,
-            "p_value_capital": found.p_value_capital,
-            "p_value_uniform": found.p_value_uniform,
-        }
-    return out
+        order = _order_result(table, plan.order_by, rows, scores, plan.seed)
+    whole = _Whole(every.worst(all_scores), units[every.rows])
+    return ScoresResult(
+        region=region,
+        tolerance=tolerance,
+        n_units=int(rows.size),
+        n_cases=int(every.rows.size),
+        splits=[
+            entry
+            for fraction in plan.fractions
+            for entry in _splits(pool, whole, fraction, plan, n_units=rows.size)
+        ],
+        hold_out=hold_out,
+        order=order,
+    )
+
+
+class _Whole(NamedTuple):
+    """Scores of all cases of all units."""
+
+    scores: np.ndarray
+    units: np.ndarray
+
+
+def _splits(
+    pool: Pool, whole: _Whole, fraction: Level, plan: Plan, *, n_units: int
+) -> list[SplitsResult]:
+    """All splits of units at one share, one entry a level."""
+    n = _n_calibration(fraction, n_units)
+    random = None
+    if plan.n_splits:
+        random = random_splits(
+            whole.scores,
+            n,
+            list(plan.alphas),
+            n_splits=plan.n_splits,
+            seed=plan.seed,
+            units=whole.units,
+        )
+    found: list[SplitsResult] = []
+    for k, alpha in enumerate(plan.alphas):
+        entry = _entry(splits_of(pool, n, alpha), alpha, fraction)
+        if whole.scores.size > n_units:
+            entry = replace(entry, whole_units=_whole_units(*whole, n, alpha))
+        if random is not None:
+            entry = replace(entry, random=_random(random[:, k], plan))
+        found.append(entry)
+    return found
+
+
+def _order_result(
+    table: ScoreTable, column: str, rows: np.ndarray, scores: np.ndarray, seed: int
+) -> OrderResult:
+    order, kind = _order(table, column, rows)
+    found = order_test(scores[order], seed=seed)
+    return OrderResult(
+        by=column,
+        sorted_as=kind,
+        n=found.n,
+        max_capital=found.max_capital,
+        p_value_capital=found.p_value_capital,
+        p_value_uniform=found.p_value_uniform,
+    )
 
 
 def _order(table: ScoreTable, column: str, rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -235,57 +263,52 @@ def _n_calibration(fraction: Level, n_units: int) -> int:
     return min(max(int(exact + as_fraction("0.5")), 1), n_units - 1)
 
 
-def _entry(exact: AllSplits, alpha: Level, fraction: Level) -> dict[str, Any]:
+def _entry(exact: AllSplits, alpha: Level, fraction: Level) -> SplitsResult:
     n, rank = exact.n_calibration, exact.rank
     n_test = exact.n_cases - n
     low, high = compliance_band(n, rank, n_test, BAND)
-    return {
-        "alpha": float(as_fraction(alpha)),
-        "fraction": float(as_fraction(fraction)),
-        "n_calibration": n,
-        "n_test": n_test,
-        "rank": rank,
-        "status": "OK" if rank <= n else "TOO_FEW_CASES",
-        "expected": min(1.0, rank / (n + 1)),
-        "coverage_mean": exact.coverage_mean,
-        "coverage_sd": float(np.sqrt(exact.coverage_variance)),
-        "band": {"level": BAND, "low": low, "high": high},
-        "metrics": {
-            name: {
-                "mean": _finite(mean),
-                "sd": _finite(np.sqrt(exact.metric_variances[name])),
-            }
+    return SplitsResult(
+        alpha=float(as_fraction(alpha)),
+        fraction=float(as_fraction(fraction)),
+        n_calibration=n,
+        n_test=n_test,
+        rank=rank,
+        status="OK" if rank <= n else "TOO_FEW_CASES",
+        expected=min(1.0, rank / (n + 1)),
+        coverage_mean=exact.coverage_mean,
+        coverage_sd=float(np.sqrt(exact.coverage_variance)),
+        band=Band(BAND, low, high),
+        metrics={
+            name: Spread(_finite(mean), _finite(np.sqrt(exact.metric_variances[name])))
             for name, mean in exact.metric_means.items()
         },
-    }
+    )
 
 
 def _whole_units(
     scores: np.ndarray, units: np.ndarray, n: int, alpha: Level
-) -> dict[str, Any]:
+) -> WholeUnits:
     """All cases of all units over every split of units, where that can be counted."""
     try:
         mean = all_unit_splits(scores, units, n, alpha)
     except ValueError as too_many:
-        return {"coverage_mean": None, "why": str(too_many)}
-    return {"coverage_mean": mean, "least": float(1 - as_fraction(alpha))}
+        return WholeUnits(None, why=str(too_many))
+    return WholeUnits(mean, least=float(1 - as_fraction(alpha)))
 
 
-def _random(coverage: np.ndarray, plan: Plan) -> dict[str, Any]:
+def _random(coverage: np.ndarray, plan: Plan) -> RandomSplits:
     counts, edges = np.histogram(coverage, np.arange(51) / 50)
-    return {
-        "n_splits": plan.n_splits,
-        "coverage_mean": float(coverage.mean()),
-        "coverage_sd": float(coverage.std(ddof=1)) if coverage.size > 1 else None,
-        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-    }
+    return RandomSplits(
+        n_splits=plan.n_splits,
+        coverage_mean=float(coverage.mean()),
+        coverage_sd=float(coverage.std(ddof=1)) if coverage.size > 1 else None,
+        histogram=Histogram(edges.tolist(), counts.tolist()),
+    )
 
 
-def _hold_out(
-    scores: np.ndarray, groups: np.ndarray, plan: Plan
-) -> list[dict[str, Any]]:
+def _hold_out(scores: np.ndarray, groups: np.ndarray, plan: Plan) -> list[HeldOutGroup]:
     """Each group tested with a threshold from all the others."""
-    out: list[dict[str, Any]] = []
+    out: list[HeldOutGroup] = []
     for group in sorted(set(groups)):
         mine = groups == group
         if mine.all():
@@ -300,17 +323,17 @@ def _hold_out(
             low, high = compliance_band(rest.size, rank, int(mine.sum()), BAND)
             coverage = float((scores[mine] <= threshold).mean())
             out.append(
-                {
-                    "group": str(group),
-                    "alpha": float(as_fraction(alpha)),
-                    "n_calibration": int(rest.size),
-                    "n_test": int(mine.sum()),
-                    "rank": rank,
-                    "coverage": coverage,
-                    "band": {"level": BAND, "low": low, "high": high},
-                    "in_band": low <= coverage <= high,
-                    "median_p_value": float(np.median(p_values)),
-                }
+                HeldOutGroup(
+                    group=str(group),
+                    alpha=float(as_fraction(alpha)),
+                    n_calibration=int(rest.size),
+                    n_test=int(mine.sum()),
+                    rank=rank,
+                    coverage=coverage,
+                    band=Band(BAND, low, high),
+                    in_band=low <= coverage <= high,
+                    median_p_value=float(np.median(p_values)),
+                )
             )
     return out
 

@@ -14,6 +14,8 @@ CHECKPOINTS = "checkpoints"
 _KINDS = (
     ("calibration", {"thresholds", "score_definition"}),
     ("sidecar of masks", {"masks", "calibration_digest"}),
+    ("monitor state", {"maps", "references", "looks"}),
+    ("list of cases", {"list", "calibration_digest"}),
     ("temperature", {"fits", "voxels_per_case"}),
     ("transforms", {"what", "inner", "outer", "unit_digests"}),
     ("evaluation", {"results", "held_out"}),

@@ -1,0 +1,77 @@
+"""What an evaluation says: the types of `evaluation.json`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from coverax.evaluate.cut_results import CutResult, FoldCutResult
+from coverax.evaluate.other_results import IntervalResult, ReleaseResult
+from coverax.evaluate.set_results import AllRegions, FoldSetsResult, SetsResult
+from coverax.files import MAYBE, JsonRecord
+
+RegionResult = (
+    CutResult
+    | SetsResult
+    | FoldCutResult
+    | FoldSetsResult
+    | IntervalResult
+    | ReleaseResult
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(JsonRecord):
+    """The content of `evaluation.json`.
+
+    Attributes:
+        schema: Of the file.
+        calibration_digest: Of the calibration that is evaluated.
+        method: Which guarantee it is.
+        alpha: Its level.
+        delta: Share of calibration sets for which it may fail; None if marginal.
+        statement: The guarantee in words.
+        n_cases: Cases evaluated.
+        n_units: Their units.
+        n_units_seen_in_calibration: Units that calibrated or were learned from.
+        n_cases_of_spent_parts: Cases of parts of a split that something was fitted on.
+        held_out: No unit and no case was seen before: laws and bands apply.
+        seed: Of the draw of one case a unit.
+        excluded: Reason to case ids.
+        results: One a region, and group where each has its own threshold.
+        not_evaluated: Region to the reason why it has no result.
+        all_regions: All regions at once, where that is the promise.
+    """
+
+    schema: int = 1
+    calibration_digest: str
+    method: str
+    alpha: float
+    delta: float | None
+    statement: str
+    n_cases: int
+    n_units: int
+    n_units_seen_in_calibration: int
+    n_cases_of_spent_parts: Mapping[str, int]
+    held_out: bool
+    seed: int
+    excluded: Mapping[str, Sequence[str]]
+    results: Sequence[RegionResult]
+    not_evaluated: Mapping[str, str]
+    all_regions: AllRegions | None = field(default=None, metadata=MAYBE)
+
+    def check_results(self) -> None:
+        """Refuse an evaluation without a result.
+
+        Raises:
+            ValueError: No region has one; it says why.
+        """
+        if not self.results:
+            lacking = self.not_evaluated.items()
+            raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking))
+
+    def without_law(self) -> "Summary":
+        """The same of cases already seen: no exact law or band is of them."""
+        every = self.all_regions
+        if every is not None and every.found is not None:
+            every = replace(every, found=every.found.without_law())
+        results = [result.without_law() for result in self.results]
+        return replace(self, results=results, all_regions=every)

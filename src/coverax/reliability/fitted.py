@@ -1,0 +1,157 @@
+"""A fitted temperature: what `temperature.json` holds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from coverax._version import __version__
+from coverax.files import (
+    MAYBE,
+    Json,
+    JsonRecord,
+    PathLike,
+    check_fields,
+    digest_json,
+    publish_json,
+    read_sealed_json,
+    sound,
+)
+from coverax.reliability.temperature import TemperatureFit
+from coverax.volumes import Region, parse_regions
+
+SCHEMA = 2
+KIND = "temperature"  # what a folder of scaled maps depends on
+SOFTMAX = "softmax"  # the name of the fit of all classes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temperature(JsonRecord):
+    """Temperatures of a cohort: the content of `temperature.json`.
+
+    Attributes:
+        schema: Of the file.
+        coverax: Version that fitted it.
+        softmax: One of all classes, named `softmax`; else one a region.
+        regions: As text, `NAME=CHANNEL:LABEL`.
+        logits: The maps are logits.
+        allow_overshoot: The maps may lie a little outside [0, 1].
+        ignore_label: Label of voxels left out.
+        fits: Name to fit.
+        n_cases: Cases it was fitted on.
+        case_ids: Their ids.
+        cases_digest: SHA-256 of these.
+        units: Their units.
+        map_digests: Fingerprints of their maps; the first files have none.
+        voxels_per_case: Most voxels of a case that were used.
+        seed: Of the sampling.
+        digest: Of the file.
+    """
+
+    schema: int = SCHEMA
+    coverax: str = __version__
+    softmax: bool
+    regions: Sequence[str]
+    logits: bool
+    allow_overshoot: bool
+    ignore_label: int | None
+    fits: Mapping[str, TemperatureFit]
+    n_cases: int
+    case_ids: Sequence[str]
+    cases_digest: str
+    units: Sequence[str]
+    map_digests: Sequence[str] | None = field(default=None, metadata=MAYBE)
+    voxels_per_case: int
+    seed: int
+    digest: str = ""
+
+    @classmethod
+    def from_json(cls, content: Json) -> "Temperature":
+        """Inverse of `to_json`.
+
+        Raises:
+            LookupError, TypeError, ValueError: A part is missing or of another type, or
+                a temperature could not be applied.
+        """
+        own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+        own["fits"] = {k: TemperatureFit(**fit) for k, fit in content["fits"].items()}
+        found = cls(**own)
+        check_fields(found)
+        for name in found.names:
+            fit = found.fits[name]
+            if not 0 < fit.temperature < math.inf and fit.status == "OK":
+                raise ValueError(f"the temperature of {name} must be a positive number")
+        for name in ("case_ids", "units"):
+            if not all(isinstance(value, str) for value in content[name]):
+                raise TypeError(f"{name} must be names")
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the fits that it applies."""
+        return [SOFTMAX] if self.softmax else [r.name for r in self.parsed_regions]
+
+    @property
+    def parsed_regions(self) -> tuple[Region, ...]:
+        """Its regions."""
+        return parse_regions(list(self.regions))
+
+    @property
+    def channels(self) -> set[int]:
+        """Channels that it changes; all of a softmax."""
+        background = {0} if self.softmax else set[int]()
+        return background.union(*(region.channels for region in self.parsed_regions))
+
+    def check(self) -> None:
+        """Raise where a temperature could not be found.
+
+        Raises:
+            ValueError: Any fit has another status than OK.
+        """
+        bad = {name: fit for name, fit in self.fits.items() if fit.status != "OK"}
+        if bad:
+            which = "; ".join(
+                f"{name}: {fit.status} ({fit.temperature:g})"
+                for name, fit in bad.items()
+            )
+            sentences = dict.fromkeys(fit.sentence for fit in bad.values())
+            raise ValueError(f"no temperature for {which}. {' '.join(sentences)}")
+
+    @property
+    def meaning(self) -> str:
+        """Digest of all that it says, for what was made with it."""
+        return digest_json(self.to_json())
+
+    def write(self, path: PathLike) -> None:
+        """Write `temperature.json`; it appears complete or not at all."""
+        publish_json(Path(path), self.to_json())
+
+
+def read_temperature(path: PathLike) -> Temperature:
+    """Read `temperature.json`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is something else, of another schema, or was altered.
+    """
+    path = Path(path)
+    content, digest = read_sealed_json(path, KIND, SCHEMA, "temperature fit")
+    if "fits" not in content:  # another of our files
+        raise ValueError(f"{path}: not a coverax temperature")
+    with sound(path, KIND):
+        return Temperature.from_json(content | {"digest": digest})
+
+
+@dataclass(frozen=True, slots=True)
+class Applied(JsonRecord):
+    """What became of maps at a temperature.
+
+    Attributes:
+        n_cases: Cases written.
+        fitted_on: Those that the temperature was fitted on, or whose units were.
+        unchanged_channels: Channels that belong to no fitted region.
+    """
+
+    n_cases: int
+    fitted_on: Sequence[str]
+    unchanged_channels: Sequence[int]

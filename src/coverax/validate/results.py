@@ -1,0 +1,215 @@
+"""What a validation says: the types of `validation.json`, and of a look for drift."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from coverax.calibrate import Band, Histogram
+from coverax.choices import RaterRule
+from coverax.files import MAYBE, JsonRecord
+from coverax.table import ScoreDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class Spread(JsonRecord):
+    """A metric over all splits: mean and standard deviation, None where infinite."""
+
+    mean: float | None
+    sd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WholeUnits(JsonRecord):
+    """Every split of units with all their cases.
+
+    Attributes:
+        coverage_mean: Mean coverage; None where splits are too many to count.
+        least: What theory promises of it.
+        why: Why it could not be counted.
+    """
+
+    coverage_mean: float | None
+    least: float | None = field(default=None, metadata=MAYBE)
+    why: str | None = field(default=None, metadata=MAYBE)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomSplits(JsonRecord):
+    """Coverage in random splits.
+
+    Attributes:
+        n_splits: How many.
+        coverage_mean: Its mean.
+        coverage_sd: Its standard deviation; None for one split.
+        histogram: Splits by their coverage.
+    """
+
+    n_splits: int
+    coverage_mean: float
+    coverage_sd: float | None
+    histogram: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class SplitsResult(JsonRecord):
+    """All splits at one level and share of calibration units.
+
+    Attributes:
+        alpha: Tolerated miscoverage.
+        fraction: Share of units that calibrate.
+        n_calibration: Their number.
+        n_test: Number of the others.
+        rank: Of the threshold.
+        status: `OK`, or `TOO_FEW_CASES` where everything is served.
+        expected: Coverage that the law expects.
+        coverage_mean: Mean coverage over all splits.
+        coverage_sd: Its standard deviation.
+        band: Where the coverage of one split should lie.
+        metrics: Metrics of the masks, by name.
+        whole_units: All cases of all units, where units own several.
+        random: Random splits, where they are asked for.
+    """
+
+    alpha: float
+    fraction: float
+    n_calibration: int
+    n_test: int
+    rank: int
+    status: str
+    expected: float
+    coverage_mean: float
+    coverage_sd: float
+    band: Band
+    metrics: Mapping[str, Spread]
+    whole_units: WholeUnits | None = field(default=None, metadata=MAYBE)
+    random: RandomSplits | None = field(default=None, metadata=MAYBE)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutGroup(JsonRecord):
+    """One group tested with a threshold from all the others.
+
+    Attributes:
+        group: Its name.
+        alpha: Tolerated miscoverage.
+        n_calibration: Units of the others.
+        n_test: Its units.
+        rank: Of the threshold.
+        coverage: Share of its units that is served.
+        band: Where that should lie.
+        in_band: Whether it does.
+        median_p_value: Of its units among the others.
+    """
+
+    group: str
+    alpha: float
+    n_calibration: int
+    n_test: int
+    rank: int
+    coverage: float
+    band: Band
+    in_band: bool
+    median_p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResult(JsonRecord):
+    """Whether later cases differ from earlier ones.
+
+    Attributes:
+        by: Column of the order.
+        sorted_as: What its values were taken for.
+        n: Units in it.
+        max_capital: Largest capital of a bet against exchangeability.
+        p_value_capital: Bound on the chance of such a capital.
+        p_value_uniform: That the sequential p-values are uniform.
+    """
+
+    by: str
+    sorted_as: str
+    n: int
+    max_capital: float
+    p_value_capital: float
+    p_value_uniform: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoresResult(JsonRecord):
+    """One region and tolerance.
+
+    Attributes:
+        fold: Fold whose model it is of, where the table holds folds.
+        region: Structure.
+        tolerance: Tolerated missed share of a case.
+        n_units: Units that count.
+        n_cases: Their cases.
+        splits: One a share and level.
+        hold_out: One a group and level, where groups are held out.
+        order: Where an order is asked for.
+    """
+
+    fold: str | None = field(default=None, metadata=MAYBE)
+    region: str
+    tolerance: float
+    n_units: int
+    n_cases: int
+    splits: Sequence[SplitsResult]
+    hold_out: Sequence[HeldOutGroup] | None = field(default=None, metadata=MAYBE)
+    order: OrderResult | None = field(default=None, metadata=MAYBE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation(JsonRecord):
+    """The content of `validation.json`.
+
+    Attributes:
+        schema: Of the file.
+        method: Which guarantee was validated.
+        cases_digest: SHA-256 of the case ids.
+        score_definition: What the scores mean.
+        seed: Of splits and draws.
+        raters: What several references of a case do.
+        metrics: Whether metrics were known at every threshold.
+        evidence: What each part of the results is evidence of, in words.
+        results: One a region and tolerance, and fold.
+    """
+
+    schema: int = 1
+    method: str = "fnr"
+    cases_digest: str
+    score_definition: ScoreDefinition
+    seed: int
+    raters: RaterRule | None
+    metrics: str
+    evidence: Mapping[str, str]
+    results: Sequence[ScoresResult]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftLook(JsonRecord):
+    """One look at new maps: the content of `monitor --json`.
+
+    Attributes:
+        schema: Of the object.
+        calibration_digest: Of the calibration whose cohort they are compared with.
+        n_new: New maps.
+        n_seen_in_calibration: Those of them that calibrated, by case id or content.
+        level: Tolerated probability of a false alarm.
+        seed: Of the permutations.
+        n_permutations: How many.
+        p_values: By region and feature.
+        drift: Whether any is an alarm.
+        meaning: What that says, in words.
+        looks: What the level is of.
+    """
+
+    schema: int = 1
+    calibration_digest: str
+    n_new: int
+    n_seen_in_calibration: int
+    level: float
+    seed: int
+    n_permutations: int
+    p_values: Mapping[str, float]
+    drift: bool
+    meaning: str
+    looks: str
