@@ -64,6 +64,7 @@ def test_every_parameter_that_takes_a_path_takes_text():
 
 
 READERS = {
+    "scores.read_part": {},
     "scores.read_table": {},
     "calibrate.read_calibration": {},
     "validate.read_memory": {},

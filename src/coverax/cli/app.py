@@ -6,6 +6,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from coverax.cli import (
     import_,
     infer,
     learn_sets,
+    merge,
     monitor,
     plan,
     predict,
@@ -55,6 +57,7 @@ app = typer.Typer(
 )
 for module in (
     score,
+    merge,
     learn_sets,
     calibrate,
     predict,
@@ -78,8 +81,7 @@ def _listing(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run_command(*args: Any, **options: Any) -> None:
-        output: Path | None = options.get("output")
-        listed = None if output is None else extended(output, _LISTED)
+        listed = _listed_at(options.get("output"), options.get("shard"))
         try:
             command(*args, **options)
         except ExceptionGroup as error:
@@ -91,6 +93,18 @@ def _listing(command: Callable[..., Any]) -> Callable[..., Any]:
             listed.unlink(missing_ok=True)
 
     return run_command
+
+
+def _listed_at(output: Path | None, shard: str | None) -> Path | None:
+    """Where failing cases are listed: beside the output, or the part of a shard."""
+    if output is None:
+        return None
+    if shard is not None:
+        from coverax.stream import parse_shard
+
+        with suppress(ValueError):  # said where the option is read
+            output = output / parse_shard(shard)[0].name
+    return extended(output, _LISTED)
 
 
 def _list_in(path: Path | None, lines: list[str]) -> str:

@@ -22,6 +22,7 @@ from coverax.cli.common import (
     print_json,
     show_progress,
 )
+from coverax.cli.places import DaskAddress, Memory, Workers, place_of
 from coverax.cli.show import show_evaluation
 
 NAME = "evaluate"
@@ -38,6 +39,9 @@ def command(
     unit_pattern: UnitPattern = None,
     engine: EngineChoice = "auto",
     threads: Threads = None,
+    workers: Workers = 0,
+    dask: DaskAddress = None,
+    memory: Memory = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the draw where units own several cases.")
     ] = 0,
@@ -55,6 +59,7 @@ def command(
     )
     from coverax.folders import whole_folder
 
+    where = place_of(workers, dask, memory)
     loaded = read_calibration(calibration)
     several = loaded.folds is not None or len(probs or []) > 1
     if several and (cohort is not None or engine != "auto"):
@@ -79,6 +84,7 @@ def command(
             loaded,
             cases,
             threads=threads,
+            where=where,
             seed=seed,
             allow_missing=allow_missing,
             allow_hard_masks=allow_hard_masks,

@@ -26,8 +26,10 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.places import Parts, ShardOf, home_of, shard_of
 
 if TYPE_CHECKING:
+    from coverax.stream import Shard
     from coverax.train import InferOptions, Split, TrainConfig
 
 NAME = "infer"
@@ -101,6 +103,8 @@ def command(
     threads: Annotated[
         int, typer.Option(min=1, help="Readers, and writers, beside the net.")
     ] = 2,
+    shard: ShardOf = None,
+    parts: Parts = None,
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
@@ -110,6 +114,10 @@ def command(
     from coverax.volumes import check_maps_differ, nifti_files, units_of
 
     scoring = tolerance or region or transform or unit_pattern
+    own = shard_of(shard)
+    if score_only and (own or parts):
+        raise typer.BadParameter("--shard and --parts go with maps that are written")
+    home = home_of(output, own, parts)
     _check_usage(score_only, labels, storage, scoring)
     with needs_train_extra():
         from coverax import train
@@ -132,6 +140,8 @@ def command(
         resume=resume,
         verify_inputs=verify_inputs,
         allow_missing=allow_missing,
+        shard=own,
+        parts=parts,
     )
     if score_only and labels is not None:
         by_name = units_of(chosen, unit_pattern)
@@ -144,9 +154,9 @@ def command(
         about = {"step": loaded.step, "split": loaded.split_digest, "parts": chosen}
         result = _write(run, output, about)
     if as_json:
-        print_json(result | {"output": str(output)})
+        print_json(result | {"output": str(home)})
         return
-    note(f"{output}: {'scores' if score_only else 'maps'} of {result['n_cases']} cases")
+    note(f"{home}: {'scores' if score_only else 'maps'} of {result['n_cases']} cases")
     note_left_out(result["failed"])
 
 
@@ -162,6 +172,8 @@ class _Run(NamedTuple):
     resume: bool
     verify_inputs: bool
     allow_missing: bool
+    shard: "Shard | None"
+    parts: Path | None
 
 
 def _check_usage(score_only: bool, labels, storage: ProbsStorage, scoring) -> None:
@@ -238,6 +250,8 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
                 model=run.model,
                 about=about,
                 threads=run.threads,
+                shard=run.shard,
+                parts=run.parts,
                 resume=run.resume,
                 verify_inputs=run.verify_inputs,
                 allow_missing=run.allow_missing,
@@ -245,9 +259,10 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
                 on_note=note,
             )
     finally:
-        note_kept(train.count_finished(output))
+        note_kept(train.count_finished(home_of(output, run.shard, run.parts)))
     lines = [f"left out: case {i}: {why}" for i, why in failed.items()]
-    return {"n_cases": len(run.images) - len(lines), "failed": lines}
+    n_own = len(run.images if run.shard is None else run.shard.of(sorted(run.images)))
+    return {"n_cases": n_own - len(lines), "failed": lines}
 
 
 def _score(

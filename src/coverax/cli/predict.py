@@ -21,6 +21,16 @@ from coverax.cli.common import (
     print_json,
     show_progress,
 )
+from coverax.cli.places import (
+    DaskAddress,
+    Memory,
+    Parts,
+    ShardOf,
+    Workers,
+    home_of,
+    place_of,
+    shard_of,
+)
 
 NAME = "predict"
 
@@ -39,6 +49,11 @@ def command(
         Path, typer.Option("-o", "--output", help="New folder for masks.")
     ],
     threads: Threads = None,
+    workers: Workers = 0,
+    dask: DaskAddress = None,
+    memory: Memory = None,
+    shard: ShardOf = None,
+    parts: Parts = None,
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
@@ -70,9 +85,13 @@ def command(
     from coverax.predict import count_finished, predict_folder, predict_folds
     from coverax.volumes import nifti_files, read_groups
 
+    where, part = place_of(workers, dask, memory), shard_of(shard)
+    home = home_of(output, part, parts)
     loaded = read_calibration(calibration)
     if images is not None and overlay is None:
         raise typer.BadParameter("--images goes with --overlay")
+    if overlay is not None and part is not None:
+        raise typer.BadParameter("--overlay goes with the whole: give it with --parts")
     if overlay is not None and not loaded.has_sides:
         raise typer.BadParameter("--overlay goes with a calibration of sets")
     several = loaded.folds is not None or len(probs) > 1
@@ -82,8 +101,9 @@ def command(
     maps = each[0]
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     of_case = None if groups is None else read_groups(groups)
+    n_cases = len(maps if part is None else part.of(sorted(maps)))
     try:
-        with show_progress("Predicting", len(maps)) as on_case:
+        with show_progress("Predicting", n_cases) as on_case:
             predict = (
                 partial(predict_folds, loaded, each)
                 if several
@@ -92,6 +112,9 @@ def command(
             result = predict(
                 output,
                 threads=threads,
+                where=where,
+                shard=part,
+                parts=parts,
                 resume=resume,
                 verify_inputs=verify_inputs,
                 allow_missing=allow_missing,
@@ -102,13 +125,13 @@ def command(
                 on_note=note,
             )
     finally:
-        note_kept(count_finished(output))
+        note_kept(count_finished(home))
     if overlay is not None:
         _draw(overlay, output, backgrounds)
     if as_json:
-        print_json(result.to_json() | {"output": str(output)})
+        print_json(result.to_json() | {"output": str(home)})
         return
-    note(f"{output}: masks of {result.n_cases} cases")
+    note(f"{home}: masks of {result.n_cases} cases")
     if n_whole := result.n_whole_volume:
         note(f"{n_whole} masks are the whole volume")
     for part in loaded.refused_parts:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coverax.choices import Absent, EngineName
+from coverax.choices import Absent
 from coverax.cli import terminal
 from coverax.cli.common import (
     AllowDuplicates,
@@ -36,6 +36,7 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.places import DaskAddress, Memory, Workers, place_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -114,6 +115,9 @@ def command(
     ] = True,
     engine: EngineChoice = "auto",
     threads: Threads = None,
+    workers: Workers = 0,
+    dask: DaskAddress = None,
+    memory: Memory = None,
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
     allow_duplicates: AllowDuplicates = False,
@@ -124,6 +128,7 @@ def command(
     from coverax.reliability import fill_reliability, summarise
     from coverax.scores import read_table
 
+    where = place_of(workers, dask, memory)
     check_output_folder(output)
     if (table is None) == (probs is None and labels is None and cohort is None):
         raise typer.BadParameter(
@@ -148,7 +153,8 @@ def command(
             scores = read_table(table)
         else:
             cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
-            scores = _score(cases, defined, engine, threads, allow_missing)
+            place = {"engine": engine, "threads": threads, "where": where}
+            scores = _score(cases, defined, place, allow_missing)
         with _naming(table):
             result = summarise(
                 scores,
@@ -208,8 +214,7 @@ def _refuse_scoring(options: dict[str, Any]) -> None:
 def _score(
     cases: "Cohort",
     options: dict[str, Any],
-    engine: EngineName,
-    threads: int | None,
+    place: dict[str, Any],
     allow_missing: bool,
 ) -> "ScoreTable":
     """Read the volumes under the options of scoring."""
@@ -236,8 +241,7 @@ def _score(
         table = score_cohort(
             cases,
             definition,
-            engine=engine,
-            threads=threads,
+            **place,
             allow_missing=allow_missing,
             on_case=on_case,
             on_failure=failures.append,

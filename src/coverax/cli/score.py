@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,13 +40,28 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.places import (
+    DaskAddress,
+    Memory,
+    ShardOf,
+    Workers,
+    part_of,
+    place_of,
+    shard_of,
+)
+
+if TYPE_CHECKING:
+    from coverax.scores import ScoreTable, TablePart
 
 NAME = "score"
 
 
 def command(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="scores.parquet to write.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="scores.parquet to write; with --shard a folder."
+        ),
     ],
     probs: ProbsDir = None,
     labels: LabelsDir = None,
@@ -103,6 +118,10 @@ def command(
     ] = False,
     engine: EngineChoice = "auto",
     threads: Threads = None,
+    workers: Workers = 0,
+    dask: DaskAddress = None,
+    memory: Memory = None,
+    shard: ShardOf = None,
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
@@ -114,16 +133,24 @@ def command(
     from coverax.files import check_output_file
     from coverax.scores import (
         ScoreDefinition,
+        ScoreTable,
         add_critical_curves,
-        origin_notes,
         parse_transforms,
         resolve_engine,
         score_cohort,
+        score_part,
         sorted_tolerances,
     )
     from coverax.stream import Journal
-    from coverax.volumes import some_names
 
+    where, part = place_of(workers, dask, memory), shard_of(shard)
+    if part is not None:
+        if curves:
+            raise typer.BadParameter(
+                "--curves looks at the thresholds of all cases and cannot be done in "
+                "parts: score with --workers or --dask, or without --curves"
+            )
+        output = part_of(output, part, ".parquet")
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
@@ -151,42 +178,59 @@ def command(
     strict = replace(definition, allow_hard_masks=False, allow_duplicates=False)
     used = strict.with_engine(resolve_engine(engine).name)
     journal = Journal(output, used.to_json(), resume=resume)
+    reading: dict[str, Any] = {
+        "engine": engine,
+        "threads": threads,
+        "where": where,
+        "journal": journal,
+        "verify_inputs": verify_inputs,
+        "allow_missing": allow_missing,
+        "on_failure": failures.append,
+    }
     published = False
     try:
-        with show_progress("Scoring", len(cases.cases)) as on_case:
-            table = score_cohort(
-                cases,
-                definition,
-                engine=engine,
-                threads=threads,
-                journal=journal,
-                verify_inputs=verify_inputs,
-                allow_missing=allow_missing,
-                on_case=on_case,
-                on_failure=failures.append,
-                on_note=note,
-            )
-        if curves:
+        n_own = len(cases.cases if part is None else part.of(cases.cases))
+        with show_progress("Scoring", n_own) as on_case:
+            reading["on_case"] = on_case
+            if part is not None:
+                scored = score_part(cases, definition, part, **reading)
+            else:
+                scored = score_cohort(cases, definition, on_note=note, **reading)
+        if curves and isinstance(scored, ScoreTable):
             with show_progress("Loss curves", len(cases.cases)) as on_case:
-                table = add_critical_curves(
-                    table, cases, engine=engine, threads=threads, on_case=on_case
+                scored = add_critical_curves(
+                    scored, cases, engine=engine, threads=threads, on_case=on_case
                 )
-        table.write(output)
+        scored.write(output)
         published = True
     finally:
         note_kept(0 if published else journal.n_records)
         journal.close(keep=not published)
+    if isinstance(scored, ScoreTable):
+        say_table(scored, output, failures, as_json)
+    else:
+        _say_part(scored, output, failures, as_json)
+
+
+def say_table(
+    table: "ScoreTable", output: Path, failures: list[str], as_json: bool
+) -> None:
+    """Say what a table holds, and what was left out of it."""
+    from coverax.scores import origin_notes
+    from coverax.volumes import some_names
+
     empty = int((table.column("n_foreground") == 0).sum())
     zero = int((table.column("min_foreground_probability") == 0).sum())
-    result = {
-        "table": str(output),
-        "n_rows": table.n_rows,
-        "n_empty_reference": empty,
-        "n_lesion_voxel_at_zero": zero,
-        "excluded": {why: list(ids) for why, ids in table.excluded.items()},
-    }
     if as_json:
-        print_json(result)
+        print_json(
+            {
+                "table": str(output),
+                "n_rows": table.n_rows,
+                "n_empty_reference": empty,
+                "n_lesion_voxel_at_zero": zero,
+                "excluded": {why: list(ids) for why, ids in table.excluded.items()},
+            }
+        )
         return
     note(f"{output}: {table.n_rows} rows, {empty} with an empty reference")
     if zero:
@@ -196,3 +240,25 @@ def command(
     note_left_out(failures)
     for why, ids in table.excluded.items():
         note(f"left out ({why}): {some_names(ids)}")
+
+
+def _say_part(
+    part: "TablePart", output: Path, failures: list[str], as_json: bool
+) -> None:
+    index, count = part.shard
+    if as_json:
+        print_json(
+            {
+                "part": str(output),
+                "shard": f"{index}/{count}",
+                "n_rows": part.n_rows,
+                "n_cases": len(part.cases),
+                "failed": [case.case_id for case in part.lost],
+            }
+        )
+        return
+    note(
+        f"{output}: {part.n_rows} rows of {len(part.cases)} of {part.n_cases} cases; "
+        "coverax merge joins all parts"
+    )
+    note_left_out(failures)

@@ -30,6 +30,16 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.places import (
+    DaskAddress,
+    Memory,
+    Parts,
+    ShardOf,
+    Workers,
+    home_of,
+    place_of,
+    shard_of,
+)
 
 if TYPE_CHECKING:
     from coverax.reliability import Applied
@@ -119,6 +129,11 @@ def apply(
     ] = None,
     unit_pattern: UnitPattern = None,
     threads: Threads = None,
+    workers: Workers = 0,
+    dask: DaskAddress = None,
+    memory: Memory = None,
+    shard: ShardOf = None,
+    parts: Parts = None,
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
     as_json: AsJson = False,
@@ -129,29 +144,35 @@ def apply(
 
     if units is not None and unit_pattern is not None:
         raise typer.BadParameter("give either --units or --unit-pattern")
+    where, part = place_of(workers, dask, memory), shard_of(shard)
+    home = home_of(output, part, parts)
     fitted = read_temperature(temperature)
     maps = nifti_files(probs)
     of_case = units_of(maps, unit_pattern) if units is None else None
+    n_cases = len(maps if part is None else part.of(sorted(maps)))
     try:
-        with show_progress("Writing", len(maps)) as on_case:
+        with show_progress("Writing", n_cases) as on_case:
             result = apply_folder(
                 fitted,
                 maps,
                 output,
                 units=of_case if units is None else read_groups(units, "unit"),
                 threads=threads,
+                where=where,
+                shard=part,
+                parts=parts,
                 resume=resume,
                 verify_inputs=verify_inputs,
                 on_case=on_case,
                 on_note=note,
             )
     finally:
-        note_kept(count_finished(output))
+        note_kept(count_finished(home))
     _warn(result)
     if as_json:
-        print_json(result.to_json() | {"output": str(output)})
+        print_json(result.to_json() | {"output": str(home)})
         return
-    note(f"{output}: {result.n_cases} maps")
+    note(f"{home}: {result.n_cases} maps")
 
 
 def _warn(result: "Applied") -> None:

@@ -3,7 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from coverax.choices import EngineName
 
@@ -19,6 +19,10 @@ class Engine:
 
     name: Literal["host", "device"]
     ops: ModuleType
+
+    def __reduce__(self) -> Any:
+        """By name: modules do not travel to other processes."""
+        return resolve_engine, (self.name,)
 
     @property
     def is_device(self) -> bool:

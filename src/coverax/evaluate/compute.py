@@ -30,15 +30,15 @@ from coverax.provenance import check_not_masks, kind_of_values
 from coverax.scores import (
     CaseRows,
     Engine,
+    Loader,
     ScoreDefinition,
     ViewBatch,
     engine_of,
-    load_case,
     stream_rows,
     turned_notes,
     view_peaks,
 )
-from coverax.stream import gather
+from coverax.stream import HERE, Where, gather
 from coverax.volumes import Case, Cohort, read_probs
 
 _log = logging.getLogger("coverax")
@@ -69,6 +69,7 @@ def evaluate_cohort(
     *,
     engine: EngineName = "auto",
     threads: int | None = None,
+    where: Where = HERE,
     seed: int = 0,
     allow_missing: bool = False,
     allow_hard_masks: bool = False,
@@ -88,6 +89,7 @@ def evaluate_cohort(
         cohort: Cases with references, not used for calibration.
         engine: `host` and `device` give the same counts.
         threads: Reader threads.
+        where: Where cases are read.
         seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -108,21 +110,15 @@ def evaluate_cohort(
     check_first_mark([case.probs for case in cohort.cases], definition)
     kind_check = partial(check_map_kind, definition=definition)
     read_map = partial(read_probs, check_header=kind_check)
-
-    def load(case, buffers):
-        return load_case(case, definition, buffers, read_map=read_map)
-
-    def batch_fn(engine: Engine, batch: ViewBatch):
-        return KINDS[calibration.kind].columns(engine, batch, calibration)
-
     results: dict[Case, CaseRows] = {}
     outcomes = stream_rows(
         cohort.cases,
-        load,
-        batch_fn,
+        Loader(definition, read_map),
+        BatchColumns(calibration),
         engine_of(definition, engine),
         spatial=definition.is_spatial,
         threads=threads,
+        where=where,
     )
     failures = gather(
         outcomes,
@@ -152,6 +148,17 @@ def evaluate_cohort(
     if not none_too:
         evaluation.summary.check_results()
     return evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class BatchColumns:
+    """Counts and scores of a batch under a calibration; it travels to other processes."""
+
+    calibration: Calibration
+
+    def __call__(self, engine: Engine, batch: ViewBatch) -> dict[str, np.ndarray]:
+        """As the kind of the calibration has them."""
+        return KINDS[self.calibration.kind].columns(engine, batch, self.calibration)
 
 
 def _rows_of(case: Case, unit_column: str, result: CaseRows) -> Rows:

@@ -1,7 +1,7 @@
 """A calibration from folds against cases with references and one map a fold."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,9 +42,9 @@ from coverax.predict.folds import (
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import as_fraction
 from coverax.scores import ScoreDefinition, View, load_case, view_peaks
-from coverax.stream import gather, map_cases
+from coverax.stream import HERE, Where, gather, map_cases
 from coverax.table import SIDES
-from coverax.volumes import Case, Cohort, read_probs
+from coverax.volumes import Case, Cohort, declared_bytes, read_probs
 
 BAND_LEVEL = 0.95
 
@@ -55,6 +55,7 @@ def evaluate_folds(
     maps: Sequence[Mapping[str, Path]],
     *,
     threads: int | None = None,
+    where: Where = HERE,
     seed: int = 0,
     allow_missing: bool = False,
     allow_hard_masks: bool = False,
@@ -75,6 +76,7 @@ def evaluate_folds(
         maps: Case id to map, one mapping a fold in the order of
             `calibration.folds.names`.
         threads: Cases at a time.
+        where: Where cases are read.
         seed: Seed of the draw of one case a unit.
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -94,13 +96,14 @@ def evaluate_folds(
     own = [{i: Path(p) for i, p in each.items() if i in wanted} for each in maps]
     paths, _ = common_maps(own, folds, allow_missing=allow_missing)
 
-    def rows_of(case: Case) -> Rows:
-        if case.case_id not in paths:
-            raise ValueError("it lacks the map of a fold")
-        return _rows(calibration, definition, case, paths[case.case_id])
-
     found: dict[Case, Rows] = {}
-    outcomes = map_cases(rows_of, cohort.cases, threads=threads)
+    outcomes = map_cases(
+        RowsOfFolds(calibration, definition, paths),
+        cohort.cases,
+        threads=threads,
+        where=where,
+        size_of=declared_bytes,
+    )
     failures = gather(
         outcomes,
         cohort.cases,
@@ -134,6 +137,22 @@ def evaluate_folds(
     if not none_too:
         evaluation.summary.check_results()
     return evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfFolds:
+    """Counts of one case; it travels to other processes."""
+
+    calibration: Calibration
+    definition: ScoreDefinition
+    paths: Mapping[str, Sequence[Path]]
+
+    def __call__(self, case: Case) -> Rows:
+        """One row a region."""
+        if case.case_id not in self.paths:
+            raise ValueError("it lacks the map of a fold")
+        own = self.paths[case.case_id]
+        return _rows(self.calibration, self.definition, case, own)
 
 
 def _about(case: Case, unit_column: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Masks of a new case from the maps of all folds, one map in memory at a time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from coverax.scores import (
     side_cut,
     side_transforms,
 )
-from coverax.stream import file_facts, fill_folder
+from coverax.stream import HERE, Shard, Where, file_facts, fill_folder
 from coverax.table import Transform
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
 
@@ -209,6 +210,9 @@ def predict_folds(
     output: PathLike,
     *,
     threads: int | None = None,
+    where: Where = HERE,
+    shard: Shard | None = None,
+    parts: PathLike | None = None,
     resume: bool = False,
     allow_missing: bool = False,
     allow_vacuous: bool = False,
@@ -229,6 +233,9 @@ def predict_folds(
             `calibration.folds.names`.
         output: A new folder, or an empty one.
         threads: Cases at a time.
+        where: Where cases are worked on.
+        shard: Write the masks of its cases only, into a folder of parts `output`.
+        parts: Folder of parts that all shards have filled: take the masks from there.
         resume: Keep the finished masks of an interrupted run.
         allow_missing: Publish without the cases that failed or lack a map.
         allow_vacuous: Write whole volumes where no guarantee can be given.
@@ -251,9 +258,6 @@ def predict_folds(
         r for r in calibration.definition.regions if not calibration.refused(r.name)
     ]
 
-    def write_one(case_id: str, _path: Path, folder: Path) -> None:
-        _write_case(calibration, regions, case_id, paths[case_id], folder, sides)
-
     n_whole: list[int] = []
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
@@ -264,7 +268,7 @@ def predict_folds(
     failures = fill_folder(
         Path(output),
         {case_id: own[0] for case_id, own in paths.items()},
-        write_one,
+        FoldMaskWriter(calibration, regions, paths, sides),
         files=output_names(
             dict.fromkeys(paths, regions),
             calibration.definition,
@@ -277,6 +281,9 @@ def predict_folds(
             for case_id, own in paths.items()
         },
         threads=threads,
+        where=where,
+        shard=shard,
+        parts=parts,
         resume=resume,
         verify_inputs=verify_inputs,
         allow_missing=allow_missing,
@@ -284,7 +291,24 @@ def predict_folds(
         on_note=on_note,
         finish=finish,
     )
-    return Predicted(len(paths) - len(failures), n_whole[0], lacking | failures)
+    n_own = len(paths if shard is None else shard.of(sorted(paths)))
+    # Of a shard nobody has counted the masks that are the whole volume.
+    return Predicted(n_own - len(failures), sum(n_whole), lacking | failures)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldMaskWriter:
+    """Writes the masks of one case from its maps; it travels to other processes."""
+
+    calibration: Calibration
+    regions: Sequence[Region]
+    paths: Mapping[str, Sequence[Path]]
+    sides: bool
+
+    def __call__(self, case_id: str, _path: Path, folder: Path) -> None:
+        """From its maps to its masks and sidecar."""
+        own = self.paths[case_id]
+        _write_case(self.calibration, self.regions, case_id, own, folder, self.sides)
 
 
 def common_maps(

@@ -20,7 +20,7 @@ from coverax.predict.triage import release_masks
 from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
-from coverax.stream import check_failures, fill_folder
+from coverax.stream import HERE, Shard, Where, check_failures, fill_folder
 from coverax.stream import count_finished as count_finished
 from coverax.volumes import (
     Buffer,
@@ -59,6 +59,9 @@ def predict_folder(
     output: PathLike,
     *,
     threads: int | None = None,
+    where: Where = HERE,
+    shard: Shard | None = None,
+    parts: PathLike | None = None,
     resume: bool = False,
     allow_missing: bool = False,
     allow_vacuous: bool = False,
@@ -79,6 +82,9 @@ def predict_folder(
         maps: Case id to map.
         output: A new folder, or an empty one.
         threads: Cases at a time.
+        where: Where cases are worked on.
+        shard: Write the masks of its cases only, into a folder of parts `output`.
+        parts: Folder of parts that all shards have filled: take the masks from there.
         resume: Keep the finished masks of an interrupted run of the same calibration,
             maps and groups.
         allow_missing: Publish without the maps that failed.
@@ -117,14 +123,10 @@ def predict_folder(
         n_whole.append(check_written(folder, maps, definition, allow_hard_masks))
         write_list(calibration, read_sidecars(folder, maps), folder)
 
-    def write_one(case_id: str, path: Path, folder: Path) -> None:
-        own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
-        _write_case(own.of_case(case_id), case_id, path, folder, sides)
-
     failures = fill_folder(
         output,
         maps,
-        write_one,
+        MaskWriter(calibration, dict(groups or {}), sides),
         files=output_names(
             {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
             definition,
@@ -135,6 +137,9 @@ def predict_folder(
         meaning={"calibration": calibration.digest, "sides": sides},
         case_meaning=groups,
         threads=threads,
+        where=where,
+        shard=shard,
+        parts=parts,
         resume=resume,
         verify_inputs=verify_inputs,
         allow_missing=allow_missing,
@@ -142,7 +147,24 @@ def predict_folder(
         on_note=on_note,
         finish=finish,
     )
-    return Predicted(len(maps) - len(failures), n_whole[0], failures)
+    n_own = len(maps if shard is None else shard.of(sorted(maps)))
+    # Of a shard nobody has counted the masks that are the whole volume.
+    return Predicted(n_own - len(failures), sum(n_whole), failures)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskWriter:
+    """Writes the masks of one case; it travels to other processes."""
+
+    calibration: Calibration
+    groups: dict[str, str]
+    sides: bool
+
+    def __call__(self, case_id: str, path: Path, folder: Path) -> None:
+        """From its map to its masks and sidecar."""
+        group = _group_of(self.calibration, self.groups, case_id)
+        own = self.calibration.of_group(group).of_case(case_id)
+        _write_case(own, case_id, path, folder, self.sides)
 
 
 def check_request(

@@ -1,7 +1,7 @@
 """Temperatures of a cohort: fitted from its files, applied to files."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +23,8 @@ from coverax.reliability.temperature import (
     sample_of,
 )
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
+from coverax.stream import HERE, Shard, Where, fill_folder, gather, map_cases
 from coverax.stream import count_finished as count_finished
-from coverax.stream import fill_folder, gather, map_cases
 from coverax.volumes import (
     SCALED_RECORD,
     Case,
@@ -131,6 +131,9 @@ def apply_folder(
     *,
     units: Mapping[str, str] | None = None,
     threads: int | None = None,
+    where: Where = HERE,
+    shard: Shard | None = None,
+    parts: PathLike | None = None,
     resume: bool = False,
     verify_inputs: bool = False,
     on_case: Callable[[], None] = lambda: None,
@@ -148,6 +151,9 @@ def apply_folder(
         units: Unit of each case, to notice units of the fit; known by their case ids
             alone where None.
         threads: Cases at a time.
+        where: Where cases are worked on.
+        shard: Write the maps of its cases only, into a folder of parts `output`.
+        parts: Folder of parts that all shards have filled: take the maps from there.
         resume: Keep the finished maps of an interrupted run of the same temperatures.
         verify_inputs: With `resume`, tell a replaced map by its content too.
         on_case: Called once a case, for progress.
@@ -163,22 +169,12 @@ def apply_folder(
     fitted.check()
     meaning, channels = fitted.meaning, fitted.channels
     fitted_on = set(_fitted_on(fitted, maps, units))
-    own_maps = set(fitted.map_digests or ())
-    is_looked_at: set[str] = set()
 
-    def write_case(case_id: str, path: Path, folder: Path) -> None:
-        prob_map = _read_map(fitted, path)
-        look(case_id, prob_map)
-        _write_scaled(fitted, prob_map, folder)
-
-    def look(case_id: str, prob_map: ProbMap) -> None:
-        is_looked_at.add(case_id)
-        if own_maps & map_digests(contents_of(prob_map, channels)):
+    def note_own(case_id: str, is_own: bool) -> None:
+        if is_own:
             fitted_on.add(case_id)
 
     def write_record(folder: Path, _failures: dict[str, str]) -> None:
-        for case_id in maps.keys() - is_looked_at:  # of an interrupted run
-            look(case_id, _read_map(fitted, maps[case_id]))
         record = {
             "schema": 1,
             "coverax": __version__,
@@ -192,11 +188,15 @@ def apply_folder(
     fill_folder(
         output,
         maps,
-        write_case,
+        MapScaler(fitted),
         files={case_id: [nifti_name(path)] for case_id, path in maps.items()},
         kind=KIND,
         meaning=meaning,
         threads=threads,
+        where=where,
+        shard=shard,
+        parts=parts,
+        on_done=note_own,
         resume=resume,
         verify_inputs=verify_inputs,
         on_case=on_case,
@@ -205,7 +205,22 @@ def apply_folder(
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
     unchanged = sorted(set(range(n_channels)) - channels)
-    return Applied(len(maps), sorted(fitted_on), unchanged)
+    n_own = len(maps if shard is None else shard.of(sorted(maps)))
+    return Applied(n_own, sorted(fitted_on), unchanged)
+
+
+@dataclass(frozen=True, slots=True)
+class MapScaler:
+    """Writes one map at the fitted temperatures; it travels to other processes."""
+
+    fitted: Temperature
+
+    def __call__(self, _case_id: str, path: Path, folder: Path) -> bool:
+        """Whether the temperature was fitted on the very map."""
+        prob_map = _read_map(self.fitted, path)
+        _write_scaled(self.fitted, prob_map, folder)
+        found = map_digests(contents_of(prob_map, self.fitted.channels))
+        return bool(found & set(self.fitted.map_digests or ()))
 
 
 class _Read(NamedTuple):

@@ -20,9 +20,12 @@ from coverax.scores.compute import score_cohort as score_cohort
 from coverax.scores.extremes import side_scores as side_scores
 from coverax.scores.families import count_columns as count_columns
 from coverax.scores.families import score_maps as score_maps
+from coverax.scores.first_pass import Loader as Loader
 from coverax.scores.lesions import view_peaks as view_peaks
 from coverax.scores.notes import turned_notes as turned_notes
 from coverax.scores.origin import origin_notes as origin_notes
+from coverax.scores.parts import merge_parts as merge_parts
+from coverax.scores.parts import score_part as score_part
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
 from coverax.scores.stream import MapReader as MapReader
 from coverax.scores.stream import engine_of as engine_of
@@ -36,6 +39,8 @@ from coverax.table.columns import read_proper_scores as read_proper_scores
 from coverax.table.definition import MapKind as MapKind
 from coverax.table.definition import ScoreDefinition as ScoreDefinition
 from coverax.table.definition import sorted_tolerances as sorted_tolerances
+from coverax.table.part import TablePart as TablePart
+from coverax.table.part import read_part as read_part
 from coverax.table.table import ScoreTable as ScoreTable
 from coverax.table.table import read_table as read_table
 from coverax.table.transforms import KINDS as KINDS

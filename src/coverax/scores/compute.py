@@ -16,32 +16,29 @@ from coverax.scores.arrays import (
 )
 from coverax.scores.batch import CaseRows, Loaded, ViewBatch
 from coverax.scores.families import all_columns
+from coverax.scores.first_pass import first_pass
 from coverax.scores.notes import cohort_notes
 from coverax.scores.records import (
-    about_case,
     check_maps,
     common_kind,
-    facts_of,
-    finished,
-    key_of,
-    packed,
-    record_of,
+    further_columns,
     rows_of,
+    scored_case,
+    table_rows,
     turned_cases,
 )
-from coverax.scores.stream import MapReader, load_case, stream_rows
-from coverax.stream import Journal, gather
+from coverax.scores.stream import MapReader, stream_rows
+from coverax.stream import HERE, Journal, Where, gather
 from coverax.table.columns import FOLD
 from coverax.table.definition import (
     DEFAULT_BINS,
     ScoreDefinition,
     sorted_tolerances,
 )
-from coverax.table.table import ScoreTable, check_further
+from coverax.table.table import ScoreTable
 from coverax.table.transforms import parse_transforms
 from coverax.volumes import (
     FOREGROUND,
-    Case,
     Cohort,
     Region,
     read_probs,
@@ -54,6 +51,7 @@ def score_cohort(
     *,
     engine: EngineName = "auto",
     threads: int | None = None,
+    where: Where = HERE,
     journal: Journal | None = None,
     verify_inputs: bool = False,
     allow_missing: bool = False,
@@ -70,6 +68,7 @@ def score_cohort(
         engine: `host` and `device` give the same scores and counts to the bit, and sums
             within 1e-6.
         threads: Reader threads; the cores of the process by default.
+        where: Where cases are read: in this process, workers of its own, or a cluster.
         journal: Where finished records go, and where earlier ones come from.
         verify_inputs: With earlier records, tell replaced files by their content too.
         allow_missing: Publish without the cases that failed and record them.
@@ -89,57 +88,34 @@ def score_cohort(
     """
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
-    further = tuple(name for name, _ in cohort.cases[0].columns) if cohort.cases else ()
-    check_further(further, definition)
-
-    def batch_fn(engine: Engine, batch: ViewBatch):
-        return all_columns(engine, batch, definition)
-
-    facts = facts_of(cohort.cases if journal else (), content=verify_inputs)
-    records = finished(journal, cohort.cases, facts)
-    for _ in records:
-        on_case()
-
-    def take(case: Case, result: CaseRows) -> None:
-        record = record_of(case, result, facts)
-        if journal:
-            journal.add(key_of(case), record)
-        records[key_of(case)] = packed(record)
-
-    outcomes = stream_rows(
-        [case for case in cohort.cases if key_of(case) not in records],
-        lambda case, buffers: load_case(case, definition, buffers, read_map=read_map),
-        batch_fn,
-        chosen,
-        spatial=definition.is_spatial,
-        threads=threads,
-    )
-    failures = gather(
-        outcomes,
+    further = further_columns(cohort.cases, definition)
+    kept, failures = first_pass(
         cohort.cases,
-        take,
-        name=lambda case: case.case_id,
+        definition,
+        chosen,
+        threads=threads,
+        where=where,
+        journal=journal,
+        verify_inputs=verify_inputs,
         allow_missing=allow_missing,
+        read_map=read_map,
         on_case=on_case,
         on_failure=on_failure,
     )
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
-    kept = {c: records[key_of(c)] for c in cohort.cases if key_of(c) in records}
     if not kept:
         raise ValueError("no case could be scored")
-    for line in cohort_notes(record.get("notes", {}) for record in kept.values()):
+    cases = [scored_case(i, case, kept[case]) for i, case in enumerate(kept)]
+    for line in cohort_notes(case.notes for case in cases):
         on_note(line)
-    kind = common_kind(kept)
-    # Unit, group and weight are what the cohort says now, whenever a case was read.
-    rows = [about_case(case) | row for case in kept for row in kept[case]["rows"]]
-    turned = turned_cases(kept)
-    records.clear()
+    kind = common_kind(cases)
+    rows = table_rows(kept)
     kept.clear()  # what the table has taken over is free
-    check_maps(rows, definition)
     table = ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
-    return replace(table, turned=turned)
+    check_maps(table)
+    return replace(table, turned=turned_cases(cases))
 
 
 def score_arrays(
@@ -280,6 +256,7 @@ def _score_loaded(
     )
     gather(outcomes, numbers, take, name=lambda i: about[i]["case_id"])
     each = [row for i in numbers for row in rows[i]]
-    check_maps(each, definition)
     further = tuple(name for name in (FOLD,) if name in about[0])
-    return ScoreTable.from_rows(each, definition, further=further)
+    table = ScoreTable.from_rows(each, definition, further=further)
+    check_maps(table)
+    return table

@@ -1,6 +1,6 @@
 """Records of finished cases: what a run keeps of each, and what they have in common."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from coverax.scores.notes import TURNED
 from coverax.stream import Journal, file_facts
 from coverax.table.columns import FOLD
 from coverax.table.definition import MapKind, ScoreDefinition
+from coverax.table.part import ScoredCase
+from coverax.table.table import ScoreTable, check_further
 from coverax.volumes import Case, common_storages, describe_mark, files_beside
 
 
@@ -99,13 +101,34 @@ def about_case(case: Case) -> dict[str, Any]:
     }
 
 
-def turned_cases(records: dict[Case, dict[str, Any]]) -> dict[str, dict[str, str]]:
+def scored_case(number: int, case: Case, record: dict[str, Any]) -> ScoredCase:
+    """What is to be known of a case beside its rows."""
+    fold = dict(case.columns).get(FOLD, "")
+    kind, notes = tuple(record["kind"]), record["notes"]
+    return ScoredCase(number, case.case_id, fold, kind, notes, len(record["rows"]))
+
+
+def table_rows(kept: Mapping[Case, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the table; unit, group and weight are what the cohort says now."""
+    return [about_case(case) | row for case in kept for row in kept[case]["rows"]]
+
+
+def further_columns(
+    cases: Sequence[Case], definition: ScoreDefinition
+) -> tuple[str, ...]:
+    """Columns of text that the cohort has beside those of a `Case`.
+
+    Raises:
+        ValueError: One is called as columns of the table are.
+    """
+    further = tuple(name for name, _ in cases[0].columns) if cases else ()
+    check_further(further, definition)
+    return further
+
+
+def turned_cases(cases: Iterable[ScoredCase]) -> dict[str, dict[str, str]]:
     """Case id to how its files were turned, of those that were."""
-    return {
-        case.case_id: record["notes"][TURNED]
-        for case, record in records.items()
-        if TURNED in record["notes"]
-    }
+    return {case.case_id: case.notes[TURNED] for case in cases if TURNED in case.notes}
 
 
 def key_of(case: Case) -> str:
@@ -114,24 +137,23 @@ def key_of(case: Case) -> str:
     return case.case_id + region + (f"\nrater {case.rater}" if case.rater else "")
 
 
-def common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
+def common_kind(cases: Sequence[ScoredCase]) -> MapKind:
     """The kind of map all cases share; storages may differ (`common_storages`).
 
     Raises:
         ValueError: Maps have other channels, or were made or scaled by another model.
     """
-    by_channels = {record["kind"][0]: case for case, record in records.items()}
+    by_channels = {case.kind[0]: case for case in cases}
     if len(by_channels) > 1:
         which = [
             f"case {case.case_id} has " + (f"{n} channels" if n else "no class axis")
             for n, case in sorted(by_channels.items())
         ]
         raise ValueError(f"the maps are of different kinds: {'; '.join(which)}")
-    folds = {dict(case.columns).get(FOLD, "") for case in records}
-    storages = common_storages(tuple(record["kind"][1] for record in records.values()))
-    if len(folds) > 1:
-        return MapKind(next(iter(by_channels)), storages, None, _fold_marks(records))
-    by_mark = {record["kind"][2]: case for case, record in records.items()}
+    storages = common_storages(tuple(case.kind[1] for case in cases))
+    if len({case.fold for case in cases}) > 1:
+        return MapKind(next(iter(by_channels)), storages, None, _fold_marks(cases))
+    by_mark = {case.kind[2]: case for case in cases}
     if len(by_mark) > 1:
         which = [
             f"case {case.case_id} has {describe_mark(mark)}"
@@ -144,15 +166,15 @@ def common_kind(records: dict[Case, dict[str, Any]]) -> MapKind:
     return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
 
 
-def _fold_marks(records: dict[Case, dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+def _fold_marks(cases: Iterable[ScoredCase]) -> tuple[tuple[str, str], ...]:
     """What the maps of each fold say of their model: one thing a fold.
 
     Raises:
         ValueError: Maps of one fold are of several models.
     """
     marks: dict[str, str] = {}
-    for case, record in records.items():
-        fold, mark = dict(case.columns).get(FOLD, ""), record["kind"][2]
+    for case in cases:
+        fold, mark = case.fold, case.kind[2]
         if marks.setdefault(fold, mark) != mark:
             raise ValueError(
                 f"fold {fold} has maps with {describe_mark(marks[fold])} and with "
@@ -161,22 +183,17 @@ def _fold_marks(records: dict[Case, dict[str, Any]]) -> tuple[tuple[str, str], .
     return tuple(sorted(marks.items()))
 
 
-def check_maps(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
+def check_maps(table: ScoreTable) -> None:
     """Refuse hard masks, and one map under several names.
 
     Raises:
         ValueError: The rows are of such maps.
     """
-
-    def column(name: str) -> list[Any]:
-        return [row[name] for row in rows]
-
-    case_ids, regions = column("case_id"), column("region")
-    marks, gaps = column("map_fingerprint"), column("gap_above_zero")
+    names = ("case_id", "region", "unit", "map_fingerprint", "gap_above_zero")
+    case_ids, regions, units, marks, gaps = (table.column(n).tolist() for n in names)
     kinds = [kind_of_values(*c) for c in zip(marks, gaps, strict=True)]
+    allowed = table.definition
     check_not_masks(
-        zip(case_ids, regions, kinds, strict=True), allow=definition.allow_hard_masks
+        zip(case_ids, regions, kinds, strict=True), allow=allowed.allow_hard_masks
     )
-    check_no_copies(
-        case_ids, column("unit"), regions, marks, allow=definition.allow_duplicates
-    )
+    check_no_copies(case_ids, units, regions, marks, allow=allowed.allow_duplicates)

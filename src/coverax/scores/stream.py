@@ -8,6 +8,7 @@ constant in the number of cases.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from coverax.scores.batch import (
 )
 from coverax.scores.bins import check_softmax, softmax_columns
 from coverax.scores.notes import case_notes, turn_notes
-from coverax.stream import Outcome, map_cases
+from coverax.stream import HERE, EachCase, Outcome, Where, map_stream
 from coverax.table.definition import ScoreDefinition
 from coverax.volumes import (
     FOREGROUND,
@@ -34,6 +35,7 @@ from coverax.volumes import (
     ProbMap,
     Region,
     check_labels,
+    declared_bytes,
     map_content,
     read_labels,
     read_probs,
@@ -48,8 +50,11 @@ _MAX_OPEN_BATCHES = 4
 
 
 BatchFn = Callable[[Engine, ViewBatch], dict[str, np.ndarray]]
+LoadFn = Callable[[Any, tuple[Buffer, Buffer] | None], Loaded]
 # How a map comes into memory: `read_probs`, or a net that predicts it.
 MapReader = Callable[..., ProbMap]
+# Memory that a thread reads into, as long as it lives.
+_local = threading.local()
 
 
 def load_case(
@@ -216,30 +221,61 @@ def engine_of(definition: ScoreDefinition, asked: EngineName = "auto") -> Engine
 
 def stream_rows(
     cases: Iterable[C],
-    load_fn: Callable[[C, tuple[Buffer, Buffer] | None], Loaded],
+    load_fn: LoadFn,
     batch_fn: BatchFn,
     engine: Engine,
     *,
     spatial: bool = False,
     threads: int | None = None,
+    where: Where = HERE,
 ) -> Iterator[Outcome]:
-    """Load every case, compute its rows, yield outcomes (on the device out of order).
+    """Load every case, compute its rows, yield outcomes (not all places in order).
 
     With `spatial`, device batches keep the axes of their cases, for statistics that
-    look at neighbours.
+    look at neighbours. Elsewhere than here `load_fn` and `batch_fn` are pickled.
     """
-    if engine.is_device:
-        yield from _through_batches(cases, load_fn, batch_fn, engine, spatial, threads)
-        return
-    local = threading.local()
+    stream = RowStream(load_fn, batch_fn, engine, spatial)
+    yield from map_stream(
+        stream, cases, threads=threads, where=where, on_device=engine.is_device
+    )
 
-    def load_and_score(case: C) -> CaseRows:
-        if not hasattr(local, "buffers"):
-            local.buffers = (Buffer(), Buffer())
-        facts, views = load_fn(case, local.buffers)
-        return CaseRows(facts, [_score_alone(view, batch_fn, engine) for view in views])
 
-    yield from map_cases(load_and_score, cases, threads=threads)
+@dataclass(frozen=True, slots=True)
+class RowStream:
+    """From cases to `CaseRows` in one process, on one engine."""
+
+    load_fn: LoadFn
+    batch_fn: BatchFn
+    engine: Engine
+    spatial: bool
+
+    def __call__(
+        self, cases: Iterable[Any], *, threads: int | None, memory: int | None
+    ) -> Iterator[Outcome]:
+        """Outcomes; on the device out of order."""
+        fn = self._load if self.engine.is_device else self._load_and_score
+        each = EachCase(fn, _declared_bytes)
+        outcomes = each(cases, threads=threads, memory=memory)
+        if self.engine.is_device:
+            return _through_batches(outcomes, self.batch_fn, self.engine, self.spatial)
+        return outcomes
+
+    def _load(self, case: Any) -> Loaded:
+        return self.load_fn(case, None)
+
+    def _load_and_score(self, case: Any) -> CaseRows:
+        if not hasattr(_local, "buffers"):
+            _local.buffers = (Buffer(), Buffer())
+        facts, views = self.load_fn(case, _local.buffers)
+        return CaseRows(
+            facts,
+            [_score_alone(view, self.batch_fn, self.engine) for view in views],
+        )
+
+
+def _declared_bytes(case: Any) -> int:
+    """Bytes of the volumes of a case, as their headers say; 0 for arrays in memory."""
+    return declared_bytes(case) if isinstance(case, Case) else 0
 
 
 def _score_alone(
@@ -250,18 +286,13 @@ def _score_alone(
 
 
 def _through_batches(
-    cases: Iterable[C],
-    load_fn: Callable[[C, tuple[Buffer, Buffer] | None], Loaded],
-    batch_fn: BatchFn,
-    engine: Engine,
-    spatial: bool,
-    threads: int | None,
+    outcomes: Iterable[Outcome], batch_fn: BatchFn, engine: Engine, spatial: bool
 ) -> Iterator[Outcome]:
     """Fill one open batch a bucket; run it when it is full, and all at the end."""
     from coverax.kernels import clear_slots, empty_batch, fill_slot
 
     open_batches: dict[Any, tuple[Any, list[tuple[Any, Any]]]] = {}
-    waiting: dict[int, tuple[C, dict[str, Any], list[Any], int]] = {}
+    waiting: dict[int, tuple[Any, dict[str, Any], list[Any], int]] = {}
 
     def run(bucket: int | tuple[int, ...]) -> Iterator[Outcome]:
         batch, slots = open_batches.pop(bucket)
@@ -277,7 +308,6 @@ def _through_batches(
                 del waiting[number]
                 yield Outcome(case, CaseRows(facts, rows), None)
 
-    outcomes = map_cases(lambda case: load_fn(case, None), cases, threads=threads)
     for number, (case, loaded, error) in enumerate(outcomes):
         if loaded is None:
             yield Outcome(case, None, error)

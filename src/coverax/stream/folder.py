@@ -2,22 +2,26 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coverax.files import OutputError, PathLike
 from coverax.folders import check_output_folder, partial_folder, publish_folder
-from coverax.stream.gather import gather
+from coverax.stream.folder_parts import FolderOf, record_part, take_parts
+from coverax.stream.gather import check_failures, gather
 from coverax.stream.inputs import file_facts
 from coverax.stream.journal import Journal, journal_path
-from coverax.stream.threads import map_cases
-from coverax.volumes import files_beside
+from coverax.stream.places import map_cases
+from coverax.stream.shards import Shard
+from coverax.stream.where import HERE, Where
+from coverax.volumes import declared_bytes, files_beside
 
 
 def fill_folder(
     output: PathLike,
     sources: Mapping[str, PathLike],
-    write_case: Callable[[str, Path, Path], None],
+    write_case: Callable[[str, Path, Path], Any],
     *,
     files: Mapping[str, Sequence[str]],
     kind: str,
@@ -25,6 +29,10 @@ def fill_folder(
     case_meaning: Mapping[str, Any] | None = None,
     finish: Callable[[Path, dict[str, str]], None] = lambda _folder, _failures: None,
     threads: int | None = None,
+    where: Where = HERE,
+    shard: Shard | None = None,
+    parts: PathLike | None = None,
+    on_done: Callable[[str, Any], None] = lambda _case, _value: None,
     resume: bool = False,
     verify_inputs: bool = False,
     allow_missing: bool = False,
@@ -41,13 +49,20 @@ def fill_folder(
     Args:
         output: A new folder, or an empty one.
         sources: Case id to the file it is made from; what that is read with counts too.
-        write_case: Takes case id, source and folder; each file appears whole.
+        write_case: Takes case id, source and folder; each file appears whole. What it
+            returns, JSON-able, is kept with the case. Pickled where work is elsewhere.
         files: Names that a case writes.
         kind: What the files depend on besides their sources, for messages.
         meaning: That, JSON-able; a run of another meaning is not resumed.
         case_meaning: What the files of a single case depend on besides (its group).
         finish: Adds what belongs to the whole; takes the folder and the failures.
         threads: Cases at a time.
+        where: Where cases are worked on.
+        shard: Do its cases only, into `part-I-of-N` of the folder of parts `output`.
+        parts: Folder of parts that shards of the same run have filled: take the files
+            from there.
+        on_done: Called with each finished case and what `write_case` returned for it,
+            whenever that was, before `finish`.
         resume: Keep the finished cases of an interrupted run.
         verify_inputs: Tell a replaced source by its content too.
         allow_missing: Publish without the cases that failed, unless all did.
@@ -64,8 +79,10 @@ def fill_folder(
         OutputError: The folder cannot be written; what is finished is kept.
         ValueError: The interrupted run had another meaning.
     """
-    output = Path(output)
     sources = {name: Path(path) for name, path in sources.items()}
+    whole = FolderOf(kind, meaning, sorted(sources))
+    own = whole.case_ids if shard is None else shard.of(whole.case_ids)
+    output = Path(output) if shard is None else Path(output) / shard.name
     partial, was_run = partial_folder(output), journal_path(output).is_file()
     if not resume:
         _check_free(output, partial, was_run)
@@ -86,30 +103,48 @@ def fill_folder(
                 ),
                 "meaning": (case_meaning or {}).get(case_id),
             }
-            for case_id, path in sources.items()
+            for case_id, path in ((case_id, sources[case_id]) for case_id in own)
         }
         done = _still_good(partial, journal, facts, files, on_note)
         _clear(partial, {name for case_id in done for name in files[case_id]})
+        values = {case_id: journal.records[case_id].get("value") for case_id in done}
+        lost: dict[str, str] = {}
+        if parts is not None:
+            _clear(partial, set())
+            values, lost = take_parts(Path(parts), whole, files, partial)
+            check_failures({} if allow_missing and values else lost, len(own))
+        for _ in (*values, *lost):
+            on_case()
 
-        def write_one(case_id: str) -> None:
-            if case_id not in done:
-                write_case(case_id, sources[case_id], partial)
+        def note(case_id: str, value: Any) -> None:
+            written = _written(partial, files[case_id])
+            about = {"from": facts[case_id], "files": written, "value": value}
+            journal.add(case_id, about)
+            values[case_id] = value
 
-        def note(case_id: str, _: None) -> None:
-            if case_id not in done:
-                written = _written(partial, files[case_id])
-                journal.add(case_id, {"from": facts[case_id], "files": written})
-
-        cases = sorted(sources)
-        failures = gather(
-            map_cases(write_one, cases, threads=threads),
-            cases,
+        cases = [i for i in own if i not in values and i not in lost]
+        found = lost | gather(
+            map_cases(
+                OneCase(write_case, sources, partial),
+                cases,
+                threads=threads,
+                where=where,
+                size_of=DeclaredSize(sources),
+            ),
+            own,
             note,
             allow_missing=allow_missing,
+            even_all=shard is not None,
             on_case=on_case,
         )
-        finish(partial, failures)
-        _check_complete(partial, files, failures)
+        failures = {case_id: found[case_id] for case_id in own if case_id in found}
+        for case_id in sorted(values):
+            on_done(case_id, values[case_id])
+        if shard is None:
+            finish(partial, failures)
+        else:
+            record_part(partial, shard, whole, values, failures, files)
+        _check_complete(partial, {i: files[i] for i in own}, failures)
         publish_folder(partial, output)
         published = True
     finally:
@@ -117,6 +152,30 @@ def fill_folder(
             shutil.rmtree(partial, ignore_errors=True)
         journal.close(keep=not published)
     return failures
+
+
+@dataclass(frozen=True, slots=True)
+class OneCase:
+    """Writes the files of one case; it travels to other processes."""
+
+    write_case: Callable[[str, Path, Path], Any]
+    sources: Mapping[str, Path]
+    folder: Path
+
+    def __call__(self, case_id: str) -> Any:
+        """What `write_case` returns."""
+        return self.write_case(case_id, self.sources[case_id], self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSize:
+    """How large the volume of a case says it is."""
+
+    sources: Mapping[str, Path]
+
+    def __call__(self, case_id: str) -> int:
+        """Bytes."""
+        return declared_bytes(self.sources[case_id])
 
 
 def count_finished(output: PathLike) -> int:

@@ -45,26 +45,81 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def map_cases(
-    fn: Callable[[C], R], cases: Iterable[C], *, threads: int | None = None
+def map_threads(
+    fn: Callable[[C], R],
+    cases: Iterable[C],
+    *,
+    threads: int | None = None,
+    memory: int | None = None,
+    size_of: Callable[[C], int] = lambda _case: 0,
 ) -> Iterator[Outcome]:
     """Apply `fn` to every case, yielding outcomes in the order of the cases.
 
     At most two cases a thread are under way or waiting to be taken, however many there
-    are. When the consumer stops early (an error, Ctrl-C) waiting cases are dropped.
+    are, and no more than `memory` allows. When the consumer stops early (an error,
+    Ctrl-C) waiting cases are dropped.
     """
     n_threads = threads or default_threads()
-    pending: deque[tuple[C, Future[R]]] = deque()
+    pending: deque[tuple[C, int, Future[R]]] = deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="coverax")
+    held = 0
+
+    def take() -> Outcome:
+        nonlocal held
+        case, size, future = pending.popleft()
+        outcome = _outcome(case, future)
+        held -= size
+        return outcome
+
     try:
         for case in cases:
-            pending.append((case, pool.submit(fn, case)))
+            size = 0 if memory is None else size_of(case)
+            if memory is not None and size > memory:
+                pending.append((case, 0, _refused(size, memory)))
+            else:
+                while pending and memory is not None and held + size > memory:
+                    yield take()
+                pending.append((case, size, pool.submit(fn, case)))
+                held += size
             if len(pending) >= 2 * n_threads:
-                yield _outcome(*pending.popleft())
+                yield take()
         while pending:
-            yield _outcome(*pending.popleft())
+            yield take()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def map_alone(
+    fn: Callable[[C], R],
+    cases: Iterable[C],
+    *,
+    memory: int | None = None,
+    size_of: Callable[[C], int] = lambda _case: 0,
+) -> Iterator[Outcome]:
+    """The same in the thread that asks, one case at a time."""
+    for case in cases:
+        future: Future[R] = Future()
+        size = 0 if memory is None else size_of(case)
+        if memory is not None and size > memory:
+            future = _refused(size, memory)
+        else:
+            try:
+                future.set_result(fn(case))
+            except Exception as error:  # noqa: BLE001 - `_outcome` raises what is no case's
+                future.set_exception(error)
+        yield _outcome(case, future)
+
+
+def _refused(size: int, memory: int) -> Future[Any]:
+    """The outcome of a case that is larger than the budget."""
+    future: Future[Any] = Future()
+    future.set_exception(
+        ValueError(
+            f"its volumes are {size} bytes ({size / 1e9:.3g} GB), more than the "
+            f"{memory} that may be under way (--memory, its share for each worker)"
+        )
+    )
+    return future
 
 
 def _outcome(case: Any, future: Future[Any]) -> Outcome:

@@ -109,6 +109,15 @@ def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Colum
     return Column(name, "float64" if values.dtype.kind == "f" else "int64", form)
 
 
+def kinds_of(columns: Columns, definition: ScoreDefinition) -> list[Column]:
+    """What the entries of each column of a table are, as they lie on disk."""
+    own = (*columns_of(definition), *CRITICAL_COLUMNS)
+    known = {kind.name: kind for kind in own}
+    return [
+        known.get(name) or column_kind(name, values) for name, values in columns.items()
+    ]
+
+
 def critical_column(tolerance: float) -> str:
     """Column of the critical probability at a tolerance."""
     return f"critical_probability@{tolerance!r}"

@@ -18,6 +18,7 @@ from coverax.table.columns import RAGGED, Column, Columns
 SCHEMA = 1
 _KEY = b"coverax"
 _ROWS = 256  # of a table at a time on their way to the disk
+_SMALL = 1 << 24  # bytes of a file
 _KINDS = {
     "text": pa.string(),
     "int64": pa.int64(),
@@ -79,7 +80,9 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FileNotFoundError(f"{path}: no such score table")
     damaged = f"{path}: not a Parquet file, or damaged"
     try:
-        rows = pq.read_table(path)
+        # Of a small file, as a part is, Arrow's threads cost more than they save.
+        with pq.ParquetFile(path) as file:
+            rows = file.read(use_threads=path.stat().st_size > _SMALL)
     except (pa.ArrowException, OSError, RuntimeError, ValueError):
         raise ValueError(damaged) from None
     try:
@@ -89,10 +92,34 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise ValueError(damaged) from None
 
 
+def read_meta(path: Path) -> dict[str, Any]:
+    """What the columns of a table mean, as it was written; the columns are not read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no score table, or this was altered.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such score table")
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError, RuntimeError, ValueError):
+        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
+    with sound(path, "score table"):
+        return _sealed_meta(path, schema)
+
+
 def _columns_of(
     path: Path, rows: pa.Table
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    meta = json.loads((rows.schema.metadata or {}).get(_KEY, b"null"))
+    meta = _sealed_meta(path, rows.schema)
+    return {
+        name: _from_arrow(name, rows.column(name)) for name in rows.column_names
+    }, meta
+
+
+def _sealed_meta(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    meta = json.loads((schema.metadata or {}).get(_KEY, b"null"))
     if not isinstance(meta, dict) or "schema" not in meta:
         raise ValueError(f"{path}: a Parquet file, but not a coverax score table")
     if meta["schema"] != SCHEMA:
@@ -107,9 +134,7 @@ def _columns_of(
         )
     if not is_sealed(meta):
         raise altered(path)
-    return {
-        name: _from_arrow(name, rows.column(name)) for name in rows.column_names
-    }, meta
+    return meta
 
 
 def altered(path: Path) -> ValueError:
@@ -148,7 +173,8 @@ def _to_arrow(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _from_arrow(name: str, column: pa.ChunkedArray) -> np.ndarray:
-    whole = column.combine_chunks()
+    one = column.num_chunks == 1
+    whole = column.chunk(0) if one else column.combine_chunks()
     if not pa.types.is_nested(column.type):
         return whole.to_numpy(zero_copy_only=False)
     flat = whole.flatten().to_numpy(zero_copy_only=False)

@@ -129,7 +129,7 @@ class ScoreTable:
         """The table as Arrow, for other tools: `rows.to_pylist()`, `rows.to_pandas()`."""
         from coverax.table.parquet import to_arrow
 
-        return to_arrow(self.columns, self._kinds())
+        return to_arrow(self.columns, names.kinds_of(self.columns, self.definition))
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -285,16 +285,8 @@ class ScoreTable:
         }
         if self.turned:
             meta["turned"] = self.turned
-        write_columns(Path(path), self.columns, self._kinds(), meta)
-
-    def _kinds(self) -> list[Column]:
-        """What the entries of each column are, as they lie on disk."""
-        own = (*columns_of(self.definition), *names.CRITICAL_COLUMNS)
-        known = {kind.name: kind for kind in own}
-        return [
-            known.get(name) or names.column_kind(name, values)
-            for name, values in self.columns.items()
-        ]
+        kinds = names.kinds_of(self.columns, self.definition)
+        write_columns(Path(path), self.columns, kinds, meta)
 
 
 def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
@@ -330,6 +322,12 @@ def read_table(path: PathLike) -> ScoreTable:
 def _checked_table(path: Path, columns: Columns, meta: dict[str, Any]) -> ScoreTable:
     from coverax.table.parquet import altered
 
+    if "part" in meta:
+        index, count = meta["part"]["shard"]
+        raise ValueError(
+            f"part {index} of {count} of a score table: join the parts with "
+            "`coverax merge`"
+        )
     excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
     definition = ScoreDefinition.from_json(meta["score_definition"])
     turned = {i: dict(turns) for i, turns in meta.get("turned", {}).items()}

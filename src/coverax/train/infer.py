@@ -13,7 +13,7 @@ from coverax._version import __version__
 from coverax.choices import ProbsStorage
 from coverax.files import PathLike, digest_json, publish_sealed_json
 from coverax.scores import MapReader
-from coverax.stream import RunError, fill_folder
+from coverax.stream import RunError, Shard, fill_folder
 from coverax.stream import count_finished as count_finished
 from coverax.train.cases import Prepared, prepare_case
 from coverax.train.checkpoint import digest_params as digest_params
@@ -153,6 +153,8 @@ def infer_folder(
     model: str,
     about: Mapping[str, Any] | None = None,
     threads: int = 2,
+    shard: Shard | None = None,
+    parts: PathLike | None = None,
     resume: bool = False,
     verify_inputs: bool = False,
     allow_missing: bool = False,
@@ -173,6 +175,8 @@ def infer_folder(
         model: Digest of its parameters.
         about: What else to record.
         threads: Cases that are read or written while the net has another.
+        shard: Write the maps of its cases only, into a folder of parts `output`.
+        parts: Folder of parts that all shards have filled: take the maps from there.
         resume: Keep the maps of an interrupted run of this model and these options.
         verify_inputs: With `resume`, tell a replaced image by its content too.
         allow_missing: Publish without the cases that failed.
@@ -215,6 +219,8 @@ def infer_folder(
         meaning={"model": model, "options": options.plain()},
         finish=finish,
         threads=1 + threads,
+        shard=shard,
+        parts=parts,
         resume=resume,
         verify_inputs=verify_inputs,
         allow_missing=allow_missing,

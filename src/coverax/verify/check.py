@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from coverax.files import PathLike, digest_file, is_sealed, read_json, sound
 from coverax.stream import journal_lines
+from coverax.table.part import is_part, read_part
 from coverax.table.table import read_table
 
 CHECKPOINTS = "checkpoints"
@@ -22,6 +23,7 @@ _KINDS = (
     ("reliability", {"regions", "mean_over_regions"}),
     ("record of inference", {"model", "options", "classes"}),
     ("record of scaled maps", {"temperature", "temperatures", "parts"}),
+    ("record of a part", {"shard", "values", "cases_digest"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),
@@ -120,6 +122,12 @@ def _own(path: Path) -> Verdict | None:
     if path.suffix == ".json" or start.lstrip().startswith(b"{"):
         return _json(path)
     if path.suffix == ".parquet" or start.startswith(b"PAR1"):
+        if is_part(path):
+            part = read_part(path)
+            text = f"part {part.shard[0]} of {part.shard[1]} of a score table"
+            about: dict[str, Any] = {"n_cases": len(part.cases), "n_rows": part.n_rows}
+            about["score_definition"] = part.definition.to_json()
+            return Verdict(path, "whole", text, about)
         table = read_table(path)
         about = {
             "n_rows": table.n_rows,

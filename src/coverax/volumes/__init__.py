@@ -14,6 +14,7 @@ from coverax.volumes.case import read_groups as read_groups
 from coverax.volumes.cohort_labels import cohort_labels as cohort_labels
 from coverax.volumes.content import MapContent as MapContent
 from coverax.volumes.content import map_content as map_content
+from coverax.volumes.declared import declared_bytes as declared_bytes
 from coverax.volumes.folders import match_folders as match_folders
 from coverax.volumes.folders import name_hint as name_hint
 from coverax.volumes.folders import nifti_files as nifti_files
