@@ -1,6 +1,7 @@
 """`coverax train`: images and references to a net that is fit to be calibrated."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,17 +34,29 @@ def command(
         bool,
         typer.Option(
             "--dry-run",
-            help="Show shapes, parameters, memory and speed of a step; write nothing.",
+            help="Read the references; show shapes, parameters, memory and speed of a "
+            "step; write nothing.",
         ),
     ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights to start from: a folder of `coverax train`, or MONAI's as "
+            ".npz or .safetensors. [default: run.start of the config]"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a segmentation net by a config; the split keeps calibration units out."""
     with needs_train_extra():
-        from coverax.train import find_cohort, load_config
+        from coverax.train import check_start, find_cohort, load_config
 
     choices = load_config(config)
+    if start is not None:
+        choices = replace(choices, run=replace(choices.run, start=start))
     cohort = find_cohort(choices)
+    if warning := check_start(choices, cohort.split):
+        note(warning)
     if dry_run:
         _dry_run(choices, cohort, as_json)
         return
@@ -95,13 +108,17 @@ def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
 
 
 def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
-    from coverax.train import build_model
+    from coverax.train import build_model, check_labels
     from coverax.train.augment import augment
     from coverax.train.dry_run import dry_run
 
+    seen = cohort.of("train") | cohort.of("learning")
+    with show_progress("Reading references", len(seen)) as on_case:
+        classes = check_labels(config, seen, on_case)
     found: dict[str, Any] = dry_run(config, build_model(config), augment)
     parts = ("train", "learning", "calibration", "test")
     found |= {"cases": {part: len(cohort.of(part)) for part in parts}}
+    found |= {"cases_with": classes}
     if as_json:
         print_json(found)
         return
@@ -109,6 +126,8 @@ def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
     rate = 1 / found["seconds_per_step"]
     lines = {
         "cases": ", ".join(f"{n} {part}" for part, n in found["cases"].items()),
+        "classes": ", ".join(f"{name} in {n}" for name, n in classes.items())
+        + f" of {len(seen)} cases",
         "images": " x ".join(map(str, found["images"])),
         "logits": shapes,
         "parameters": f"{found['n_parameters']:,}",

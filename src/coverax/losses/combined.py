@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from coverax.losses._voxels import Map, Targets, Valid
 from coverax.losses.ace import hard_l1_ace, soft_l1_ace
-from coverax.losses.boundary import boundary
+from coverax.losses.boundary import SpacingMm, boundary
 from coverax.losses.entropy import (
     binary_cross_entropy,
     cross_entropy,
@@ -38,6 +38,7 @@ OF_LOGITS = {
         sdc,
     )
 }
+OF_DISTANCES = {f.__name__ for f in (boundary, sdc)}  # they take `spacing_mm`
 Loss = Callable[..., Float[Array, "batch classes"]]
 
 
@@ -59,7 +60,8 @@ def combine(
             computed once.
 
     Returns:
-        `loss(logits, targets, *, valid=None) -> [batch, classes]`.
+        `loss(logits, targets, *, valid=None, spacing_mm=None) -> [batch, classes]`; the
+        spacing goes to the losses that take one, where their options name none.
 
     Raises:
         ValueError: A name or an option is unknown, or options are given for a loss
@@ -83,12 +85,21 @@ def combine(
     for name, own in options.items():
         _check_options(name, known[name], own)
 
-    def loss(logits: Map, targets: Targets, *, valid: Valid | None = None):
+    def loss(
+        logits: Map,
+        targets: Targets,
+        *,
+        valid: Valid | None = None,
+        spacing_mm: SpacingMm | None = None,
+    ):
+        edges = {} if spacing_mm is None else {"spacing_mm": spacing_mm}
         probs = activation(logits) if set(weights) & set(OF_PROBS) else logits
         terms = []
         for name, weight in weights.items():
             map_ = probs if name in OF_PROBS else logits
-            value = known[name](map_, targets, valid=valid, **options.get(name, {}))
+            own = edges if name in OF_DISTANCES else {}
+            own = {**own, **options.get(name, {})}
+            value = known[name](map_, targets, valid=valid, **own)
             terms.append(weight * value)
         return jnp.sum(jnp.stack(terms), axis=0)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from coverax.train.model import build_model as build_model
     from coverax.train.model import make_predict as make_predict
     from coverax.train.run import Cohort as Cohort
+    from coverax.train.run import check_labels as check_labels
     from coverax.train.run import find_cohort as find_cohort
     from coverax.train.run import make_pieces as make_pieces
     from coverax.train.run import prepare as prepare
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from coverax.train.split import Split as Split
     from coverax.train.split import read_split as read_split
     from coverax.train.split import split_units as split_units
+    from coverax.train.start import check_start as check_start
+    from coverax.train.start import first_params as first_params
     from coverax.train.windows import predict_volume as predict_volume
 
 # Name to where it is defined. A name is imported on first use: a config is read, and
@@ -51,9 +54,12 @@ _HOME = {
     "TrainConfig": "config.TrainConfig",
     "Trained": "loop.Trained",
     "build_model": "model.build_model",
+    "check_labels": "run.check_labels",
+    "check_start": "start.check_start",
     "choose_images": "infer.choose_images",
     "count_finished": "infer.count_finished",
     "digest_params": "infer.digest_params",
+    "first_params": "start.first_params",
     "find_cases": "cases.find_cases",
     "find_cohort": "run.find_cohort",
     "infer_folder": "infer.infer_folder",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from coverax.files import PathLike
 from coverax.train import resample
@@ -114,6 +114,20 @@ def prepare_case(
     return Prepared(case_id, image, labels, file)
 
 
+def present_classes(
+    image_path: Path, label_path: Path, config: DataConfig
+) -> Bool[np.ndarray, " classes"]:
+    """Which classes the reference of a case has; of its image the header is read alone.
+
+    Raises:
+        FileNotFoundError, GridMismatchError, ValueError: As of `prepare_case`.
+    """
+    file = read_header(image_path)
+    _check_channels(file, config.channels)
+    labels = _read_classes(label_path, config.classes, file)
+    return np.array([(labels == i).any() for i in range(len(config.classes))])
+
+
 def _compute(
     image_path: Path, label_path: Path | None, config: DataConfig
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -135,15 +149,19 @@ def _compute(
 def _read_image(path: Path, channels: int) -> tuple[NiftiFile, np.ndarray]:
     """Intensities `[x, y, z, channels]`, float32; a slice has one voxel along z."""
     file, stored = read_voxels(path)
-    if file.n_channels != channels:
-        raise ValueError(
-            f"{path}: {file.n_channels} channels where data.channels is {channels}"
-        )
+    _check_channels(file, channels)
     slope, intercept = file.scale
     values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     if not np.isfinite(values).all():
         raise ValueError(f"{path}: the image holds values that are not finite")
     return file, np.moveaxis(_as_volumes(values, file), 0, -1)
+
+
+def _check_channels(file: NiftiFile, channels: int) -> None:
+    if file.n_channels != channels:
+        raise ValueError(
+            f"{file.path}: {file.n_channels} channels where data.channels is {channels}"
+        )
 
 
 def _read_classes(

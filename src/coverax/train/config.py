@@ -141,6 +141,8 @@ class RunConfig:
         checkpoint_every: Steps between checkpoints.
         keep_best: Best checkpoints kept, by mean Dice on the learning part.
         patience: Validations without improvement before an early stop; 0 for never.
+        start: Weights to start from: a folder of `coverax train`, or a state dictionary
+            of MONAI's net (.npz, .safetensors); None draws them from the seed.
     """
 
     steps: int = 1000
@@ -149,6 +151,7 @@ class RunConfig:
     checkpoint_every: int = 250
     keep_best: int = 1
     patience: int = 0
+    start: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,10 +226,11 @@ def as_plain(config: Any) -> Any:
 def portable(config: TrainConfig) -> dict[str, Any]:
     """As plain values to be kept with a run: of absolute paths the last name alone."""
     plain = as_plain(config)
-    for name, value in plain["data"].items():
-        is_path = isinstance(getattr(config.data, name), Path)
-        if is_path and Path(value).is_absolute():
-            plain["data"][name] = Path(value).name or "data"
+    for table in ("data", "run"):
+        for name, value in plain[table].items():
+            is_path = isinstance(getattr(getattr(config, table), name), Path)
+            if is_path and Path(value).is_absolute():
+                plain[table][name] = Path(value).name or "data"
     return plain
 
 

@@ -42,6 +42,7 @@ class Pieces(NamedTuple):
         learning: Cases to validate on; empty for none.
         volumes: From a predictor of patches and a case to the case's probabilities.
         split_digest: Digest of the split; empty without one.
+        spacing_mm: Voxel edges of the patches, for losses of distances.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class Pieces(NamedTuple):
     learning: Sequence[Any]
     volumes: Callable[[Callable[..., Any], Any], Any]
     split_digest: str = ""
+    spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 class Trained(NamedTuple):
@@ -93,7 +95,7 @@ def train(
     """
     folder = Path(folder)
     mesh = device_mesh(config.patch.batch)
-    step = make_step(pieces.model, config, mesh, pieces.augment)
+    step = make_step(pieces.model, config, mesh, pieces.augment, pieces.spacing_mm)
     predict = make_predict(pieces.model)
     digest = pieces.split_digest
     with (

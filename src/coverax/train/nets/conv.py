@@ -9,7 +9,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
-from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal, plus
+from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, fan_uniform, plus
 from coverax.train.nets.slices import (
     Sides,
     both_sides,
@@ -40,10 +40,9 @@ class Conv(nnx.Module):
         size = kit.each(size)
         self.stride = kit.each(stride)
         self.dtype = kit.dtype
-        self.kernel = he_normal(
-            kit.rngs, (*size, in_channels, channels), math.prod(size) * in_channels
-        )
-        self.bias = constant(0.0, (channels,)) if bias else None
+        fan = math.prod(size) * in_channels
+        self.kernel = fan_uniform(kit.rngs, (*size, in_channels, channels), fan)
+        self.bias = fan_uniform(kit.rngs, (channels,), fan) if bias else None
 
     def __call__(self, x: Maps) -> NewMaps:
         """Convolve."""
@@ -71,11 +70,9 @@ class Upconv(nnx.Module):
         self.stride = kit.each(stride)
         size = self.stride if size is None else kit.each(size)
         self.dtype = kit.dtype
-        taps = math.prod(size) / math.prod(self.stride)
-        self.kernel = he_normal(
-            kit.rngs, (*size, in_channels, channels), round(taps * in_channels)
-        )
-        self.bias = constant(0.0, (channels,)) if bias else None
+        fan = math.prod(size) * channels  # what PyTorch counts: the outputs of a voxel
+        self.kernel = fan_uniform(kit.rngs, (*size, in_channels, channels), fan)
+        self.bias = fan_uniform(kit.rngs, (channels,), fan) if bias else None
 
     def __call__(self, x: Maps) -> NewMaps:
         """Spread every voxel over its taps."""
