@@ -1,6 +1,6 @@
 """First parameters judged: PyTorch's scheme by layer, He's, and He's with small outputs.
 
-    python -m benchmarks.train_start DATA [--steps 200] [--seeds 2] [--size tiny|full]
+    python -m benchmarks.train_start DATA [--steps 200] [--seeds 2] [--net NAME] [--start NAME]
 
 DATA holds `images/` and `labels/` of the hippocampus task. Every run of a preset and seed
 sees the same patches in the same order: 60 cases, 2 patches of 32^3 a step, Dice plus
@@ -63,8 +63,22 @@ def he(params, seed, preset, output_share):
     return jax.tree_util.tree_map_with_path(start, jax.device_get(params))
 
 
+def by_inputs(params, _seed, _preset):
+    """PyTorch's, but transposed kernels by the inputs that meet in a voxel."""
+
+    def start(path, value):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if "up.kernel" not in name:
+            return value
+        n_in, n_out = value.shape[-2:]
+        return value * (8 * n_out / n_in) ** 0.5  # all steps here are 2
+
+    return jax.tree_util.tree_map_with_path(start, params)
+
+
 STARTS = {
     "PyTorch's": lambda params, _seed, _preset: params,
+    "PyTorch's, transposed by inputs": by_inputs,
     "He's": partial(he, output_share=1.0),
     "He's, outputs over the root of 6": partial(he, output_share=6**-0.5),
 }
@@ -123,6 +137,8 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--start", choices=STARTS, action="append")
+    parser.add_argument("--net", choices=NETS, action="append")
     parser.add_argument("--size", choices=N_TRAIN, default="full")
     arguments = parser.parse_args()
     size, steps = arguments.size, arguments.steps
@@ -131,12 +147,12 @@ def main():
     cases = [prepare_case(*pair, replace(first.data, cache=None)) for pair in files]
     train, other = cases[: N_TRAIN[size]], cases[N_TRAIN[size] :]
     rows = []
-    for preset, sizes in NETS.items():
+    for preset in arguments.net or NETS:
         for seed in range(arguments.seeds):
-            for name, start in STARTS.items():
+            for name in arguments.start or STARTS:
                 began = time.perf_counter()
-                config = config_of(arguments.data, preset, sizes, steps, seed)
-                found = run(config, start, train, other)
+                config = config_of(arguments.data, preset, NETS[preset], steps, seed)
+                found = run(config, STARTS[name], train, other)
                 rows.append([preset, *row(name, seed, *found)])
                 seconds = time.perf_counter() - began
                 print(" | ".join(rows[-1]), f"({seconds:.0f} s)", flush=True)
@@ -150,7 +166,7 @@ def main():
             markdown([*header, "Dice anterior / posterior", "ACE"], rows),
         ]
     )
-    if size == "full":
+    if size == "full" and not (arguments.start or arguments.net):
         save("train_start", text)
     else:
         print(text)

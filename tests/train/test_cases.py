@@ -262,3 +262,19 @@ def test_references_of_a_fitted_scale_are_classes(config):
     image.set_data_dtype(np.int16)
     nib.save(image, paths[1])
     np.testing.assert_array_equal(prepare_case(*paths, config).labels, before)
+
+
+def test_an_ignored_label_is_no_class_and_no_foreground(config):
+    labels = np.zeros(SHAPE, np.int16)
+    labels[0], labels[1, 0, 0] = 99, 7
+    ignoring = replace(config, ignore_label=99)
+    case = prepare_case(*write(config, "a", labels=labels), ignoring)
+    assert (case.labels[0] == -1).all()
+    assert case.labels[1, 0, 0] == 1
+    labels[1, 0, 0] = 0
+    assert not prepare_case(*write(config, "b", labels=labels), ignoring).has_foreground
+    coarse = replace(ignoring, spacing_mm=(0.72, 0.81, 5.0))
+    spaced = prepare_case(*write(config, "c", labels=labels), coarse)
+    assert (spaced.labels[0] == -1).all()
+    with pytest.raises(ValueError, match="label value 99 is not in"):
+        prepare_case(*write(config, "d", labels=labels), config)

@@ -138,6 +138,29 @@ def test_distances_are_in_millimetres_of_each_level(tmp_path):
     assert abs(float(voxels - value)) > 0.01
 
 
+def test_ignored_voxels_move_no_loss_and_no_gradient(tmp_path):
+    from coverax import losses
+    from coverax.train.step import make_loss
+
+    data = {"data": {"ignore_label": 9}}
+    config = stand_in.config_of(
+        tmp_path, losses={"soft_dice": 1.0, "cross_entropy": 1.0}, **data
+    )
+    logits = jax.random.normal(jax.random.key(0), (1, 8, 8, 8, 3))
+    model = stand_in.model()._replace(apply=lambda params, images: (params + images,))
+    labels = np.random.default_rng(0).integers(0, 3, (1, 8, 8, 8))
+    labels[:, 2:5] = -1
+    loss = make_loss(model, config)
+    zero = jnp.zeros((1, 8, 8, 8, 1))
+    slope = jax.grad(lambda p: loss(p, zero, jnp.asarray(labels))[0])(logits)
+    np.testing.assert_array_equal(slope[:, 2:5], 0)
+    assert float(jnp.abs(slope[:, :2]).max()) > 0
+    ones = jax.nn.one_hot(labels, 3)
+    want = losses.cross_entropy(logits, ones, valid=jnp.asarray(labels >= 0)).mean()
+    found = loss(logits, zero, jnp.asarray(labels))[1]["cross_entropy"]
+    np.testing.assert_allclose(float(found), float(want), rtol=1e-6)
+
+
 def test_a_spacing_among_the_options_of_a_loss_is_kept(tmp_path):
     from coverax.train.step import make_loss
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from coverax.train.config import TrainConfig as TrainConfig
     from coverax.train.config import load_config as load_config
     from coverax.train.config import parse_config as parse_config
+    from coverax.train.fitting import Fitted as Fitted
+    from coverax.train.fitting import fit as fit
     from coverax.train.infer import NEW as NEW
     from coverax.train.infer import InferOptions as InferOptions
     from coverax.train.infer import choose_images as choose_images
@@ -59,6 +61,8 @@ _HOME = {
     "choose_images": "infer.choose_images",
     "count_finished": "infer.count_finished",
     "digest_params": "infer.digest_params",
+    "Fitted": "fitting.Fitted",
+    "fit": "fitting.fit",
     "first_params": "start.first_params",
     "find_cases": "cases.find_cases",
     "find_cohort": "run.find_cohort",

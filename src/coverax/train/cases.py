@@ -39,19 +39,41 @@ class Prepared:
     Attributes:
         case_id: Name of the case.
         image: Intensities, in the file's order of axes.
-        labels: Index of the class of each voxel; None for a case without reference.
-        file: Header of the image, whose grid the maps return to.
+        labels: Index of the class of each voxel, -1 where it is to be ignored; None for a
+            case without reference.
+        file: Header of the image, whose grid the maps return to; None for arrays.
+        spacing_mm: Voxel edges of arrays; None where the file has them.
     """
 
     case_id: str
     image: Float[np.ndarray, "x y z channels"]
     labels: Integer[np.ndarray, "x y z"] | None
-    file: NiftiFile
+    file: NiftiFile | None
+    spacing_mm: tuple[float, ...] | None = None
+
+    @property
+    def edges_mm(self) -> tuple[float, ...]:
+        """Voxel edges along x, y and z."""
+        if self.file is None:
+            return (1.0, 1.0, 1.0) if self.spacing_mm is None else self.spacing_mm
+        grid = self.file.grid
+        return (*grid.spacing_mm, grid.edges_mm[2])[:3]
+
+    @property
+    def header(self) -> NiftiFile:
+        """Header of the image.
+
+        Raises:
+            ValueError: The case is of arrays.
+        """
+        if self.file is None:
+            raise ValueError(f"case {self.case_id} has no file")
+        return self.file
 
     @property
     def has_foreground(self) -> bool:
         """Whether a voxel of the reference is no background."""
-        return self.labels is not None and bool(self.labels.any())
+        return self.labels is not None and bool((self.labels > 0).any())
 
 
 def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
@@ -115,7 +137,7 @@ def prepare_case(
 
 
 def present_classes(
-    image_path: Path, label_path: Path, config: DataConfig
+    image_path: Path, label_path: Path | None, config: DataConfig
 ) -> Bool[np.ndarray, " classes"]:
     """Which classes the reference of a case has; of its image the header is read alone.
 
@@ -124,7 +146,9 @@ def present_classes(
     """
     file = read_header(image_path)
     _check_channels(file, config.channels)
-    labels = _read_classes(label_path, config.classes, file)
+    if label_path is None:
+        return np.zeros(len(config.classes), bool)
+    labels = _read_classes(label_path, config, file)
     return np.array([(labels == i).any() for i in range(len(config.classes))])
 
 
@@ -135,7 +159,7 @@ def _compute(
     file, image = _read_image(image_path, config.channels)
     labels = None
     if label_path is not None:
-        labels = _read_classes(label_path, config.classes, file)
+        labels = _read_classes(label_path, config, file)
     if config.spacing_mm is not None:
         file.grid.check_sizes()
         spacing = (*file.grid.spacing_mm, file.grid.edges_mm[2])[:3]
@@ -143,7 +167,7 @@ def _compute(
         image = resample.resample_image(image, shape)
         if labels is not None:
             labels = resample.resample_labels(labels, shape, len(config.classes))
-    return _scaled(image, config, image_path), labels
+    return scaled(image, config, image_path), labels
 
 
 def _read_image(path: Path, channels: int) -> tuple[NiftiFile, np.ndarray]:
@@ -165,13 +189,17 @@ def _check_channels(file: NiftiFile, channels: int) -> None:
 
 
 def _read_classes(
-    path: Path, classes: dict[str, int], image: NiftiFile
+    path: Path, config: DataConfig, image: NiftiFile
 ) -> Integer[np.ndarray, "x y z"]:
-    """Class index of every voxel of a reference."""
+    """Class index of every voxel of a reference; -1 where it is to be ignored."""
     labels, file = read_labels(path)
     check_same_grid(image.grid, image.path, file.grid, path)
-    index = np.zeros(labels.shape, np.min_scalar_type(len(classes) - 1))
+    classes, ignore = config.classes, config.ignore_label
+    index = np.zeros(labels.shape, np.min_scalar_type(-len(classes)))
     known = np.zeros(labels.shape, bool)
+    if ignore is not None:
+        known = labels == ignore
+        index[known] = -1
     for i, value in enumerate(classes.values()):
         found = labels == value
         index[found] = i
@@ -192,10 +220,10 @@ def _as_volumes(flat: np.ndarray, file: NiftiFile) -> np.ndarray:
     return flat.reshape(-1, z, y, x).transpose(0, 3, 2, 1)
 
 
-def _scaled(
-    image: Float[np.ndarray, "x y z channels"], config: DataConfig, path: Path
+def scaled(
+    image: Float[np.ndarray, "x y z channels"], config: DataConfig, path: Path | str
 ) -> Float[np.ndarray, "x y z channels"]:
-    """Intensities by the config's rule, each channel on its own."""
+    """Intensities by the config's rule, each channel on its own; `path` names it."""
     if config.window is not None:
         low, high = config.window
         image = np.clip(image, low, high)

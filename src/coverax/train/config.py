@@ -36,6 +36,9 @@ class DataConfig:
         channels: Channels of an image: the length of its fourth axis, 1 without one.
         allow_missing: Leave out images without a reference, and the reverse, instead of
             refusing them.
+        ignore_label: Label value of voxels that count nowhere; None for none.
+        dataset: One's own cases in place of both folders, `package.module:function`; see
+            `coverax.train.own`.
     """
 
     images: Path
@@ -59,6 +62,8 @@ class DataConfig:
     cache: Path | None = None
     channels: int = 1
     allow_missing: bool = False
+    ignore_label: int | None = None
+    dataset: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,8 @@ class NetConfig:
         sizes: The preset's own sizes that are replaced (`channels`, `blocks`, ...).
         compute: `float32` or `bfloat16`; parameters stay float32.
         rematerialise: Recompute activations in the backward pass to save memory.
+        module: One's own net in place of the preset, `package.module:Class`; see
+            `coverax.train.own`.
     """
 
     preset: str = "unet3d-small"
@@ -78,6 +85,7 @@ class NetConfig:
     sizes: dict[str, Any] = field(default_factory=dict)
     compute: str = "float32"
     rematerialise: bool = False
+    module: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +167,8 @@ class TrainConfig:
     """A whole run.
 
     Attributes:
-        losses: Names of `coverax.losses` and their weights.
+        losses: Names of `coverax.losses`, or `package.module:function` of one's own, and
+            their weights.
         loss_options: Keyword options of those losses, by name.
     """
 
@@ -199,6 +208,9 @@ def parse_config(raw: dict[str, Any], folder: Path) -> TrainConfig:
     Raises:
         ValueError: A key is unknown or a value is impossible.
     """
+    data = raw.get("data")
+    if isinstance(data, dict) and "dataset" in data:
+        raw = raw | {"data": {"images": ".", "labels": "."} | data}
     config: TrainConfig = _build(TrainConfig, raw, folder, "")
     _check(config)
     return config
@@ -272,6 +284,8 @@ def _value(hint: Any, value: Any, folder: Path, where: str) -> Any:
         )
     if "dict" in text:
         return _table(text, _checked(value, dict, where), where)
+    if hint == int | None:
+        return _number(value, int, where)
     if hint in (int, float):
         return _number(value, hint, where)
     return _checked(value, bool if hint is bool else str, where)
@@ -346,6 +360,14 @@ def _check(config: TrainConfig) -> None:
         (
             data.units is None or data.unit_pattern is None,
             "data.units and data.unit_pattern are two ways to say one thing",
+        ),
+        (
+            data.dataset is None or (data.spacing_mm is None and data.cache is None),
+            "data.dataset gives arrays: data.spacing_mm and data.cache are of files",
+        ),
+        (
+            data.ignore_label not in values,
+            "data.ignore_label must be no value of data.classes",
         ),
         (data.channels >= 1, "data.channels must be at least 1"),
         (net.axes in (2, 3), "net.axes must be 2 or 3"),

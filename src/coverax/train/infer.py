@@ -139,8 +139,10 @@ def infer_case(
             flips=options.flips,
         )
     if not np.isfinite(probs).all():
-        raise ValueError(f"{case.file.path}: the net gives values that are not finite")
-    return resample_probs(probs, (*case.file.grid.shape, 1)[:3])
+        raise ValueError(
+            f"{case.header.path}: the net gives values that are not finite"
+        )
+    return resample_probs(probs, (*case.header.grid.shape, 1)[:3])
 
 
 def infer_folder(
@@ -197,7 +199,7 @@ def infer_folder(
         except ValueError as error:  # of the net and its windows, not of the image
             raise RunError(str(error)) from error
         path, mark = folder / f"{case_id}.nii.gz", options.mark(model)
-        write_probs(path, probs, case.file, options.storage, mark)
+        write_probs(path, probs, case.header, options.storage, mark)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
         record = {"schema": 1, "coverax": __version__, "model": model}
@@ -240,7 +242,10 @@ def map_reader(
         with one_at_a_time:
             probs = infer_case(apply, case, config, options)
         file: NiftiFile = probs_file(
-            path, case.file, probs.shape[-1], mark=options.mark(model) if model else ""
+            path,
+            case.header,
+            probs.shape[-1],
+            mark=options.mark(model) if model else "",
         )
         check_channels(file, channels)
         rows = [probs[..., c].reshape(-1, order="F") for c in channels]

@@ -30,6 +30,7 @@ from coverax.train.checkpoint import check_same_config, only_writer
 from coverax.train.config import TrainConfig, portable
 from coverax.train.data import train_batches
 from coverax.train.loop import Pieces
+from coverax.train.own import own_cases
 from coverax.train.split import Split, read_split, split_of, write_split
 from coverax.train.start import check_start, start_digest, starting_model
 from coverax.train.step import Batch, make_loss
@@ -59,7 +60,10 @@ def find_cohort(config: TrainConfig) -> Cohort:
             losses do not go together.
     """
     check_pieces(config)
-    files = find_cases(config.data)
+    if config.data.dataset:
+        files = {i: CaseFiles(Path(i), None) for i in own_cases(config.data)}
+    else:
+        files = find_cases(config.data)
     split = split_of(config.data, files)
     check_start(config, split)
     return Cohort(files, split)
@@ -174,8 +178,11 @@ def prepare(
     Raises:
         ExceptionGroup: Files are missing or unfit; one exception each.
     """
+    own = own_cases(config.data) if config.data.dataset else {}
 
     def one(case_id: str) -> Prepared:
+        if own:
+            return own[case_id]
         return prepare_case(*files[case_id], config.data)
 
     found: dict[str, Prepared] = {}
@@ -197,8 +204,12 @@ def check_labels(
     Raises:
         ExceptionGroup: Files are missing or unfit; one exception each.
     """
+    own = own_cases(config.data) if config.data.dataset else {}
 
     def one(case_id: str) -> np.ndarray:
+        if own:
+            wanted = np.arange(len(config.data.classes))
+            return np.isin(wanted, np.unique(np.asarray(own[case_id].labels)))
         return present_classes(*files[case_id], config.data)
 
     found = np.zeros(len(config.data.classes), int)
@@ -252,6 +263,4 @@ def _spacing(config: TrainConfig, cases: Sequence[Prepared]) -> tuple[float, ...
     """Voxel edges, for turns and distances: the net's, or the median of the files'."""
     if config.data.spacing_mm is not None:
         return config.data.spacing_mm
-    grids = [case.file.grid for case in cases]
-    edges = [(*grid.spacing_mm, grid.edges_mm[2])[:3] for grid in grids]
-    return tuple(np.median(edges, axis=0).tolist())
+    return tuple(np.median([case.edges_mm for case in cases], axis=0).tolist())

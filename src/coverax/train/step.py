@@ -5,7 +5,7 @@ of its own: a run that stops and goes on is the run that never stopped, on any n
 devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +95,7 @@ def make_step(
     mesh: Mesh,
     augment: Callable[..., tuple[Array, Array]],
     spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0),
+    own: Mapping[str, Callable[..., Any]] = {},
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Float[Array, ""]]]]:
     """The compiled step: `(state, batch) -> (state, metrics)`; the state is donated.
 
@@ -104,12 +105,13 @@ def make_step(
         mesh: Devices that share the batch.
         augment: `augment(key, images, labels, patch_config) -> (images, labels)`.
         spacing_mm: Voxel edges of the patches, for losses of distances.
+        own: Losses of one's own, by the names that the config gives them.
 
     Raises:
         ValueError: A loss is unknown.
     """
     optimiser = make_optimiser(config.optimiser, config.run.steps)
-    loss = make_loss(model, config, spacing_mm)
+    loss = make_loss(model, config, spacing_mm, own)
     gradients = _make_gradients(loss, config, mesh, augment)
 
     def step(state: TrainState, batch: Batch):
@@ -162,6 +164,7 @@ def make_loss(
     model: Model,
     config: TrainConfig,
     spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0),
+    own: Mapping[str, Callable[..., Any]] = {},
 ) -> Callable[..., tuple[Array, dict]]:
     """The loss of parameters, images and labels, and its parts at the finest level.
 
@@ -173,17 +176,21 @@ def make_loss(
     Raises:
         ValueError: A loss is unknown.
     """
-    parts = {
-        name: combine({name: 1.0}, options={name: config.loss_options.get(name, {})})
-        for name in config.losses
-    }
+    parts = {}
+    for name in config.losses:
+        loss_ = own.get(name, name)
+        parts[name] = combine(
+            {loss_: 1.0}, options={loss_: config.loss_options.get(name, {})}
+        )
 
     def at_level(logits: Level, labels: Labels) -> dict[str, Float[Array, ""]]:
-        targets = jax.nn.one_hot(level_labels(labels, logits.shape), logits.shape[-1])
+        own_labels = level_labels(labels, logits.shape)
+        targets = jax.nn.one_hot(own_labels, logits.shape[-1])  # 0 for an ignored one
+        valid = None if config.data.ignore_label is None else own_labels >= 0
         finer = zip(spacing_mm, labels.shape[1:], logits.shape[1:-1], strict=True)
         edges = tuple(edge * fine / coarse for edge, fine, coarse in finer)
         return {
-            name: part(logits, targets, spacing_mm=edges).mean()
+            name: part(logits, targets, valid=valid, spacing_mm=edges).mean()
             for name, part in parts.items()
         }
 
