@@ -278,3 +278,37 @@ def test_an_ignored_label_is_no_class_and_no_foreground(config):
     assert (spaced.labels[0] == -1).all()
     with pytest.raises(ValueError, match="label value 99 is not in"):
         prepare_case(*write(config, "d", labels=labels), config)
+
+
+def test_a_file_a_channel_is_the_image_with_a_channel_axis(config):
+    rng = np.random.default_rng(2)
+    image = rng.normal(size=(*SHAPE, 2)).astype(np.float32)
+    whole = save(config.images / "a.nii.gz", image)
+    want = prepare_case(whole, None, replace(config, channels=2)).image
+    whole.unlink()
+    apart = replace(config, channels=2, channel_files=True)
+    for i in range(2):
+        save(config.images / f"a_{i:04d}.nii.gz", image[..., i])
+    save(config.labels / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    found = find_cases(apart)
+    assert list(found) == ["a"]
+    case = prepare_case(*found["a"], apart)
+    assert case.case_id == "a"
+    np.testing.assert_array_equal(case.image, want)
+
+
+def test_channels_that_are_missing_or_lie_elsewhere_are_one_line(config):
+    apart = replace(config, channels=2, channel_files=True)
+    image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
+    first = save(config.images / "a_0000.nii.gz", image)
+    save(config.labels / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(ValueError, match="no channel a_0001 of case a"):
+        find_cases(apart)
+    moved = AFFINE.copy()
+    moved[0, 3] += 1
+    save(config.images / "a_0001.nii.gz", image, affine=moved)
+    with pytest.raises(ValueError, match="a_0001"):
+        prepare_case(first, None, apart)
+    save(config.images / "b.nii.gz", image)
+    with pytest.raises(ValueError, match="takes CASE_0000 to CASE_0001"):
+        find_cases(apart)

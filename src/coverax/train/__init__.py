@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from coverax.train.cases import CaseFiles as CaseFiles
     from coverax.train.cases import Prepared as Prepared
     from coverax.train.cases import find_cases as find_cases
+    from coverax.train.cases import image_files as image_files
     from coverax.train.cases import prepare_case as prepare_case
     from coverax.train.checkpoint import Checkpoint as Checkpoint
     from coverax.train.checkpoint import load_checkpoint as load_checkpoint
@@ -66,6 +67,7 @@ _HOME = {
     "first_params": "start.first_params",
     "find_cases": "cases.find_cases",
     "find_cohort": "run.find_cohort",
+    "image_files": "cases.image_files",
     "infer_folder": "infer.infer_folder",
     "load_checkpoint": "checkpoint.load_checkpoint",
     "load_config": "config.load_config",

@@ -83,7 +83,8 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
         FileNotFoundError: A folder does not exist.
         ValueError: Files have no partner and `allow_missing` is not set, or none has.
     """
-    images, labels = nifti_files(config.images), nifti_files(config.labels)
+    images = image_files(config.images, config)
+    labels = nifti_files(config.labels)
     check_maps_differ(images.items(), f"{config.images}")
     both = sorted(images.keys() & labels.keys())
     hint = name_hint(
@@ -108,6 +109,46 @@ def find_cases(config: DataConfig) -> dict[str, CaseFiles]:
     return {i: CaseFiles(images[i], labels[i]) for i in both}
 
 
+def image_files(folder: PathLike, config: DataConfig) -> dict[str, Path]:
+    """Case id to image in a folder; with `config.channel_files` its first channel.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        ValueError: A channel is missing, or a name tells none.
+    """
+    files = nifti_files(folder)
+    if not config.channel_files:
+        return files
+    numbers = [_number(i) for i in range(config.channels)]
+    for stem, path in files.items():
+        if not stem.endswith(tuple(numbers)) or stem in numbers:
+            raise ValueError(
+                f"{path}: data.channel_files takes CASE{numbers[0]} to CASE{numbers[-1]}"
+            )
+    names = sorted({stem[: -len(numbers[0])] for stem in files})
+    for name in names:
+        wanted = {name + number for number in numbers}
+        if lost := sorted(wanted - files.keys()):
+            raise ValueError(f"{folder}: no channel {lost[0]} of case {name}")
+    return {name: files[name + numbers[0]] for name in names}
+
+
+def channel_paths(path: Path, config: DataConfig) -> list[Path]:
+    """The files of an image, by that of its first channel."""
+    stem = file_stem(path) or path.name
+    if not config.channel_files:
+        return [path]
+    name, suffix = stem.removesuffix(_number(0)), path.name[len(stem) :]
+    return [
+        path.with_name(f"{name}{_number(i)}{suffix}") for i in range(config.channels)
+    ]
+
+
+def _number(channel: int) -> str:
+    """What ends the name of a channel's file."""
+    return f"_{channel:04d}"
+
+
 def prepare_case(
     image_path: PathLike, label_path: PathLike | None, config: DataConfig
 ) -> Prepared:
@@ -126,11 +167,13 @@ def prepare_case(
     image_path = Path(image_path)
     label_path = None if label_path is None else Path(label_path)
     case_id = file_stem(image_path) or image_path.name
+    if config.channel_files:
+        case_id = case_id.removesuffix(_number(0))
     file = read_header(image_path)
     if config.cache is None or label_path is None:
         image, labels = _compute(image_path, label_path, config)
     else:
-        key = cache_key(config, image_path, label_path)
+        key = cache_key(config, *channel_paths(image_path, config), label_path)
         compute = partial(_compute, image_path, label_path, config)
         image, labels = cached(config.cache, case_id, key, compute)
     return Prepared(case_id, image, labels, file)
@@ -145,7 +188,7 @@ def present_classes(
         FileNotFoundError, GridMismatchError, ValueError: As of `prepare_case`.
     """
     file = read_header(image_path)
-    _check_channels(file, config.channels)
+    _check_channels(file, config)
     if label_path is None:
         return np.zeros(len(config.classes), bool)
     labels = _read_classes(label_path, config, file)
@@ -156,7 +199,7 @@ def _compute(
     image_path: Path, label_path: Path | None, config: DataConfig
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Image and labels on the net's grid."""
-    file, image = _read_image(image_path, config.channels)
+    file, image = _read_image(image_path, config)
     labels = None
     if label_path is not None:
         labels = _read_classes(label_path, config, file)
@@ -170,10 +213,19 @@ def _compute(
     return scaled(image, config, image_path), labels
 
 
-def _read_image(path: Path, channels: int) -> tuple[NiftiFile, np.ndarray]:
+def _read_image(path: Path, config: DataConfig) -> tuple[NiftiFile, np.ndarray]:
     """Intensities `[x, y, z, channels]`, float32; a slice has one voxel along z."""
+    read = [_read_intensities(p, config) for p in channel_paths(path, config)]
+    first = read[0][0]
+    for file, _ in read[1:]:
+        check_same_grid(first.grid, first.path, file.grid, file.path)
+    return first, np.concatenate([image for _, image in read], axis=-1)
+
+
+def _read_intensities(path: Path, config: DataConfig) -> tuple[NiftiFile, np.ndarray]:
+    """Of one file."""
     file, stored = read_voxels(path)
-    _check_channels(file, channels)
+    _check_channels(file, config)
     slope, intercept = file.scale
     values = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     if not np.isfinite(values).all():
@@ -181,7 +233,8 @@ def _read_image(path: Path, channels: int) -> tuple[NiftiFile, np.ndarray]:
     return file, np.moveaxis(_as_volumes(values, file), 0, -1)
 
 
-def _check_channels(file: NiftiFile, channels: int) -> None:
+def _check_channels(file: NiftiFile, config: DataConfig) -> None:
+    channels = 1 if config.channel_files else config.channels
     if file.n_channels != channels:
         raise ValueError(
             f"{file.path}: {file.n_channels} channels where data.channels is {channels}"

@@ -34,6 +34,7 @@ class DataConfig:
         split: A split file of an earlier run, used instead of `shares`.
         cache: Folder of preprocessed cases; None preprocesses in memory.
         channels: Channels of an image: the length of its fourth axis, 1 without one.
+        channel_files: Images have a file a channel, `CASE_0000`, `CASE_0001`, ...
         allow_missing: Leave out images without a reference, and the reverse, instead of
             refusing them.
         ignore_label: Label value of voxels that count nowhere; None for none.
@@ -61,6 +62,7 @@ class DataConfig:
     split: Path | None = None
     cache: Path | None = None
     channels: int = 1
+    channel_files: bool = False
     allow_missing: bool = False
     ignore_label: int | None = None
     dataset: str | None = None
