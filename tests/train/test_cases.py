@@ -1,6 +1,7 @@
 """From files to what the net sees, and every file that must be refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -312,3 +313,59 @@ def test_channels_that_are_missing_or_lie_elsewhere_are_one_line(config):
     save(config.images / "b.nii.gz", image)
     with pytest.raises(ValueError, match="takes CASE_0000 to CASE_0001"):
         find_cases(apart)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (1, 0, 2)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_one_scan_stored_in_any_order_is_one_image_and_comes_back(config, axes, signs):
+    from coverax.train.config import parse_config
+    from coverax.train.infer import InferOptions, infer_case
+
+    rng = np.random.default_rng(4)
+    image = rng.normal(size=SHAPE).astype(np.float32)
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    labels = (image > 1).astype(np.uint8) * 7
+    oriented = replace(config, orientation="RAS")
+    want = prepare_case(*placed(config, "a", image, labels, affine), oriented)
+    np.testing.assert_array_equal(want.labels, labels // 7)
+    stored, other = np.zeros((3, 3)), image
+    for new, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
+        stored[axis, new] = sign * (axis + 1.0)
+    flips = tuple(slice(None, None, sign) for sign in signs)
+    moved = np.eye(4)
+    moved[:3, :3] = stored
+    other = np.ascontiguousarray(image.transpose(axes)[flips])
+    own = np.ascontiguousarray(labels.transpose(axes)[flips])
+    found = prepare_case(*placed(config, "b", other, own, moved), oriented)
+    np.testing.assert_array_equal(found.image, want.image)
+    np.testing.assert_array_equal(found.labels, want.labels)
+    np.testing.assert_allclose(found.edges_mm, (1, 2, 3), rtol=1e-6)
+    raw = {"data": {"images": ".", "labels": ".", "classes": {"a": 0, "b": 1}}}
+    run = parse_config(raw | {"patch": {"size": list(SHAPE)}}, config.images)
+
+    def voxelwise(patches):
+        share = 1 / (1 + np.exp(-patches))
+        return np.concatenate([1 - share, share], -1)
+
+    back = infer_case(voxelwise, found, run, InferOptions())[..., 1]
+    np.testing.assert_allclose(back, 1 / (1 + np.exp(-scaled_by(other))), atol=1e-6)
+
+
+def placed(config, name, image, labels, affine):
+    return (
+        save(config.images / f"{name}.nii.gz", image, affine=affine),
+        save(config.labels / f"{name}.nii.gz", labels, affine=affine),
+    )
+
+
+def scaled_by(image):
+    return (image - image.mean(dtype=np.float64)) / image.std(dtype=np.float64)
+
+
+def test_an_orientation_is_three_letters():
+    from coverax.train.config import parse_config
+
+    data = {"images": ".", "labels": ".", "classes": {"a": 0, "b": 1}}
+    for wrong in ("RAR", "ras", "RA", "RASS", "XYZ"):
+        with pytest.raises(ValueError, match=r"data\.orientation: an orientation is"):
+            parse_config({"data": data | {"orientation": wrong}}, Path())

@@ -90,7 +90,7 @@ def _train(
 
 def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
     """Cases in memory, and the pieces of the loop."""
-    from coverax.train import make_pieces, prepare
+    from coverax.train import make_pieces, orientations, prepare
 
     parts = {"train": cohort.of("train"), "learning": {}}
     if config.run.validate_every:
@@ -103,6 +103,13 @@ def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
         note(
             f"{len(empty)} cases to train on have no foreground; their patches lie "
             f"anywhere: {', '.join(empty[:5])}"
+        )
+    found = orientations([*prepared["train"], *prepared["learning"]])
+    if config.data.orientation is None and len(found) > 1:
+        counts = ", ".join(f"{n} {name}" for name, n in found.items())
+        note(
+            f"the axes of the volumes run differently ({counts}); data.orientation = "
+            '"RAS" turns all into one'
         )
     return make_pieces(config, cohort.split, prepared["train"], prepared["learning"])
 

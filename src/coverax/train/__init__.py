@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from coverax.train.cases import Prepared as Prepared
     from coverax.train.cases import find_cases as find_cases
     from coverax.train.cases import image_files as image_files
+    from coverax.train.cases import orientations as orientations
     from coverax.train.cases import prepare_case as prepare_case
     from coverax.train.checkpoint import Checkpoint as Checkpoint
     from coverax.train.checkpoint import load_checkpoint as load_checkpoint
@@ -74,6 +75,7 @@ _HOME = {
     "make_pieces": "run.make_pieces",
     "make_predict": "model.make_predict",
     "map_reader": "infer.map_reader",
+    "orientations": "cases.orientations",
     "parse_config": "config.parse_config",
     "part_of": "infer.part_of",
     "predict_volume": "windows.predict_volume",

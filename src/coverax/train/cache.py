@@ -76,6 +76,7 @@ def cache_key(config: DataConfig, *paths: Path) -> str:
             "window",
             "ignore_label",
             "channel_files",
+            "orientation",
         )
     }
     # The order of classes gives the indices, which a sorted digest would not see.

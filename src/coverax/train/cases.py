@@ -1,5 +1,7 @@
 """From files to what the net sees: one grid, one scale of intensities, class indices."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +16,20 @@ from coverax.train.cache import cache_key, cached
 from coverax.train.config import DataConfig
 from coverax.volumes import (
     NiftiFile,
+    Turn,
     check_maps_differ,
     check_same_grid,
     file_stem,
     name_hint,
     nifti_files,
+    orientation_of,
     read_header,
     read_labels,
     read_voxels,
+    turn_to,
 )
+
+UNTURNED = Turn((0, 1, 2), (False, False, False))
 
 
 class CaseFiles(NamedTuple):
@@ -38,11 +45,12 @@ class Prepared:
 
     Attributes:
         case_id: Name of the case.
-        image: Intensities, in the file's order of axes.
+        image: Intensities, in the file's order of axes, or the config's orientation.
         labels: Index of the class of each voxel, -1 where it is to be ignored; None for a
             case without reference.
         file: Header of the image, whose grid the maps return to; None for arrays.
         spacing_mm: Voxel edges of arrays; None where the file has them.
+        turn: From the file's order of axes to the image's.
     """
 
     case_id: str
@@ -50,6 +58,7 @@ class Prepared:
     labels: Integer[np.ndarray, "x y z"] | None
     file: NiftiFile | None
     spacing_mm: tuple[float, ...] | None = None
+    turn: Turn = UNTURNED
 
     @property
     def edges_mm(self) -> tuple[float, ...]:
@@ -57,7 +66,8 @@ class Prepared:
         if self.file is None:
             return (1.0, 1.0, 1.0) if self.spacing_mm is None else self.spacing_mm
         grid = self.file.grid
-        return (*grid.spacing_mm, grid.edges_mm[2])[:3]
+        edges = (*grid.spacing_mm, grid.edges_mm[2])[:3]
+        return tuple(edges[axis] for axis in self.turn.axes)
 
     @property
     def header(self) -> NiftiFile:
@@ -176,7 +186,21 @@ def prepare_case(
         key = cache_key(config, *channel_paths(image_path, config), label_path)
         compute = partial(_compute, image_path, label_path, config)
         image, labels = cached(config.cache, case_id, key, compute)
-    return Prepared(case_id, image, labels, file)
+    return Prepared(case_id, image, labels, file, turn=_turn(file, config))
+
+
+def _turn(file: NiftiFile, config: DataConfig) -> Turn:
+    """From the file's order of axes to the config's orientation."""
+    if config.orientation is None or len(file.grid.shape) < 3:
+        return UNTURNED
+    return turn_to(file.grid, config.orientation)
+
+
+def orientations(cases: Sequence[Prepared]) -> dict[str, int]:
+    """How many volumes run which way, as `RAS`, the most frequent first."""
+    files = [case.file for case in cases if case.file is not None]
+    found = Counter(orientation_of(f.grid) for f in files if len(f.grid.shape) == 3)
+    return dict(found.most_common())
 
 
 def present_classes(
@@ -203,9 +227,13 @@ def _compute(
     labels = None
     if label_path is not None:
         labels = _read_classes(label_path, config, file)
+    turn = _turn(file, config)
+    image = turn.apply(image)
+    labels = None if labels is None else turn.apply(labels)
     if config.spacing_mm is not None:
         file.grid.check_sizes()
-        spacing = (*file.grid.spacing_mm, file.grid.edges_mm[2])[:3]
+        edges = (*file.grid.spacing_mm, file.grid.edges_mm[2])[:3]
+        spacing = tuple(edges[axis] for axis in turn.axes)
         shape = resample.resampled_shape(image.shape[:3], spacing, config.spacing_mm)
         image = resample.resample_image(image, shape)
         if labels is not None:

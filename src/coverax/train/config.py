@@ -22,6 +22,8 @@ class DataConfig:
         classes: Class names and their label values; the order gives the channels and
             the first is the background. A value outside of it is an error.
         spacing_mm: Grid of the net in millimetres; None keeps each file's own.
+        orientation: Every volume is turned into it by whole voxels (`RAS`), and its map
+            back; None keeps each file's own order of axes.
         intensity: `z-score` (per case) or `window` (clipped to `window`, then scaled
             to mean 0 and deviation 1 by the window's middle and half width).
         window: Lowest and highest intensity of `window`.
@@ -46,6 +48,7 @@ class DataConfig:
     labels: Path
     classes: dict[str, int]
     spacing_mm: tuple[float, ...] | None = None
+    orientation: str | None = None
     intensity: str = "z-score"
     window: tuple[float, ...] | None = None
     units: Path | None = None

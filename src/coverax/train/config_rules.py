@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from coverax.volumes import check_unit_pattern
+from coverax.volumes import check_orientation, check_unit_pattern
 
 
 def check_rules(config: Any) -> None:
@@ -105,3 +105,8 @@ def check_rules(config: Any) -> None:
             raise ValueError(message)
     if data.unit_pattern is not None:
         check_unit_pattern(data.unit_pattern)
+    if data.orientation is not None:
+        try:
+            check_orientation(data.orientation)
+        except ValueError as error:
+            raise ValueError(f"data.orientation: {error}") from None

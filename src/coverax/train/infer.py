@@ -142,7 +142,11 @@ def infer_case(
         raise ValueError(
             f"{case.header.path}: the net gives values that are not finite"
         )
-    return resample_probs(probs, (*case.header.grid.shape, 1)[:3])
+    shape = (*case.header.grid.shape, 1)[:3]
+    x, y, z = (shape[axis] for axis in case.turn.axes)
+    return np.ascontiguousarray(
+        case.turn.inverse.apply(resample_probs(probs, (x, y, z)))
+    )
 
 
 def infer_folder(
