@@ -104,9 +104,34 @@ def test_a_dry_run_shows_what_a_step_costs_and_writes_nothing(cli, cohort, tmp_p
     assert not list(tmp_path.iterdir())
     shown = {line.split()[0]: line for line in done.err.splitlines()}
     assert "4 train, 2 learning, 2 calibration, 2 test" in shown["cases"]
+    assert "background in 6, lesion in 6 of 6 cases" in shown["classes"]
     assert "2 x 8 x 8 x 8 x 1" in shown["images"]
     assert "2 x 8 x 8 x 8 x 2" in shown["logits"]
     assert "steps/s" in shown["speed"]
+
+
+def test_a_dry_run_reads_the_references(cli, cohort, tmp_path):
+    config = changed(cohort, tmp_path, "lesion = 1", "lesion = 2")
+    done = cli("train", config, "-o", tmp_path / "no", "--dry-run")
+    assert done.code == 1
+    assert "label value 1 is not in data.classes" in done.errors[0]
+
+
+def test_a_run_starts_from_another_and_not_from_what_saw_its_calibration(
+    cli, cohort, trained, tmp_path
+):
+    done = cli("train", cohort / "run.toml", "-o", tmp_path / "on", "--start", trained)
+    assert done.code == 0, done.err
+    first, again = (
+        float((folder / "training.csv").read_text().splitlines()[1].split(",")[1])
+        for folder in (trained, tmp_path / "on")
+    )
+    assert again < first
+    other = changed(cohort, tmp_path, "[net]", "split_seed = 1\n[net]")
+    leaked = cli("train", other, "-o", tmp_path / "no", "--start", trained)
+    assert leaked.code == 1
+    assert "was trained on unit" in leaked.errors[0]
+    assert not (tmp_path / "no").exists()
 
 
 def changed(cohort, tmp_path, old, new):

@@ -276,3 +276,18 @@ def test_static_misuse_is_named(no_type_hook):
             loss(logits, targets, absent="ignore")
         with pytest.raises(ValueError, match="n_bins must be at least 1"):
             loss(logits, targets, n_bins=0)
+
+
+@pytest.mark.parametrize("loss", [losses.hard_l1_ace, losses.soft_l1_ace])
+def test_ignored_classes_count_as_zero_in_the_mean(loss):
+    logits, targets = example((6, 5), 4)
+    probs = jax.nn.softmax(logits)
+    whole = loss(probs, targets, absent="include")
+    found = loss(probs, targets, absent="include", ignored=(0, 2))
+    np.testing.assert_array_equal(found[:, [0, 2]], 0)
+    np.testing.assert_array_equal(found[:, [1, 3]], whole[:, [1, 3]])
+    np.testing.assert_allclose(found.mean(), whole[:, [1, 3]].sum() / 8, rtol=1e-6)
+    scaled = loss(probs[:1], targets[:1], absent="skip", ignored=(0, 2))
+    np.testing.assert_allclose(scaled.mean(), whole[0, [1, 3]].mean(), rtol=1e-6)
+    with pytest.raises(ValueError, match="ignored takes classes 0 to 3"):
+        loss(probs, targets, ignored=(4,))

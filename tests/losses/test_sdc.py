@@ -135,3 +135,17 @@ def test_margin_losses_fall_back_to_cross_entropy():
     adapted = losses.adapt_targets(targets, operation="closing")
     moved = losses.nacl(logits, targets, adapted=adapted)
     assert not np.allclose(moved, losses.nacl(logits, targets))
+
+
+def test_morphology_before_neighbours_is_an_option_of_plain_values():
+    """What a config file can say: the same as targets adapted beforehand."""
+    logits, targets = example((5, 6), 3)
+    adapted = losses.adapt_targets(targets, operation="closing", aggregation="gaussian")
+    want = losses.nacl(logits, targets, neighbours="gaussian", adapted=adapted)
+    options = {"operation": "closing", "aggregation": "gaussian"}
+    found = losses.combine(
+        {"nacl": 1.0}, options={"nacl": {"neighbours": "gaussian", **options}}
+    )(logits, targets)
+    np.testing.assert_allclose(found, want, rtol=1e-6)
+    with pytest.raises(ValueError, match="adapted targets or an operation"):
+        losses.nacl(logits, targets, adapted=adapted, operation="closing")

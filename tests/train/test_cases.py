@@ -1,6 +1,7 @@
 """From files to what the net sees, and every file that must be refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -262,3 +263,109 @@ def test_references_of_a_fitted_scale_are_classes(config):
     image.set_data_dtype(np.int16)
     nib.save(image, paths[1])
     np.testing.assert_array_equal(prepare_case(*paths, config).labels, before)
+
+
+def test_an_ignored_label_is_no_class_and_no_foreground(config):
+    labels = np.zeros(SHAPE, np.int16)
+    labels[0], labels[1, 0, 0] = 99, 7
+    ignoring = replace(config, ignore_label=99)
+    case = prepare_case(*write(config, "a", labels=labels), ignoring)
+    assert (case.labels[0] == -1).all()
+    assert case.labels[1, 0, 0] == 1
+    labels[1, 0, 0] = 0
+    assert not prepare_case(*write(config, "b", labels=labels), ignoring).has_foreground
+    coarse = replace(ignoring, spacing_mm=(0.72, 0.81, 5.0))
+    spaced = prepare_case(*write(config, "c", labels=labels), coarse)
+    assert (spaced.labels[0] == -1).all()
+    with pytest.raises(ValueError, match="label value 99 is not in"):
+        prepare_case(*write(config, "d", labels=labels), config)
+
+
+def test_a_file_a_channel_is_the_image_with_a_channel_axis(config):
+    rng = np.random.default_rng(2)
+    image = rng.normal(size=(*SHAPE, 2)).astype(np.float32)
+    whole = save(config.images / "a.nii.gz", image)
+    want = prepare_case(whole, None, replace(config, channels=2)).image
+    whole.unlink()
+    apart = replace(config, channels=2, channel_files=True)
+    for i in range(2):
+        save(config.images / f"a_{i:04d}.nii.gz", image[..., i])
+    save(config.labels / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    found = find_cases(apart)
+    assert list(found) == ["a"]
+    case = prepare_case(*found["a"], apart)
+    assert case.case_id == "a"
+    np.testing.assert_array_equal(case.image, want)
+
+
+def test_channels_that_are_missing_or_lie_elsewhere_are_one_line(config):
+    apart = replace(config, channels=2, channel_files=True)
+    image = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
+    first = save(config.images / "a_0000.nii.gz", image)
+    save(config.labels / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(ValueError, match="no channel a_0001 of case a"):
+        find_cases(apart)
+    moved = AFFINE.copy()
+    moved[0, 3] += 1
+    save(config.images / "a_0001.nii.gz", image, affine=moved)
+    with pytest.raises(ValueError, match="a_0001"):
+        prepare_case(first, None, apart)
+    save(config.images / "b.nii.gz", image)
+    with pytest.raises(ValueError, match="takes CASE_0000 to CASE_0001"):
+        find_cases(apart)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (1, 0, 2)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_one_scan_stored_in_any_order_is_one_image_and_comes_back(config, axes, signs):
+    from coverax.train.config import parse_config
+    from coverax.train.infer import InferOptions, infer_case
+
+    rng = np.random.default_rng(4)
+    image = rng.normal(size=SHAPE).astype(np.float32)
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    labels = (image > 1).astype(np.uint8) * 7
+    oriented = replace(config, orientation="RAS")
+    want = prepare_case(*placed(config, "a", image, labels, affine), oriented)
+    np.testing.assert_array_equal(want.labels, labels // 7)
+    stored, other = np.zeros((3, 3)), image
+    for new, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
+        stored[axis, new] = sign * (axis + 1.0)
+    flips = tuple(slice(None, None, sign) for sign in signs)
+    moved = np.eye(4)
+    moved[:3, :3] = stored
+    other = np.ascontiguousarray(image.transpose(axes)[flips])
+    own = np.ascontiguousarray(labels.transpose(axes)[flips])
+    found = prepare_case(*placed(config, "b", other, own, moved), oriented)
+    np.testing.assert_array_equal(found.image, want.image)
+    np.testing.assert_array_equal(found.labels, want.labels)
+    np.testing.assert_allclose(found.edges_mm, (1, 2, 3), rtol=1e-6)
+    raw = {"data": {"images": ".", "labels": ".", "classes": {"a": 0, "b": 1}}}
+    run = parse_config(raw | {"patch": {"size": list(SHAPE)}}, config.images)
+
+    def voxelwise(patches):
+        share = 1 / (1 + np.exp(-patches))
+        return np.concatenate([1 - share, share], -1)
+
+    back = infer_case(voxelwise, found, run, InferOptions())[..., 1]
+    np.testing.assert_allclose(back, 1 / (1 + np.exp(-scaled_by(other))), atol=1e-6)
+
+
+def placed(config, name, image, labels, affine):
+    return (
+        save(config.images / f"{name}.nii.gz", image, affine=affine),
+        save(config.labels / f"{name}.nii.gz", labels, affine=affine),
+    )
+
+
+def scaled_by(image):
+    return (image - image.mean(dtype=np.float64)) / image.std(dtype=np.float64)
+
+
+def test_an_orientation_is_three_letters():
+    from coverax.train.config import parse_config
+
+    data = {"images": ".", "labels": ".", "classes": {"a": 0, "b": 1}}
+    for wrong in ("RAR", "ras", "RA", "RASS", "XYZ"):
+        with pytest.raises(ValueError, match=r"data\.orientation: an orientation is"):
+            parse_config({"data": data | {"orientation": wrong}}, Path())

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from coverax.train.nets.conv import Upconv, convolve, convolve_whole, spread
+from coverax.train.nets.conv import (
+    Upconv,
+    convolve,
+    convolve_whole,
+    spread,
+    spread_phases,
+    spread_whole,
+)
 from coverax.train.nets.kit import Kit
+from coverax.train.nets.norm import GroupNorm
+from coverax.train.nets.strided_unet import Unit
 
 # Voxels, kernel, step: odd and even sizes, uneven steps, two axes.
 SHAPES = [
@@ -95,13 +104,103 @@ def test_the_transposed_convolution_is_the_adjoint(spatial, size, stride):
     np.testing.assert_allclose(np.vdot(down, y), np.vdot(x, up), rtol=1e-4)
 
 
-def test_an_axis_without_a_step_keeps_its_size():
-    kit = Kit(
-        axes=3,
+# Voxels, kernel, step: kernels longer and shorter than their steps, even and odd, steps
+# of 1 to 3, two and three axes.
+SPREADS = [
+    ((3, 2, 4), (3, 3, 3), (2, 2, 2)),
+    ((3, 2, 4), (3, 3, 3), (1, 2, 3)),
+    ((3, 4), (5, 3), (3, 1)),
+    ((3, 4), (4, 2), (2, 3)),
+    ((4, 3), (7, 1), (2, 2)),
+    ((2, 3, 2), (5, 4, 1), (2, 3, 2)),
+]
+
+
+@pytest.mark.parametrize(("spatial", "size", "stride"), SPREADS)
+def test_the_transposed_convolution_is_that_of_jax(spatial, size, stride):
+    """`lax.conv_transpose` with the same zeros, and both gradients."""
+    x, kernel = drawn(spatial, size)
+    low = [k - 1 - (k - 1) // 2 for k in size]
+    padding = [
+        (a, n * s - ((n - 1) * s + 1) - a + k - 1)
+        for a, n, s, k in zip(low, spatial, stride, size, strict=True)
+    ]
+
+    def theirs(x, kernel, stride):
+        axes = tuple(range(len(size)))
+        order = ("N012C"[: 1 + len(size)] + "C", "012"[: len(size)] + "IO")
+        return jax.lax.conv_transpose(
+            x,
+            jnp.flip(kernel, axes),
+            stride,
+            padding,
+            dimension_numbers=(*order, order[0]),
+        )
+
+    @jax.jit
+    def values_and_gradients(x, kernel):
+        def loss(x, kernel, function):
+            y = function(x, kernel, stride)
+            return jnp.sum(jnp.sin(y)), y
+
+        grad = jax.grad(loss, (0, 1), has_aux=True)
+        ways = (theirs, spread, spread_phases, spread_whole)
+        return [grad(x, kernel, way) for way in ways]
+
+    want, *found = values_and_gradients(x, kernel)
+    assert want[1].shape[1:-1] == tuple(np.multiply(spatial, stride))
+    for one in found:
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(want), strict=True):
+            # Sums of at most 2 * 2 * 3 * 4 * 3 * 27 products of size one.
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def kit(axes=3):
+    return Kit(
+        axes=axes,
         dtype=jnp.float32,
         rematerialise=False,
         patch=(4, 4, 4),
         rngs=nnx.Rngs(0),
     )
-    up = Upconv(kit, 2, 3, stride=(2, 2, 1))
+
+
+def test_on_a_cpu_no_transposed_convolution_multiplies_by_the_zeros_between():
+    """Of the program, not of the clock: dilated maps are those of zeros."""
+    up = Upconv(kit(), 2, 3, size=3, stride=2)
+    jaxpr = str(jax.make_jaxpr(lambda x: up(x))(jnp.ones((1, 4, 4, 4, 2))))
+    is_dilated = "lhs_dilation=(2, 2, 2)" in jaxpr
+    assert is_dilated == (jax.default_backend() != "cpu")
+
+
+def test_an_axis_without_a_step_keeps_its_size():
+    up = Upconv(kit(), 2, 3, stride=(2, 2, 1))
     assert up(jnp.ones((1, 4, 4, 4, 2))).shape == (1, 8, 8, 4, 3)
+
+
+@pytest.mark.parametrize("groups", [None, 1, 3])
+def test_a_norm_is_its_definition_beside_a_large_mean(groups):
+    x, _ = drawn((5, 4), (1, 1), n_in=6)
+    x = 1e3 + x * jnp.arange(1.0, 7.0).reshape(1, 1, 1, 6)
+    got = GroupNorm(kit(2), 6, groups=groups)(x)
+    wide = np.asarray(x, np.float64).reshape(2, 5, 4, groups or 6, -1)
+    centred = wide - wide.mean((1, 2, 4), keepdims=True)
+    want = centred / np.sqrt((centred**2).mean((1, 2, 4), keepdims=True) + 1e-5)
+    # A mean of 1e3 has an error of some 2^-24 * 1e3, of deviations of one.
+    np.testing.assert_allclose(got, want.reshape(x.shape), atol=2e-3)
+
+
+def test_a_learned_slope_has_the_gradient_of_its_definition():
+    unit, (x, _) = Unit(kit(2), 2), drawn((4, 3), (1, 1))
+    graph, params = nnx.split(unit, nnx.Param)
+
+    def loss(params, x):
+        return jnp.sum(jnp.cos(nnx.merge(graph, params)(x)))
+
+    by_slope, by_map = jax.grad(loss, (0, 1))(params, x)
+    standard, back = jax.vjp(unit.norm, x)
+    y = jnp.where(standard > 0, standard, 0.25 * standard)
+    (want,) = back(-jnp.sin(y) * jnp.where(standard > 0, 1, 0.25))
+    np.testing.assert_allclose(by_map, want, atol=1e-5)
+    slope = jnp.sum(-jnp.sin(y) * jnp.minimum(standard, 0))
+    np.testing.assert_allclose(by_slope["slope"][...], slope, rtol=1e-5)

@@ -32,8 +32,8 @@ def test_every_name_is_the_one_of_its_home(name, home):
 
 
 def test_a_name_that_is_not_there_is_refused():
-    with pytest.raises(AttributeError, match="no attribute 'fit'"):
-        _ = train.fit
+    with pytest.raises(AttributeError, match="no attribute 'learn'"):
+        _ = train.learn
 
 
 def test_a_config_is_read_without_the_packages_that_train():

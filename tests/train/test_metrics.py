@@ -67,3 +67,16 @@ def test_cases_without_a_class_do_not_count_for_it():
     assert found["ece_lesion"] == 0.0
     none = validate(lambda case: perfect[id(case)], cases[1:], ["background", "lesion"])
     assert np.isnan(none["dice"])
+
+
+def test_ignored_voxels_count_in_no_validation():
+    from coverax.train.validation import case_metrics
+
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet([1, 1], (6, 5, 4)).astype(np.float32)
+    labels = rng.integers(0, 2, (6, 5, 4))
+    hidden = labels.copy()
+    hidden[4:] = -1
+    found, want = case_metrics(probs, hidden), case_metrics(probs[:4], labels[:4])
+    for name, values in want.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6)

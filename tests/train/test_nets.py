@@ -10,7 +10,8 @@ from flax import nnx
 
 from coverax.train import nets
 from coverax.train.config import NetConfig
-from coverax.train.nets.kit import BLOCK, normal
+from coverax.train.nets.conv import Conv, Upconv
+from coverax.train.nets.kit import BLOCK, Kit, normal
 
 # Sizes that build in little time, and a patch for each preset.
 TINY = {
@@ -213,6 +214,30 @@ def test_the_first_parameters_are_one_draw_compiled_or_not():
     # Deviation of 24576 draws: within 5 standard errors, 5 * 0.5 / sqrt(2 n) < 0.012.
     assert abs(float(np.std(plain)) - 0.5) < 0.012
     assert not np.array_equal(plain[0], plain[1])
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "fan"),
+    [(Conv, {}, 27 * 24), (Upconv, {"size": 3}, 27 * 40), (Upconv, {}, 8 * 40)],
+)
+def test_convolutions_start_uniform_by_the_fan_that_pytorch_counts(layer, options, fan):
+    kit = Kit(
+        axes=3,
+        dtype=jnp.float32,
+        rematerialise=False,
+        patch=(4, 4, 4),
+        rngs=nnx.Rngs(1),
+    )
+    own = layer(kit, 24, 40, **options)
+    kernel, bias = np.asarray(own.kernel[...]), np.asarray(own.bias[...])
+    bound = fan**-0.5
+    assert np.abs(kernel).max() <= bound
+    assert 0 < np.abs(bias).max() <= bound
+    # n draws: their largest is below (1 - x) bound with probability (1 - x)^n, at x =
+    # 20 / n e^-20; their deviation is within five standard errors, 5 bound / sqrt(7 n).
+    n = kernel.size
+    assert np.abs(kernel).max() > (1 - 20 / n) * bound
+    assert abs(kernel.std() - bound / 3**0.5) < 5 * bound / (7 * n) ** 0.5
 
 
 def test_unknown_names_are_refused_in_one_line():

@@ -113,6 +113,69 @@ def test_the_loss_is_the_weighted_sum_over_losses_and_levels(tmp_path):
     assert set(parts) == set(weights)
 
 
+def test_distances_are_in_millimetres_of_each_level(tmp_path):
+    from coverax import losses
+    from coverax.train.step import make_loss
+
+    config = stand_in.config_of(tmp_path, losses={"boundary": 1.0, "sdc": 1.0})
+    model = stand_in.model()
+    params, batch = model.start(0), next(stand_in.batches(0))
+    image, label = batch["image"], jnp.asarray(batch["label"])
+    edges = (1.0, 1.5, 5.0)
+    value, _ = make_loss(model, config, edges)(params, image, label)
+    expected = 0.0
+    for logits, share in zip(model.apply(params, image), (2 / 3, 1 / 3), strict=True):
+        stride = 8 // logits.shape[1]
+        part = (slice(None), *[slice(stride // 2, None, stride)] * 3)
+        targets = jax.nn.one_hot(label[part], 3)
+        spacing = tuple(stride * edge for edge in edges)
+        probs = jax.nn.softmax(logits)
+        of_level = losses.boundary(probs, targets, spacing_mm=spacing)
+        of_level += losses.sdc(logits, targets, spacing_mm=spacing)
+        expected += share * float(of_level.mean())
+    np.testing.assert_allclose(float(value), expected, rtol=1e-5)
+    voxels, _ = make_loss(model, config)(params, image, label)
+    assert abs(float(voxels - value)) > 0.01
+
+
+def test_ignored_voxels_move_no_loss_and_no_gradient(tmp_path):
+    from coverax import losses
+    from coverax.train.step import make_loss
+
+    data = {"data": {"ignore_label": 9}}
+    config = stand_in.config_of(
+        tmp_path, losses={"soft_dice": 1.0, "cross_entropy": 1.0}, **data
+    )
+    logits = jax.random.normal(jax.random.key(0), (1, 8, 8, 8, 3))
+    model = stand_in.model()._replace(apply=lambda params, images: (params + images,))
+    labels = np.random.default_rng(0).integers(0, 3, (1, 8, 8, 8))
+    labels[:, 2:5] = -1
+    loss = make_loss(model, config)
+    zero = jnp.zeros((1, 8, 8, 8, 1))
+    slope = jax.grad(lambda p: loss(p, zero, jnp.asarray(labels))[0])(logits)
+    np.testing.assert_array_equal(slope[:, 2:5], 0)
+    assert float(jnp.abs(slope[:, :2]).max()) > 0
+    ones = jax.nn.one_hot(labels, 3)
+    want = losses.cross_entropy(logits, ones, valid=jnp.asarray(labels >= 0)).mean()
+    found = loss(logits, zero, jnp.asarray(labels))[1]["cross_entropy"]
+    np.testing.assert_allclose(float(found), float(want), rtol=1e-6)
+
+
+def test_a_spacing_among_the_options_of_a_loss_is_kept(tmp_path):
+    from coverax.train.step import make_loss
+
+    own = {"loss_options": {"boundary": {"spacing_mm": [2.0, 2.0, 2.0]}}}
+    config = stand_in.config_of(tmp_path, losses={"boundary": 1.0}, **own)
+    plain = stand_in.config_of(tmp_path, losses={"boundary": 1.0})
+    model = stand_in.model()
+    model = model._replace(apply=lambda *a: stand_in.model().apply(*a)[:1])
+    params, batch = model.start(0), next(stand_in.batches(0))
+    arguments = params, batch["image"], jnp.asarray(batch["label"])
+    kept, _ = make_loss(model, config, (1.0, 1.0, 1.0))(*arguments)
+    voxels, _ = make_loss(model, plain, (1.0, 1.0, 1.0))(*arguments)
+    np.testing.assert_allclose(float(kept), 2 * float(voxels), rtol=1e-5)
+
+
 def test_devices_that_cannot_share_a_batch_are_refused():
     from coverax.train.step import device_mesh
 

@@ -111,7 +111,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Write one softmax a case in the geometry of its image, or score it unwritten."""
-    from coverax.volumes import check_maps_differ, nifti_files, units_of
+    from coverax.volumes import check_maps_differ, units_of
 
     scoring = tolerance or region or transform or unit_pattern
     own = shard_of(shard)
@@ -124,7 +124,7 @@ def command(
 
         loaded = train.load_checkpoint(checkpoint)
     known = _known_split(checkpoint, split, loaded.split_digest)
-    files = nifti_files(images)
+    files = train.image_files(images, loaded.config.data)
     check_maps_differ(files.items(), f"{images}")
     chosen = train.choose_images(files, known, part or [], allow_missing=allow_missing)
     _note_left_out(files, chosen, known)

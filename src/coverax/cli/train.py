@@ -1,6 +1,7 @@
 """`coverax train`: images and references to a net that is fit to be calibrated."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,17 +34,29 @@ def command(
         bool,
         typer.Option(
             "--dry-run",
-            help="Show shapes, parameters, memory and speed of a step; write nothing.",
+            help="Read the references; show shapes, parameters, memory and speed of a "
+            "step; write nothing.",
         ),
     ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights to start from: a folder of `coverax train`, or MONAI's as "
+            ".npz or .safetensors. [default: run.start of the config]"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a segmentation net by a config; the split keeps calibration units out."""
     with needs_train_extra():
-        from coverax.train import find_cohort, load_config
+        from coverax.train import check_start, find_cohort, load_config
 
     choices = load_config(config)
+    if start is not None:
+        choices = replace(choices, run=replace(choices.run, start=start))
     cohort = find_cohort(choices)
+    if warning := check_start(choices, cohort.split):
+        note(warning)
     if dry_run:
         _dry_run(choices, cohort, as_json)
         return
@@ -77,7 +90,7 @@ def _train(
 
 def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
     """Cases in memory, and the pieces of the loop."""
-    from coverax.train import make_pieces, prepare
+    from coverax.train import make_pieces, orientations, prepare
 
     parts = {"train": cohort.of("train"), "learning": {}}
     if config.run.validate_every:
@@ -91,24 +104,36 @@ def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
             f"{len(empty)} cases to train on have no foreground; their patches lie "
             f"anywhere: {', '.join(empty[:5])}"
         )
+    found = orientations([*prepared["train"], *prepared["learning"]])
+    if config.data.orientation is None and len(found) > 1:
+        counts = ", ".join(f"{n} {name}" for name, n in found.items())
+        note(
+            f"the axes of the volumes run differently ({counts}); data.orientation = "
+            '"RAS" turns all into one'
+        )
     return make_pieces(config, cohort.split, prepared["train"], prepared["learning"])
 
 
 def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
-    from coverax.train import build_model
+    from coverax.train import build_model, check_labels
     from coverax.train.augment import augment
     from coverax.train.dry_run import dry_run
 
+    seen = cohort.of("train") | cohort.of("learning")
+    with show_progress("Reading references", len(seen)) as on_case:
+        classes = check_labels(config, seen, on_case)
     found = dry_run(config, build_model(config), augment)
     parts = ("train", "learning", "calibration", "test")
     cases = {part: len(cohort.of(part)) for part in parts}
     if as_json:
-        print_json(found.to_json() | {"cases": cases})
+        print_json(found.to_json() | {"cases": cases, "cases_with": classes})
         return
     shapes = ", ".join(" x ".join(map(str, level)) for level in found.logits)
     rate = 1 / found.seconds_per_step
     lines = {
         "cases": ", ".join(f"{n} {part}" for part, n in cases.items()),
+        "classes": ", ".join(f"{name} in {n}" for name, n in classes.items())
+        + f" of {len(seen)} cases",
         "images": " x ".join(map(str, found.images)),
         "logits": shapes,
         "parameters": f"{found.n_parameters:,}",

@@ -4,10 +4,12 @@ The gap of a bin is the mean of `p - y` over it, so two sums a bin suffice (four
 bins), and the gradient is one look-up: it depends on a voxel only through its bin.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from coverax.kernels import bin_index
@@ -32,6 +34,7 @@ def hard_l1_ace(
     *,
     n_bins: int = 20,
     absent: Absent = "reference",
+    ignored: Sequence[int] = (),
     valid: Valid | None = None,
 ) -> Float[Array, "batch classes"]:
     """Hard-binned marginal L1 average calibration error of each image and class.
@@ -48,6 +51,9 @@ def hard_l1_ace(
             0 and stays in a mean over classes; `skip` gives 0 and scales the others, so
             that the mean over classes is the mean over the present ones; `include` gives
             its calibration error like any other.
+        ignored: Classes that give 0 and stay in a mean over classes, as MONAI's mean
+            counts what it ignores (its background is class 0); under `skip` the others
+            are scaled.
         valid: Voxels that count; all by default. Without any the loss is 0.
 
     Raises:
@@ -63,7 +69,7 @@ def hard_l1_ace(
         Barfoot et al. (2024), Average Calibration Error: A Differentiable Loss for
         Improved Reliability in Image Segmentation.
     """
-    factor = _factor(probs, targets, absent, valid)
+    factor = _factor(probs, targets, absent, ignored, valid)
     return _hard(n_bins, probs, targets, factor, valid)
 
 
@@ -73,6 +79,7 @@ def soft_l1_ace(
     *,
     n_bins: int = 20,
     absent: Absent = "reference",
+    ignored: Sequence[int] = (),
     valid: Valid | None = None,
 ) -> Float[Array, "batch classes"]:
     """Soft-binned marginal L1 average calibration error of each image and class.
@@ -90,6 +97,9 @@ def soft_l1_ace(
             0 and stays in a mean over classes; `skip` gives 0 and scales the others, so
             that the mean over classes is the mean over the present ones; `include` gives
             its calibration error like any other.
+        ignored: Classes that give 0 and stay in a mean over classes, as MONAI's mean
+            counts what it ignores (its background is class 0); under `skip` the others
+            are scaled.
         valid: Voxels that count; all by default. Without any the loss is 0.
 
     Raises:
@@ -105,14 +115,19 @@ def soft_l1_ace(
         Barfoot et al. (2025), Average Calibration Losses for Reliable Uncertainty in
         Medical Image Segmentation.
     """
-    factor = _factor(probs, targets, absent, valid)
+    factor = _factor(probs, targets, absent, ignored, valid)
     return _soft(n_bins, probs, targets, factor, valid)
 
 
-def _factor(probs, targets, absent, valid):
+def _factor(probs, targets, absent, ignored, valid):
     check_shapes(probs, targets, valid)
     dtype = jnp.promote_types(probs.dtype, jnp.float32)
-    return absent_factor(present_classes(targets, valid=valid), absent, dtype)
+    n_classes = probs.shape[-1]
+    if not set(ignored) <= set(range(n_classes)):
+        raise ValueError(f"ignored takes classes 0 to {n_classes - 1}, got {ignored}")
+    counts = np.isin(np.arange(n_classes), list(ignored), invert=True)[None, :]
+    present = present_classes(targets, valid=valid) & counts
+    return absent_factor(present, absent, dtype) * counts.astype(dtype)
 
 
 def _mean_gap(weight, gap_sum, least):

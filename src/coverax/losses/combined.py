@@ -1,5 +1,6 @@
 """One loss from several, by name, and the weights of deep supervision."""
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float
 
 from coverax.losses._voxels import Map, Targets, Valid
 from coverax.losses.ace import hard_l1_ace, soft_l1_ace
-from coverax.losses.boundary import boundary
+from coverax.losses.boundary import SpacingMm, boundary
 from coverax.losses.entropy import (
     binary_cross_entropy,
     cross_entropy,
@@ -38,13 +39,14 @@ OF_LOGITS = {
         sdc,
     )
 }
+OF_DISTANCES = {f.__name__ for f in (boundary, sdc)}  # they take `spacing_mm`
 Loss = Callable[..., Float[Array, "batch classes"]]
 
 
 def combine(
-    weights: Mapping[str, float | int],
+    weights: Mapping[Any, float | int],
     *,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
+    options: Mapping[Any, Mapping[str, Any]] | None = None,
     activation: Callable[[Map], Map] = jax.nn.softmax,
 ) -> Loss:
     """Make the weighted sum of losses a function of logits and targets.
@@ -53,13 +55,16 @@ def combine(
     each, against Dice plus cross-entropy with 1 each.
 
     Args:
-        weights: Loss names of this package to their weights.
+        weights: Loss names of this package to their weights; or losses of one's own,
+            `own(logits, targets, **options) -> [batch, classes]`, as functions or as
+            `package.module:function`. They are given `valid=` where there is one.
         options: Keyword options of each loss.
         activation: From logits to probabilities, for the losses that take those; it is
             computed once.
 
     Returns:
-        `loss(logits, targets, *, valid=None) -> [batch, classes]`.
+        `loss(logits, targets, *, valid=None, spacing_mm=None) -> [batch, classes]`; the
+        spacing goes to the losses that take one, where their options name none.
 
     Raises:
         ValueError: A name or an option is unknown, or options are given for a loss
@@ -72,10 +77,9 @@ def combine(
         1.0265
     """
     options = {} if options is None else options
-    known = OF_PROBS | OF_LOGITS
-    unknown = sorted(set(weights) - set(known))
-    if unknown or not weights:
-        raise ValueError(f"losses are {sorted(known)}, got {unknown or 'none'}")
+    known = {name: _function(name) for name in weights}
+    if not weights:
+        raise ValueError(f"losses are {sorted(OF_PROBS | OF_LOGITS)}, got none")
     if set(options) - set(weights):
         raise ValueError(
             f"options for {sorted(set(options) - set(weights))}: no weight"
@@ -83,21 +87,58 @@ def combine(
     for name, own in options.items():
         _check_options(name, known[name], own)
 
-    def loss(logits: Map, targets: Targets, *, valid: Valid | None = None):
+    def loss(
+        logits: Map,
+        targets: Targets,
+        *,
+        valid: Valid | None = None,
+        spacing_mm: SpacingMm | None = None,
+    ):
         probs = activation(logits) if set(weights) & set(OF_PROBS) else logits
         terms = []
         for name, weight in weights.items():
+            own = dict(options.get(name, {}))
+            if name in OF_DISTANCES and spacing_mm is not None:
+                own = {"spacing_mm": spacing_mm} | own
+            if name in OF_PROBS or name in OF_LOGITS or valid is not None:
+                own["valid"] = valid
             map_ = probs if name in OF_PROBS else logits
-            value = known[name](map_, targets, valid=valid, **options.get(name, {}))
+            value = known[name](map_, targets, **own)
+            if value.shape != (logits.shape[0], logits.shape[-1]):
+                raise ValueError(
+                    f"the loss {name} gives {value.shape}, not [batch, classes]"
+                )
             terms.append(weight * value)
         return jnp.sum(jnp.stack(terms), axis=0)
 
     return loss
 
 
-def _check_options(name: str, loss: Loss, own: Mapping[str, Any]) -> None:
+def _function(name: Any) -> Callable[..., Any]:
+    """A loss by its name here, by its import path, or itself."""
+    if callable(name):
+        return name
+    known = OF_PROBS | OF_LOGITS
+    if name in known:
+        return known[name]
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise ValueError(f"losses are {sorted(known)}, got {[name]}")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"losses: {name} cannot be imported: {error}") from None
+    if not callable(found):
+        raise ValueError(f"losses: {name} is no function")
+    return found
+
+
+def _check_options(name: Any, loss: Callable[..., Any], own: Mapping[str, Any]) -> None:
     """Refuse options that the loss does not have."""
-    takes = [p for p in inspect.signature(loss).parameters if p != "valid"][2:]
+    parameters = inspect.signature(loss).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    takes = [p for p in parameters if p != "valid"][2:]
     if unknown := sorted(set(own) - set(takes)):
         raise ValueError(
             f"loss_options.{name}: unknown option {unknown[0]}; it takes "

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coverax.kernels import morphology, window_mean
+from coverax.kernels import Operation, morphology, window_mean
 from coverax.losses._voxels import Border, Map, Targets, Valid, prepare, voxel_mean
 from coverax.losses._windows import THIRDS, WIDE
 from coverax.losses.entropy import surprise
+from coverax.losses.sdc import Aggregation, adapt_targets
 from coverax.losses.smoothing import svls_targets
 
 Neighbours = Literal["mean", "gaussian", "wide", "max", "min", "median", "mode"]
@@ -61,27 +62,34 @@ def nacl(
     neighbours: Neighbours = "mean",
     weight: float = 0.1,
     adapted: Targets | None = None,
+    operation: Operation | None = None,
+    aggregation: Aggregation = "mean",
+    slice_axis: int | None = None,
     border: Border = "replicate",
     valid: Valid | None = None,
 ) -> Float[Array, "batch classes"]:
     """Neighbour-aware calibration: logits are held to the classes of the neighbours.
 
     Cross-entropy plus `weight` times the mean of `|tau - logits|`, where `tau` is
-    `neighbour_targets`, of the reference or of what morphology has made of it.
+    `neighbour_targets`, of the reference or of what morphology has made of it. With
+    `neighbours="gaussian"` it is margin SVLS.
 
     Args:
         logits: Scores before the softmax.
         targets: One-hot or soft references; an absent class keeps its penalty.
         neighbours: How the neighbours are summed up; see `neighbour_targets`.
         weight: Weight of the penalty; 0 leaves the cross-entropy.
-        adapted: Targets of the penalty in place of `targets`, say of `adapt_targets`.
+        adapted: Targets of the penalty in place of `targets`.
+        operation: Makes them by `adapt_targets`, with `aggregation` and `slice_axis`.
+        aggregation: See `adapt_targets`.
+        slice_axis: See `adapt_targets`.
         border: What windows see beyond the image; see `neighbour_targets`.
         valid: Voxels that count; all by default, and the border is that of their box.
             Without any the loss is 0.
 
     Raises:
         ValueError: The shapes do not fit, or `neighbours` is none of the above or needs
-            two classes.
+            two classes, or both `adapted` and `operation` are given.
 
     Example:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
@@ -92,6 +100,16 @@ def nacl(
         Murugesan et al. (2023), Trust Your Neighbours: Penalty-Based Constraints for
         Model Calibration.
     """
+    if operation is not None:
+        if adapted is not None:
+            raise ValueError("give adapted targets or an operation that makes them")
+        adapted = adapt_targets(
+            targets,
+            operation=operation,
+            aggregation=aggregation,
+            slice_axis=slice_axis,
+            valid=valid,
+        )
     source = targets if adapted is None else adapted
     tau = neighbour_targets(source, neighbours, border=border, valid=valid)
     logits, targets = prepare(logits, targets, valid)

@@ -68,7 +68,16 @@ def cache_key(config: DataConfig, *paths: Path) -> str:
     choices: dict[str, Any] = {
         name: value
         for name, value in asdict(config).items()
-        if name in ("classes", "spacing_mm", "intensity", "window")
+        if name
+        in (
+            "classes",
+            "spacing_mm",
+            "intensity",
+            "window",
+            "ignore_label",
+            "channel_files",
+            "orientation",
+        )
     }
     # The order of classes gives the indices, which a sorted digest would not see.
     choices["classes"] = list(config.classes.items())

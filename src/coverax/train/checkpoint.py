@@ -50,6 +50,7 @@ _FREE = {
     "data.split",
     "run.checkpoint_every",
     "run.keep_best",
+    "run.start",  # its content counts, which config.json has the digest of
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from coverax.files import PathLike, digest_json
-from coverax.volumes import check_unit_pattern
+from coverax.train.config_rules import check_rules
 
 _LARGEST = 2**63  # numbers of a config; no NaN and no infinity
 
@@ -22,6 +22,8 @@ class DataConfig:
         classes: Class names and their label values; the order gives the channels and
             the first is the background. A value outside of it is an error.
         spacing_mm: Grid of the net in millimetres; None keeps each file's own.
+        orientation: Every volume is turned into it by whole voxels (`RAS`), and its map
+            back; None keeps each file's own order of axes.
         intensity: `z-score` (per case) or `window` (clipped to `window`, then scaled
             to mean 0 and deviation 1 by the window's middle and half width).
         window: Lowest and highest intensity of `window`.
@@ -34,14 +36,19 @@ class DataConfig:
         split: A split file of an earlier run, used instead of `shares`.
         cache: Folder of preprocessed cases; None preprocesses in memory.
         channels: Channels of an image: the length of its fourth axis, 1 without one.
+        channel_files: Images have a file a channel, `CASE_0000`, `CASE_0001`, ...
         allow_missing: Leave out images without a reference, and the reverse, instead of
             refusing them.
+        ignore_label: Label value of voxels that count nowhere; None for none.
+        dataset: One's own cases in place of both folders, `package.module:function`; see
+            `coverax.train.own`.
     """
 
     images: Path
     labels: Path
     classes: dict[str, int]
     spacing_mm: tuple[float, ...] | None = None
+    orientation: str | None = None
     intensity: str = "z-score"
     window: tuple[float, ...] | None = None
     units: Path | None = None
@@ -58,7 +65,10 @@ class DataConfig:
     split: Path | None = None
     cache: Path | None = None
     channels: int = 1
+    channel_files: bool = False
     allow_missing: bool = False
+    ignore_label: int | None = None
+    dataset: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +81,8 @@ class NetConfig:
         sizes: The preset's own sizes that are replaced (`channels`, `blocks`, ...).
         compute: `float32` or `bfloat16`; parameters stay float32.
         rematerialise: Recompute activations in the backward pass to save memory.
+        module: One's own net in place of the preset, `package.module:Class`; see
+            `coverax.train.own`.
     """
 
     preset: str = "unet3d-small"
@@ -78,6 +90,7 @@ class NetConfig:
     sizes: dict[str, Any] = field(default_factory=dict)
     compute: str = "float32"
     rematerialise: bool = False
+    module: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +154,8 @@ class RunConfig:
         checkpoint_every: Steps between checkpoints.
         keep_best: Best checkpoints kept, by mean Dice on the learning part.
         patience: Validations without improvement before an early stop; 0 for never.
+        start: Weights to start from: a folder of `coverax train`, or a state dictionary
+            of MONAI's net (.npz, .safetensors); None draws them from the seed.
     """
 
     steps: int = 1000
@@ -149,6 +164,7 @@ class RunConfig:
     checkpoint_every: int = 250
     keep_best: int = 1
     patience: int = 0
+    start: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +172,8 @@ class TrainConfig:
     """A whole run.
 
     Attributes:
-        losses: Names of `coverax.losses` and their weights.
+        losses: Names of `coverax.losses`, or `package.module:function` of one's own, and
+            their weights.
         loss_options: Keyword options of those losses, by name.
     """
 
@@ -196,8 +213,11 @@ def parse_config(raw: dict[str, Any], folder: Path) -> TrainConfig:
     Raises:
         ValueError: A key is unknown or a value is impossible.
     """
+    data = raw.get("data")
+    if isinstance(data, dict) and "dataset" in data:
+        raw = raw | {"data": {"images": ".", "labels": "."} | data}
     config: TrainConfig = _build(TrainConfig, raw, folder, "")
-    _check(config)
+    check_rules(config)
     return config
 
 
@@ -223,10 +243,11 @@ def as_plain(config: Any) -> Any:
 def portable(config: TrainConfig) -> dict[str, Any]:
     """As plain values to be kept with a run: of absolute paths the last name alone."""
     plain = as_plain(config)
-    for name, value in plain["data"].items():
-        is_path = isinstance(getattr(config.data, name), Path)
-        if is_path and Path(value).is_absolute():
-            plain["data"][name] = Path(value).name or "data"
+    for table in ("data", "run"):
+        for name, value in plain[table].items():
+            is_path = isinstance(getattr(getattr(config, table), name), Path)
+            if is_path and Path(value).is_absolute():
+                plain[table][name] = Path(value).name or "data"
     return plain
 
 
@@ -268,6 +289,8 @@ def _value(hint: Any, value: Any, folder: Path, where: str) -> Any:
         )
     if "dict" in text:
         return _table(text, _checked(value, dict, where), where)
+    if hint == int | None:
+        return _number(value, int, where)
     if hint in (int, float):
         return _number(value, hint, where)
     return _checked(value, bool if hint is bool else str, where)
@@ -298,90 +321,3 @@ def _checked(value: Any, kind: type, where: str) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{where} must be {kind.__name__}, not {value!r:.80}")
     return value
-
-
-def _check(config: TrainConfig) -> None:
-    """Refuse values that no run can have."""
-    data, net, patch, run = config.data, config.net, config.patch, config.run
-    values = list(data.classes.values())
-    parts = {"train", "learning", "calibration", "test"}
-    rules = [
-        (len(values) >= 2, "data.classes needs a background and at least one class"),
-        (len(set(values)) == len(values), "data.classes names a label value twice"),
-        (
-            all(type(v) is int for v in values),
-            "data.classes must give an integer label value a class",
-        ),
-        (
-            data.intensity in ("z-score", "window"),
-            "data.intensity must be z-score or window",
-        ),
-        (
-            (data.intensity == "window") == (data.window is not None),
-            "data.window belongs to data.intensity = window",
-        ),
-        (
-            data.window is None
-            or (len(data.window) == 2 and data.window[0] < data.window[1]),
-            "data.window must be [lowest, highest]",
-        ),
-        (
-            data.spacing_mm is None
-            or (len(data.spacing_mm) == 3 and min(data.spacing_mm) > 0),
-            "data.spacing_mm must be three positive numbers",
-        ),
-        (
-            set(data.shares) <= parts and data.shares.get("train", 0) > 0,
-            f"data.shares takes {', '.join(sorted(parts))}, and train above 0",
-        ),
-        (
-            min(data.shares.values(), default=0) >= 0
-            and abs(sum(data.shares.values()) - 1) < 1e-9,
-            "data.shares must be non-negative and sum to 1",
-        ),
-        (
-            data.units is None or data.unit_pattern is None,
-            "data.units and data.unit_pattern are two ways to say one thing",
-        ),
-        (data.channels >= 1, "data.channels must be at least 1"),
-        (net.axes in (2, 3), "net.axes must be 2 or 3"),
-        (
-            net.compute in ("float32", "bfloat16"),
-            "net.compute must be float32 or bfloat16",
-        ),
-        (
-            len(patch.size) == 3 and min(patch.size) >= 1,
-            "patch.size must be three positive integers",
-        ),
-        (
-            net.axes == 3 or patch.size[-1] == 1,
-            "net.axes = 2 needs patch.size with 1 along the last axis",
-        ),
-        (patch.batch >= 1, "patch.batch must be at least 1"),
-        (0 <= patch.foreground <= 1, "patch.foreground must lie in [0, 1]"),
-        (0 <= patch.probability <= 1, "patch.probability must lie in [0, 1]"),
-        (
-            set(patch.flip_axes) <= {0, 1, 2},
-            "patch.flip_axes takes axes 0, 1 and 2",
-        ),
-        (bool(config.losses), "losses is empty"),
-        (
-            set(config.loss_options) <= set(config.losses),
-            "loss_options names a loss without weight",
-        ),
-        (
-            config.optimiser.name in ("adamw", "sgd"),
-            "optimiser.name must be adamw or sgd",
-        ),
-        (config.optimiser.learning_rate > 0, "optimiser.learning_rate must be > 0"),
-        (0 <= config.optimiser.ema < 1, "optimiser.ema must lie in [0, 1)"),
-        (run.steps >= 1, "run.steps must be at least 1"),
-        (run.checkpoint_every >= 1, "run.checkpoint_every must be at least 1"),
-        (min(run.seed, data.split_seed) >= 0, "a seed must not be negative"),
-        (run.validate_every >= 0, "run.validate_every must not be negative"),
-    ]
-    for holds, message in rules:
-        if not holds:
-            raise ValueError(message)
-    if data.unit_pattern is not None:
-        check_unit_pattern(data.unit_pattern)

@@ -79,7 +79,7 @@ def _check(prepared: Sequence[Prepared]) -> None:
 def _centres(case: Prepared, seed: int) -> list[Integer[np.ndarray, " voxels"]]:
     """Flat indices of voxels of each class the case has, but for the background."""
     labels = _labels(case).reshape(-1)
-    foreground = np.flatnonzero(labels)
+    foreground = np.flatnonzero(labels > 0)
     found = labels[foreground]
     rng = np.random.default_rng([seed, _CENTRES])
     out = []

@@ -139,8 +139,14 @@ def infer_case(
             flips=options.flips,
         )
     if not np.isfinite(probs).all():
-        raise ValueError(f"{case.file.path}: the net gives values that are not finite")
-    return resample_probs(probs, (*case.file.grid.shape, 1)[:3])
+        raise ValueError(
+            f"{case.header.path}: the net gives values that are not finite"
+        )
+    shape = (*case.header.grid.shape, 1)[:3]
+    x, y, z = (shape[axis] for axis in case.turn.axes)
+    return np.ascontiguousarray(
+        case.turn.inverse.apply(resample_probs(probs, (x, y, z)))
+    )
 
 
 def infer_folder(
@@ -201,7 +207,7 @@ def infer_folder(
         except ValueError as error:  # of the net and its windows, not of the image
             raise RunError(str(error)) from error
         path, mark = folder / f"{case_id}.nii.gz", options.mark(model)
-        write_probs(path, probs, case.file, options.storage, mark)
+        write_probs(path, probs, case.header, options.storage, mark)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
         record = {"schema": 1, "coverax": __version__, "model": model}
@@ -246,7 +252,10 @@ def map_reader(
         with one_at_a_time:
             probs = infer_case(apply, case, config, options)
         file: NiftiFile = probs_file(
-            path, case.file, probs.shape[-1], mark=options.mark(model) if model else ""
+            path,
+            case.header,
+            probs.shape[-1],
+            mark=options.mark(model) if model else "",
         )
         check_channels(file, channels)
         rows = [probs[..., c].reshape(-1, order="F") for c in channels]

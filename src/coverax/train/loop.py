@@ -1,7 +1,7 @@
 """The loop: batches through the step, reports, validations, checkpoints, early stop."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,8 @@ class Pieces(NamedTuple):
         learning: Cases to validate on; empty for none.
         volumes: From a predictor of patches and a case to the case's probabilities.
         split_digest: Digest of the split; empty without one.
+        spacing_mm: Voxel edges of the patches, for losses of distances.
+        own_losses: Losses of one's own, by the names that the config gives them.
     """
 
     model: Model
@@ -50,6 +52,8 @@ class Pieces(NamedTuple):
     learning: Sequence[Any]
     volumes: Callable[[Callable[..., Any], Any], Any]
     split_digest: str = ""
+    spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0)
+    own_losses: Mapping[str, Callable[..., Any]] = {}
 
 
 class Trained(NamedTuple):
@@ -93,7 +97,14 @@ def train(
     """
     folder = Path(folder)
     mesh = device_mesh(config.patch.batch)
-    step = make_step(pieces.model, config, mesh, pieces.augment)
+    step = make_step(
+        pieces.model,
+        config,
+        mesh,
+        pieces.augment,
+        pieces.spacing_mm,
+        pieces.own_losses,
+    )
     predict = make_predict(pieces.model)
     digest = pieces.split_digest
     with (

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from coverax.train import nets
 from coverax.train.config import TrainConfig
+from coverax.train.own import own_net
 
 Images = Float[Array, "batch x y z channels"]
 Map = Float[Array, "batch x y z classes"]
@@ -36,6 +37,8 @@ def build_model(config: TrainConfig) -> Model:
     x, y, z = config.patch.size
 
     def net(rngs: nnx.Rngs):
+        if config.net.module is not None:
+            return nets.SegmentationNet(own_net(config, rngs), config.net.axes)
         return nets.build(
             config.net,
             in_channels=config.data.channels,
@@ -53,10 +56,22 @@ def build_model(config: TrainConfig) -> Model:
     def start(seed):
         return started(jax.random.key(seed))
 
+    return Model(start, applying(graph))
+
+
+def model_of(net: nnx.Module, axes: int = 3) -> Model:
+    """A module that holds its first parameters, and nothing else, as a model."""
+    graph, params = nnx.split(nets.SegmentationNet(net, axes), nnx.Param)
+    return Model(lambda _seed: params, applying(graph))
+
+
+def applying(graph: Any) -> Callable[[Any, Images], Levels]:
+    """A net as a function of its parameters and images."""
+
     def apply(params, images):
         return tuple(nnx.merge(graph, params)(images))
 
-    return Model(start, apply)
+    return apply
 
 
 def make_predict(model: Model) -> Callable[[Any, Images], Map]:

@@ -45,13 +45,13 @@ def resample_labels(
 ) -> Integer[np.ndarray, "u v w"]:
     """Labels on another grid: each class interpolated linearly, the largest wins.
 
-    Of classes that tie the first wins.
+    Of classes that tie the first wins; ignored voxels, -1, come last.
     """
     if labels.shape == shape:
         return labels
     best = np.full(shape, -1.0, np.float32)
     out = np.zeros(shape, labels.dtype)
-    for index in range(n_classes):
+    for index in (*range(n_classes), *([-1] if (labels < 0).any() else [])):
         share = _interpolated((labels == index).astype(np.float32), shape, order=1)
         better = share > best
         out[better], best[better] = index, share[better]

@@ -19,13 +19,20 @@ from coverax.folders import check_output_folder
 from coverax.losses import combine
 from coverax.stream import gather, map_cases
 from coverax.train.augment import augment
-from coverax.train.cases import CaseFiles, Prepared, find_cases, prepare_case
+from coverax.train.cases import (
+    CaseFiles,
+    Prepared,
+    find_cases,
+    prepare_case,
+    present_classes,
+)
 from coverax.train.checkpoint import check_same_config, only_writer
 from coverax.train.config import TrainConfig, portable
 from coverax.train.data import train_batches
 from coverax.train.loop import Pieces
-from coverax.train.model import build_model
+from coverax.train.own import own_cases
 from coverax.train.split import Split, read_split, split_of, write_split
+from coverax.train.start import check_start, start_digest, starting_model
 from coverax.train.step import Batch, make_loss
 from coverax.train.windows import predict_volume
 
@@ -53,8 +60,13 @@ def find_cohort(config: TrainConfig) -> Cohort:
             losses do not go together.
     """
     check_pieces(config)
-    files = find_cases(config.data)
-    return Cohort(files, split_of(config.data, files))
+    if config.data.dataset:
+        files = {i: CaseFiles(Path(i), None) for i in own_cases(config.data)}
+    else:
+        files = find_cases(config.data)
+    split = split_of(config.data, files)
+    check_start(config, split)
+    return Cohort(files, split)
 
 
 def check_pieces(config: TrainConfig) -> None:
@@ -70,7 +82,7 @@ def check_pieces(config: TrainConfig) -> None:
     images = jax.ShapeDtypeStruct((*patch, config.data.channels), np.float32)
     labels = jax.ShapeDtypeStruct(patch, np.int32)
     with _one_line("net"):
-        model = build_model(config)
+        model = starting_model(config)
         params = jax.eval_shape(lambda: model.start(0))
     with _one_line("losses, loss_options or patch"):
         jax.eval_shape(make_loss(model, config), params, images, labels)
@@ -107,6 +119,8 @@ def start_run(
     if resume and (folder / CONFIG).exists():
         content, _ = read_sealed_json(folder / CONFIG, "run", _SCHEMA, "train")
         check_same_config(f"{folder}", plain, content["config"])
+        if content.get("start", "") != start_digest(config):
+            raise ValueError(f"{folder}: run.start is not what the run started from")
         if read_split(folder / SPLIT).digest != cohort.split.digest:
             raise ValueError(
                 f"{folder}: the cases or the split are not those of its {SPLIT}; "
@@ -119,6 +133,8 @@ def start_run(
     # The config comes last: its presence says that the folder is complete.
     write_split(folder / SPLIT, cohort.split)
     content = {"schema": _SCHEMA, "coverax": __version__, "config": plain}
+    if config.run.start is not None:
+        content["start"] = start_digest(config)
     publish_sealed_json(folder / CONFIG, content)
 
 
@@ -162,14 +178,47 @@ def prepare(
     Raises:
         ExceptionGroup: Files are missing or unfit; one exception each.
     """
+    own = own_cases(config.data) if config.data.dataset else {}
 
     def one(case_id: str) -> Prepared:
+        if own:
+            return own[case_id]
         return prepare_case(*files[case_id], config.data)
 
     found: dict[str, Prepared] = {}
     outcomes = map_cases(one, files)
     gather(outcomes, list(files), found.__setitem__, on_case=on_case)
     return list(found.values())
+
+
+def check_labels(
+    config: TrainConfig,
+    files: dict[str, CaseFiles],
+    on_case: Callable[[], None] = lambda: None,
+) -> dict[str, int]:
+    """Read headers and references of cases, as `prepare` would, but no image.
+
+    Returns:
+        By class, how many cases have a voxel of it.
+
+    Raises:
+        ExceptionGroup: Files are missing or unfit; one exception each.
+    """
+    own = own_cases(config.data) if config.data.dataset else {}
+
+    def one(case_id: str) -> np.ndarray:
+        if own:
+            wanted = np.arange(len(config.data.classes))
+            return np.isin(wanted, np.unique(np.asarray(own[case_id].labels)))
+        return present_classes(*files[case_id], config.data)
+
+    found = np.zeros(len(config.data.classes), int)
+
+    def take(_: str, present: np.ndarray) -> None:
+        found[:] += present
+
+    gather(map_cases(one, files), list(files), take, on_case=on_case)
+    return dict(zip(config.data.classes, found.tolist(), strict=True))
 
 
 def make_pieces(
@@ -198,22 +247,20 @@ def make_pieces(
             predict, case.image, config.patch.size, n_classes, batch=config.patch.batch
         )
 
+    spacing_mm = _spacing(config, train)
     return Pieces(
-        model=build_model(config),
-        augment=partial(augment, spacing_mm=_spacing(config, train)),
+        model=starting_model(config),
+        augment=partial(augment, spacing_mm=spacing_mm),
         batches=batches,
         learning=learning,
         volumes=volumes,
         split_digest=split.digest,
+        spacing_mm=spacing_mm,
     )
 
 
 def _spacing(config: TrainConfig, cases: Sequence[Prepared]) -> tuple[float, ...]:
-    """Voxel edges that patches turn in: the net's, or the median of the files'."""
+    """Voxel edges, for turns and distances: the net's, or the median of the files'."""
     if config.data.spacing_mm is not None:
         return config.data.spacing_mm
-    if not (config.patch.rotation_degrees or config.patch.zoom):
-        return (1.0, 1.0, 1.0)  # nothing turns
-    grids = [case.file.grid for case in cases]
-    edges = [(*grid.spacing_mm, grid.edges_mm[2])[:3] for grid in grids]
-    return tuple(np.median(edges, axis=0).tolist())
+    return tuple(np.median([case.edges_mm for case in cases], axis=0).tolist())

@@ -5,7 +5,7 @@ of its own: a run that stops and goes on is the run that never stopped, on any n
 devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -94,6 +94,8 @@ def make_step(
     config: TrainConfig,
     mesh: Mesh,
     augment: Callable[..., tuple[Array, Array]],
+    spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0),
+    own: Mapping[str, Callable[..., Any]] = {},
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Float[Array, ""]]]]:
     """The compiled step: `(state, batch) -> (state, metrics)`; the state is donated.
 
@@ -102,12 +104,15 @@ def make_step(
         config: Losses, optimiser, patches, seed.
         mesh: Devices that share the batch.
         augment: `augment(key, images, labels, patch_config) -> (images, labels)`.
+        spacing_mm: Voxel edges of the patches, for losses of distances.
+        own: Losses of one's own, by the names that the config gives them.
 
     Raises:
         ValueError: A loss is unknown.
     """
     optimiser = make_optimiser(config.optimiser, config.run.steps)
-    gradients = _make_gradients(model, config, mesh, augment)
+    loss = make_loss(model, config, spacing_mm, own)
+    gradients = _make_gradients(loss, config, mesh, augment)
 
     def step(state: TrainState, batch: Batch):
         key = jax.random.fold_in(jax.random.key(config.run.seed), state.step)
@@ -133,9 +138,8 @@ def make_step(
     return jax.jit(step, donate_argnums=0)
 
 
-def _make_gradients(model, config, mesh, augment):
+def _make_gradients(loss, config, mesh, augment):
     """Loss and gradients of a batch: each device takes its patches, then the mean."""
-    loss = make_loss(model, config)
 
     def changed(key, image, label):
         image, label = augment(key, image[None], label[None], config.patch)
@@ -156,24 +160,39 @@ def _make_gradients(model, config, mesh, augment):
     )
 
 
-def make_loss(model: Model, config: TrainConfig) -> Callable[..., tuple[Array, dict]]:
+def make_loss(
+    model: Model,
+    config: TrainConfig,
+    spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0),
+    own: Mapping[str, Callable[..., Any]] = {},
+) -> Callable[..., tuple[Array, dict]]:
     """The loss of parameters, images and labels, and its parts at the finest level.
 
     The mean over patches and classes of the weighted losses, at every level of the
     decoder against labels taken at the level's voxel centres, levels weighted by halves.
+    Losses of distances measure in millimetres of the level's voxels, unless their
+    options name a spacing.
 
     Raises:
         ValueError: A loss is unknown.
     """
-    options = config.loss_options
-    parts = {
-        name: combine({name: 1.0}, options={name: options.get(name, {})})
-        for name in config.losses
-    }
+    parts = {}
+    for name in config.losses:
+        loss_ = own.get(name, name)
+        parts[name] = combine(
+            {loss_: 1.0}, options={loss_: config.loss_options.get(name, {})}
+        )
 
     def at_level(logits: Level, labels: Labels) -> dict[str, Float[Array, ""]]:
-        targets = jax.nn.one_hot(level_labels(labels, logits.shape), logits.shape[-1])
-        return {name: part(logits, targets).mean() for name, part in parts.items()}
+        own_labels = level_labels(labels, logits.shape)
+        targets = jax.nn.one_hot(own_labels, logits.shape[-1])  # 0 for an ignored one
+        valid = None if config.data.ignore_label is None else own_labels >= 0
+        finer = zip(spacing_mm, labels.shape[1:], logits.shape[1:-1], strict=True)
+        edges = tuple(edge * fine / coarse for edge, fine, coarse in finer)
+        return {
+            name: part(logits, targets, valid=valid, spacing_mm=edges).mean()
+            for name, part in parts.items()
+        }
 
     def loss(params, images, labels):
         levels = [at_level(logits, labels) for logits in model.apply(params, images)]

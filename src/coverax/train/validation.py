@@ -47,8 +47,10 @@ def case_metrics(
 ) -> dict[str, Float[np.ndarray, " foreground"]]:
     """Dice of the likeliest class, ECE and ACE of each foreground class of a case.
 
-    NaN for a class that the reference lacks.
+    NaN for a class that the reference lacks; voxels below 0 are ignored.
     """
+    counts = labels >= 0
+    probs, labels = probs[counts], labels[counts]
     chosen = probs.argmax(axis=-1)
     found: dict[str, list[float]] = {"dice": [], "ece": [], "ace": []}
     for k in range(1, probs.shape[-1]):

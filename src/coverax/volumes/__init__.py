@@ -45,7 +45,10 @@ from coverax.volumes.nnunet_results import FoundResults as FoundResults
 from coverax.volumes.nnunet_results import find_results as find_results
 from coverax.volumes.nnunet_results import write_results as write_results
 from coverax.volumes.orient import Turn as Turn
+from coverax.volumes.orient import check_orientation as check_orientation
+from coverax.volumes.orient import orientation_of as orientation_of
 from coverax.volumes.orient import turn_between as turn_between
+from coverax.volumes.orient import turn_to as turn_to
 from coverax.volumes.origin import INFER_RECORD as INFER_RECORD
 from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
 from coverax.volumes.origin import add_mark as add_mark

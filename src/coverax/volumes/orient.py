@@ -1,5 +1,6 @@
 """One space, two orders of its voxels: whole-voxel turns from one grid to another."""
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from coverax.volumes.same_grid import (
     check_same_grid,
     three_axes,
 )
+
+_LETTERS = ("LR", "PA", "IS")  # of the world axes, against and along
 
 
 class Turn(NamedTuple):
@@ -30,6 +33,12 @@ class Turn(NamedTuple):
     def is_identity(self) -> bool:
         """Whether nothing is to be done."""
         return self.axes == (0, 1, 2) and not any(self.flips)
+
+    @property
+    def inverse(self) -> "Turn":
+        """The turn back."""
+        x, y, z = (self.axes.index(axis) for axis in range(3))
+        return Turn((x, y, z), (self.flips[x], self.flips[y], self.flips[z]))
 
     def __str__(self) -> str:
         """The axes of the old grid, in the order and sense of the new one."""
@@ -69,6 +78,55 @@ def turn_between(grid: Grid, path: PathLike, other: Grid, other_path: PathLike) 
             raise
         return turn
     return Turn((0, 1, 2), (False, False, False))
+
+
+def orientation_of(grid: Grid) -> str:
+    """Where the axes of a volume run, as three letters: `RAS` to right, front and top.
+
+    An oblique axis has the letter of the world axis that it is nearest to, one each.
+    """
+    lengths = np.abs(grid.affine[:3, :3]) / np.linalg.norm(grid.affine[:3, :3], axis=0)
+    best = max(
+        itertools.permutations(range(3)),
+        key=lambda world: sum(lengths[w, axis] for axis, w in enumerate(world)),
+    )
+    return "".join(
+        _LETTERS[w][int(grid.affine[w, axis] > 0)] for axis, w in enumerate(best)
+    )
+
+
+def turn_to(grid: Grid, orientation: str) -> Turn:
+    """The whole-voxel turn of a volume into an orientation, as `orientation_of` says it.
+
+    Raises:
+        ValueError: The orientation is none, or the grid is of a slice.
+    """
+    check_orientation(orientation)
+    if len(grid.shape) != 3:
+        raise ValueError("a slice has no orientation in space")
+    own = orientation_of(grid)
+    worlds = [_world(letter) for letter in own]
+    axes = [worlds.index(_world(letter)) for letter in orientation]
+    flips = [own[a] != new for a, new in zip(axes, orientation, strict=True)]
+    return Turn((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
+
+
+def check_orientation(orientation: str) -> None:
+    """Refuse what is no orientation.
+
+    Raises:
+        ValueError: It is not one letter each of L or R, P or A, and I or S.
+    """
+    is_one = all(letter in "".join(_LETTERS) for letter in orientation)
+    if not is_one or sorted(map(_world, orientation)) != [0, 1, 2]:
+        raise ValueError(
+            f"an orientation is one of L and R, P and A, I and S each, as RAS, not "
+            f"{orientation!r:.40}"
+        )
+
+
+def _world(letter: str) -> int:
+    return next(i for i, pair in enumerate(_LETTERS) if letter in pair)
 
 
 def find_turn(old: Grid, new: Grid) -> Turn | None:

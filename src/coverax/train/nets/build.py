@@ -35,11 +35,16 @@ class SegmentationNet(nnx.Module):
             ValueError: A net of slices is given more than 1 voxel along z.
         """
         if self.axes == 3:
-            return tuple(level.astype(jnp.float32) for level in self.net(images))
+            return tuple(level.astype(jnp.float32) for level in self.levels(images))
         if images.shape[3] != 1:
             raise ValueError(f"net.axes = 2 takes 1 voxel along z, got {images.shape}")
-        levels = self.net(jnp.squeeze(images, 3))
+        levels = self.levels(jnp.squeeze(images, 3))
         return tuple(jnp.expand_dims(v, 3).astype(jnp.float32) for v in levels)
+
+    def levels(self, images: Array) -> tuple[Array, ...]:
+        """Of a net that gives several, or one alone."""
+        found = self.net(images)
+        return tuple(found) if isinstance(found, tuple | list) else (found,)
 
 
 def build(

@@ -3,13 +3,20 @@
 import math
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array
 
-from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, constant, he_normal, plus
-from coverax.train.nets.slices import convolve_slices, pads, slices_are_faster
+from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, fan_uniform, plus
+from coverax.train.nets.slices import (
+    Sides,
+    both_sides,
+    convolve_slices,
+    pads,
+    slices_are_faster,
+)
 
 
 class Conv(nnx.Module):
@@ -33,10 +40,9 @@ class Conv(nnx.Module):
         size = kit.each(size)
         self.stride = kit.each(stride)
         self.dtype = kit.dtype
-        self.kernel = he_normal(
-            kit.rngs, (*size, in_channels, channels), math.prod(size) * in_channels
-        )
-        self.bias = constant(0.0, (channels,)) if bias else None
+        fan = math.prod(size) * in_channels
+        self.kernel = fan_uniform(kit.rngs, (*size, in_channels, channels), fan)
+        self.bias = fan_uniform(kit.rngs, (channels,), fan) if bias else None
 
     def __call__(self, x: Maps) -> NewMaps:
         """Convolve."""
@@ -64,11 +70,9 @@ class Upconv(nnx.Module):
         self.stride = kit.each(stride)
         size = self.stride if size is None else kit.each(size)
         self.dtype = kit.dtype
-        taps = math.prod(size) / math.prod(self.stride)
-        self.kernel = he_normal(
-            kit.rngs, (*size, in_channels, channels), round(taps * in_channels)
-        )
-        self.bias = constant(0.0, (channels,)) if bias else None
+        fan = math.prod(size) * channels  # what PyTorch counts: the outputs of a voxel
+        self.kernel = fan_uniform(kit.rngs, (*size, in_channels, channels), fan)
+        self.bias = fan_uniform(kit.rngs, (channels,), fan) if bias else None
 
     def __call__(self, x: Maps) -> NewMaps:
         """Spread every voxel over its taps."""
@@ -89,33 +93,71 @@ def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     return convolve_whole(x, kernel, stride)
 
 
-def convolve_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+def convolve_whole(
+    x: Maps, kernel: Array, stride: Axes, padding: Sides | None = None
+) -> NewMaps:
     """The same by the compiler's convolution of all axes."""
     return lax.conv_general_dilated(
         x,
         kernel,
         stride,
-        [(p, p) for p in pads(kernel.shape[:-2])],
+        both_sides(kernel.shape[:-2]) if padding is None else padding,
         dimension_numbers=_order(x, kernel),
     )
 
 
 def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
-    """Transposed cross-correlation; the output has `size * stride` voxels an axis."""
-    size = kernel.shape[:-2]
-    if size == stride:
+    """Transposed cross-correlation; the output has `size * stride` voxels an axis.
+
+    Voxel `i` adds its tap `t` to the voxel `stride * i + t - (size - 1) // 2`.
+    """
+    if kernel.shape[:-2] == stride:
         return _tiles(x, kernel)
-    low = [k - 1 - p for k, p in zip(size, pads(size), strict=True)]
-    high = [low_ + s - 1 for low_, s in zip(low, stride, strict=True)]
-    flipped = jnp.flip(kernel, tuple(range(len(size))))
+    if jax.default_backend() == "cpu":
+        return spread_phases(x, kernel, stride)
+    return spread_whole(x, kernel, stride)
+
+
+def spread_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """The same by the compiler: zeros between the voxels, then a convolution."""
+    size = kernel.shape[:-2]
+    pad = pads(size)
     return lax.conv_general_dilated(
         x,
-        flipped,
+        jnp.flip(kernel, tuple(range(len(size)))),
         (1,) * len(size),
-        list(zip(low, high, strict=True)),
+        [(k - 1 - p, s - 1 + p) for k, p, s in zip(size, pad, stride, strict=True)],
         lhs_dilation=stride,
         dimension_numbers=_order(x, kernel),
     )
+
+
+def spread_phases(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
+    """The same without the zeros: for CPUs, where the compiler multiplies by them.
+
+    An output voxel `stride * q + r` has the phase `r`. Each phase is a convolution of
+    the voxels around `q` with every `stride`-th tap, so all phases are one convolution
+    to `prod(stride)` times the channels, and then a change of axes.
+    """
+    *size, n_in, n_out = kernel.shape
+    n = len(size)
+    steps = list(zip(size, pads(tuple(size)), stride, strict=True))
+    # Neighbours of `q` that reach its tile: up to `after` later, `before` earlier.
+    after = [(p + s - 1) // s for _, p, s in steps]
+    before = [(k - 1 - p) // s for k, p, s in steps]
+    room = [
+        (a * s - p, b * s + p + s - k)
+        for (k, p, s), a, b in zip(steps, after, before, strict=True)
+    ]
+    taps = jnp.pad(kernel, (*room, (0, 0), (0, 0)))
+    counts = [a + b + 1 for a, b in zip(after, before, strict=True)]
+    pairs = (side for pair in zip(counts, stride, strict=True) for side in pair)
+    taps = jnp.flip(taps.reshape(*pairs, n_in, n_out), tuple(range(0, 2 * n, 2)))
+    order = (*range(0, 2 * n, 2), 2 * n, *range(1, 2 * n, 2), 2 * n + 1)
+    phases = taps.transpose(order).reshape(*counts, n_in, -1)
+    form = convolve_slices if slices_are_faster(phases.shape) else convolve_whole
+    y = form(x, phases, (1,) * n, tuple(zip(before, after, strict=True)))
+    return _to_tiles(y, stride)
 
 
 def _cut(x: Maps, kernel: Array) -> NewMaps:
@@ -132,13 +174,18 @@ def _cut(x: Maps, kernel: Array) -> NewMaps:
 
 def _tiles(x: Maps, kernel: Array) -> NewMaps:
     """Every voxel becomes a tile of its own: one product and a change of axes."""
-    *size, n_in, n_out = kernel.shape
-    n = len(size)
+    *size, n_in, _ = kernel.shape
     flat = jnp.moveaxis(kernel, -2, 0).reshape(n_in, -1)
-    y = (x @ flat).reshape(*x.shape[:-1], *size, n_out)
+    return _to_tiles(x @ flat, tuple(size))
+
+
+def _to_tiles(x: Maps, size: Axes) -> NewMaps:
+    """The channels of a voxel, a tile's places first, become its tile."""
+    n = len(size)
+    y = x.reshape(*x.shape[:-1], *size, -1)
     order = [0, *(i for a in range(n) for i in (1 + a, 1 + n + a)), 1 + 2 * n]
     shape = [v * s for v, s in zip(x.shape[1:-1], size, strict=True)]
-    return y.transpose(order).reshape(x.shape[0], *shape, n_out)
+    return y.transpose(order).reshape(x.shape[0], *shape, -1)
 
 
 def _order(x: Array, kernel: Array) -> lax.ConvDimensionNumbers:

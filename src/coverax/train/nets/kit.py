@@ -62,13 +62,19 @@ def require(holds: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def he_normal(rngs: nnx.Rngs, shape: Axes, fan_in: int) -> nnx.Param:
-    """Weights of variance `2 / fan_in`, which keeps the size of rectified activations.
+def fan_uniform(rngs: nnx.Rngs, shape: Axes, fan: int) -> nnx.Param:
+    """Weights or biases uniform in `[-1, 1] / sqrt(fan)`, as PyTorch's layers start.
 
-    References:
-        He et al. (2015), Delving Deep into Rectifiers.
+    Their variance is `1 / (3 fan)`, a sixth of what keeps the size of rectified
+    activations (He et al. 2015): norms do that here, and where none follows, at the
+    logits above all, a smaller start is the better one (docs/training.md).
+
+    Args:
+        rngs: Source of the numbers.
+        shape: Of the parameter.
+        fan: Weights that meet in a voxel, as PyTorch counts them.
     """
-    return nnx.Param(normal(rngs.params(), shape, (2 / fan_in) ** 0.5))
+    return nnx.Param(drawn(_uniform, rngs.params(), shape, fan**-0.5))
 
 
 def small_normal(rngs: nnx.Rngs, shape: Axes) -> nnx.Param:
@@ -82,19 +88,32 @@ def constant(value: float, shape: Axes) -> nnx.Param:
 
 
 def normal(key: jax.Array, shape: Axes, deviation: float) -> jax.Array:
-    """Normal numbers in blocks of one size: one compilation for all shapes of a net."""
+    """Normal numbers."""
+    return drawn(_normal, key, shape, deviation)
+
+
+def drawn(
+    block: Callable[..., jax.Array], key: jax.Array, shape: Axes, scale: float
+) -> jax.Array:
+    """Random numbers in blocks of one size: one compilation for all shapes of a net."""
     n = math.prod(shape)
     count = -(-n // BLOCK)
     if isinstance(key, jax.core.Tracer):
-        flat = jax.lax.map(partial(_block, key), jnp.arange(count)).reshape(-1)
+        flat = jax.lax.map(partial(block, key), jnp.arange(count)).reshape(-1)
     else:
-        flat = np.concatenate([_block(key, i) for i in range(count)])
-    return jnp.asarray(flat[:n].reshape(shape) * np.float32(deviation))
+        flat = np.concatenate([block(key, i) for i in range(count)])
+    return jnp.asarray(flat[:n].reshape(shape) * np.float32(scale))
 
 
 @jax.jit
-def _block(key: jax.Array, index: int | jax.Array) -> jax.Array:
+def _normal(key: jax.Array, index: int | jax.Array) -> jax.Array:
     return jax.random.normal(jax.random.fold_in(key, index), (BLOCK,), jnp.float32)
+
+
+@jax.jit
+def _uniform(key: jax.Array, index: int | jax.Array) -> jax.Array:
+    key = jax.random.fold_in(key, index)
+    return jax.random.uniform(key, (BLOCK,), jnp.float32, -1, 1)
 
 
 def plus(y: jax.Array, bias: nnx.Param) -> jax.Array:

@@ -1,5 +1,8 @@
 """Norms without running statistics: nothing leaks from one case into another."""
 
+from collections.abc import Callable
+from functools import partial
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
@@ -39,15 +42,20 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Maps) -> Maps:
         """Normalise."""
-        grouped = x.astype(jnp.float32).reshape(
-            x.shape[0], -1, self.groups, self.width(x)
-        )
-        y = _standard(grouped, (1, 3), self.epsilon).reshape(x.shape)
+        y = _standard(x.astype(jnp.float32), self.mean, self.epsilon)
         return _affine(y, self.scale, self.bias).astype(self.dtype)
 
-    def width(self, x: Maps) -> int:
-        """Channels a group."""
-        return x.shape[-1] // self.groups
+    def mean(self, x: Maps) -> Array:
+        """Mean over voxels and a group, for each channel; the map keeps its axes.
+
+        Voxels are not flattened: on a CPU that copies the map, and its gradient.
+        """
+        means = jnp.mean(x, tuple(range(1, x.ndim - 1)), keepdims=True)
+        width = x.shape[-1] // self.groups
+        if width == 1:
+            return means
+        of_group = jnp.mean(means.reshape(*means.shape[:-1], -1, width), -1)
+        return jnp.repeat(of_group, width, -1)
 
 
 class LayerNorm(nnx.Module):
@@ -67,15 +75,15 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: Maps) -> Maps:
         """Normalise."""
-        y = _standard(x.astype(jnp.float32), (x.ndim - 1,), self.epsilon)
+        mean = partial(jnp.mean, axis=-1, keepdims=True)
+        y = _standard(x.astype(jnp.float32), mean, self.epsilon)
         return _affine(y, self.scale, self.bias).astype(self.dtype)
 
 
-def _standard(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+def _standard(x: Array, mean: Callable[[Array], Array], epsilon: float) -> Array:
     """Two passes: the variance of a large mean must not cancel."""
-    centred = x - jnp.mean(x, axes, keepdims=True)
-    variance = jnp.mean(jnp.square(centred), axes, keepdims=True)
-    return centred * lax.rsqrt(variance + epsilon)
+    centred = x - mean(x)
+    return centred * lax.rsqrt(mean(jnp.square(centred)) + epsilon)
 
 
 def _affine(y: Array, scale: nnx.Param | None, bias: nnx.Param | None) -> Array:

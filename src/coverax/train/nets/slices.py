@@ -11,6 +11,8 @@ from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Maps, NewMaps
 
+Sides = tuple[tuple[int, int], ...]
+
 
 def slices_are_faster(kernel: Axes) -> bool:
     """Whether slices beat the compiler's convolution: on a CPU, at every size.
@@ -28,8 +30,15 @@ def pads(size: Axes) -> Axes:
     return tuple((k - 1) // 2 for k in size)
 
 
-def convolve_slices(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
-    """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side.
+def both_sides(size: Axes) -> Sides:
+    """`pads` before and after each axis."""
+    return tuple((p, p) for p in pads(size))
+
+
+def convolve_slices(
+    x: Maps, kernel: Array, stride: Axes, padding: Sides | None = None
+) -> NewMaps:
+    """Cross-correlation of maps with zeros around, by default those of `both_sides`.
 
     Every slice gets its neighbours along x as further channels, and joins the batch.
 
@@ -37,8 +46,8 @@ def convolve_slices(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     `[batch, x / sx, y / sy, z / sz, channels]`.
     """
     kx, ky, kz, n_in, n_out = kernel.shape
-    pad = pads((kx, ky, kz))
-    x = jnp.pad(x, ((0, 0), (pad[0], pad[0]), (0, 0), (0, 0), (0, 0)))
+    padding = both_sides((kx, ky, kz)) if padding is None else padding
+    x = jnp.pad(x, ((0, 0), padding[0], (0, 0), (0, 0), (0, 0)))
     n_batch, n_rows = x.shape[:2]
     n_slices = (n_rows - kx) // stride[0] + 1
     end = (n_slices - 1) * stride[0] + 1
@@ -48,7 +57,7 @@ def convolve_slices(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
         stack.reshape(n_batch * n_slices, *stack.shape[2:]),
         kernel.transpose(1, 2, 0, 3, 4).reshape(ky, kz, kx * n_in, n_out),
         stride[1:],
-        [(p, p) for p in pad[1:]],
+        padding[1:],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return y.reshape(n_batch, n_slices, *y.shape[1:])

@@ -108,8 +108,9 @@ class Unit(nnx.Module):
     def __call__(self, x: Maps) -> Maps:
         """Normalise and rectify."""
         y = self.norm(x)
-        slope = self.slope[...].astype(y.dtype)
-        return jnp.where(y > 0, y, slope * y)
+        below = jnp.where(y > 0, 0, y)
+        # A sum, so that the slope's gradient is a sum over `below` and no map.
+        return jnp.where(y > 0, y, 0) + self.slope[...].astype(y.dtype) * below
 
 
 class Residual(nnx.Module):

@@ -1,33 +1,85 @@
-"""Weights of MONAI's nets under this package's names."""
+"""Weights of MONAI's nets under this package's names (MONAI 1.6.1)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+# What takes no part: an unused norm, and an index that is no parameter.
+_UNUSED = ("norm_cross_attn", "relative_position_index")
 
-class Weights:
+
+def fill_net(preset: str, net: Any, values: Mapping[str, np.ndarray]) -> None:
+    """Set every parameter of a net from a state dictionary of MONAI's.
+
+    Args:
+        preset: Name of a preset that MONAI has, too.
+        net: The net that `nets.build` made.
+        values: Arrays by PyTorch's names; the prefix of a parallel net is taken off.
+
+    Raises:
+        ValueError: MONAI has no such net, an array is missing, has another shape or is
+            not finite, or some belong to no parameter.
+    """
+    if preset not in _FILL:
+        raise ValueError(
+            f"net.preset {preset} has no weights of MONAI (these have: {', '.join(_FILL)})"
+        )
+    weights = _Weights(values)
+    _FILL[preset](net.net, weights)
+    left = [name for name in weights.left if not any(u in name for u in _UNUSED)]
+    if left:
+        raise ValueError(
+            f"{len(left)} arrays are of no parameter of net.preset {preset} with these "
+            f"net.sizes: {', '.join(left[:3])}"
+        )
+
+
+class _Weights:
     """A state dictionary that knows what was taken out of it."""
 
-    def __init__(self, module):
-        self.left = {k: v.detach().numpy() for k, v in module.state_dict().items()}
+    def __init__(self, values: Mapping[str, np.ndarray]):
+        cut = len("module.") if all(n.startswith("module.") for n in values) else 0
+        self.left = {name[cut:]: np.asarray(v) for name, v in values.items()}
 
     def take(self, name):
+        """An array, which is then no longer left."""
+        if name not in self.left:
+            raise ValueError(f"no array {name} for this net.preset and net.sizes")
         return self.left.pop(name)
+
+    def put(self, param, name, change=lambda v: v):
+        """Set a parameter once; the shape must be its own."""
+        values = change(self.take(name))
+        if param.shape != values.shape:
+            raise ValueError(f"{name} gives {values.shape}, the net has {param.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds values that are not finite")
+        param.set_value(jnp.asarray(np.asarray(values, np.float32)))
 
     def conv(self, ours, name, *, transposed=False):
         """`[out, in, *size]`, or `[in, out, *size]`, to `[*size, in, out]`."""
         order = (-2, -1) if transposed else (-1, -2)
-        put(ours.kernel, np.moveaxis(self.take(f"{name}.weight"), (0, 1), order))
+        self.put(ours.kernel, f"{name}.weight", lambda v: np.moveaxis(v, (0, 1), order))
         if ours.bias is not None:
-            put(ours.bias, self.take(f"{name}.bias"))
+            self.put(ours.bias, f"{name}.bias")
 
     def linear(self, ours, name):
-        put(ours.kernel, self.take(f"{name}.weight").T)
+        """`[out, in]` to `[in, out]`."""
+        self.put(ours.kernel, f"{name}.weight", np.transpose)
         if ours.bias is not None:
-            put(ours.bias, self.take(f"{name}.bias"))
+            self.put(ours.bias, f"{name}.bias")
 
     def norm(self, ours, name):
-        put(ours.scale, self.take(f"{name}.weight"))
-        put(ours.bias, self.take(f"{name}.bias"))
+        """Without parameters there, scale 1 and bias 0 here."""
+        if f"{name}.weight" in self.left:
+            self.put(ours.scale, f"{name}.weight")
+            self.put(ours.bias, f"{name}.bias")
+
+    def slope(self, ours, name):
+        """The learned slope of a `Unit`."""
+        self.put(ours.slope, f"{name}.adn.A.weight", lambda v: v[0])
 
     def residual(self, ours, name):
         """`UnetResBlock`."""
@@ -42,17 +94,12 @@ class Weights:
         self.residual(ours.block, f"{name}.conv_block")
 
     def perceptron(self, ours, name):
+        """`MLPBlock`."""
         self.linear(ours.first, f"{name}.linear1")
         self.linear(ours.second, f"{name}.linear2")
 
 
-def put(param, values):
-    """Set a parameter once; the shape must be its own."""
-    assert param.shape == values.shape, (param.shape, values.shape)
-    param.set_value(jnp.asarray(np.asarray(values, np.float32)))
-
-
-def segresnet(net, weights):
+def _segresnet(net, weights):
     weights.conv(net.stem, "convInit.conv")
     for i, stage in enumerate(net.encoder):
         if stage.step is not None:
@@ -75,7 +122,7 @@ def _preactivated(block, name, weights):
         weights.conv(conv, f"{name}.conv{i}.conv")
 
 
-def strided_unet(net, weights):
+def _strided_unet(net, weights):
     name = "model"
     for i, stage in enumerate(net.encoder):
         bottom = i == len(net.encoder) - 1
@@ -83,7 +130,7 @@ def strided_unet(net, weights):
         if not bottom:
             rise = net.decoder[i]
             weights.conv(rise.up, f"{name}.2.0.conv", transposed=True)
-            put(rise.unit.slope, weights.take(f"{name}.2.0.adn.A.weight")[0])
+            weights.slope(rise.unit, f"{name}.2.0")
             _units(rise.residual, f"{name}.2.1", weights)
         name = f"{name}.1.submodule"
 
@@ -92,14 +139,14 @@ def _units(stage, name, weights):
     for j, conv in enumerate(stage.convs):
         weights.conv(conv, f"{name}.conv.unit{j}.conv")
     for j, unit in enumerate(stage.units):
-        put(unit.slope, weights.take(f"{name}.conv.unit{j}.adn.A.weight")[0])
+        weights.slope(unit, f"{name}.conv.unit{j}")
     if stage.shortcut is not None:
         weights.conv(stage.shortcut, f"{name}.residual")
 
 
-def unetr(net, weights):
+def _unetr(net, weights):
     weights.conv(net.tokens, "vit.patch_embedding.patch_embeddings")
-    put(net.positions, weights.take("vit.patch_embedding.position_embeddings"))
+    weights.put(net.positions, "vit.patch_embedding.position_embeddings")
     for i, block in enumerate(net.transformer):
         name = f"vit.blocks.{i}"
         weights.norm(block.norm1, f"{name}.norm1")
@@ -119,7 +166,7 @@ def unetr(net, weights):
     weights.conv(net.head, "out.conv.conv")
 
 
-def swin_unetr(net, weights):
+def _swin_unetr(net, weights):
     weights.conv(net.tokens, "swinViT.patch_embed.proj")
     for i, stage in enumerate(net.stages, start=1):
         for j, block in enumerate(stage.blocks):
@@ -127,8 +174,8 @@ def swin_unetr(net, weights):
             weights.norm(block.norm1, f"{name}.norm1")
             weights.linear(block.attention.qkv, f"{name}.attn.qkv")
             weights.linear(block.attention.out, f"{name}.attn.proj")
-            table = weights.take(f"{name}.attn.relative_position_bias_table")
-            put(block.offsets, table)
+            table = f"{name}.attn.relative_position_bias_table"
+            weights.put(block.offsets, table)
             weights.norm(block.norm2, f"{name}.norm2")
             weights.perceptron(block.perceptron, f"{name}.mlp")
         weights.norm(stage.merge.norm, f"swinViT.layers{i}.0.downsample.norm")
@@ -140,3 +187,11 @@ def swin_unetr(net, weights):
     for i, rise in enumerate(net.decoder, start=1):
         weights.rise(rise, f"decoder{i}")
     weights.conv(net.head, "out.conv.conv")
+
+
+_FILL: dict[str, Callable[[Any, _Weights], None]] = {
+    "segresnet": _segresnet,
+    "unet3d-strided": _strided_unet,
+    "unetr": _unetr,
+    "swin-unetr": _swin_unetr,
+}

@@ -1,0 +1,218 @@
+"""A net trained here and in PyTorch with MONAI, side by side, of the same patches.
+
+    python -m benchmarks.train_peer DATA [--steps 200] [--seeds 1] [--rounds 7]
+
+Needs torch and monai beside coverax. DATA holds `images/` and `labels/` of the hippocampus
+task. MONAI's UNet (16, 32, 64; two units) and `unet3d-strided` of the same sizes see the
+same patches in the same order: 60 cases, 2 patches of 32^3 a step, no augmentation, Dice
+plus cross-entropy, AdamW .003 with warm-up and cosine. Dice and ACE are of 24 other cases.
+Rows: MONAI's; ours from MONAI's first weights; ours as it starts. Then time of a step and of
+one forward pass of 2 patches, each side by itself.
+"""
+
+import argparse
+import statistics
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+
+from benchmarks.common import interleaved, machine, markdown, save
+from benchmarks.train_start import CLASSES, N_OTHER, N_TRAIN, config_of, row
+from coverax.train import find_cases, make_predict, predict_volume
+from coverax.train.cases import prepare_case
+from coverax.train.data import train_batches
+from coverax.train.model import build_model, model_of
+from coverax.train.monai import fill_net
+from coverax.train.nets import build
+from coverax.train.optimiser import learning_rate
+from coverax.train.step import device_mesh, make_step, shared_batch, start_state
+from coverax.train.validation import validate
+
+SIZES = {"channels": [16, 32, 64], "strides": [2, 2]}
+PRESET = "unet3d-strided"
+
+
+class Ours:
+    """The step of coverax, from drawn or from given weights."""
+
+    def __init__(self, config, weights=None):
+        self.config, model = config, build_model(config)
+        if weights is not None:
+            from flax import nnx
+
+            net = build(
+                config.net,
+                in_channels=1,
+                n_classes=len(CLASSES),
+                patch=config.patch.size,
+                rngs=nnx.Rngs(0),
+            )
+            fill_net(PRESET, net, weights)
+            model = model_of(net.net)
+        self.mesh = device_mesh(config.patch.batch)
+        self.step = make_step(model, config, self.mesh, lambda _k, x, y, _c: (x, y))
+        self.state = start_state(model, config, self.mesh)
+        self.apply = make_predict(model)
+
+    def train(self, batch):
+        """The loss of a step."""
+        self.state, metrics = self.step(self.state, shared_batch(batch, self.mesh))
+        return float(metrics["loss"])
+
+    def predict(self, images):
+        """Softmax of patches."""
+        return np.asarray(self.apply(self.state.params, jax.numpy.asarray(images)))
+
+
+class Theirs:
+    """The same step in PyTorch: MONAI's net, the losses written out."""
+
+    def __init__(self, config):
+        import torch
+        from monai.networks.nets import UNet
+
+        self.torch, self.config, self.done = torch, config, 0
+        torch.manual_seed(config.run.seed)
+        self.net = UNet(
+            spatial_dims=3,
+            in_channels=1,
+            out_channels=len(CLASSES),
+            channels=tuple(SIZES["channels"]),
+            strides=tuple(SIZES["strides"]),
+            num_res_units=2,
+        )
+        weights = [p for p in self.net.parameters() if p.ndim > 1]
+        others = [p for p in self.net.parameters() if p.ndim <= 1]
+        decay = config.optimiser.weight_decay
+        groups = [{"params": weights, "weight_decay": decay}]
+        groups += [{"params": others, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=1.0)
+        self.weights = {
+            name: value.detach().numpy().copy()
+            for name, value in self.net.state_dict().items()
+        }
+
+    def train(self, batch):
+        """The loss of a step."""
+        torch, config = self.torch, self.config
+        images = torch.from_numpy(np.moveaxis(batch["image"], -1, 1).copy())
+        labels = torch.from_numpy(batch["label"].astype(np.int64))
+        rate = float(learning_rate(config.optimiser, config.run.steps, self.done))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        logits = self.net(images)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        probs = torch.softmax(logits, 1)
+        ones = torch.nn.functional.one_hot(labels, len(CLASSES)).movedim(-1, 1)
+        axes = (2, 3, 4)
+        overlap = 2 * (probs * ones).sum(axes) + 1e-5
+        dice = overlap / ((probs**2).sum(axes) + ones.sum(axes) + 1e-5)
+        loss = loss + (1 - dice).mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.optimiser.clip)
+        self.optimiser.step()
+        self.done += 1
+        return float(loss.detach())
+
+    def predict(self, images):
+        """Softmax of patches."""
+        torch = self.torch
+        with torch.no_grad():
+            x = torch.from_numpy(np.moveaxis(np.asarray(images), -1, 1).copy())
+            return np.moveaxis(torch.softmax(self.net(x), 1).numpy(), 1, -1)
+
+
+def run(side, config, batches, other):
+    """Losses of all steps, and the measures of the other cases."""
+    losses = [side.train(batch) for batch in islice(batches, config.run.steps)]
+
+    def volumes(case):
+        size = config.patch.size
+        return predict_volume(side.predict, case.image, size, len(CLASSES), batch=2)
+
+    return losses, validate(volumes, other, list(CLASSES))
+
+
+def timing_rows(sides, batch, rounds):
+    """Milliseconds of a step and of a forward pass, and ours over theirs.
+
+    Each side runs its rounds in a row: in turns, the threads of one library would keep
+    the cores from the other. The least is what a free machine would take.
+    """
+    rows = []
+    for what, call in (
+        ("a step", lambda side: side.train(batch)),
+        ("forward", lambda side: side.predict(batch["image"])),
+    ):
+        cells, least = [], []
+        for name, side in sides.items():
+            seconds = interleaved({name: partial(call, side)}, rounds)[name]
+            least.append(1e3 * min(seconds))
+            cells.append(f"{1e3 * statistics.median(seconds):.0f} ({least[-1]:.0f})")
+        rows.append([what, *cells, f"{least[1] / least[0]:.2f}"])
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--size", choices=N_TRAIN, default="full")
+    arguments = parser.parse_args()
+    size, steps = arguments.size, arguments.steps
+    first = config_of(arguments.data, PRESET, SIZES, steps, 0)
+    files = list(find_cases(first.data).values())[: N_TRAIN[size] + N_OTHER[size]]
+    cases = [prepare_case(*pair, first.data) for pair in files]
+    train, other = cases[: N_TRAIN[size]], cases[N_TRAIN[size] :]
+    rows, sides = [], {}
+    for seed in range(arguments.seeds):
+        config = replace(first, run=replace(first.run, seed=seed))
+        peer = Theirs(config)
+        sides = {"PyTorch": peer, "coverax": Ours(config)}
+        named = {
+            "PyTorch, MONAI": peer,
+            "coverax from the same weights": Ours(config, peer.weights),
+            "coverax": sides["coverax"],
+        }
+        for name, side in named.items():
+            batches = train_batches(train, config.patch, seed).to_iter_dataset()
+            found = run(side, config, iter(batches), other)
+            rows.append(row(name, seed, *found))
+            print(" | ".join(rows[-1]), flush=True)
+    batch = next(iter(train_batches(train, first.patch, 0).to_iter_dataset()))
+    times = timing_rows(sides, batch, arguments.rounds)
+    import monai
+    import torch
+
+    header = ["net", "seed", "loss 0", f"step {steps // 4}", "last 20"]
+    text = "\n\n".join(
+        [
+            "# Beside PyTorch",
+            f"`python -m benchmarks.train_peer DATA --steps {steps} "
+            f"--seeds {arguments.seeds} --rounds {arguments.rounds}`, {date.today()}",
+            f"{machine()}, torch {torch.__version__}, monai {monai.__version__}, "
+            f"optax {optax.__version__}",
+            markdown([*header, "Dice anterior / posterior", "ACE"], rows),
+            markdown(
+                ["ms (least), 2 x 32^3", "PyTorch", "coverax", "ratio of the least"],
+                times,
+            ),
+        ]
+    )
+    if size == "full":
+        save("train_peer", text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

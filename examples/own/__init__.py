@@ -1,0 +1,1 @@
+"""Parts of one's own: a net, a loss and cases, each in a config and in Python."""
