@@ -91,7 +91,8 @@ def bin_statistics(
     n = jnp.reshape(n, (-1, 2, n_bins + 1))
     sum_p = jnp.reshape(sums, n.shape)[..., 1:]  # those of 0 are 0
     zeros = n[..., 0]
-    count = n[..., 1:].at[..., 0].add(zeros)
+    first = n[..., 1:2] + n[..., :1]
+    count = jnp.concatenate([first, n[..., 2:]], axis=-1)
     return BinStatistics(
         count=count[:, 0] + count[:, 1],
         sum_p=sum_p[:, 0] + sum_p[:, 1],

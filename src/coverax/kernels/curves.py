@@ -66,7 +66,8 @@ def scattered_grid(n_cuts: int, probs: Array, labels: Array, *valid: Array) -> A
         empty = jnp.zeros((probs.shape[0], n_cuts), jnp.int32)
         rows = jnp.arange(probs.shape[0])[:, None]
         counts = empty.at[rows, where].add(1, mode="drop")
-        return counts.at[:, 0].set(count_true(mask & (cell == 0)))
+        first = count_true(mask & (cell == 0))[:, None]
+        return jnp.concatenate([first, counts[:, 1:]], axis=1)
 
     every, hit = count(jnp.ones_like(labels)), count(labels)
     return jnp.stack([every - hit, hit], axis=1)
