@@ -16,6 +16,7 @@ from coverax.engine.bins import SMALLEST, bin_edges, low_scale, share_intervals
 from coverax.engine.results import BinStatistics, SoftBinStatistics
 from coverax.kernels.arrays import Labels, Map, Valid, takes_arrays
 from coverax.kernels.sums import keyed_sums, outcomes
+from coverax.kernels.tiles import Look
 
 _P_DIGITS = 4  # 60 bits: relative 1e-6 for a bin of mean 1e-12
 _T_DIGITS = 2  # 30 bits of a position between two centres
@@ -35,9 +36,14 @@ def bin_index(
         n_bins: Number of bins, static.
     """
     upper = jnp.asarray(bin_edges(n_bins)[1:])
-    values = jnp.clip(jnp.asarray(probs), 0, 1)
+    return _bin_below(jnp.asarray(probs), n_bins, lambda k: upper[k])
+
+
+def _bin_below(probs: Array, n_bins: int, upper: Look) -> Array:
+    """`bin_index` by the upper edge of each bin."""
+    values = jnp.clip(probs, 0, 1)
     k = (values * low_scale(n_bins)).astype(jnp.int32)
-    return k + (values > upper[k]).astype(jnp.int32)
+    return k + (values > upper(k)).astype(jnp.int32)
 
 
 @takes_arrays
@@ -69,18 +75,26 @@ def bin_statistics(
     """
     values, outcome, refused = outcomes(probs, labels, valid)
 
-    def terms(p, y):
+    def terms(p, y, upper):
         # Key 0 is the probability 0, by itself; then the bins.
-        key = jnp.where(jnp.abs(p) < SMALLEST, 0, 1 + bin_index(p, n_bins))
+        key = jnp.where(jnp.abs(p) < SMALLEST, 0, 1 + _bin_below(p, n_bins, upper))
         return key + (n_bins + 1) * y, (p,)
 
-    n_keys = 2 * (n_bins + 1)
-    n, (sums,) = keyed_sums(values, outcome, terms, n_keys, (_P_DIGITS,), halves=True)
+    n, (sums,) = keyed_sums(
+        values,
+        outcome,
+        terms,
+        2 * (n_bins + 1),
+        (_P_DIGITS,),
+        halves=True,
+        table=bin_edges(n_bins)[1:],
+    )
     n = jnp.reshape(n, (-1, 2, n_bins + 1))
     # Background, foreground, both; those of 0 are 0.
     sum_p = jnp.reshape(sums, (-1, 3, n_bins + 1))[..., 1:]
     zeros = n[..., 0]
-    count = n[..., 1:].at[..., 0].add(zeros)
+    first = n[..., 1:2] + n[..., :1]
+    count = jnp.concatenate([first, n[..., 2:]], axis=-1)
     return BinStatistics(
         count=count[:, 0] + count[:, 1],
         sum_p=sum_p[:, 2],
@@ -120,7 +134,7 @@ def soft_bin_statistics(
     bin_edges(n_bins)
     values, outcome, refused = outcomes(probs, labels, valid)
 
-    def terms(p, y):
+    def terms(p, y, _):
         position = jnp.clip(p, 0, 1) * np.float32(n_bins) + np.float32(0.5)
         interval = jnp.clip(jnp.floor(position), 0, n_bins)
         t = position - interval

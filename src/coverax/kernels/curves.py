@@ -4,10 +4,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from coverax.engine.bins import MARGIN, check_cuts
 from coverax.engine.results import Overlap
+from coverax.kernels import tiles
 from coverax.kernels.arrays import count_true, takes_arrays
 from coverax.kernels.order import sortable_bits
 
@@ -36,23 +38,53 @@ def grid_counts(
         ValueError: `n_cuts` is no power of two, or above 4096.
     """
     check_cuts(n_cuts)
+    arrays = (probs, labels) if valid is None else (probs, labels, valid)
+    ways = {"default": partial(scattered_grid, n_cuts)}
+    if tiles.fits(probs.size):
+        ways["cuda"] = partial(tiled_grid, n_cuts)
+    counts = lax.platform_dependent(*arrays, **ways)
+    above = jnp.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
+    return Overlap(above[:, 0] + above[:, 1], above[:, 1])
+
+
+def _cell(n_cuts: int, probs: Array, *valid: Array) -> Array:
+    """The last cut that takes each voxel; -1 for a voxel that none takes."""
     counted = (probs >= 0) & (probs <= 1 + MARGIN)
-    if valid is not None:
-        counted &= valid
-    bins = jnp.minimum((probs * n_cuts).astype(jnp.int32), n_cuts - 1)
-    # The crowded first bin is counted apart, so that few voxels meet in one place.
-    scattered = jnp.where(counted & (bins > 0), bins, n_cuts)
+    for mask in valid:
+        counted &= mask
+    cell = jnp.minimum((probs * n_cuts).astype(jnp.int32), n_cuts - 1)
+    return jnp.where(counted, cell, -1)
+
+
+def scattered_grid(n_cuts: int, probs: Array, labels: Array, *valid: Array) -> Array:
+    """Voxels of each last cut: `[batch, outcome, cuts]`."""
+    cell = _cell(n_cuts, probs, *valid)
 
     def count(mask: Array) -> Array:
-        where = jnp.where(mask, scattered, n_cuts)
+        # The crowded first cell is counted apart, so that few voxels meet in one place.
+        where = jnp.where(mask & (cell > 0), cell, n_cuts)
         empty = jnp.zeros((probs.shape[0], n_cuts), jnp.int32)
         rows = jnp.arange(probs.shape[0])[:, None]
         counts = empty.at[rows, where].add(1, mode="drop")
-        total = count_true(mask & counted)
-        above = jnp.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
-        return above.at[:, 0].set(total)
+        first = count_true(mask & (cell == 0))[:, None]
+        return jnp.concatenate([first, counts[:, 1:]], axis=1)
 
-    return Overlap(count(jnp.ones_like(labels)), count(labels))
+    every, hit = count(jnp.ones_like(labels)), count(labels)
+    return jnp.stack([every - hit, hit], axis=1)
+
+
+def tiled_grid(
+    n_cuts: int, probs: Array, labels: Array, *valid: Array, interpret: bool = False
+) -> Array:
+    """GPU: the same without a scatter, in one walk."""
+
+    def keys(tile: tuple[Array, ...], _: tiles.Look) -> Array:
+        cell = _cell(n_cuts, tile[0], *tile[2:])
+        return jnp.where(cell < 0, -1, cell + jnp.where(tile[1], n_cuts, 0))
+
+    arrays = (probs, labels, *valid)
+    counts = tiles.tile_counts(arrays, keys, 2 * n_cuts, interpret=interpret)
+    return jnp.reshape(counts, (-1, 2, n_cuts))
 
 
 @takes_arrays

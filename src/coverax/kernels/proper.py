@@ -32,7 +32,7 @@ def proper_scores(
     """
     values, outcome, _ = outcomes(probs, labels, valid)
 
-    def terms(values, y):
+    def terms(values, y, _):
         p = jnp.clip(values, 0, 1)
         of_truth, miss = jnp.where(y == 1, p, 1 - p), jnp.where(y == 1, 1 - p, p)
         loss = -jnp.log(jnp.maximum(of_truth, LEAST_PROBABILITY)) / LARGEST_LOSS

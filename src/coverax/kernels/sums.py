@@ -9,10 +9,12 @@ order: batch, padding, device and vectorisation cannot change its bits.
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from coverax.engine.bins import DIGIT_BITS, MARGIN, check_shapes, join_digits
+from coverax.kernels import tiles
 from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
 
 _CHUNK = 1 << 15  # voxels; digits of 15 bits times 2**15 voxels stay below 2**31
@@ -21,7 +23,8 @@ _MASK = (1 << DIGIT_BITS) - 1
 MAX_VOXELS = 1 << 29  # of one case; carried digits stay below 2**31
 
 
-Terms = Callable[[Array, Array], tuple[Array, tuple[Array, ...]]]
+# The third argument looks up the table.
+Terms = Callable[[Array, Array, tiles.Look], tuple[Array, tuple[Array, ...]]]
 
 
 def outcomes(
@@ -53,6 +56,7 @@ def keyed_sums(
     n_digits: tuple[int, ...],
     *,
     halves: bool = False,
+    table: np.ndarray | None = None,
 ) -> tuple[Int[Array, "batch keys"], tuple[Float[Array, "batch _"], ...]]:
     """Count the voxels of each key, and sum terms over them.
 
@@ -68,6 +72,7 @@ def keyed_sums(
             absolute error below `2**(-15 * n_digits)`.
         halves: Sum each term over the first and the second half of the keys together
             too, rounded once: what no division into them changes by a bit.
+        table: Numbers that `terms_fn` looks up.
 
     Returns:
         Exact counts; for each term the sums, rounded to float32 at the end, with
@@ -79,26 +84,27 @@ def keyed_sums(
     n_voxels = probs.shape[1]
     if n_voxels > MAX_VOXELS:
         raise ValueError(f"at most {MAX_VOXELS} voxels a case, got {n_voxels}")
-    chunk = min(_CHUNK, max(n_voxels, 1))
-    n_chunks = max(1, -(-n_voxels // chunk))
-    tail = ((0, 0), (0, n_chunks * chunk - n_voxels))
-    shape = (probs.shape[0], n_chunks, chunk)
-    chunks = (
-        jnp.reshape(jnp.pad(probs, tail), shape),
-        jnp.reshape(jnp.pad(outcome, tail, constant_values=LEFT_OUT), shape),
-    )
 
-    def columns(probs, outcome):
-        keys, terms = terms_fn(probs, jnp.minimum(outcome, 1).astype(jnp.int32))
+    def look(places):
+        return jnp.asarray(table)[places]
+
+    def columns(probs, outcome, look=look):
+        keys, terms = terms_fn(probs, jnp.minimum(outcome, 1).astype(jnp.int32), look)
         return jnp.where(outcome == LEFT_OUT, n_keys, keys), _digits(terms, n_digits)
 
-    def scattered(*chunks):
-        return lax.map(lambda x: scatter_sums(columns, x[0], x[1], n_keys), chunks)
+    def scattered(*flat):
+        return lax.map(lambda x: scatter_sums(columns, *x, n_keys), chunked(*flat))
 
-    def reduced(probs, outcome):
-        return reduce_sums(columns, probs, outcome, n_keys)
+    def reduced(*flat):
+        return reduce_sums(columns, *chunked(*flat), n_keys)
 
-    sums = lax.platform_dependent(*chunks, cpu=scattered, default=reduced)
+    def tiled(*flat):
+        return tiled_sums(columns, flat, n_keys, sum(n_digits), table)
+
+    ways = {"cpu": scattered, "default": reduced}
+    if tiles.fits(probs.size, n_keys):
+        ways["cuda"] = tiled
+    sums = lax.platform_dependent(probs, outcome, **ways)
     counts, digits = sums[..., 0], sums[..., 1:]
     ends = [sum(n_digits[: i + 1]) for i in range(len(n_digits))]
     if halves:
@@ -109,6 +115,19 @@ def keyed_sums(
         for end, n in zip(ends, n_digits, strict=True)
     )
     return jnp.sum(counts, axis=1, dtype=jnp.int32), totals
+
+
+def chunked(probs, outcome):
+    """Rows of at most `_CHUNK` voxels; what fills the last counts nowhere."""
+    batch, n_voxels = probs.shape
+    chunk = min(_CHUNK, max(n_voxels, 1))
+    n_chunks = max(1, -(-n_voxels // chunk))
+    tail = ((0, 0), (0, n_chunks * chunk - n_voxels))
+    shape = (batch, n_chunks, chunk)
+    return (
+        jnp.reshape(jnp.pad(probs, tail), shape),
+        jnp.reshape(jnp.pad(outcome, tail, constant_values=LEFT_OUT), shape),
+    )
 
 
 def _digits(values, n_digits):
@@ -157,6 +176,28 @@ def reduce_sums(columns_fn, probs, outcome, n_keys):
         for c in [jnp.ones_like(keys), *columns]
     ]
     return jnp.stack(sums, axis=-1)
+
+
+def tiled_sums(columns_fn, flat, n_keys, n_digits, table, interpret=False):
+    """GPU: one walk of a program over its span; digits in halves, as products are."""
+
+    def halves(values, look):
+        keys, digits = columns_fn(*values, look)
+        columns = [jnp.ones_like(keys)]
+        for digit in digits:
+            number = digit.astype(jnp.float32)
+            high = jnp.trunc(number * 2.0**-7)
+            columns += [high, number - high * 2.0**7]
+        return keys, columns
+
+    looked = None
+    if table is not None:
+        looked = jnp.broadcast_to(jnp.asarray(table), (len(flat[0]), len(table)))
+    sums = tiles.tile_sums(
+        flat, halves, n_keys, 1 + 2 * n_digits, table=looked, interpret=interpret
+    )
+    digits = (sums[..., 1::2] << 7) + sums[..., 2::2]
+    return jnp.concatenate([sums[..., :1], digits], axis=-1)
 
 
 def _carry(digits):

@@ -1,0 +1,132 @@
+"""Every kernel and loss lowers for a CPU, a GPU and a TPU, on a machine without them.
+
+The functions are found, not listed. What a program must not hold on an accelerator is
+looked for in it: float64, calls back to the host, scatters and sorts beyond those named.
+"""
+
+import inspect
+import re
+from collections import Counter
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+from coverax import kernels, losses
+from coverax.checks import MAPS, MASKS
+
+PLATFORMS = ("cuda", "tpu")
+SPATIAL = (12, 9, 8)
+VOXELS = 12 * 9 * 8
+FLAT = {"grid_counts", "cut_counts", "overlap_counts", "sizes", "order_statistics"}
+MAP, MASK = jnp.float32, jnp.bool_
+# A call of the program by Triton is compiled by XLA itself, of whatever version.
+TRITON = "__gpu$xla.gpu.triton"
+ALLOWED = [export.DisabledSafetyCheck.custom_call(TRITON)]
+# What a program needs on an accelerator, and no more.
+SCATTERS = {("tpu", "grid_counts"): 2, ("tpu", "score_batch"): 2}
+SORTS = {(p, "cut_counts"): 1 for p in PLATFORMS}
+OPTIONS = {
+    "n_bins": 20,
+    "n_cuts": 64,
+    "tolerances": (0.1, 0.25),
+    "tolerance": 0.1,
+    "cut": 0.5,
+    "spacing_mm": (1.0, 1.5, 2.0),
+    "fwhm_mm": 3.0,
+    "operation": "external",
+    "neighbours": "face",
+    "weights": (0.25, 0.5, 0.25),
+    "border": "mirror",
+}
+ARRAYS = {
+    "cuts": jax.ShapeDtypeStruct((3,), MAP),
+    "ranks": jax.ShapeDtypeStruct((2, 3), jnp.int32),
+    "values": jax.ShapeDtypeStruct((2, VOXELS), MAP),
+}
+
+
+def taken(function):
+    return inspect.signature(function).parameters
+
+
+def lowered(function, shapes, platform):
+    """The program, as text; what it returns need not be known to `export`."""
+
+    def leaves(*arrays):
+        return jax.tree.leaves(function(*arrays))
+
+    found = export.export(
+        jax.jit(leaves), platforms=[platform], disabled_checks=ALLOWED
+    )
+    return found(*shapes).mlir_module()
+
+
+def operations(text):
+    return Counter(re.findall(r'"stablehlo\.(\w+)"\(', text))
+
+
+def check(text, platform, name):
+    assert not re.search("[<x]f64>", text)
+    assert not re.findall(r"custom_call @\w*callback", text)
+    found = operations(text)
+    assert found["scatter"] == SCATTERS.get((platform, name), 0)
+    assert found["sort"] == SORTS.get((platform, name), 0)
+
+
+def kernel_call(name):
+    """The kernel of its arrays alone, and their shapes."""
+    function = getattr(kernels, name)
+    shapes, options = {}, {}
+    for key, parameter in taken(function).items():
+        if key in ARRAYS and name in FLAT:
+            shapes[key] = ARRAYS[key]
+        elif key in MAPS | MASKS or key == "values":
+            shape = (2, VOXELS) if name in FLAT else (2, *SPATIAL)
+            shapes[key] = jax.ShapeDtypeStruct(shape, MASK if key in MASKS else MAP)
+        elif parameter.default is parameter.empty:
+            options[key] = OPTIONS[key]
+    if name == "overlap_counts":
+        shapes["cuts"] = jax.ShapeDtypeStruct((2, 3), MAP)
+    if name == "score_batch":
+        options |= {
+            "n_soft_bins": 20,
+            "n_cuts": 64,
+            "sets": (kernels.SetScore("inner"),),
+        }
+    return lambda *a: function(**dict(zip(shapes, a, strict=True)), **options), shapes
+
+
+def with_arrays():
+    functions = {n: f for n, f in vars(kernels).items() if inspect.isroutine(f)}
+    found = {n for n, f in functions.items() if (MAPS | MASKS) & set(taken(f))}
+    # Slots are filled on the host's side of a transfer; `score_batch` runs the plan.
+    return sorted(found - {"fill_slot", "run_plan"})
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("name", with_arrays())
+def test_a_kernel_lowers_for_an_accelerator(name, platform):
+    function, shapes = kernel_call(name)
+    check(lowered(function, shapes.values(), platform), platform, name)
+
+
+def of_maps():
+    """Losses: `[batch, *spatial, classes]` twice in, one number a class out."""
+    functions = {n: f for n, f in vars(losses).items() if inspect.isroutine(f)}
+    return sorted(n for n, f in functions.items() if list(taken(f))[1:2] == ["targets"])
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("name", of_maps())
+def test_a_loss_and_its_gradient_lower_for_an_accelerator(name, platform):
+    function = getattr(losses, name)
+    shape = jax.ShapeDtypeStruct((2, *SPATIAL, 3), MAP)
+
+    @partial(jax.value_and_grad, argnums=0)
+    def mean(probs, targets):
+        return function(probs, targets).mean()
+
+    check(lowered(mean, (shape, shape), platform), platform, name)
