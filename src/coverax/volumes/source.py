@@ -1,6 +1,7 @@
 """The bytes of a NIfTI file, inflated where it is gzip, and what its first bytes tell."""
 
-import os
+import errno
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ MOST_DEFLATE = 1032
 _PIECE = 1 << 20  # bytes held at a time where they are passed over
 _GZIP = b"\x1f\x8b"
 _POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
+# What `Path.exists` takes for no file.
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
 # Sizes of NIfTI headers, in which a file begins.
 HEADER_SIZES = (348, 540)
 
@@ -53,19 +56,40 @@ class Source:
             done += got
         return done
 
-    def skip(self, n_bytes: int) -> bool:
-        """Pass over bytes in pieces; whether there were so many."""
-        while n_bytes > 0:
-            got = len(self._stream.read(min(n_bytes, _PIECE)))
+    def skip(self, n_bytes: int) -> int:
+        """Pass over bytes in pieces; return how many there were."""
+        done = 0
+        while done < n_bytes:
+            got = len(self._stream.read(min(n_bytes - done, _PIECE)))
             if not got:
-                return False
-            n_bytes -= got
-        return True
+                break
+            done += got
+        return done
 
     def finish(self) -> None:
         """Read to the end, which makes gzip check its checksum."""
         while self._stream.read(_PIECE):
             pass
+
+
+def regular_size(path: Path, expected: str) -> int:
+    """Bytes of a regular file, asked of the system once.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is a folder, or a pipe, which would wait for ever.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # no name of a file either
+        if isinstance(error, OSError) and error.errno not in _NOT_THERE:
+            raise
+        raise FileNotFoundError(f"{path}: no such file") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise ValueError(f"{path}: is a folder, expected {expected}")
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path}: is no regular file, expected {expected}")
+    return found.st_size
 
 
 @contextmanager
@@ -76,15 +100,9 @@ def opened(path: Path) -> Iterator[Source]:
         FileNotFoundError: There is no such file.
         ValueError: It is no regular file, not what its name says, or damaged.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, expected a NIfTI file")
-    if not path.is_file():  # a pipe would wait for ever
-        raise ValueError(f"{path}: is no regular file, expected a NIfTI file")
+    size = regular_size(path, "a NIfTI file")
     is_gzip = path.name.lower().endswith(".gz")
     with path.open("rb") as raw:
-        size = os.fstat(raw.fileno()).st_size
         _check_content(path, raw.read(64), is_gzip)
         raw.seek(0)
         stream = igzip.open(raw, "rb") if is_gzip else raw
