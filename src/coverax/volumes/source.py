@@ -20,7 +20,7 @@ _DAMAGED: tuple[type[Exception], ...] = (
 # Deflate shrinks at most this much; a header that promises more is not believed, so
 # that a damaged one costs an error and not the memory of the machine.
 MOST_DEFLATE = 1032
-_PIECE = 1 << 20  # bytes held at a time where they are passed over
+_PIECE = 1 << 18  # bytes that are held at a time beside what is read
 _GZIP = b"\x1f\x8b"
 _POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
 # What `Path.exists` takes for no file.
@@ -50,7 +50,8 @@ class Source:
         """Read until `row` is full or the stream ends; return the bytes read."""
         view, done = memoryview(row), 0  # pyright: ignore[reportArgumentType]
         while done < len(view):
-            got = self._stream.readinto(view[done:])
+            # gzip would make a second copy of all that it is asked for at once.
+            got = self._stream.readinto(view[done : done + _PIECE])
             if not got:
                 break
             done += got
