@@ -12,14 +12,18 @@ from coverax.predict import fold_masks
 TRANSFORMS = ["inner=identity", "outer=identity"]
 
 
-def cohort(sizes, levels):
+def cohort(sizes, levels, engine="host"):
     """Scores of folds of these sizes, and one map a fold of a new case."""
     folds = np.repeat([str(k) for k in range(len(sizes))], sizes).astype(object)
     probs, labels = blobs(folds.size + len(sizes), 5, noise=0.1)
     if levels:
         probs = (np.rint(probs * levels) / levels).astype(np.float32)
     table = cx.scores.score_arrays(
-        probs[: folds.size], labels[: folds.size], ["0.1"], transforms=TRANSFORMS
+        probs[: folds.size],
+        labels[: folds.size],
+        ["0.1"],
+        transforms=TRANSFORMS,
+        engine=engine,
     )
     return with_column(table, "fold", folds), probs[folds.size :]
 
@@ -42,3 +46,17 @@ def test_sets_are_those_of_all_scores_counted(sizes, levels):
             shares[side].add(float(expected.mean()))
     # Sets of several sizes were compared, so that this can fail.
     assert all(any(0 < share < 1 for share in own) for own in shares.values())
+
+
+@pytest.mark.parametrize("side", ["inner", "outer"])
+def test_both_engines_calibrate_the_same_folds(side):
+    """Every score of every fold, and so every set, to the bit."""
+    found = []
+    for engine in ("host", "device"):
+        table, new = cohort((30, 30), None, engine)
+        calibration = calibrate_fold_sets(table, "0.5")
+        known = calibration.folds.side("foreground", side).known
+        masks = fold_masks(calibration, new, allow_vacuous=True)[side]
+        vote = fold_masks(cx.calibrate.calibrate_fold_crc(table, "0.2"), new)["mask"]
+        found.append(b"".join(a.tobytes() for a in (*known.scores, masks, vote)))
+    assert found[0] == found[1]
