@@ -1,8 +1,8 @@
-"""Tables of README.md and docs/ that are copies of benchmarks/results.
+"""Tables of README.md and docs/ that are copies of results of benchmarks and examples.
 
     python -m benchmarks.tables [--check]
 
-A line `<!-- benchmarks/results/NAME.md, block N -->` says what the paragraph or table below
+A line `<!-- benchmarks/results/NAME.md, block N -->` (or `examples/WHICH/results/`) says what the paragraph or table below
 it is: the N-th block of that file, counted from 1 between empty lines. This writes all of
 them anew; with `--check` nothing is written, and the exit code is 1 where one is stale.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = re.compile(
-    r"(?P<mark><!-- (?P<path>benchmarks/results/\w+\.md), block (?P<n>\d+) -->\n)"
+    r"(?P<mark><!-- (?P<path>(?:benchmarks|examples/\w+)/results/\w+\.md), block (?P<n>\d+) -->\n)"
     r"(?P<block>.+?)(?=\n\n|\n*\Z)",
     re.DOTALL,
 )

@@ -114,15 +114,17 @@ def test_second_pass_counts_agree_with_the_volumes_on_both_engines(tmp_path, eng
     cohort = cx.volumes.match_folders(tmp_path / "p", tmp_path / "y")
     definition = cx.scores.ScoreDefinition(tolerances=(0.1,))
     table = cx.scores.score_cohort(cohort, definition, engine=engine)
-    curves = cx.scores.add_critical_curves(
-        table, cohort, engine=engine
-    ).critical_curves("foreground")
-    critical = table.critical_probability(0.1)
-    np.testing.assert_array_equal(curves.cuts, np.unique(critical))
-    for (i, (p, y)), cut in itertools.product(enumerate(arrays), critical):
-        j = int(np.searchsorted(curves.cuts, cut))
-        assert curves.n_predicted[i, j] == (p >= cut).sum()
-        assert curves.n_true_positive[i, j] == ((p >= cut) & y).sum()
+    whole = cx.scores.add_critical_curves(table, cohort, engine=engine)
+    for rows in ([0, 1, 2, 3, 4], [3, 1], [2]):  # of a part its own cuts alone
+        part = whole.select(np.array(rows))
+        curves = part.critical_curves("foreground")
+        critical = part.critical_probability(0.1)
+        np.testing.assert_array_equal(curves.cuts, np.unique(critical))
+        assert curves.n_predicted.shape == (len(rows), curves.cuts.size)
+        for (i, row), cut in itertools.product(enumerate(rows), critical):
+            (p, y), j = arrays[row], int(np.searchsorted(curves.cuts, cut))
+            assert curves.n_predicted[i, j] == (p >= cut).sum()
+            assert curves.n_true_positive[i, j] == ((p >= cut) & y).sum()
 
 
 def test_risk_methods_take_unit_means_and_say_whom_they_speak_of():

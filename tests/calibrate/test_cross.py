@@ -186,6 +186,33 @@ def test_a_calibration_from_folds_is_read_back_to_the_bit(tmp_path):
             np.testing.assert_array_equal(mask, again)
 
 
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (7, 1, 20, 3)])
+@pytest.mark.parametrize("alpha", ["0.1", "0.3", "1/7"])
+def test_pooled_scores_are_a_weighted_mean_of_p_values(sizes, alpha):
+    """CV+ leaves out the very counts that the weighted mean does, at its level."""
+    n, k = sum(sizes), len(sizes)
+    level = cx.calibrate.pooled_level(sizes, alpha)
+    rng = np.random.default_rng(0)
+    for total in range(n + 1):
+        each = rng.multivariate_hypergeometric(sizes, total)
+        weighted = sum(
+            Fraction(m + 1, n + k) * Fraction(1 + int(c), m + 1)
+            for m, c in zip(sizes, each, strict=True)
+        )
+        assert (weighted > level) == (Fraction(1 + total, n + 1) > Fraction(alpha))
+    slack = 2 * (1 - Fraction(alpha)) * Fraction(k - 1, n + k)
+    promise = cx.calibrate.pooled_promise(sizes, alpha)
+    assert promise == 1 - 2 * Fraction(alpha) - slack
+
+
+def test_minmax_never_promises_more_than_its_folds_allow():
+    """The r-th of n scores, among the n + n / K units of which the new one is any."""
+    found = [cx.calibrate.minmax_promise(40, 5, f"0.{i:03d}") for i in range(1, 999)]
+    assert max(f for f in found if f < 1) == Fraction(5, 6)
+    assert cx.calibrate.minmax_promise(40, 5, "0.1") == Fraction(181, 240)
+    assert cx.calibrate.minmax_promise(40, 5, "0.001") == 1
+
+
 def test_folds_keep_their_order_by_number():
     table, _, _ = fold_table(0, (3,) * 11)
     found = calibrate_fold_fnr(table, "0.5")

@@ -41,6 +41,19 @@ def test_scaled_integers_are_nibabels_values_rounded_once(tmp_path, dtype, order
     assert one(path).dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize("share", [1.0, 0.7, 1 / 3, -1.0])
+def test_every_integer_without_an_intercept_is_rounded_once(tmp_path, dtype, share):
+    top = np.iinfo(dtype).max
+    stored = np.arange(top + 1).astype(dtype).reshape(16, 8, -1)
+    if share < 0:  # only 0 and what is negative are probabilities then
+        stored = -stored if np.dtype(dtype).kind == "i" else np.zeros_like(stored)
+    path = with_scale(save(tmp_path / "a.nii", stored), share / top, 0.0)
+    theirs = np.asarray(nib.load(path).dataobj, np.float64).ravel(order="F")
+    expected = np.clip(theirs + 0.0, 0, 1).astype(np.float32)
+    assert one(path).tobytes() == expected.tobytes()  # the sign of 0 is a bit, too
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_floats_are_rounded_once_to_float32(tmp_path, dtype, order):

@@ -14,7 +14,6 @@ from coverax.calibrate.fnr import calibrate_fnr as calibrate_fnr
 from coverax.calibrate.fold_rows import fold_rows as fold_rows
 from coverax.calibrate.folds import Folds as Folds
 from coverax.calibrate.folds import FoldScores as FoldScores
-from coverax.calibrate.folds import MeanP as MeanP
 from coverax.calibrate.folds import SideFolds as SideFolds
 from coverax.calibrate.folds import fold_mean_p as fold_mean_p
 from coverax.calibrate.folds import fold_needs as fold_needs
@@ -44,7 +43,11 @@ from coverax.calibrate.losses import LossCurves as LossCurves
 from coverax.calibrate.losses import read_loss_curves as read_loss_curves
 from coverax.calibrate.ltt import CertifiedLams as CertifiedLams
 from coverax.calibrate.ltt import ltt_threshold as ltt_threshold
+from coverax.calibrate.mean_p import MeanP as MeanP
 from coverax.calibrate.policy import Policy as Policy
+from coverax.calibrate.pooled import minmax_promise as minmax_promise
+from coverax.calibrate.pooled import pooled_level as pooled_level
+from coverax.calibrate.pooled import pooled_promise as pooled_promise
 from coverax.calibrate.ranks import attainable_levels as attainable_levels
 from coverax.calibrate.ranks import conformal_rank as conformal_rank
 from coverax.calibrate.ranks import n_needed as n_needed

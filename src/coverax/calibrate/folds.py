@@ -12,91 +12,20 @@ References:
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from types import EllipsisType
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 
+from coverax.calibrate.mean_p import MeanP
 from coverax.calibrate.split import check_scores
 from coverax.choices import Side, VoteName
 from coverax.files import Json
 from coverax.rational import Level, as_fraction, check_level
 
-# Sums of numerators below these stay in int32 and int64.
-_INT32, _INT64 = 1 << 31, 1 << 62
 VOTES: dict[VoteName, Fraction] = {"majority": Fraction(1, 2), "union": Fraction(0)}
-
-
-class MeanP:
-    """Whether a mean of p-values is above a level, one fold at a time, exactly.
-
-    Sums are integers over the common denominator of all folds, so that a voxel costs
-    one number whatever the number of folds.
-
-    Args:
-        sizes: Units of each fold.
-        level: What the mean is compared with.
-        shape: Shape of the new scores.
-    """
-
-    def __init__(self, sizes: Sequence[int], level: Level, shape: tuple[int, ...]):
-        # mean p > level  <=>  sum_k (1 + count_k) (common / (m_k + 1)) > level K common
-        common = math.lcm(*(m + 1 for m in sizes))
-        bound = check_level("level", level) * len(sizes) * common
-        largest = len(sizes) * common
-        dtype = np.int32 if largest < _INT32 else np.int64
-        self._dtype = dtype if largest < _INT64 else object
-        self._most = bound.numerator // bound.denominator
-        self._sizes = tuple(sizes)
-        self._weights = [common // (m + 1) for m in sizes]
-        self._total = np.zeros(shape, self._dtype)
-        self._base = 0  # of every new score
-
-    def add(
-        self,
-        fold: int,
-        counts: Int[np.ndarray, "..."],
-        where: slice | EllipsisType = ...,
-    ) -> None:
-        """Add the p-values of a fold: of all new scores, or of those at `where`.
-
-        Args:
-            fold: Its place among the sizes.
-            counts: Calibration scores of the fold that are at least each new one.
-            where: Which of the new scores these are.
-        """
-        self._total[where] += self._steps(fold)[counts]
-
-    def add_most(
-        self,
-        fold: int,
-        most: int,
-        few: Iterable[tuple[Int[np.ndarray, " places"], Int[np.ndarray, " places"]]],
-    ) -> None:
-        """Add the p-values of a fold where all new scores but a few have one count.
-
-        Args:
-            fold: Its place among the sizes.
-            most: The count of all others.
-            few: Where the few are, in a flat array of new scores, and their counts, in
-                pieces; a place occurs once.
-        """
-        steps = self._steps(fold)
-        self._base += int(steps[most])
-        for places, counts in few:
-            self._total[places] += (steps - steps[most])[counts]
-
-    def _steps(self, fold: int) -> np.ndarray:
-        """Numerators of the p-values of a fold by their counts."""
-        numbers = range(1, self._sizes[fold] + 2)
-        return np.array([self._weights[fold] * n for n in numbers], self._dtype)
-
-    def above(self) -> Bool[np.ndarray, "..."]:
-        """Where the mean over all folds exceeds the level."""
-        return np.asarray(self._total > self._most - self._base, bool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,14 +31,8 @@ from coverax.evaluate.set_results import (
 from coverax.evaluate.sets import mean_of, mean_sizes_of, side_sizes
 from coverax.evaluate.summary import Masks, complies_at, metrics_at
 from coverax.predict import check_map_kind
-from coverax.predict.folds import (
-    Sides,
-    Votes,
-    check_folds,
-    common_maps,
-    fold_definitions,
-    new_tally,
-)
+from coverax.predict.fold_tally import Sides, Votes, new_tally
+from coverax.predict.folds import check_folds, common_maps, fold_definitions
 from coverax.provenance import check_not_masks, kind_of_values
 from coverax.rational import as_fraction
 from coverax.scores import ScoreDefinition, View, load_case, view_peaks

@@ -1,19 +1,20 @@
 """Masks of a new case from the maps of all folds, one map in memory at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 
-from coverax.calibrate import Calibration, Folds, MeanP, SideFolds
+from coverax.calibrate import Calibration, Folds
 from coverax.checks import as_map
-from coverax.choices import Side
 from coverax.files import PathLike
-from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
-from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
+from coverax.predict.fold_tally import Votes, folds_of, new_tally
+from coverax.predict.masks import RegionMasks
+from coverax.predict.sets import SIDE_SUFFIXES
 from coverax.predict.write import (
     Predicted,
     check_request,
@@ -29,125 +30,11 @@ from coverax.scores import (
     ScoreDefinition,
     View,
     array_view,
-    side_cut,
-    side_transforms,
 )
 from coverax.stream import HERE, Shard, Where, file_facts, fill_folder
-from coverax.table import Transform
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
 
-_CHUNK = 1 << 16  # voxels whose counts are in memory at a time
-
-
-class Votes:
-    """How many folds mark each voxel."""
-
-    def __init__(self, calibration: Calibration, region: str):
-        self._folds = folds_of(calibration)
-        found = [t for t in calibration.thresholds if t.region == region]
-        self._own = {t.fold: t for t in found}
-        self._count: np.ndarray | None = None
-
-    def add(self, fold: int, view: View) -> None:
-        """Count the voxels that a fold marks."""
-        if self._count is None:
-            self._count = np.zeros(view.probs.size, np.uint16)
-        threshold = self._own[self._folds.names[fold]]
-        self._count += threshold_mask(view.probs, threshold.probability)
-
-    def mask(self) -> Bool[np.ndarray, " voxels"]:
-        """Voxels that enough folds mark."""
-        return np.asarray(self._count) >= (self._folds.votes or 0)
-
-    def masks(self, view: View) -> RegionMasks:
-        """The mask, and what the sidecar says of it."""
-        mask, first = self.mask(), next(iter(self._own.values()))
-        n_predicted = int(np.count_nonzero(mask))
-        cuts = {name: t.probability.hex() for name, t in self._own.items()}
-        entry = {
-            "tolerance": first.tolerance,
-            "votes_needed": self._folds.votes,
-            "probability_thresholds": cuts,
-            "status": max(t.status for t in self._own.values()).name,
-            "whole_volume": n_predicted == mask.size,
-            "n_predicted": n_predicted,
-            "volume_ml": volume_ml(n_predicted, view),
-        }
-        return RegionMasks({"": mask}, 1, entry)
-
-
-class Sides:
-    """Sums of the p-values of each voxel, for the inner and the outer set."""
-
-    def __init__(self, calibration: Calibration, region: str):
-        self._calibration, self._region = calibration, region
-        asked, folds = calibration.sets, folds_of(calibration)
-        self._transforms = side_transforms(asked.inner, asked.outer)
-        self._sides = {t.side: folds.side(region, t.side) for t in self._transforms}
-        self._sums: dict[str, MeanP] = {}
-
-    def add(self, fold: int, view: View) -> None:
-        """Count, for each voxel, the scores of a fold that are at least its own."""
-        maps = score_maps_of(self._calibration, view)
-        for transform in self._transforms:
-            side = self._sides[transform.side]
-            if transform.side not in self._sums:
-                sizes = side.known.sizes
-                shape = (view.probs.size,)
-                self._sums[transform.side] = MeanP(sizes, side.level, shape)
-            values = maps[transform.side]
-            size = side.known.scores[fold].size
-            is_outer = transform.side == "outer"
-            few = (
-                (places, reached if is_outer else size - reached)
-                for places, reached in _reached(_cuts(transform, side, fold), values)
-            )
-            most = 0 if is_outer else size
-            self._sums[transform.side].add_most(fold, most, few)
-
-    def sets(self) -> dict[Side, Bool[np.ndarray, " voxels"]]:
-        """The inner and the outer set."""
-        return {
-            "inner": ~self._sums["inner"].above(),
-            "outer": self._sums["outer"].above(),
-        }
-
-    def masks(self, view: View) -> RegionMasks:
-        """The label map, both sets, and what the sidecar says of them."""
-        found = {
-            t.side: self._calibration.threshold_of(self._region, t.side)
-            for t in self._transforms
-        }
-        described: dict[Side, dict[str, Any]] = {
-            t.side: {
-                "transform": t.spec,
-                "mean_p_level": str(self._sides[t.side].level),
-                "left_out_where_all_exceed": found[t.side].value.hex(),
-            }
-            for t in self._transforms
-        }
-        status = max(threshold.status for threshold in found.values())
-        joint = self._calibration.sets.joint
-        return label_sets(self.sets(), view, described, joint=joint, status=status)
-
-
-def new_tally(calibration: Calibration, region: str) -> Votes | Sides:
-    """What counts the maps of a region under a calibration from folds."""
-    kind = Sides if calibration.has_sides else Votes
-    return kind(calibration, region)
-
-
-def folds_of(calibration: Calibration) -> Folds:
-    """The folds of a calibration.
-
-    Raises:
-        ValueError: It is of one model.
-    """
-    if calibration.folds is None:
-        raise ValueError(
-            "the calibration is of one model, and takes the maps of one: give --probs once"
-        )
-    return calibration.folds
+_local = threading.local()  # of a thread: a map takes the place of the one before it
 
 
 def check_folds(calibration: Calibration, n_given: int) -> Folds:
@@ -307,8 +194,11 @@ class FoldMaskWriter:
 
     def __call__(self, case_id: str, _path: Path, folder: Path) -> None:
         """From its maps to its masks and sidecar."""
-        own = self.paths[case_id]
-        _write_case(self.calibration, self.regions, case_id, own, folder, self.sides)
+        if not hasattr(_local, "buffer"):
+            _local.buffer = Buffer()
+        own, given = self.paths[case_id], self.calibration
+        masks, like, values_of = _masks_of(given, self.regions, own, _local.buffer)
+        write_masks(given, case_id, like, masks, values_of, folder, sides=self.sides)
 
 
 def common_maps(
@@ -337,19 +227,17 @@ def common_maps(
     return {i: tuple(Path(own[i]) for own in maps) for i in whole}, lacking
 
 
-def _write_case(
+def _masks_of(
     calibration: Calibration,
     regions: Sequence[Region],
-    case_id: str,
     paths: Sequence[Path],
-    folder: Path,
-    sides: bool,
-) -> None:
+    buffer: Buffer,
+) -> tuple[dict[str, RegionMasks], NiftiFile, dict[str, str]]:
+    """Masks of a case by region, the header they take, and what its maps hold."""
     tallies = {r.name: new_tally(calibration, r.name) for r in regions}
     files: list[NiftiFile] = []
     kinds = fold_definitions(calibration)
     values_of: dict[str, str] = {}
-    buffer = Buffer()  # a map takes the place of the one before it
     for fold, path in enumerate(paths):
         prob_map = read_map(kinds[fold], path, buffer)
         files.append(prob_map.file)
@@ -364,7 +252,7 @@ def _write_case(
         region.name: tallies[region.name].masks(_view(region, empty, files[0].grid))
         for region in regions
     }
-    write_masks(calibration, case_id, files[0], masks, values_of, folder, sides=sides)
+    return masks, files[0], values_of
 
 
 def fold_definitions(calibration: Calibration) -> list[ScoreDefinition]:
@@ -383,24 +271,3 @@ def _softest(one: str, other: str) -> str:
 
 def _view(region: Region, probs: np.ndarray, grid: Grid) -> View:
     return View(region, probs, np.zeros(probs.shape, bool), None, grid)
-
-
-def _cuts(transform: Transform, side: SideFolds, fold: int) -> np.ndarray:
-    """Cuts of the score map, ascending: a voxel is in the set at a score from its cut on."""
-    known = side.known.scores[fold].tolist()
-    cuts = np.array([side_cut(transform, score) for score in known], np.float32)
-    return np.sort(cuts[~np.isnan(cuts)])  # NaN: no voxel is in the inner set there
-
-
-def _reached(
-    cuts: np.ndarray, values: np.ndarray
-) -> Iterator[tuple[Int[np.ndarray, " places"], Int[np.ndarray, " places"]]]:
-    """Voxels that reach a cut, and how many, in pieces; most reach none.
-
-    A voxel is in the outer set at a threshold iff its score is at most that, and in the
-    inner one iff its score is more: so cuts tell counts of scores.
-    """
-    for start in range(0, values.size if cuts.size else 0, _CHUNK):
-        piece = values[start : start + _CHUNK]
-        places = np.flatnonzero(piece >= cuts[0])
-        yield places + start, np.searchsorted(cuts, piece[places], side="right")

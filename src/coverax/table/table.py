@@ -160,7 +160,10 @@ class ScoreTable:
     ) -> "ScoreTable":
         """The table of some of its rows, chosen by a mask or by their places."""
         chosen = {name: values[rows] for name, values in self.columns.items()}
-        return replace(self, columns=chosen)
+        found = replace(self, columns=chosen)
+        if names.CRITICAL_PREDICTED not in chosen:
+            return found
+        return replace(found, columns=chosen | self._counts_kept_by(found))
 
     def column(self, name: str) -> Shaped[np.ndarray, "rows *entries"]:
         """A column, one entry a row.
@@ -208,6 +211,23 @@ class ScoreTable:
             for name in (names.CRITICAL_PREDICTED, names.CRITICAL_TRUE_POSITIVE)
         )
         return Curves(self.critical_cuts(region), predicted, hits)
+
+    def _counts_kept_by(self, found: "ScoreTable") -> dict[str, np.ndarray]:
+        """Counts of some rows at the critical cuts of these alone."""
+        regions = found.column("region").tolist()
+        kept = {
+            name: np.searchsorted(self.critical_cuts(name), found.critical_cuts(name))
+            for name in set(regions)
+        }
+        out: dict[str, np.ndarray] = {}
+        for column in (names.CRITICAL_PREDICTED, names.CRITICAL_TRUE_POSITIVE):
+            each = np.empty(len(regions), object)
+            each[:] = [
+                counts[kept[region]]
+                for counts, region in zip(found.column(column), regions, strict=True)
+            ]
+            out[column] = each
+        return out
 
     def critical_cuts(self, region: str) -> np.ndarray:
         """Finite critical probabilities of a region at every tolerance, ascending."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from coverax.train.split import Split as Split
     from coverax.train.split import read_split as read_split
     from coverax.train.split import split_units as split_units
+    from coverax.train.split import write_split as write_split
     from coverax.train.start import check_start as check_start
     from coverax.train.start import first_params as first_params
     from coverax.train.windows import predict_volume as predict_volume
@@ -86,6 +87,7 @@ _HOME = {
     "starting_run": "run.starting_run",
     "steps_done": "checkpoint.steps_done",
     "train": "loop.train",
+    "write_split": "split.write_split",
 }
 
 

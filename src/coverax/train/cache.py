@@ -6,6 +6,7 @@ folder. The last of an entry, `CASE.KEY.json`, holds the checksums of its arrays
 compared whenever it is opened.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from coverax.train.config import DataConfig
 _LONGEST = (
     60  # letters of a case's name in that of its entry, which the key tells apart
 )
+_PARSING = threading.Lock()  # NumPy evaluates headers: in threads Python 3.11 may fail
 _VERSION = 1  # of what preprocessing does; another number leaves all entries behind
 
 
@@ -90,6 +92,7 @@ def cache_key(config: DataConfig, *paths: Path) -> str:
 
 def _opened(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        with _PARSING:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: a damaged cache file; delete it ({error})") from None

@@ -66,7 +66,7 @@ def read_header(path: PathLike) -> NiftiFile:
         FileNotFoundError: There is no such file.
         ValueError: It is not what its name says, or has another number of axes.
     """
-    return _format_of(Path(path)).read_header(Path(path))
+    return format_of(Path(path)).read_header(Path(path))
 
 
 def read_voxels(
@@ -90,7 +90,7 @@ def read_voxels(
         ValueError: It is damaged, or has fewer channels than asked for.
     """
     path = Path(path)
-    return _format_of(path).read_voxels(
+    return format_of(path).read_voxels(
         path, channels=channels, check_header=check_header, buffer=buffer
     )
 
@@ -116,6 +116,6 @@ def files_beside(path: PathLike) -> tuple[Path, ...]:
     return nnunet.files_beside(path) if file_suffix(path) == NPZ else ()
 
 
-def _format_of(path: Path) -> Format:
+def format_of(path: Path) -> Format:
     """The format by name; a file of another name is NIfTI, or refused as none."""
     return FORMATS.get(file_suffix(path) or "", _NIFTI)

@@ -173,7 +173,7 @@ def parse_header(source: Source) -> NiftiFile:
             f"{path}: truncated, or the header is damaged: voxel data end "
             f"{promised - source.n_most} bytes early"
         )
-    if not source.skip(offset - size):
+    if source.skip(offset - size) < offset - size:
         raise ValueError(f"{path}: truncated: the file ends before its voxels")
     return file
 

@@ -120,7 +120,7 @@ def read_probs(
         buffer=buffer,
     )
     check_channels(file, channels)
-    values = _as_float32(stored, file)
+    values = _as_float32(stored, file, buffer.values if buffer else None)
     low, high = _range(values)
     has_void = False
     is_sound = 0 <= low <= high <= 1 or (logits and np.isfinite(high - low))
@@ -226,19 +226,25 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _as_float32(stored: np.ndarray, file: NiftiFile) -> np.ndarray:
+def _as_float32(
+    stored: np.ndarray,
+    file: NiftiFile,
+    room: Callable[[tuple[int, ...]], np.ndarray] | None = None,
+) -> np.ndarray:
     """Stored values times slope plus intercept, rounded once to float32.
 
-    What float32 cannot hold becomes infinite, and is then refused as such.
+    What float32 cannot hold becomes infinite, and is then refused as such. `room` gives
+    the memory where values are not converted in place.
     """
     slope, intercept = file.scale
     if (slope, intercept) == (1.0, 0.0):
         # In place where the type allows it; otherwise one rounding.
         return stored.astype(np.float32, copy=False)
-    if stored.dtype.kind == "u" and stored.dtype.itemsize <= 2:
-        every = np.arange(1 << 8 * stored.dtype.itemsize, dtype=np.float64)
-        return (every * slope + intercept).astype(np.float32)[stored]
-    out = np.empty(stored.shape, np.float32)
+    out = np.empty(stored.shape, np.float32) if room is None else room(stored.shape)
+    few_bits = stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2
+    if few_bits and intercept == 0 and 0 < slope == float(np.float32(slope)):
+        # 16 bits times 24 are exact in float64: both ways round the same number once.
+        return np.multiply(stored, np.float32(slope), out=out, dtype=np.float32)
     step = 1 << 20  # float64 in pieces, so that no second map is held
     for channel in range(stored.shape[0]):
         for start in range(0, stored.shape[1], step):

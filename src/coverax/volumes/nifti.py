@@ -5,6 +5,7 @@ transposed or copied. `Buffer` lets a reader thread inflate case after case into
 same memory; fresh pages cost a quarter of the inflate time.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,14 @@ class Buffer:
 
     def __init__(self):
         self._bytes = np.empty(0, np.uint8)
+        self._values: Buffer | None = None
+
+    def values(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Memory for float32 values beside the bytes they are made of."""
+        if self._values is None:
+            self._values = Buffer()
+        n_bytes = math.prod(shape) * np.dtype(np.float32).itemsize
+        return self._values.take(n_bytes).view(np.float32).reshape(shape)
 
     def take(self, n_bytes: int) -> np.ndarray:
         """The first `n_bytes` of the buffer; what it held before is gone."""
@@ -78,10 +87,11 @@ def read_voxels(
         check_channels(file, wanted)
         n_bytes = file.grid.n_voxels * file.dtype.itemsize
         rows = (buffer or Buffer()).take(n_bytes * len(wanted)).reshape(-1, n_bytes)
-        unwanted = np.empty(0 if len(wanted) == file.n_channels else n_bytes, np.uint8)
         for channel in range(file.n_channels):
-            row = rows[wanted.index(channel)] if channel in wanted else unwanted
-            got = source.fill(row)
+            if channel in wanted:
+                got = source.fill(rows[wanted.index(channel)])
+            else:
+                got = source.skip(n_bytes)
             if got < n_bytes:
                 raise ValueError(
                     f"{path}: truncated: voxel data end {n_bytes - got} bytes early"

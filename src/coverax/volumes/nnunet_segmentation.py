@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coverax.volumes import itk, nifti
+from coverax.volumes import itk
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.nnunet_dataset import Dataset
 from coverax.volumes.orient import Turn
@@ -131,7 +131,10 @@ def _is_first(folder: Path, what: str) -> bool:
 
 
 def _reader(path: Path):
-    return nifti if path.name.endswith((".nii", ".nii.gz")) else itk
+    """How the registry reads a segmentation."""
+    from coverax.volumes.formats import format_of  # which knows this module, too
+
+    return format_of(path)
 
 
 def _agreement(mine: np.ndarray, theirs: np.ndarray, marked: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from isal import isal_zlib
 
 from coverax.files import one_line
 from coverax.volumes.nifti import Buffer
-from coverax.volumes.source import MOST_DEFLATE
+from coverax.volumes.source import MOST_DEFLATE, regular_size
 
 _BLOCK = 1 << 20
 _MOST_HEADER = 1 << 14
@@ -54,6 +54,7 @@ class NpzArray:
         dtype: Its type.
         is_fortran: Whether the first axis is the fastest.
         start: Bytes of its own header.
+        info: Where the archive says its bytes lie.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class NpzArray:
     dtype: np.dtype
     is_fortran: bool
     start: int
+    info: zipfile.ZipInfo
 
 
 def read_npz_header(path: Path, keys: Sequence[str]) -> NpzArray:
@@ -92,17 +94,14 @@ def read_npz_rows(
     kept = range(n_rows) if array.is_fortran else wanted
     rows = (buffer or Buffer()).take(n_bytes * len(kept)).reshape(len(kept), n_bytes)
     unwanted = np.empty(0 if len(kept) == n_rows else n_bytes, np.uint8)
-    with _opened(array.path) as archive:
-        info = _member(archive, array.path, [array.key])
-        targets: list[np.ndarray] = [np.empty(array.start, np.uint8)]
-        if array.is_fortran:
-            targets.append(rows.reshape(-1))
-        else:
-            place = {channel: i for i, channel in enumerate(kept)}
-            targets += [
-                rows[place[c]] if c in place else unwanted for c in range(n_rows)
-            ]
-        _fill(info, array.path, targets)
+    targets: list[np.ndarray] = [np.empty(array.start, np.uint8)]
+    if array.is_fortran:
+        targets.append(rows.reshape(-1))
+    else:
+        place = {channel: i for i, channel in enumerate(kept)}
+        targets += [rows[place[c]] if c in place else unwanted for c in range(n_rows)]
+    with _sound(array.path):
+        _fill(array.info, array.path, targets)
     values = rows.view(array.dtype)
     if array.is_fortran:
         whole = values.reshape(-1).reshape(array.shape, order="F")
@@ -112,13 +111,16 @@ def read_npz_rows(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not path.is_file():
-        raise ValueError(f"{path}: is no ordinary file")
+    regular_size(path, "an .npz archive")
+    with _sound(path), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Low-level failures become one clear line."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield
     except _DAMAGED as error:
         raise ValueError(
             f"{path}: not a sound .npz archive ({one_line(error)})"
@@ -179,7 +181,7 @@ def _parse(start: bytes, path: Path, info: zipfile.ZipInfo) -> NpzArray:
             f"{path}: {key} of shape {shape} takes {n_bytes} bytes, the archive has "
             f"{info.file_size - n_start}"
         )
-    return NpzArray(path, key, shape, dtype, is_fortran, n_start)
+    return NpzArray(path, key, shape, dtype, is_fortran, n_start, info)
 
 
 def _header_text(start: bytes) -> tuple[str, int]:

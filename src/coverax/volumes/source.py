@@ -1,6 +1,7 @@
 """The bytes of a NIfTI file, inflated where it is gzip, and what its first bytes tell."""
 
-import os
+import errno
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,11 @@ _DAMAGED: tuple[type[Exception], ...] = (
 # Deflate shrinks at most this much; a header that promises more is not believed, so
 # that a damaged one costs an error and not the memory of the machine.
 MOST_DEFLATE = 1032
-_PIECE = 1 << 20  # bytes held at a time where they are passed over
+_PIECE = 1 << 18  # bytes that are held at a time beside what is read
 _GZIP = b"\x1f\x8b"
 _POINTERS = {b"version https://git-lfs": "git-lfs", b"/annex/objects/": "git-annex"}
+# What `Path.exists` takes for no file.
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
 # Sizes of NIfTI headers, in which a file begins.
 HEADER_SIZES = (348, 540)
 
@@ -47,25 +50,47 @@ class Source:
         """Read until `row` is full or the stream ends; return the bytes read."""
         view, done = memoryview(row), 0  # pyright: ignore[reportArgumentType]
         while done < len(view):
-            got = self._stream.readinto(view[done:])
+            # gzip would make a second copy of all that it is asked for at once.
+            got = self._stream.readinto(view[done : done + _PIECE])
             if not got:
                 break
             done += got
         return done
 
-    def skip(self, n_bytes: int) -> bool:
-        """Pass over bytes in pieces; whether there were so many."""
-        while n_bytes > 0:
-            got = len(self._stream.read(min(n_bytes, _PIECE)))
+    def skip(self, n_bytes: int) -> int:
+        """Pass over bytes in pieces; return how many there were."""
+        done = 0
+        while done < n_bytes:
+            got = len(self._stream.read(min(n_bytes - done, _PIECE)))
             if not got:
-                return False
-            n_bytes -= got
-        return True
+                break
+            done += got
+        return done
 
     def finish(self) -> None:
         """Read to the end, which makes gzip check its checksum."""
         while self._stream.read(_PIECE):
             pass
+
+
+def regular_size(path: Path, expected: str) -> int:
+    """Bytes of a regular file, asked of the system once.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is a folder, or a pipe, which would wait for ever.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # no name of a file either
+        if isinstance(error, OSError) and error.errno not in _NOT_THERE:
+            raise
+        raise FileNotFoundError(f"{path}: no such file") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise ValueError(f"{path}: is a folder, expected {expected}")
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path}: is no regular file, expected {expected}")
+    return found.st_size
 
 
 @contextmanager
@@ -76,15 +101,9 @@ def opened(path: Path) -> Iterator[Source]:
         FileNotFoundError: There is no such file.
         ValueError: It is no regular file, not what its name says, or damaged.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, expected a NIfTI file")
-    if not path.is_file():  # a pipe would wait for ever
-        raise ValueError(f"{path}: is no regular file, expected a NIfTI file")
+    size = regular_size(path, "a NIfTI file")
     is_gzip = path.name.lower().endswith(".gz")
     with path.open("rb") as raw:
-        size = os.fstat(raw.fileno()).st_size
         _check_content(path, raw.read(64), is_gzip)
         raw.seek(0)
         stream = igzip.open(raw, "rb") if is_gzip else raw
