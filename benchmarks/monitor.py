@@ -77,7 +77,9 @@ def main():
     """Print the tables; keep those of the full number of years."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--years", type=int, default=200)
-    n_years = parser.parse_args().years
+    parser.add_argument("--size", choices=("tiny", "full"), default="full")
+    given = parser.parse_args()
+    n_years = given.years if given.size == "full" else 2
     need = f"{pac_rank(100, ALPHA, '0.05')} of 100"
     parts = [
         f"`python -m benchmarks.monitor --years {n_years}`, {date.today()}, {machine()}",

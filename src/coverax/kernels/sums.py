@@ -93,7 +93,9 @@ def keyed_sums(
         return jnp.where(outcome == LEFT_OUT, n_keys, keys), _digits(terms, n_digits)
 
     def scattered(*flat):
-        return lax.map(lambda x: scatter_sums(columns, *x, n_keys), chunked(*flat))
+        return lax.map(
+            lambda x: scatter_sums(columns, x[0], x[1], n_keys), chunked(*flat)
+        )
 
     def reduced(*flat):
         return reduce_sums(columns, *chunked(*flat), n_keys)
