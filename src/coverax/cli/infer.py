@@ -238,6 +238,7 @@ def _definition(config: "TrainConfig", tolerance, region, transform):
 
 def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
     from coverax import train
+    from coverax.stream import own_cases
 
     try:
         with show_progress("Inferring", len(run.images)) as on_case:
@@ -261,7 +262,7 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
     finally:
         note_kept(train.count_finished(home_of(output, run.shard, run.parts)))
     lines = [f"left out: case {i}: {why}" for i, why in failed.items()]
-    n_own = len(run.images if run.shard is None else run.shard.of(sorted(run.images)))
+    n_own = len(own_cases(run.images, run.shard))
     return {"n_cases": n_own - len(lines), "failed": lines}
 
 

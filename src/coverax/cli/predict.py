@@ -83,6 +83,7 @@ def command(
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
     from coverax.predict import count_finished, predict_folder, predict_folds
+    from coverax.stream import own_cases
     from coverax.volumes import nifti_files, read_groups
 
     where, part = place_of(workers, dask, memory), shard_of(shard)
@@ -101,7 +102,7 @@ def command(
     maps = each[0]
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     of_case = None if groups is None else read_groups(groups)
-    n_cases = len(maps if part is None else part.of(sorted(maps)))
+    n_cases = len(own_cases(maps, part))
     try:
         with show_progress("Predicting", n_cases) as on_case:
             predict = (

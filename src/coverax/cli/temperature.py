@@ -140,6 +140,7 @@ def apply(
 ) -> None:
     """Write every map of a folder at the fitted temperature, under its name."""
     from coverax.reliability import apply_folder, count_finished, read_temperature
+    from coverax.stream import own_cases
     from coverax.volumes import nifti_files, read_groups, units_of
 
     if units is not None and unit_pattern is not None:
@@ -149,7 +150,7 @@ def apply(
     fitted = read_temperature(temperature)
     maps = nifti_files(probs)
     of_case = units_of(maps, unit_pattern) if units is None else None
-    n_cases = len(maps if part is None else part.of(sorted(maps)))
+    n_cases = len(own_cases(maps, part))
     try:
         with show_progress("Writing", n_cases) as on_case:
             result = apply_folder(

@@ -31,7 +31,7 @@ from coverax.scores import (
     View,
     array_view,
 )
-from coverax.stream import HERE, Shard, Where, file_facts, fill_folder
+from coverax.stream import HERE, Shard, Where, file_facts, fill_folder, own_cases
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
 
 _local = threading.local()  # of a thread: a map takes the place of the one before it
@@ -178,7 +178,7 @@ def predict_folds(
         on_note=on_note,
         finish=finish,
     )
-    n_own = len(paths if shard is None else shard.of(sorted(paths)))
+    n_own = len(own_cases(paths, shard))
     # Of a shard nobody has counted the masks that are the whole volume.
     return Predicted(n_own - len(failures), sum(n_whole), lacking | failures)
 

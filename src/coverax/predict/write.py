@@ -20,7 +20,7 @@ from coverax.predict.triage import release_masks
 from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
-from coverax.stream import HERE, Shard, Where, check_failures, fill_folder
+from coverax.stream import HERE, Shard, Where, check_failures, fill_folder, own_cases
 from coverax.stream import count_finished as count_finished
 from coverax.volumes import (
     Buffer,
@@ -147,7 +147,7 @@ def predict_folder(
         on_note=on_note,
         finish=finish,
     )
-    n_own = len(maps if shard is None else shard.of(sorted(maps)))
+    n_own = len(own_cases(maps, shard))
     # Of a shard nobody has counted the masks that are the whole volume.
     return Predicted(n_own - len(failures), sum(n_whole), failures)
 

@@ -23,7 +23,15 @@ from coverax.reliability.temperature import (
     sample_of,
 )
 from coverax.scores import ScoreDefinition, View, check_softmax, load_case
-from coverax.stream import HERE, Shard, Where, fill_folder, gather, map_cases
+from coverax.stream import (
+    HERE,
+    Shard,
+    Where,
+    fill_folder,
+    gather,
+    map_cases,
+    own_cases,
+)
 from coverax.stream import count_finished as count_finished
 from coverax.volumes import (
     SCALED_RECORD,
@@ -205,7 +213,7 @@ def apply_folder(
     )
     n_channels = max(read_header(path).n_channels for path in maps.values())
     unchanged = sorted(set(range(n_channels)) - channels)
-    n_own = len(maps if shard is None else shard.of(sorted(maps)))
+    n_own = len(own_cases(maps, shard))
     return Applied(n_own, sorted(fitted_on), unchanged)
 
 

@@ -11,6 +11,7 @@ from coverax.stream.places import EachCase as EachCase
 from coverax.stream.places import map_cases as map_cases
 from coverax.stream.places import map_stream as map_stream
 from coverax.stream.shards import Shard as Shard
+from coverax.stream.shards import own_cases as own_cases
 from coverax.stream.shards import parse_shard as parse_shard
 from coverax.stream.shards import shard_of_name as shard_of_name
 from coverax.stream.threads import CASE_ERRORS as CASE_ERRORS

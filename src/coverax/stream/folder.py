@@ -13,7 +13,7 @@ from coverax.stream.gather import check_failures, gather
 from coverax.stream.inputs import file_facts
 from coverax.stream.journal import Journal, journal_path
 from coverax.stream.places import map_cases
-from coverax.stream.shards import Shard
+from coverax.stream.shards import Shard, own_cases
 from coverax.stream.where import HERE, Where
 from coverax.volumes import declared_bytes, files_beside
 
@@ -81,7 +81,7 @@ def fill_folder(
     """
     sources = {name: Path(path) for name, path in sources.items()}
     whole = FolderOf(kind, meaning, sorted(sources))
-    own = whole.case_ids if shard is None else shard.of(whole.case_ids)
+    own = own_cases(sources, shard)
     output = Path(output) if shard is None else Path(output) / shard.name
     partial, was_run = partial_folder(output), journal_path(output).is_file()
     if not resume:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -92,6 +92,12 @@ class Shard:
     def of(self, cases: Sequence[C]) -> list[C]:
         """Its own cases, in their order."""
         return [cases[i] for i in self.numbers(len(cases))]
+
+
+def own_cases(names: Iterable[str], shard: Shard | None) -> list[str]:
+    """Cases of a run over named files, in the order of names: a shard's own, or all."""
+    every = sorted(names)
+    return every if shard is None else shard.of(every)
 
 
 def shard_of_name(name: str) -> Shard | None:
