@@ -7,10 +7,17 @@ import numpy as np
 
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.policy import Policy
-from coverax.calibrate.ranks import conformal_rank, pac_rank
 from coverax.calibrate.record import FnrRecord
-from coverax.calibrate.result import Calibration, Status, Threshold, informative
-from coverax.calibrate.seal import Part, calibrate_parts, nothing_known, scope, whom
+from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.seal import (
+    Part,
+    calibrate_parts,
+    nothing_known,
+    rank_and_status,
+    scope,
+    threshold_of_part,
+    whom,
+)
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
@@ -167,16 +174,22 @@ def _by_rank(
     delta: Level | None,
     numbers: np.ndarray | None,
 ) -> Threshold:
-    n = scores.size
-    rank = conformal_rank(n, alpha) if delta is None else pac_rank(n, alpha, delta)
-    status = Status.OK
-    if rank > n:
-        status = Status.TOO_FEW_CASES if delta is None else Status.INFEASIBLE
+    rank, status = rank_and_status(scores.size, alpha, delta)
+    tie = None
     if numbers is None:
         value = rank_threshold(scores, rank)
-        return _threshold(part, tolerance, scores, value, n, rank, status)
-    value, tie = broken_rank_threshold(scores, numbers, rank)
-    found = _threshold(part, tolerance, scores, value, n, rank, status)
+    else:
+        value, tie = broken_rank_threshold(scores, numbers, rank)
+    found = threshold_of_part(
+        part,
+        "lesion",
+        scores,
+        value,
+        scores.size,
+        rank=rank,
+        status=status,
+        tolerance=tolerance,
+    )
     return replace(found, tie=tie)
 
 
@@ -192,28 +205,15 @@ def _by_mass(
     A score here is at most 0, so an infinite threshold is the mass at infinity.
     """
     status = Status.TOO_FEW_CASES if math.isinf(value) and value > 0 else Status.OK
-    return _threshold(part, tolerance, scores, value, n_units, None, status)
-
-
-def _threshold(
-    part: Part,
-    tolerance: float,
-    scores: np.ndarray,
-    value: float,
-    n_units: int,
-    rank: int | None,
-    status: Status,
-) -> Threshold:
-    return Threshold(
-        region=part.region,
-        group=part.group,
-        side="lesion",
+    return threshold_of_part(
+        part,
+        "lesion",
+        scores,
+        value,
+        n_units,
+        rank=None,
+        status=status,
         tolerance=tolerance,
-        n_units=n_units,
-        rank=rank,
-        status=informative(status, value),
-        value=value,
-        n_tied=int(np.count_nonzero(scores == value)),
     )
 
 

@@ -7,7 +7,7 @@ a method.
 
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from coverax.calibrate.losses import LOSSES
 from coverax.calibrate.policy import Policy
@@ -274,8 +274,27 @@ class SetsRecord:
         return asdict(self) | {"curve": [point.to_json() for point in self.curve]}
 
 
+class _ByRank:
+    """What a rank alone decides; nothing known is an interval without ends, or no release."""
+
+    __slots__ = ()
+    is_safe = True
+    attainable = ()
+
+    def planned(
+        self, alpha: float, delta: float | None
+    ) -> tuple[float, float | None] | None:
+        """Levels of the rank that decides; of a release, the floor's and the first's."""
+        return alpha, delta
+
+    def to_json(self) -> Json:
+        """Its options of `calibration.json`."""
+        own = asdict(cast(Any, self))  # a dataclass in every subclass
+        return {name: value for name, value in own.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
-class VolumeRecord:
+class VolumeRecord(_ByRank):
     """Of a calibration of intervals of volumes.
 
     Attributes:
@@ -290,22 +309,9 @@ class VolumeRecord:
     one_sided: OneSided | None = None
     regions: Regions = "each"
 
-    is_safe = True  # an interval without ends
-    attainable = ()
-
-    def planned(
-        self, alpha: float, delta: float | None
-    ) -> tuple[float, float | None] | None:
-        """Levels of the rank that decides."""
-        return alpha, delta
-
-    def to_json(self) -> Json:
-        """Its options of `calibration.json`."""
-        return {k: v for k, v in asdict(self).items() if v is not None}
-
 
 @dataclass(frozen=True, slots=True)
-class TriageRecord:
+class TriageRecord(_ByRank):
     """Of a calibration of what may be released.
 
     Attributes:
@@ -319,19 +325,6 @@ class TriageRecord:
     bad_below: str | None = None
     confidence: Confidence = "sdc"
     cut: str = "0.5"
-
-    is_safe = True  # nothing goes out
-    attainable = ()
-
-    def planned(
-        self, alpha: float, delta: float | None
-    ) -> tuple[float, float | None] | None:
-        """Levels of the rank that decides: of the floor, and of the first release."""
-        return alpha, delta
-
-    def to_json(self) -> Json:
-        """Its options of `calibration.json`."""
-        return {k: v for k, v in asdict(self).items() if v is not None}
 
 
 Record = FnrRecord | RiskRecord | SetsRecord | VolumeRecord | TriageRecord

@@ -20,6 +20,7 @@ from coverax.calibrate.features import (
 from coverax.calibrate.folds import Folds
 from coverax.calibrate.groups import MERGED, GroupParts, group_parts
 from coverax.calibrate.policy import Policy
+from coverax.calibrate.ranks import conformal_rank, pac_rank
 from coverax.calibrate.raters import Cases, cases_of, rater_words
 from coverax.calibrate.record import (
     NO_PARTS,
@@ -30,7 +31,13 @@ from coverax.calibrate.record import (
     TriageRecord,
     VolumeRecord,
 )
-from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
+from coverax.calibrate.result import (
+    Calibration,
+    Status,
+    Threshold,
+    informative,
+    with_digest,
+)
 from coverax.calibrate.seen import Seen, check_sources, seen_of
 from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
@@ -213,6 +220,52 @@ def gaps_of(
     regions = table.column("region")
     least = {region: float(gaps[regions == region].min()) for region in sorted(bad)}
     return {region: gap for region, gap in least.items() if math.isfinite(gap)}
+
+
+def threshold_of_part(
+    part: Part,
+    side: str,
+    scores: np.ndarray,
+    value: float,
+    n_units: int,
+    *,
+    rank: int | None,
+    status: Status,
+    tolerance: float | None = None,
+    whole_at: float = 0.0,
+) -> Threshold:
+    """What was found for a part: how many scores tie with it, and whether it says anything.
+
+    Args:
+        part: Whose threshold it is.
+        side: What it bounds.
+        scores: Scores of the units that count.
+        value: The threshold.
+        n_units: Units that count.
+        rank: Of the threshold among them; None where it is no plain one.
+        status: What the method says.
+        tolerance: Tolerated share of a case, where there is one.
+        whole_at: Least value that says nothing, see `informative`.
+    """
+    return Threshold(
+        region=part.region,
+        group=part.group,
+        side=side,
+        tolerance=tolerance,
+        n_units=n_units,
+        rank=rank,
+        status=informative(status, value, whole_at),
+        value=value,
+        n_tied=int(np.count_nonzero(scores == value)),
+    )
+
+
+def rank_and_status(n: int, alpha: Level, delta: Level | None) -> tuple[int, Status]:
+    """The rank that a threshold of `n` units has, and whether there are enough for it."""
+    rank = conformal_rank(n, alpha) if delta is None else pac_rank(n, alpha, delta)
+    if rank <= n:
+        return rank, Status.OK
+    return rank, Status.TOO_FEW_CASES if delta is None else Status.INFEASIBLE
 
 
 def nothing_known(value: float, tolerance: float | None = None) -> Threshold:

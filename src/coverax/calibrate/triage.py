@@ -18,11 +18,17 @@ from coverax.calibrate.map_facts import (
     sum_uncertain,
 )
 from coverax.calibrate.policy import Policy
-from coverax.calibrate.ranks import conformal_rank
 from coverax.calibrate.record import TriageRecord
 from coverax.calibrate.released import release_limit
-from coverax.calibrate.result import Calibration, Status, Threshold, informative
-from coverax.calibrate.seal import Part, calibrate_parts, scope, whom
+from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.seal import (
+    Part,
+    calibrate_parts,
+    rank_and_status,
+    scope,
+    threshold_of_part,
+    whom,
+)
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.choices import Confidence, TriageLoss
@@ -201,13 +207,16 @@ def calibrate_triage(
         if not rule.has_floor:
             return [out]
         own = part.cases.worst(scores)
-        rank = conformal_rank(own.size, alpha)
-        value = rank_threshold(own, rank)
-        status = Status.TOO_FEW_CASES if rank > own.size else Status.OK
-        status = informative(status, value, math.inf)
-        tied = int(np.count_nonzero(own == value))
-        floor = Threshold(
-            part.region, part.group, "floor", None, own.size, rank, status, value, tied
+        rank, status = rank_and_status(own.size, alpha, None)
+        floor = threshold_of_part(
+            part,
+            "floor",
+            own,
+            rank_threshold(own, rank),
+            own.size,
+            rank=rank,
+            status=status,
+            whole_at=math.inf,
         )
         return [out, floor]
 

@@ -10,10 +10,17 @@ from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.interval import Interval
 from coverax.calibrate.map_facts import check_counts, check_voxels
 from coverax.calibrate.policy import Policy
-from coverax.calibrate.ranks import conformal_rank, pac_rank
 from coverax.calibrate.record import VolumeRecord
-from coverax.calibrate.result import Calibration, Status, Threshold, informative
-from coverax.calibrate.seal import Part, calibrate_parts, nothing_known, scope, whom
+from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.seal import (
+    Part,
+    calibrate_parts,
+    nothing_known,
+    rank_and_status,
+    scope,
+    threshold_of_part,
+    whom,
+)
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.choices import OneSided, Regions, VolumeScale
@@ -87,14 +94,21 @@ def calibrate_volume(
             mine = units[part.rows]
             value = hierarchical_threshold(own, mine, alpha)
             status = Status.TOO_FEW_CASES if value == math.inf else Status.OK
-            return _threshold(part, own, value, len(set(mine)), None, status)
-        n = own.size
-        rank = conformal_rank(n, alpha) if delta is None else pac_rank(n, alpha, delta)
-        status = Status.OK
-        if rank > n:
-            status = Status.TOO_FEW_CASES if delta is None else Status.INFEASIBLE
-        value = rank_threshold(own, rank)
-        return _threshold(part, own, value, n, rank, status)
+            n_units, rank = len(set(mine)), None
+        else:
+            n_units = own.size
+            rank, status = rank_and_status(n_units, alpha, delta)
+            value = rank_threshold(own, rank)
+        return threshold_of_part(
+            part,
+            "volume",
+            own,
+            value,
+            n_units,
+            rank=rank,
+            status=status,
+            whole_at=math.inf,
+        )
 
     return calibrate_parts(
         table,
@@ -136,27 +150,6 @@ def _over_regions(table: ScoreTable, scores: np.ndarray, policy: Policy) -> np.n
     largest = np.full(n_rows.size, -np.inf)
     np.maximum.at(largest, owner, scores)
     return largest[owner]
-
-
-def _threshold(
-    part: Part,
-    scores: np.ndarray,
-    value: float,
-    n_units: int,
-    rank: int | None,
-    status: Status,
-) -> Threshold:
-    return Threshold(
-        region=part.region,
-        group=part.group,
-        side="volume",
-        tolerance=None,
-        n_units=n_units,
-        rank=rank,
-        status=informative(status, value, math.inf),
-        value=value,
-        n_tied=int(np.count_nonzero(scores == value)),
-    )
 
 
 def _statement(
