@@ -6,15 +6,20 @@ outwards, so that no rounding takes a case out that its score keeps in.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from coverax.calibrate.map_facts import grid_cut, n_predicted, sum_p, sum_uncertain
+from coverax.calibrate.map_facts import (
+    Counts,
+    grid_cut,
+    n_predicted,
+    sum_p,
+    sum_uncertain,
+)
 from coverax.choices import OneSided, VolumeScale
 
 # Roundings between a score and its ends: a few of the last bits, all outwards.
@@ -79,7 +84,7 @@ class Interval:
         """Whether sums of probabilities are needed beside counts."""
         return self.cut is None or self.scale == "mass"
 
-    def estimates(self, columns: Mapping[str, Any]) -> Float[np.ndarray, " rows"]:
+    def estimates(self, columns: Counts) -> Float[np.ndarray, " rows"]:
         """The estimate of each map, in voxels."""
         if self.cut is None:
             return sum_p(columns)
@@ -87,7 +92,7 @@ class Interval:
 
     def scores(
         self,
-        columns: Mapping[str, Any],
+        columns: Counts,
         n_foreground: Int[np.ndarray, " rows"],
         voxel_ml: Float[np.ndarray, " rows"],
     ) -> Float[np.ndarray, " rows"]:
@@ -105,9 +110,7 @@ class Interval:
         nothing = np.where(error > 0, np.inf, 0.0)
         return np.divide(error, scale, out=nothing, where=scale > 0)
 
-    def bounds(
-        self, columns: Mapping[str, Any], voxel_ml: float, threshold: float
-    ) -> Bounds:
+    def bounds(self, columns: Counts, voxel_ml: float, threshold: float) -> Bounds:
         """The interval of one map: every volume whose score is at most the threshold.
 
         Args:

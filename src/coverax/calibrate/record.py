@@ -7,7 +7,7 @@ a method.
 
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from coverax.calibrate.losses import LOSSES
 from coverax.calibrate.policy import Policy
@@ -22,7 +22,7 @@ from coverax.choices import (
     TriageLoss,
     VolumeScale,
 )
-from coverax.files import Json
+from coverax.files import MAYBE, Json, JsonRecord
 
 
 class Refused(NamedTuple):
@@ -287,14 +287,9 @@ class _ByRank:
         """Levels of the rank that decides; of a release, the floor's and the first's."""
         return alpha, delta
 
-    def to_json(self) -> Json:
-        """Its options of `calibration.json`."""
-        own = asdict(cast(Any, self))  # a dataclass in every subclass
-        return {name: value for name, value in own.items() if value is not None}
-
 
 @dataclass(frozen=True, slots=True)
-class VolumeRecord(_ByRank):
+class VolumeRecord(JsonRecord, _ByRank):
     """Of a calibration of intervals of volumes.
 
     Attributes:
@@ -306,12 +301,12 @@ class VolumeRecord(_ByRank):
 
     estimate: str
     scale: VolumeScale
-    one_sided: OneSided | None = None
+    one_sided: OneSided | None = field(default=None, metadata=MAYBE)
     regions: Regions = "each"
 
 
 @dataclass(frozen=True, slots=True)
-class TriageRecord(_ByRank):
+class TriageRecord(JsonRecord, _ByRank):
     """Of a calibration of what may be released.
 
     Attributes:
@@ -322,7 +317,7 @@ class TriageRecord(_ByRank):
     """
 
     loss: TriageLoss
-    bad_below: str | None = None
+    bad_below: str | None = field(default=None, metadata=MAYBE)
     confidence: Confidence = "sdc"
     cut: str = "0.5"
 

@@ -4,17 +4,19 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Num, Shaped
+from numpy.typing import ArrayLike
 
 from coverax.rational import Level, check_level
+
+Loss = int | float | Fraction
 
 
 def released(
     confidence: Num[np.ndarray, " units"],
-    losses: Shaped[np.ndarray, " units"] | Sequence[Any],
+    losses: Shaped[np.ndarray, " units"] | Sequence[Loss],
     new_confidence: Num[np.ndarray, " new"],
     alpha: Level,
 ) -> Bool[np.ndarray, " new"]:
@@ -56,7 +58,7 @@ def is_released(
 
 def release_limit(
     confidence: Num[np.ndarray, " units"],
-    losses: Shaped[np.ndarray, " units"] | Sequence[Any],
+    losses: Shaped[np.ndarray, " units"] | Sequence[Loss],
     alpha: Level,
 ) -> float:
     """The first calibration confidence that is no longer released.
@@ -86,7 +88,7 @@ def release_limit(
     return math.inf
 
 
-def check_confidence(values: Any) -> np.ndarray:
+def check_confidence(values: ArrayLike) -> np.ndarray:
     """Confidences as finite float64.
 
     Raises:
@@ -101,7 +103,7 @@ def check_confidence(values: Any) -> np.ndarray:
     return found
 
 
-def _loss(value: Any) -> Fraction:
+def _loss(value: Loss) -> Fraction:
     try:
         loss = Fraction(value)
     except (ValueError, OverflowError):

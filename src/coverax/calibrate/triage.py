@@ -1,15 +1,15 @@
 """Which masks may go out unread, and how good a mask is at least."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from coverax.calibrate.map_facts import (
+    Counts,
     check_counts,
     grid_cut,
     n_predicted,
@@ -80,7 +80,7 @@ class Triage:
         """Whether a floor of Dice comes with it."""
         return self.loss == "dice"
 
-    def uncertainty(self, columns: Mapping[str, Any]) -> Float[np.ndarray, " rows"]:
+    def uncertainty(self, columns: Counts) -> Float[np.ndarray, " rows"]:
         """How unsure each map is, from the map alone."""
         if self.confidence == "sdc":
             return 1 - soft_dice_confidence(columns)
@@ -88,7 +88,7 @@ class Triage:
         return np.divide(uncertain, whole, out=np.zeros(len(whole)), where=whole > 0)
 
     def dice(
-        self, columns: Mapping[str, Any], n_foreground: Int[np.ndarray, " rows"]
+        self, columns: Counts, n_foreground: Int[np.ndarray, " rows"]
     ) -> list[Fraction]:
         """Dice of the mask of each row, exact; 1 where mask and reference are empty."""
         return [
@@ -97,7 +97,7 @@ class Triage:
         ]
 
     def losses(
-        self, columns: Mapping[str, Any], n_foreground: Int[np.ndarray, " rows"]
+        self, columns: Counts, n_foreground: Int[np.ndarray, " rows"]
     ) -> Float[np.ndarray, " rows"]:
         """Loss of each row, rounded up to a multiple of 2**-53: never less than it is."""
         if self.loss == "dice":
@@ -123,7 +123,7 @@ class Triage:
         return max(0.0, near if near <= exact else math.nextafter(near, -math.inf))
 
     def _counts(
-        self, columns: Mapping[str, Any], n_foreground: Int[np.ndarray, " rows"]
+        self, columns: Counts, n_foreground: Int[np.ndarray, " rows"]
     ) -> list[tuple[int, int, int]]:
         """Foreground, predicted and hit voxels of each row, as integers."""
         cut = grid_cut(self.cut)
