@@ -1,7 +1,7 @@
 """A calibration against cases with references."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -137,17 +137,25 @@ def evaluate_cohort(
     ]
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
-    check_not_masks(
-        [(row["case_id"], row["region"], row["map_values"]) for row in rows],
-        allow=allow_hard_masks or definition.allow_hard_masks,
-    )
-    excluded = dict(cohort.excluded)
-    if failures:
-        excluded["failed"] = tuple(case.case_id for case in failures)
-    evaluation = summarise(calibration, rows, excluded, seed)
+    check_hard_masks(calibration, rows, allow=allow_hard_masks)
+    evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
     if not none_too:
         evaluation.summary.check_results()
     return evaluation
+
+
+def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
+    """Refuse maps that hold 0 and 1 alone, unless asked for or calibrated on."""
+    check_not_masks(
+        [(row["case_id"], row["region"], row["map_values"]) for row in maps],
+        allow=allow or calibration.definition.allow_hard_masks,
+    )
+
+
+def left_out(cohort: Cohort, failures: Iterable[Case]) -> dict[str, tuple[str, ...]]:
+    """Reason to case ids: what the cohort left out, and what failed."""
+    failed = tuple(case.case_id for case in failures)
+    return dict(cohort.excluded) | ({"failed": failed} if failed else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from coverax.evaluate.compute import (
     Evaluation,
     RegionFn,
     Rows,
+    check_hard_masks,
     check_regions,
+    left_out,
     promised_regions,
     summarise,
     unit_column_of,
@@ -33,7 +35,7 @@ from coverax.evaluate.summary import Masks, complies_at, metrics_at
 from coverax.predict import check_map_kind
 from coverax.predict.fold_tally import Sides, Votes, new_tally
 from coverax.predict.folds import check_folds, common_maps, fold_definitions
-from coverax.provenance import check_not_masks, kind_of_values
+from coverax.provenance import kind_of_values
 from coverax.rational import as_fraction
 from coverax.scores import ScoreDefinition, View, load_case, view_peaks
 from coverax.stream import HERE, Where, gather, map_cases
@@ -117,16 +119,14 @@ def evaluate_folds(
         for row in rows
         for content in row.pop("content")
     ]
-    check_not_masks(
-        [(row["case_id"], row["region"], row["map_values"]) for row in each_map],
-        allow=allow_hard_masks or definition.allow_hard_masks,
-    )
-    excluded = dict(cohort.excluded)
-    if failures:
-        excluded["failed"] = tuple(case.case_id for case in failures)
-    region_fn = FOLD_KINDS[calibration.kind]
+    check_hard_masks(calibration, each_map, allow=allow_hard_masks)
     evaluation = summarise(
-        calibration, rows, excluded, seed, region_fn=region_fn, maps=each_map
+        calibration,
+        rows,
+        left_out(cohort, failures),
+        seed,
+        region_fn=FOLD_KINDS[calibration.kind],
+        maps=each_map,
     )
     if not none_too:
         evaluation.summary.check_results()
