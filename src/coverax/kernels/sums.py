@@ -17,7 +17,8 @@ from coverax.engine.bins import DIGIT_BITS, MARGIN, check_shapes, join_digits
 from coverax.kernels import tiles
 from coverax.kernels.arrays import Labels, Map, Valid, count_true, flat
 
-_CHUNK = 1 << 15  # voxels; digits of 15 bits times 2**15 voxels stay below 2**31
+# Voxels, of every way to sum: digits of 15 bits times 2**15 voxels stay below 2**31.
+_CHUNK = tiles.SPAN
 LEFT_OUT = 2  # an outcome that is none
 _MASK = (1 << DIGIT_BITS) - 1
 MAX_VOXELS = 1 << 29  # of one case; carried digits stay below 2**31

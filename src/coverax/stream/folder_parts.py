@@ -21,6 +21,7 @@ from coverax.files import (
     read_sealed_json,
 )
 from coverax.stream.shards import Shard, shard_of_name
+from coverax.volumes import some_names
 
 PART_RECORD = "part.json"
 _WHAT = "record of a part"
@@ -120,9 +121,8 @@ def _records(home: Path, whole: FolderOf) -> Iterable[tuple[Path, dict[str, Any]
         count, found[index] = n, (folder, record)
     missing = [i for i in range(1, (count or 0) + 1) if i not in found]
     if missing:
-        names = ", ".join(Shard(i, count or 0).name for i in missing[:3])
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise ValueError(f"{home}: {names}{more} of {count} parts missing")
+        names = some_names(Shard(i, count or 0).name for i in missing)
+        raise ValueError(f"{home}: {names} of {count} parts missing")
     return [found[index] for index in sorted(found)]
 
 
