@@ -3,6 +3,8 @@
 from coverax.predict.folds import check_folds as check_folds
 from coverax.predict.folds import fold_masks as fold_masks
 from coverax.predict.folds import predict_folds as predict_folds
+from coverax.predict.map_kind import check_first_mark as check_first_mark
+from coverax.predict.map_kind import check_map_kind as check_map_kind
 from coverax.predict.masks import threshold_mask as threshold_mask
 from coverax.predict.triage import triage_of as triage_of
 from coverax.predict.triage import verdict as verdict
@@ -10,8 +12,6 @@ from coverax.predict.volumes import interval_of as interval_of
 from coverax.predict.volumes import map_counts as map_counts
 from coverax.predict.volumes import voxel_ml_of as voxel_ml_of
 from coverax.predict.write import Predicted as Predicted
-from coverax.predict.write import check_first_mark as check_first_mark
-from coverax.predict.write import check_map_kind as check_map_kind
 from coverax.predict.write import count_finished as count_finished
 from coverax.predict.write import predict_folder as predict_folder
 from coverax.predict.write import several_maps as several_maps

@@ -13,15 +13,14 @@ from coverax.calibrate import Calibration, Folds
 from coverax.checks import as_map
 from coverax.files import PathLike
 from coverax.predict.fold_tally import Votes, folds_of, new_tally
+from coverax.predict.map_kind import map_values, read_map
 from coverax.predict.masks import RegionMasks
 from coverax.predict.sets import SIDE_SUFFIXES
 from coverax.predict.write import (
     Predicted,
     check_request,
     check_written,
-    map_values,
     output_names,
-    read_map,
     several_maps,
     write_masks,
 )

@@ -1,9 +1,8 @@
 """Thresholds to mask files, in the geometry of the maps."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,18 @@ from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
 from coverax.files import JsonRecord, PathLike, publish_sealed_json
 from coverax.predict.lists import write_list
+from coverax.predict.map_kind import check_first_mark, map_values, read_map
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.predict.triage import release_masks
 from coverax.predict.volumes import interval_masks
-from coverax.provenance import SOFT, check_not_masks, kind_of_values
+from coverax.provenance import SOFT, check_not_masks
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import HERE, Shard, Where, check_failures, fill_folder, own_cases
 from coverax.stream import count_finished as count_finished
 from coverax.volumes import (
-    Buffer,
     NiftiFile,
-    ProbMap,
     Region,
-    common_storages,
-    describe_mark,
-    map_content,
-    read_header,
-    read_probs,
     write_mask,
 )
 
@@ -214,60 +207,6 @@ def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str)
     return groups.get(case_id, "")
 
 
-def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
-    """Refuse a map of another kind than the calibration was made for.
-
-    Raises:
-        ValueError: It has another number of channels, is quantised otherwise, or was
-            made by another model or scaled by another temperature.
-    """
-    kind = definition.map_kind
-    if kind is None:
-        return
-    n_channels = file.n_channels if file.has_channel_axis else 0
-    if n_channels != kind.n_channels:
-        raise ValueError(
-            f"{file.path}: the calibration is for maps with "
-            f"{_channels(kind.n_channels)}, this one has {_channels(n_channels)}"
-        )
-    if not file.is_stored_as(kind.storages):
-        known = common_storages(kind.storages)
-        raise ValueError(
-            f"{file.path}: values are stored as {file.storage}, the calibration is for "
-            f"{' or '.join(known)}; other rounding is another score"
-        )
-    check_mark(file, definition)
-
-
-def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
-    """Refuse a map of another model or temperature than the calibration's.
-
-    Raises:
-        ValueError: Its header says so, or does not say what theirs say.
-    """
-    kind = definition.map_kind
-    if kind is not None and kind.mark is not None and file.mark != kind.mark:
-        raise ValueError(
-            f"{file.path}: the calibration is for maps with {describe_mark(kind.mark)}, "
-            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled "
-            "otherwise, have other scores"
-        )
-
-
-def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> None:
-    """The same for the first map of a folder: one line for all, before any is read."""
-    for path in list(paths)[:1]:
-        try:
-            file = read_header(path)
-        except (OSError, ValueError):
-            return  # what is wrong with it is said where all maps are read
-        check_mark(file, definition)
-
-
-def _channels(n: int) -> str:
-    return f"{n} channels" if n else "no class axis"
-
-
 def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str:
     alone = len(definition.regions) == 1
     return case_id if alone else f"{case_id}_{region.name}"
@@ -317,25 +256,6 @@ def _write_case(
             masks[region.name] = REGION_MASKS[calibration.kind](calibration, view)
     write_masks(
         calibration, case_id, prob_map.file, masks, values_of, folder, sides=sides
-    )
-
-
-def map_values(probs: np.ndarray, file: NiftiFile) -> str:
-    """Whether a map holds probabilities, or 0 and 1 alone."""
-    return kind_of_values(*map_content(probs, file.grid.shape[::-1]))
-
-
-def read_map(
-    definition: ScoreDefinition, path: Path, buffer: Buffer | None = None
-) -> ProbMap:
-    """A map as the calibration reads it."""
-    return read_probs(
-        path,
-        check_header=partial(check_map_kind, definition=definition),
-        channels=definition.channels,
-        logits=definition.logits,
-        allow_overshoot=definition.allow_overshoot,
-        buffer=buffer,
     )
 
 

@@ -1,0 +1,94 @@
+"""Maps as a calibration takes them: of its kind, or refused by name."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from coverax.files import PathLike
+from coverax.provenance import kind_of_values
+from coverax.scores import ScoreDefinition
+from coverax.volumes import (
+    Buffer,
+    NiftiFile,
+    ProbMap,
+    common_storages,
+    describe_mark,
+    map_content,
+    read_header,
+    read_probs,
+)
+
+
+def check_map_kind(file: NiftiFile, definition: ScoreDefinition) -> None:
+    """Refuse a map of another kind than the calibration was made for.
+
+    Raises:
+        ValueError: It has another number of channels, is quantised otherwise, or was
+            made by another model or scaled by another temperature.
+    """
+    kind = definition.map_kind
+    if kind is None:
+        return
+    n_channels = file.n_channels if file.has_channel_axis else 0
+    if n_channels != kind.n_channels:
+        raise ValueError(
+            f"{file.path}: the calibration is for maps with "
+            f"{_channels(kind.n_channels)}, this one has {_channels(n_channels)}"
+        )
+    if not file.is_stored_as(kind.storages):
+        known = common_storages(kind.storages)
+        raise ValueError(
+            f"{file.path}: values are stored as {file.storage}, the calibration is for "
+            f"{' or '.join(known)}; other rounding is another score"
+        )
+    check_mark(file, definition)
+
+
+def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
+    """Refuse a map of another model or temperature than the calibration's.
+
+    Raises:
+        ValueError: Its header says so, or does not say what theirs say.
+    """
+    kind = definition.map_kind
+    if kind is not None and kind.mark is not None and file.mark != kind.mark:
+        raise ValueError(
+            f"{file.path}: the calibration is for maps with {describe_mark(kind.mark)}, "
+            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled "
+            "otherwise, have other scores"
+        )
+
+
+def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> None:
+    """The same for the first map of a folder: one line for all, before any is read."""
+    for path in list(paths)[:1]:
+        try:
+            file = read_header(path)
+        except (OSError, ValueError):
+            return  # what is wrong with it is said where all maps are read
+        check_mark(file, definition)
+
+
+def _channels(n: int) -> str:
+    return f"{n} channels" if n else "no class axis"
+
+
+def map_values(probs: np.ndarray, file: NiftiFile) -> str:
+    """Whether a map holds probabilities, or 0 and 1 alone."""
+    return kind_of_values(*map_content(probs, file.grid.shape[::-1]))
+
+
+def read_map(
+    definition: ScoreDefinition, path: Path, buffer: Buffer | None = None
+) -> ProbMap:
+    """A map as the calibration reads it."""
+    return read_probs(
+        path,
+        check_header=partial(check_map_kind, definition=definition),
+        channels=definition.channels,
+        logits=definition.logits,
+        allow_overshoot=definition.allow_overshoot,
+        buffer=buffer,
+    )
