@@ -1,7 +1,6 @@
 """A calibration: thresholds, what they promise, and the file that carries them."""
 
-import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coverax._version import __version__
@@ -22,6 +21,12 @@ from coverax.calibrate.seen import Seen
 from coverax.calibrate.serving import served_group, status_of_refused
 from coverax.calibrate.status import Status as Status
 from coverax.calibrate.status import informative as informative
+from coverax.calibrate.threshold import Threshold as Threshold
+from coverax.calibrate.threshold import (
+    number_to_json,
+    threshold_from_json,
+    threshold_to_json,
+)
 from coverax.calibrate.ties import just_below, tie_numbers
 from coverax.choices import Kind
 from coverax.files import (
@@ -37,66 +42,6 @@ from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
 _KIND_OF_SIDE: dict[str, Kind] = {"volume": "interval", "release": "release"}
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """One threshold.
-
-    Attributes:
-        region: Structure it belongs to.
-        group: Group it belongs to; empty where there is one for all.
-        side: `lesion`, `inner` or `outer`, `volume`, `release` or `floor`, by method.
-        tolerance: Tolerated rate of one case; None where a mean is controlled.
-        n_units: Calibration units that counted.
-        rank: Which order statistic, 1-based; None where it is no plain one.
-        status: Whether the promise can be given.
-        value: A new case is served iff its score is at most this (`release`: less).
-        n_tied: Units whose score equals the threshold.
-        tie: Where ties are broken at random, the largest number of a new case that is
-            served at the threshold itself (see `calibrate.ties`); None otherwise.
-        fold: Fold whose map it cuts; empty where there is one map, or a set of all.
-    """
-
-    region: str
-    group: str
-    side: str
-    tolerance: float | None
-    n_units: int
-    rank: int | None
-    status: Status
-    value: float
-    n_tied: int = 0
-    tie: float | None = None
-    fold: str = ""
-
-    @property
-    def name(self) -> str:
-        """Region, and group and fold where there is one, for messages."""
-        parts = {"region": self.region, "group": self.group, "fold": self.fold}
-        return ", ".join(f"{what} {name}" for what, name in parts.items() if name)
-
-    @property
-    def order(self) -> int:
-        """The rank, for thresholds that are a plain order statistic.
-
-        Raises:
-            ValueError: This one is not.
-        """
-        if self.rank is None:
-            raise ValueError(f"the threshold of {self.name} has no rank")
-        return self.rank
-
-    @property
-    def place(self) -> str:
-        """Rank among units, for messages."""
-        rank = "" if self.rank is None else f"rank {self.rank} of "
-        return f"{rank}{self.n_units} units"
-
-    @property
-    def probability(self) -> float:
-        """The cut of the map: the mask is `{probs >= probability}`."""
-        return 0.0 - self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +239,7 @@ class Calibration:
             "n_cases": self.n_cases,
             "n_units": self.n_units,
             "status": self.status.name,
-            "thresholds": [_threshold_to_json(t) for t in self.thresholds],
+            "thresholds": [threshold_to_json(t) for t in self.thresholds],
             "excluded": {why: list(ids) for why, ids in self.excluded.items()},
             "options": self.options,
             "score_definition": self.definition.to_json(),
@@ -308,9 +253,9 @@ class Calibration:
             only = self.thresholds[0]
             content["tolerance"] = only.tolerance
             content["rank"] = only.rank
-            content["threshold"] = _number_to_json(only.value)
+            content["threshold"] = number_to_json(only.value)
             if only.side == "lesion":
-                content["probability_threshold"] = _number_to_json(only.probability)
+                content["probability_threshold"] = number_to_json(only.probability)
         if self.folds is not None:
             content["folds"] = self.folds.to_json()
         content["digest"] = digest_json(content)
@@ -335,7 +280,7 @@ def read_calibration(path: PathLike) -> Calibration:
 
 
 def _calibration_from_json(content: Json, digest: str) -> Calibration:
-    thresholds = tuple(_threshold_from_json(t) for t in content["thresholds"])
+    thresholds = tuple(threshold_from_json(t) for t in content["thresholds"])
     options = content["options"]
     found = Calibration(
         method=content["method"],
@@ -367,36 +312,3 @@ def _calibration_from_json(content: Json, digest: str) -> Calibration:
 def with_digest(calibration: Calibration) -> Calibration:
     """The calibration carrying the digest its file will have."""
     return replace(calibration, digest=calibration.to_json()["digest"])
-
-
-def _number_to_json(value: float) -> Json:
-    """Decimal and exact hex; an infinite value has no decimal."""
-    if math.isinf(value):
-        return {"value": None, "hex": "inf" if value > 0 else "-inf"}
-    return {"value": value, "hex": value.hex()}
-
-
-def _threshold_to_json(threshold: Threshold) -> Json:
-    content = asdict(threshold) | {
-        "status": threshold.status.name,
-        **_number_to_json(threshold.value),
-    }
-    if not threshold.fold:
-        del content["fold"]
-    return content
-
-
-def _threshold_from_json(content: Json) -> Threshold:
-    value, status = float.fromhex(content["hex"]), Status[content["status"]]
-    if content["side"] not in (
-        "inner",
-        "release",
-    ):  # the first files of this schema say OK
-        status = informative(
-            status, value, 0.0 if content["side"] == "lesion" else math.inf
-        )
-    values: Json = {**content, "value": value, "status": status}
-    del values["hex"]
-    found = Threshold(**values)
-    check_fields(found)
-    return found

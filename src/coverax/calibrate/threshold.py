@@ -1,0 +1,106 @@
+"""One threshold, and how a file holds it."""
+
+import math
+from dataclasses import asdict, dataclass
+
+from coverax.calibrate.status import Status, informative
+from coverax.files import Json, check_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One threshold.
+
+    Attributes:
+        region: Structure it belongs to.
+        group: Group it belongs to; empty where there is one for all.
+        side: `lesion`, `inner` or `outer`, `volume`, `release` or `floor`, by method.
+        tolerance: Tolerated rate of one case; None where a mean is controlled.
+        n_units: Calibration units that counted.
+        rank: Which order statistic, 1-based; None where it is no plain one.
+        status: Whether the promise can be given.
+        value: A new case is served iff its score is at most this (`release`: less).
+        n_tied: Units whose score equals the threshold.
+        tie: Where ties are broken at random, the largest number of a new case that is
+            served at the threshold itself (see `calibrate.ties`); None otherwise.
+        fold: Fold whose map it cuts; empty where there is one map, or a set of all.
+    """
+
+    region: str
+    group: str
+    side: str
+    tolerance: float | None
+    n_units: int
+    rank: int | None
+    status: Status
+    value: float
+    n_tied: int = 0
+    tie: float | None = None
+    fold: str = ""
+
+    @property
+    def name(self) -> str:
+        """Region, and group and fold where there is one, for messages."""
+        parts = {"region": self.region, "group": self.group, "fold": self.fold}
+        return ", ".join(f"{what} {name}" for what, name in parts.items() if name)
+
+    @property
+    def order(self) -> int:
+        """The rank, for thresholds that are a plain order statistic.
+
+        Raises:
+            ValueError: This one is not.
+        """
+        if self.rank is None:
+            raise ValueError(f"the threshold of {self.name} has no rank")
+        return self.rank
+
+    @property
+    def place(self) -> str:
+        """Rank among units, for messages."""
+        rank = "" if self.rank is None else f"rank {self.rank} of "
+        return f"{rank}{self.n_units} units"
+
+    @property
+    def probability(self) -> float:
+        """The cut of the map: the mask is `{probs >= probability}`."""
+        return 0.0 - self.value
+
+
+def number_to_json(value: float) -> Json:
+    """Decimal and exact hex; an infinite value has no decimal."""
+    if math.isinf(value):
+        return {"value": None, "hex": "inf" if value > 0 else "-inf"}
+    return {"value": value, "hex": value.hex()}
+
+
+def threshold_to_json(threshold: Threshold) -> Json:
+    """As `calibration.json` holds it."""
+    content = asdict(threshold) | {
+        "status": threshold.status.name,
+        **number_to_json(threshold.value),
+    }
+    if not threshold.fold:
+        del content["fold"]
+    return content
+
+
+def threshold_from_json(content: Json) -> Threshold:
+    """The threshold that `threshold_to_json` wrote.
+
+    Raises:
+        TypeError: A field is of another type.
+    """
+    value, status = float.fromhex(content["hex"]), Status[content["status"]]
+    if content["side"] not in (
+        "inner",
+        "release",
+    ):  # the first files of this schema say OK
+        status = informative(
+            status, value, 0.0 if content["side"] == "lesion" else math.inf
+        )
+    values: Json = {**content, "value": value, "status": status}
+    del values["hex"]
+    found = Threshold(**values)
+    check_fields(found)
+    return found
