@@ -141,9 +141,9 @@ def _of_run(config: TrainConfig, path: Path) -> Any:
     wanted = jax.eval_shape(lambda: build_model(config).start(0))
     if jax.tree.structure(found) != jax.tree.structure(wanted):
         raise ValueError(f"{path}: is of another net than net.preset and net.sizes say")
-    for key, leaf in jax.tree_util.tree_leaves_with_path(found):
-        name = jax.tree_util.keystr(key, simple=True, separator=".")
-        have = dict(jax.tree_util.tree_leaves_with_path(wanted))[key].shape
-        if leaf.shape != have:
-            raise ValueError(f"{path}: {name} has {leaf.shape}, the net {have}")
+    leaves = jax.tree_util.tree_leaves_with_path(found)
+    for (key, leaf), have in zip(leaves, jax.tree.leaves(wanted), strict=True):
+        if leaf.shape != have.shape:
+            name = jax.tree_util.keystr(key, simple=True, separator=".")
+            raise ValueError(f"{path}: {name} has {leaf.shape}, the net {have.shape}")
     return found
