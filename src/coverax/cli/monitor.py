@@ -19,6 +19,7 @@ from coverax.cli.common import (
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration
+    from coverax.validate import WatchedLook
 
 NAME = "monitor"
 
@@ -123,31 +124,32 @@ def _watch(
 
         draw_capital(loaded, state, plot)
     if as_json:
-        print_json(result)
+        print_json(result.to_json())
     else:
         _say(result, state)
-    if result["alarm"]:
+    if result.found.alarm:
         raise typer.Exit(3)
 
 
-def _say(result: dict[str, Any], state: Path) -> None:
+def _say(result: "WatchedLook", state: Path) -> None:
+    found = result.found
     note(
-        f"{state}: look {result['n_looks']}, {result['n_new']} new units of "
-        f"{result['n_maps']}, {result['n_new_references']} new references of "
-        f"{result['n_references']}"
+        f"{state}: look {result.n_looks}, {result.n_new} new units of "
+        f"{found.n_maps}, {result.n_new_references} new references of "
+        f"{found.n_references}"
     )
-    if n_not := result["n_not_counted"]:
+    if n_not := result.n_not_counted:
         note(
             f"{n_not} maps are not counted: of units seen before, here or in "
             "calibration"
         )
-    verdict = "ALARM" if result["alarm"] else "no alarm"
+    verdict = "ALARM" if found.alarm else "no alarm"
     note(
-        f"{verdict}: capital {result['capital']:.3g}, largest ever "
-        f"{result['largest']:.3g} ({result['largest_of']}), alarm at "
-        f"{result['alarm_at']:g}"
+        f"{verdict}: capital {found.capital:.3g}, largest ever "
+        f"{found.largest:.3g} ({found.largest_of}), alarm at "
+        f"{found.alarm_at:g}"
     )
-    note(result["meaning"])
+    note(result.meaning)
 
 
 def _look_once(

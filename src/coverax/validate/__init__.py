@@ -14,10 +14,12 @@ from coverax.validate.memory import read_memory as read_memory
 from coverax.validate.monitor import monitor_folder as monitor_folder
 from coverax.validate.report import Plan as Plan
 from coverax.validate.report import validate_table as validate_table
+from coverax.validate.results import Capital as Capital
 from coverax.validate.results import DriftLook as DriftLook
 from coverax.validate.results import ScoresResult as ScoresResult
 from coverax.validate.results import SplitsResult as SplitsResult
 from coverax.validate.results import Validation as Validation
+from coverax.validate.results import WatchedLook as WatchedLook
 from coverax.validate.splits import random_splits as random_splits
 from coverax.validate.units import all_unit_splits as all_unit_splits
 from coverax.validate.watch import watch_folder as watch_folder

@@ -22,6 +22,7 @@ from coverax.files import (
 from coverax.rational import Level, as_fraction, check_level
 from coverax.validate.capital import map_capital
 from coverax.validate.promise import promise_capital
+from coverax.validate.results import Capital
 
 SCHEMA = 1
 DEFAULT_LEVEL = "0.01"
@@ -166,30 +167,34 @@ def capitals(
     return found
 
 
-def summary(memory: Memory, found: dict[str, np.ndarray]) -> Json:
+def summary(memory: Memory, found: dict[str, np.ndarray]) -> Capital:
     """One number, whether it is an alarm, and which capital made it."""
     now = {name: float(path[-1]) if path.size else 0.0 for name, path in found.items()}
     ever = {name: float(path.max(initial=0.0)) for name, path in found.items()}
     worst = max(ever, key=lambda name: ever[name])
-    return {
-        "n_maps": len(memory.maps),
-        "n_references": len(memory.references),
-        "capital": max(now.values()),
-        "largest": ever[worst],
-        "largest_of": worst,
-        "alarm_at": float(memory.limit),
+    return Capital(
+        n_maps=len(memory.maps),
+        n_references=len(memory.references),
+        capital=max(now.values()),
+        largest=ever[worst],
+        largest_of=worst,
+        alarm_at=float(memory.limit),
         # Once reached it stays: whenever one looks, or does not.
-        "alarm": Fraction(ever[worst]) >= memory.limit,
-        "capitals": now,
-    }
+        alarm=Fraction(ever[worst]) >= memory.limit,
+        capitals=now,
+    )
 
 
-def write_memory(path: Path, memory: Memory, look: Json) -> None:
+def write_memory(path: Path, memory: Memory, look: Capital) -> None:
     """Append a look and write the state, whole or not at all."""
-    about = {
-        name: look[name] for name in ("n_maps", "n_references", "capital", "largest")
+    entry = {
+        "look": len(memory.looks) + 1,
+        "n_maps": look.n_maps,
+        "n_references": look.n_references,
+        "capital": look.capital,
+        "largest": look.largest,
+        "alarm": look.alarm,
     }
-    entry = {"look": len(memory.looks) + 1, **about, "alarm": look["alarm"]}
     memory.looks.append(entry | {"previous": memory.digest})
     content: dict[str, Any] = {
         name: getattr(memory, name)

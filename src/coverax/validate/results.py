@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from coverax.calibrate import Band, Histogram
 from coverax.choices import RaterRule
-from coverax.files import MAYBE, JsonRecord
+from coverax.files import MAYBE, Json, JsonRecord
 from coverax.table import ScoreDefinition
 
 
@@ -213,3 +213,64 @@ class DriftLook(JsonRecord):
     drift: bool
     meaning: str
     looks: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capital(JsonRecord):
+    """What a monitor's memory says.
+
+    Attributes:
+        n_maps: Units whose map was seen.
+        n_references: Units whose reference was seen.
+        capital: The larger of the capitals now.
+        largest: The largest there ever was.
+        largest_of: Which capital it was.
+        alarm_at: From where on it is an alarm.
+        alarm: Whether it was reached, ever.
+        capitals: Each now, by name.
+    """
+
+    n_maps: int
+    n_references: int
+    capital: float
+    largest: float
+    largest_of: str
+    alarm_at: float
+    alarm: bool
+    capitals: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedLook(JsonRecord):
+    """One look of a monitor with a memory.
+
+    Attributes:
+        schema: Of this content.
+        calibration_digest: Of the calibration that is watched.
+        level: Tolerated probability of a false alarm, ever; a decimal.
+        seed: Of the numbers that break ties.
+        n_new: New units whose map counts.
+        n_new_references: New units whose reference counts.
+        n_not_counted: Maps of units that were seen before, here or in calibration.
+        n_looks: Looks that saw something new.
+        found: What the memory says now; its fields stand beside the others in JSON.
+        meaning: What an alarm says, and what none does not.
+    """
+
+    schema: int = 1
+    calibration_digest: str
+    level: str
+    seed: int
+    n_new: int
+    n_new_references: int
+    n_not_counted: int
+    n_looks: int
+    found: Capital
+    meaning: str
+
+    def to_json(self) -> Json:
+        """All in one object."""
+        content: Json = {}
+        for name, value in JsonRecord.to_json(self).items():
+            content |= value if name == "found" else {name: value}
+        return content

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from coverax.validate.memory import (
 )
 from coverax.validate.monitor import Looked, look_at, looked, reference_of
 from coverax.validate.promise import check_watched, outcomes_of
+from coverax.validate.results import WatchedLook
 from coverax.volumes import Case, read_probs
 
 _MEANING = (
@@ -45,7 +46,7 @@ def watch_folder(
     threads: int | None = None,
     allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> WatchedLook:
     """Take what is new of a folder into the memory of a monitor, and say what it means.
 
     With exchangeable units the probability of an alarm, at any look ever, is at most
@@ -66,9 +67,6 @@ def watch_folder(
         threads: Reader threads.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         on_case: Called once a map that is read, for progress.
-
-    Returns:
-        The capital now, the largest ever, whether that is an alarm, and counts.
 
     Raises:
         BlockingIOError: Another run writes this state.
@@ -110,18 +108,17 @@ def watch_folder(
             result = summary(memory, capitals(calibration, reference, memory))
         if found.keys() - copies:
             write_memory(state, memory, result)
-    return {
-        "schema": 1,
-        "calibration_digest": calibration.digest,
-        "level": memory.level,
-        "seed": memory.seed,
-        "n_new": len(set(chosen.seen) - copies),
-        "n_new_references": len(set(chosen.judged) - copies),
-        "n_not_counted": len(paths) - len(set(wanted) - copies),
-        "n_looks": len(memory.looks),
-        **result,
-        "meaning": _MEANING,
-    }
+    return WatchedLook(
+        calibration_digest=calibration.digest,
+        level=memory.level,
+        seed=memory.seed,
+        n_new=len(set(chosen.seen) - copies),
+        n_new_references=len(set(chosen.judged) - copies),
+        n_not_counted=len(paths) - len(set(wanted) - copies),
+        n_looks=len(memory.looks),
+        found=result,
+        meaning=_MEANING,
+    )
 
 
 def watched_capitals(calibration: Calibration, memory: Memory) -> dict[str, np.ndarray]:
