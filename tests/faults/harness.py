@@ -230,7 +230,8 @@ def trial(command: Command, at: int, kind: str, whole: dict[str, str]) -> str | 
         return where + text
     published = bytes_of(output)
     if published not in ({}, whole):
-        return where + "half an output"
+        found = published.items() ^ whole.items()
+        return where + f"half an output, by {sorted({name for name, _ in found})}"
     if code == 0 and published != whole:
         return where + "exit 0 without the output"
     if published and not output.is_file():  # a folder that is there is not replaced
@@ -240,7 +241,8 @@ def trial(command: Command, at: int, kind: str, whole: dict[str, str]) -> str | 
     if code != 0:
         return where + f"again: {text}"
     if bytes_of(output) != whole:
-        return where + "again: other bytes"
+        found = bytes_of(output).items() ^ whole.items()
+        return where + f"again: other bytes of {sorted({name for name, _ in found})}"
     left = {p.name for p in Path().iterdir()} - {"in", command.output}
     if left:
         return where + f"left behind: {sorted(left)}"

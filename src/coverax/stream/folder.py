@@ -150,7 +150,7 @@ def fill_folder(
     finally:
         if not journal.n_records and not published:
             shutil.rmtree(partial, ignore_errors=True)
-        journal.close(keep=not published)
+        journal.close(keep=not published, beside=partial)
     return failures
 
 

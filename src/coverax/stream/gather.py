@@ -1,6 +1,6 @@
 """The end of every pass over cases: what was found, and what becomes of the failures."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from coverax.stream.threads import Outcome
@@ -38,12 +38,17 @@ def gather(
         ExceptionGroup: Cases failed; one exception each, naming the case.
     """
     why: dict[C, str] = {}
-    for case, value, error in outcomes:
-        on_case()
-        if error is None:
-            take(case, value)
-        else:
-            why[case] = str(error)
+    try:
+        for case, value, error in outcomes:
+            on_case()
+            if error is None:
+                take(case, value)
+            else:
+                why[case] = str(error)
+    finally:
+        # Whoever tidies up after an error must find no case still at work.
+        if isinstance(outcomes, Generator):
+            outcomes.close()
     failures = {case: why[case] for case in cases if case in why}
     lines = [(name(case), reason) for case, reason in failures.items()]
     if not (allow_missing and even_all):

@@ -71,12 +71,19 @@ class Journal:
             self._file.flush()
         self.n_records += 1
 
-    def close(self, *, keep: bool) -> None:
-        """Close the journal; delete it unless it is kept for `--resume`."""
+    def close(self, *, keep: bool, beside: Path | None = None) -> None:
+        """Close the journal; delete it unless it is kept for `--resume`.
+
+        Args:
+            keep: Keep it if it holds a record.
+            beside: What else the run may have left; while that is there the journal
+                stays, with or without a record, and says whose it is.
+        """
         with self._lock:
             with suppress(OSError):  # a line that finds no room is done again
                 self._file.close()
-            if not keep or not self.n_records:
+            is_of_use = self.n_records or (beside is not None and beside.exists())
+            if not keep or not is_of_use:
                 self.path.unlink(missing_ok=True)
 
     def _check_header(self, header: str, other: str) -> None:
