@@ -71,7 +71,7 @@ class Journal:
             self._file.flush()
         self.n_records += 1
 
-    def close(self, *, keep: bool, beside: Path | None = None) -> None:
+    def close(self, *, keep: bool, beside: PathLike | None = None) -> None:
         """Close the journal; delete it unless it is kept for `--resume`.
 
         Args:
@@ -82,7 +82,7 @@ class Journal:
         with self._lock:
             with suppress(OSError):  # a line that finds no room is done again
                 self._file.close()
-            is_of_use = self.n_records or (beside is not None and beside.exists())
+            is_of_use = self.n_records or (beside is not None and Path(beside).exists())
             if not keep or not is_of_use:
                 self.path.unlink(missing_ok=True)
 
