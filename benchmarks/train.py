@@ -144,11 +144,11 @@ def preset_row(name, side):
     found = dry_run(config, build_model(config), augment)
     return [
         name,
-        f"{found['n_parameters']:,}",
-        f"{found['temporary_bytes'] / 2**20:,.0f}",
-        f"{found['compile_seconds']:.0f}",
-        f"{1 / found['seconds_per_step']:.2f}",
-        f"{found['voxels_per_second']:,.0f}",
+        f"{found.n_parameters:,}",
+        f"{found.temporary_bytes / 2**20:,.0f}",
+        f"{found.compile_seconds:.0f}",
+        f"{1 / found.seconds_per_step:.2f}",
+        f"{found.voxels_per_second:,.0f}",
     ]
 
 
