@@ -10,6 +10,7 @@ what other rooms read.
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -68,9 +69,18 @@ def count_columns(
     return all_columns(engine, batch, lean)
 
 
-@lru_cache(maxsize=8)
+_MAKING = Lock()
+
+
 def plan_of(engine: Engine, definition: ScoreDefinition) -> ScorePlan:
     """What a definition asks of every batch; made once, however many there are."""
+    with _MAKING:  # threads that all meet a first batch wait for one plan
+        return made_plan(engine, definition)
+
+
+@lru_cache(maxsize=8)
+def made_plan(engine: Engine, definition: ScoreDefinition) -> ScorePlan:
+    """`plan_of`, for one thread at a time."""
     asked: dict[str, Any] = {}
     for family in FAMILIES:
         asked |= family.asks(definition)
