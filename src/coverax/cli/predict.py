@@ -134,12 +134,15 @@ def _backgrounds(
 
 
 def _draw(folder: Path, output: Path, backgrounds: dict[str, Path]) -> None:
-    """One picture a written label map."""
+    """One picture a written label map; the folder appears when all are drawn."""
+    from coverax.folders import whole_folder
     from coverax.report import draw_sets
 
-    folder.mkdir(parents=True, exist_ok=True)
     written = sorted(output.glob("*.json"))
-    with show_progress("Drawing", len(written)) as on_case:
+    with (
+        whole_folder(folder) as filled,
+        show_progress("Drawing", len(written)) as on_case,
+    ):
         for sidecar in written:
-            draw_sets(sidecar, backgrounds[sidecar.stem], folder)
+            draw_sets(sidecar, backgrounds[sidecar.stem], filled)
             on_case()

@@ -243,6 +243,8 @@ def resume(
 ) -> tuple[TrainState, list[float]]:
     """The last state and its validations, or the start where nothing was saved.
 
+    A step whose writer was killed before it sealed it is sealed now that it was read.
+
     Args:
         manager: Checkpoints of the run.
         start: The state before the first step: shapes and devices.
@@ -260,7 +262,10 @@ def resume(
     check_same_config(where, portable(config), about["config"])
     if about["split"] != split_digest:
         raise ValueError(f"{where}: its checkpoint was trained on another split")
-    return _state(manager, step, start, about), about["dices"]
+    state, root = _state(manager, step, start, about), Path(where)
+    if jax.process_index() == 0 and not (root / str(step) / _SEAL).is_file():
+        _tidy(root, step)
+    return state, about["dices"]
 
 
 def load_checkpoint(folder: PathLike) -> Checkpoint:
