@@ -73,8 +73,7 @@ checkpoint_every = 1
 class Command:
     """A command, what it writes, and whether it resumes.
 
-    `beside` is a second output; `grows` says that the output is there from the start;
-    of a command with a `stride` one change in so many is taken at most.
+    `beside` is a second output; `grows` says that the output is there from the start.
     """
 
     args: tuple[str, ...]
@@ -82,7 +81,6 @@ class Command:
     resumes: bool = False
     beside: str = "none"
     grows: bool = False
-    stride: int = 1
 
     @property
     def trains(self) -> bool:
@@ -149,7 +147,6 @@ COMMANDS = {
     "infer-score": Command(
         (*INFER, "--score-only", "--labels", "in/labels"), resumes=True
     ),
-    "demo": Command(("demo", "--engine", "host", "-o", "out"), stride=250),
 }
 
 
@@ -310,10 +307,9 @@ def campaign(options) -> dict:
         n_changes = count_changes(command)
         report[name] = {"changes": n_changes}
         rng = random.Random(f"{options.seed} {name}")
-        every = max(options.every, command.stride)
         for kind in options.kinds:
-            first = rng.randint(1, min(every, n_changes))
-            trials = range(first, n_changes + 1, every)
+            first = rng.randint(1, min(options.every, n_changes))
+            trials = range(first, n_changes + 1, options.every)
             failures = [f for n in trials if (f := trial(command, n, kind, whole))]
             report[name][kind] = {"trials": len(trials), "failures": failures}
             sys.stderr.write(f"{name} {kind}: {len(failures)} of {len(trials)}\n")
