@@ -89,7 +89,7 @@ def map_digest(fingerprint: int) -> str:
 def seen_of(table: Any, units: Iterable[Any], unit_column: str) -> Seen:
     """Digests of these units of a table, with all their cases and maps."""
     used = {str(unit) for unit in units}
-    mine = np.isin(table.column(unit_column).astype(str), list(used))
+    mine = np.isin(table.units(unit_column).astype(str), list(used))
     fingerprints = known_column(table, "map_fingerprint")
     marks: list[int] = [] if fingerprints is None else fingerprints[mine].tolist()
     return Seen(
@@ -124,7 +124,7 @@ def check_sources(table: Any, unit_column: str, *, allowed: Sequence[str] = ()) 
     if fingerprints is not None:
         check_no_copies(
             table.column("case_id"),
-            table.column(unit_column),
+            table.units(unit_column),
             table.column("region"),
             fingerprints.tolist(),
             allow=getattr(table.definition, "allow_duplicates", False),
