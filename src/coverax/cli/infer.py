@@ -227,25 +227,22 @@ def _definition(config: "TrainConfig", tolerance, region, transform):
 def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
     from coverax import train
 
-    try:
-        with show_progress("Inferring", len(run.images)) as on_case:
-            failed = train.infer_folder(
-                run.apply,
-                run.images,
-                output,
-                run.config,
-                run.options,
-                model=run.model,
-                about=about,
-                threads=run.threads,
-                resume=run.resume,
-                verify_inputs=run.verify_inputs,
-                allow_missing=run.allow_missing,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(train.count_finished(output))
+    with show_progress("Inferring", len(run.images)) as on_case:
+        failed = train.infer_folder(
+            run.apply,
+            run.images,
+            output,
+            run.config,
+            run.options,
+            model=run.model,
+            about=about,
+            threads=run.threads,
+            resume=run.resume,
+            verify_inputs=run.verify_inputs,
+            allow_missing=run.allow_missing,
+            on_case=on_case,
+            on_note=note,
+        )
     lines = [f"left out: case {i}: {why}" for i, why in failed.items()]
     return {"n_cases": len(run.images) - len(lines), "failed": lines}
 

@@ -25,7 +25,6 @@ from coverax.cli.common import (
     load_cohort,
     load_labels,
     note,
-    note_kept,
     print_json,
     show_progress,
     usage_errors,
@@ -121,7 +120,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Write every map of a folder at the fitted temperature, under its name."""
-    from coverax.reliability import apply_folder, count_finished, read_temperature
+    from coverax.reliability import apply_folder, read_temperature
     from coverax.volumes import nifti_files, read_groups, units_of
 
     if units is not None and unit_pattern is not None:
@@ -129,21 +128,18 @@ def apply(
     content = read_temperature(temperature)
     maps = nifti_files(probs)
     of_case = units_of(maps, unit_pattern) if units is None else None
-    try:
-        with show_progress("Writing", len(maps)) as on_case:
-            result = apply_folder(
-                content,
-                maps,
-                output,
-                units=of_case if units is None else read_groups(units, "unit"),
-                threads=threads,
-                resume=resume,
-                verify_inputs=verify_inputs,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(count_finished(output))
+    with show_progress("Writing", len(maps)) as on_case:
+        result = apply_folder(
+            content,
+            maps,
+            output,
+            units=of_case if units is None else read_groups(units, "unit"),
+            threads=threads,
+            resume=resume,
+            verify_inputs=verify_inputs,
+            on_case=on_case,
+            on_note=note,
+        )
     _warn(result)
     if as_json:
         print_json(result | {"output": str(output)})

@@ -22,7 +22,7 @@ from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import law_of, metrics_at, risks_of, summary_at
 from coverax.predict import check_first_mark, check_map_kind, several_maps
-from coverax.provenance import check_not_masks, kind_of_values
+from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.rational import allowed_misses, tolerance_terms
 from coverax.scores import (
     CaseRows,
@@ -140,6 +140,7 @@ def evaluate_cohort(
         [(row["case_id"], row["region"], row["map_values"]) for row in rows],
         allow=allow_hard_masks or definition.allow_hard_masks,
     )
+    refuse_copies(rows, definition)
     excluded = dict(cohort.excluded)
     if failures:
         excluded["failed"] = tuple(case.case_id for case in failures)
@@ -148,6 +149,17 @@ def evaluate_cohort(
     if not (evaluation.summary["results"] or none_too):
         raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking.items()))
     return evaluation
+
+
+def refuse_copies(rows: list[dict[str, Any]], definition: ScoreDefinition) -> None:
+    """Refuse one map under the names of several units, as scoring does.
+
+    Raises:
+        ValueError: Cases of several units hold one map.
+    """
+    each = ([r[k] for r in rows] for k in ("case_id", "unit", "region"))
+    marks = [row["map_fingerprint"] for row in rows]
+    check_no_copies(*each, marks, allow=definition.allow_duplicates)
 
 
 def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from coverax.evaluate.compute import (
     RegionFn,
     check_regions,
     promised_regions,
+    refuse_copies,
     summarise,
     unit_column_of,
 )
@@ -129,6 +130,7 @@ def evaluate_folds(
         [(row["case_id"], row["region"], row["map_values"]) for row in each_map],
         allow=allow_hard_masks or definition.allow_hard_masks,
     )
+    refuse_copies(each_map, definition)
     excluded = dict(cohort.excluded) | ({"failed": tuple(failures)} if failures else {})
     region_fn = FOLD_KINDS[calibration.kind]
     evaluation = summarise(

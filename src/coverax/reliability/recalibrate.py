@@ -17,7 +17,13 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
-from coverax.provenance import check_not_masks, kind_of_values
+from coverax.provenance import (
+    FITTED,
+    LEARNING,
+    check_not_masks,
+    check_parts,
+    kind_of_values,
+)
 from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
     Sample,
@@ -83,8 +89,10 @@ def fit_cohort(
 
     Raises:
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
-        ValueError: A region joins channels, no voxel counts, or the maps are masks.
+        ValueError: A region joins channels, no voxel counts, the maps are masks, or a
+            record beside them says that their model was trained on their cases.
     """
+    check_parts((case.part for case in cohort.cases), allowed=(LEARNING, FITTED))
     for region in definition.regions:
         if len(region.channels) > 1:
             raise ValueError(

@@ -1,5 +1,6 @@
 """A folder of files, some a case, that appears when all its cases are done."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from coverax.files import OutputError, PathLike
 from coverax.folders import check_output_folder, partial_folder, publish_folder
+from coverax.locks import LONGEST_NAME
 from coverax.stream.gather import gather
 from coverax.stream.inputs import file_facts
 from coverax.stream.journal import Journal, journal_path
@@ -52,7 +54,8 @@ def fill_folder(
         verify_inputs: Tell a replaced source by its content too.
         allow_missing: Publish without the cases that failed, unless all did.
         on_case: Called once a case, for progress.
-        on_note: Called with a line that says which finished cases are done again.
+        on_note: Called with a line that says which finished cases are done again, and
+            how many a run that fails has kept.
 
     Returns:
         Why each failed case failed, by case id.
@@ -67,6 +70,7 @@ def fill_folder(
     output = Path(output)
     sources = {name: Path(path) for name, path in sources.items()}
     partial, was_run = partial_folder(output), journal_path(output).is_file()
+    check_names(files)
     if not resume:
         _check_free(output, partial, was_run)
     journal = Journal(output, meaning, resume=resume, other=f"another {kind}")
@@ -115,8 +119,27 @@ def fill_folder(
     finally:
         if not journal.n_records and not published:
             shutil.rmtree(partial, ignore_errors=True)
+        elif not published:
+            on_note(f"{journal.n_records} finished cases are kept: go on with --resume")
         journal.close(keep=not published)
     return failures
+
+
+def check_names(files: Mapping[str, Sequence[str]]) -> None:
+    """Refuse names of files that no file system takes, before anything is written.
+
+    Raises:
+        ValueError: A case would write one.
+    """
+    for case_id, names in files.items():
+        for name in names:
+            n_bytes = len(os.fsencode(name))
+            if n_bytes > LONGEST_NAME:
+                raise ValueError(
+                    f"case {case_id}: its file {name} would have a name of {n_bytes} "
+                    f"bytes, and file systems take {LONGEST_NAME}; shorten the name of "
+                    "the case or of the region"
+                )
 
 
 def count_finished(output: PathLike) -> int:

@@ -139,7 +139,9 @@ class ScoreTable:
         Raises:
             ValueError: There is no such column of the cohort.
         """
-        if name in self.cohort_columns:  # a cell that is no number is named by its value
+        if (
+            name in self.cohort_columns
+        ):  # a cell that is no number is named by its value
             return self.column(name)
         numbers = [c for c in self.cohort_columns if _is_numeric(self.columns[c])]
         return self._one_of(["weight", *numbers], name, "weights")
