@@ -157,9 +157,9 @@ def refuse_copies(rows: list[dict[str, Any]], definition: ScoreDefinition) -> No
     Raises:
         ValueError: Cases of several units hold one map.
     """
-    each = ([r[k] for r in rows] for k in ("case_id", "unit", "region"))
-    marks = [row["map_fingerprint"] for row in rows]
-    check_no_copies(*each, marks, allow=definition.allow_duplicates)
+    names = ("case_id", "unit", "region", "map_fingerprint")
+    case_ids, units, regions, marks = ([r[k] for r in rows] for k in names)
+    check_no_copies(case_ids, units, regions, marks, allow=definition.allow_duplicates)
 
 
 def _rows_of(case: Case, unit_column: str, result: CaseRows) -> list[dict[str, Any]]:

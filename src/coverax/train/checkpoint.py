@@ -241,8 +241,7 @@ def resume(
 ) -> tuple[TrainState, list[float]]:
     """The last state and its validations, or the start where nothing was saved.
 
-    What a kill kept the writer of that step from is done now that it was read: older
-    steps go, and it is sealed.
+    What a kill kept its writer from is done: older steps go, and it is sealed.
 
     Args:
         manager: Checkpoints of the run.
@@ -276,9 +275,8 @@ def _drop_old(manager: ocp.CheckpointManager, keep_best: int) -> None:
     found = {step: manager.metrics(step) or {} for step in steps}
     by_dice = sorted(steps, key=lambda step: found[step].get("dice", _UNSCORED))
     kept = {steps[-1], *by_dice[len(steps) - min(keep_best, len(steps)) :]}
-    for step in steps:
-        if step not in kept:
-            manager.delete(step)
+    for step in set(steps) - kept:
+        manager.delete(step)
 
 
 def load_checkpoint(folder: PathLike) -> Checkpoint:
