@@ -5,12 +5,17 @@ from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region
 from coverax.table.region import parse_region as parse_region
 from coverax.table.region import parse_regions as parse_regions
+from coverax.volumes.bids import FoundBids as FoundBids
+from coverax.volumes.bids import find_bids as find_bids
+from coverax.volumes.bids import map_files as map_files
+from coverax.volumes.bids import parse_entities as parse_entities
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
 from coverax.volumes.case import check_maps_differ as check_maps_differ
 from coverax.volumes.case import cohort_regions as cohort_regions
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
+from coverax.volumes.cohort_file import write_results as write_results
 from coverax.volumes.cohort_labels import cohort_labels as cohort_labels
 from coverax.volumes.content import MapContent as MapContent
 from coverax.volumes.content import map_content as map_content
@@ -42,7 +47,6 @@ from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
 from coverax.volumes.nnunet_results import FoundResults as FoundResults
 from coverax.volumes.nnunet_results import find_results as find_results
-from coverax.volumes.nnunet_results import write_results as write_results
 from coverax.volumes.orient import Turn as Turn
 from coverax.volumes.orient import turn_between as turn_between
 from coverax.volumes.origin import INFER_RECORD as INFER_RECORD

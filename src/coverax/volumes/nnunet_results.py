@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coverax.files import PathLike, one_line, publish_rows
+from coverax.files import PathLike, one_line
 from coverax.table.columns import FOLD
 from coverax.volumes.case import Case, check_maps_differ, with_units
 from coverax.volumes.folders import nifti_files
@@ -124,26 +124,6 @@ def find_results(
     return found
 
 
-def write_results(found: FoundResults, output: PathLike) -> None:
-    """Write the cohort as CSV, paths relative to it where they lie below it.
-
-    Units are written where they are others than the cases.
-    """
-    output = Path(output)
-    has_units = any(case.unit != case.case_id for case in found.cases)
-    rows = [
-        {
-            "case_id": case.case_id,
-            "probs": _relative(Path(case.probs), output.parent),
-            "labels": _relative(Path(case.labels or ""), output.parent),
-            **({"unit": case.unit} if has_units else {}),
-            **dict(case.columns),
-        }
-        for case in found.cases
-    ]
-    publish_rows(output, rows)
-
-
 def _fold_folders(results: Path) -> dict[str, Path]:
     """Fold to its folder of validation maps; every fold must have been validated."""
     folders = {
@@ -235,8 +215,3 @@ def _reader_of(folder: Path) -> str | None:
             except (ValueError, TypeError, KeyError):
                 return None
     return None
-
-
-def _relative(path: Path, folder: Path) -> str:
-    here, there = folder.resolve(), path.resolve()
-    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)
