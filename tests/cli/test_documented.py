@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ evaluate calibration.json --cohort new.csv --engine host -o evaluated
 evaluate ltt.json --cohort new.csv --engine host -o evaluated-ltt
 evaluate sets.json --cohort new.csv --engine host -o evaluated-sets
 predict calibration.json --probs new/probs -o masks
+predict calibration.json --probs new/bids --bids derivative
 validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by unit
     --method fnr -o validated
 reliability scores.parquet --no-figures --draws 9 --against scores.parquet
@@ -103,6 +105,8 @@ def written(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("flow"), np.random.default_rng(0)
     for part in ("cal", "new"):
         write_part(root, part, rng)
+    (root / "new/bids").mkdir()
+    shutil.copy(root / "new/probs/new00.nii.gz", root / "new/bids/sub-00.nii.gz")
     names = ("inner=identity", "inner=distance", "outer=distance")
     flow = FLOW.format(transforms=" ".join(f"--transform {n}" for n in names))
     with pytest.MonkeyPatch.context() as patch:
@@ -153,6 +157,8 @@ FILES = [
     "evaluated-sets/evaluation.json",
     "evaluated-sets/cases.csv",
     "masks/new00.json",
+    "derivative/dataset_description.json",
+    "derivative/sub-00/anat/sub-00_desc-conformal_dseg.json",
     "validated/validation.json",
     "reliability/reliability.json",
     "reliability/cases.csv",

@@ -39,10 +39,10 @@ def command(
     """Compare new maps with the calibration cohort, without references."""
     from coverax.calibrate import read_calibration
     from coverax.validate import monitor_folder
-    from coverax.volumes import nifti_files
+    from coverax.volumes import map_files
 
     loaded = read_calibration(calibration)
-    maps = _one_per_unit(nifti_files(probs), unit_pattern)
+    maps = _one_per_unit(map_files(probs), unit_pattern)
     with show_progress("Reading", len(maps)) as on_case:
         result = monitor_folder(
             loaded,

@@ -11,6 +11,7 @@ from coverax.cli.common import (
     AllowMissing,
     AllowVacuous,
     AsJson,
+    OnlyEntities,
     Resume,
     Threads,
     VerifyInputs,
@@ -18,6 +19,7 @@ from coverax.cli.common import (
     note,
     note_kept,
     note_left_out,
+    parse_only,
     print_json,
     show_progress,
 )
@@ -31,13 +33,21 @@ def command(
         list[Path],
         typer.Option(
             "--probs",
-            help="Folder of probability maps; with a calibration from folds one a fold, "
-            "in the order it prints.",
+            help="Folder of probability maps, or root of a BIDS derivative; with a "
+            "calibration from folds one a fold, in the order it prints.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="New folder for masks.")
-    ],
+        Path | None, typer.Option("-o", "--output", help="New folder for masks.")
+    ] = None,
+    bids: Annotated[
+        Path | None,
+        typer.Option(
+            "--bids",
+            help="New folder for a BIDS derivative, instead of -o: cases are sub-XX...",
+        ),
+    ] = None,
+    only: OnlyEntities = None,
     threads: Threads = None,
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
@@ -68,17 +78,27 @@ def command(
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
     from coverax.predict import count_finished, predict_folder, predict_folds
-    from coverax.volumes import nifti_files, read_groups
+    from coverax.volumes import map_files, read_groups
 
     loaded = read_calibration(calibration)
+    target = output or bids
+    if target is None or (output is not None and bids is not None):
+        raise typer.BadParameter("give either -o or --bids, a new folder")
     if images is not None and overlay is None:
         raise typer.BadParameter("--images goes with --overlay")
+    if overlay is not None and bids is not None:
+        raise typer.BadParameter("--overlay goes with -o")
     if overlay is not None and not loaded.has_sides:
         raise typer.BadParameter("--overlay goes with a calibration of sets")
     several = loaded.folds is not None or len(probs) > 1
     if several and groups is not None:
         raise typer.BadParameter("--groups goes with a calibration by groups")
-    each = maps_of_folds(loaded, probs) if several else [nifti_files(probs[0])]
+    wanted = parse_only(only)
+    each = (
+        maps_of_folds(loaded, probs, wanted)
+        if several
+        else [map_files(probs[0], only=wanted)]
+    )
     maps = each[0]
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     of_case = None if groups is None else read_groups(groups)
@@ -90,7 +110,8 @@ def command(
                 else partial(predict_folder, loaded, maps, groups=of_case)
             )
             result = predict(
-                output,
+                target,
+                bids=bids is not None,
                 threads=threads,
                 resume=resume,
                 verify_inputs=verify_inputs,
@@ -102,13 +123,13 @@ def command(
                 on_note=note,
             )
     finally:
-        note_kept(count_finished(output))
+        note_kept(count_finished(target))
     if overlay is not None:
-        _draw(overlay, output, backgrounds)
+        _draw(overlay, target, backgrounds)
     if as_json:
-        print_json(result | {"output": str(output)})
+        print_json(result | {"output": str(target)})
         return
-    note(f"{output}: masks of {result['n_cases']} cases")
+    note(f"{target}: masks of {result['n_cases']} cases")
     if n_whole := result["n_whole_volume"]:
         note(f"{n_whole} masks are the whole volume")
     for part in loaded.refused_parts:

@@ -11,6 +11,7 @@ from coverax.calibrate import Calibration, Folds, MeanP, SideFolds
 from coverax.checks import as_map
 from coverax.choices import Side
 from coverax.files import PathLike
+from coverax.predict.bids import filling
 from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
 from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
 from coverax.predict.write import (
@@ -30,7 +31,7 @@ from coverax.scores import (
     side_cut,
     side_transforms,
 )
-from coverax.stream import file_facts, fill_folder
+from coverax.stream import file_facts
 from coverax.table import Transform
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
 
@@ -214,6 +215,7 @@ def predict_folds(
     allow_hard_masks: bool = False,
     sides: bool = False,
     verify_inputs: bool = False,
+    bids: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
@@ -234,6 +236,7 @@ def predict_folds(
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For sets, write the inner and the outer mask too.
         verify_inputs: With `resume`, tell replaced maps by their content too.
+        bids: Write a BIDS derivative, as `predict_folder` does.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
 
@@ -257,6 +260,7 @@ def predict_folds(
     def write_one(case_id: str, _path: Path, folder: Path) -> None:
         _write_case(calibration, regions, case_id, paths[case_id], folder, sides)
 
+    sides = sides or (bids and calibration.has_sides)
     n_whole: list[int] = []
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
@@ -264,12 +268,13 @@ def predict_folds(
         definition = calibration.definition
         n_whole.append(check_written(folder, first, definition, allow_hard_masks))
 
-    failures = fill_folder(
+    regions_of = dict.fromkeys(paths, regions)
+    failures = filling(calibration, paths if bids else None, regions_of)(
         Path(output),
         {case_id: own[0] for case_id, own in paths.items()},
         write_one,
         files=output_names(
-            dict.fromkeys(paths, regions),
+            regions_of,
             calibration.definition,
             ("", *SIDE_SUFFIXES) if sides else ("",),
         ),

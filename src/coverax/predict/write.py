@@ -12,11 +12,12 @@ from coverax._version import __version__
 from coverax.calibrate import Calibration, Status
 from coverax.choices import Kind
 from coverax.files import PathLike, publish_sealed_json
+from coverax.predict.bids import filling
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.sets import SIDE_SUFFIXES, side_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
-from coverax.stream import check_failures, fill_folder
+from coverax.stream import check_failures
 from coverax.stream import count_finished as count_finished
 from coverax.volumes import (
     Buffer,
@@ -47,6 +48,7 @@ def predict_folder(
     sides: bool = False,
     groups: Mapping[str, str] | None = None,
     verify_inputs: bool = False,
+    bids: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def predict_folder(
         sides: For confidence sets, write the inner and the outer mask too.
         groups: Group of each case, for a calibration by groups.
         verify_inputs: With `resume`, tell a replaced map by its content too.
+        bids: Write a BIDS derivative, see `BidsFolder`; cases are named `sub-XX...`.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
 
@@ -96,6 +99,10 @@ def predict_folder(
         _check_groups(calibration, maps, groups or {})
     definition = calibration.definition
     check_first_mark(maps.values(), definition)
+    regions_of = {
+        i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps
+    }
+    sides = sides or (bids and calibration.has_sides)
     n_whole: list[int] = []
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
@@ -105,14 +112,13 @@ def predict_folder(
         own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
         _write_case(own.of_case(case_id), case_id, path, folder, sides)
 
-    failures = fill_folder(
+    sources = {i: (path,) for i, path in maps.items()} if bids else None
+    failures = filling(calibration, sources, regions_of)(
         output,
         maps,
         write_one,
         files=output_names(
-            {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
-            definition,
-            ("", *SIDE_SUFFIXES) if sides else ("",),
+            regions_of, definition, ("", *SIDE_SUFFIXES) if sides else ("",)
         ),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.

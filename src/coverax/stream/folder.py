@@ -42,7 +42,7 @@ def fill_folder(
         output: A new folder, or an empty one.
         sources: Case id to the file it is made from; what that is read with counts too.
         write_case: Takes case id, source and folder; each file appears whole.
-        files: Names that a case writes.
+        files: Names that a case writes, below the folder.
         kind: What the files depend on besides their sources, for messages.
         meaning: That, JSON-able; a run of another meaning is not resumed.
         case_meaning: What the files of a single case depend on besides (its group).
@@ -168,8 +168,11 @@ def _still_good(
 
 def _clear(folder: Path, wanted: set[str]) -> None:
     """Delete what no finished case owns."""
-    for path in folder.iterdir():
-        if path.name not in wanted:
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds first
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in wanted:
             path.unlink()
 
 

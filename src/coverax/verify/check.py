@@ -12,6 +12,7 @@ CHECKPOINTS = "checkpoints"
 # Keys that tell what a sealed JSON file is; of two that fit, the first.
 _KINDS = (
     ("calibration", {"thresholds", "score_definition"}),
+    ("BIDS derivative", {"GeneratedBy", "calibration_digest"}),
     ("sidecar of masks", {"masks", "calibration_digest"}),
     ("temperature", {"fits", "voxels_per_case"}),
     ("transforms", {"what", "inner", "outer", "unit_digests"}),

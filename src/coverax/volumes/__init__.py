@@ -9,6 +9,10 @@ from coverax.volumes.bids import FoundBids as FoundBids
 from coverax.volumes.bids import find_bids as find_bids
 from coverax.volumes.bids import map_files as map_files
 from coverax.volumes.bids import parse_entities as parse_entities
+from coverax.volumes.bids_names import BidsName as BidsName
+from coverax.volumes.bids_names import inherited_metadata as inherited_metadata
+from coverax.volumes.bids_names import name_of_bids as name_of_bids
+from coverax.volumes.bids_names import parse_name as parse_name
 from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
 from coverax.volumes.case import check_maps_differ as check_maps_differ

@@ -8,13 +8,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coverax.files import one_line
+from coverax.files import PathLike, one_line
 from coverax.volumes.formats import file_stem
 
 DESCRIPTION = "dataset_description.json"
 # Entities that tell derivatives of one image apart, and are of no image themselves.
 OF_DERIVATIVES = (
     *("space", "cohort", "atlas", "seg", "scale", "res", "den", "label", "desc"),
+)
+# Entities in the order of names, as the standard has it.
+_ORDER = (
+    *("sub", "tpl", "ses", "cohort", "sample", "task", "tracksys", "acq", "nuc", "voi"),
+    *("ce", "trc", "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv", "mt"),
+    *("part", "proc", "hemi", "space", "split", "recording", "chunk", "atlas", "seg"),
+    *("scale", "res", "den", "label", "desc"),
 )
 SUFFIX = "suffix"  # stands for the suffix where entities are asked for
 _ENTITY = re.compile(r"([A-Za-z]+)-([A-Za-z0-9+]+)")
@@ -63,6 +70,32 @@ def parse_name(name: str) -> BidsName | None:
             return None
         entities[match[1]] = match[2]
     return BidsName(entities, suffix)
+
+
+def name_of_bids(name: BidsName) -> str:
+    """The name of entities in their order, and a suffix.
+
+    Raises:
+        ValueError: An entity is none of the standard.
+    """
+    unknown = [key for key in name.entities if key not in _ORDER]
+    if unknown:
+        raise ValueError(
+            f"{'_'.join(map('-'.join, name.entities.items()))}: {unknown[0]} is no entity "
+            "of BIDS"
+        )
+    ordered = sorted(name.entities.items(), key=lambda own: _ORDER.index(own[0]))
+    return "_".join([*map("-".join, ordered), name.suffix])
+
+
+def inherited_metadata(path: PathLike) -> dict[str, Any]:
+    """The metadata of a volume in a dataset; nothing where it is in none."""
+    path = Path(path)
+    name = parse_name(file_stem(path) or "")
+    root = next((folder for folder in path.absolute().parents if is_bids(folder)), None)
+    if name is None or root is None:
+        return {}
+    return sidecar_of(root, path.absolute(), name)
 
 
 def is_bids(folder: Path) -> bool:
