@@ -60,5 +60,8 @@ from coverax.volumes.origin import describe_mark as describe_mark
 from coverax.volumes.origin import known_parts as known_parts
 from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
+from coverax.volumes.segments import has_segments as has_segments
+from coverax.volumes.segments import place_segments as place_segments
+from coverax.volumes.segments import read_segments as read_segments
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern
 from coverax.volumes.unit_names import units_of as units_of

@@ -30,11 +30,13 @@ class Format(NamedTuple):
 _NIFTI = Format(nifti.read_header, nifti.read_voxels)
 _ITK = Format(itk.read_header, itk.read_voxels)
 NPZ = ".npz"
+SEGMENTS = ".seg.nrrd"
 # The longer suffix first, where one ends another.
 FORMATS: dict[str, Format] = {
     ".nii.gz": _NIFTI,
     ".nii": _NIFTI,
     NPZ: Format(nnunet.read_npz_file, nnunet.read_npz_voxels),
+    SEGMENTS: _ITK,
     **dict.fromkeys(itk.SUFFIXES, _ITK),
 }
 SUFFIXES = tuple(FORMATS)

@@ -73,6 +73,17 @@ def read_voxels(
     return file, np.array(rows[wanted], file.dtype, order="C")
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the header says beyond voxels and their place, by key.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: SimpleITK is missing, or cannot read it.
+    """
+    reader = _information(path)
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
 def is_there() -> bool:
     """Whether SimpleITK is installed."""
     return find_spec("SimpleITK") is not None
