@@ -14,7 +14,13 @@ from coverax.volumes.case import (
     with_parts,
     with_units,
 )
-from coverax.volumes.formats import NPZ, SUFFIXES, file_stem, file_suffix
+from coverax.volumes.formats import (
+    NPZ,
+    PICTURES,
+    SUFFIXES,
+    file_stem,
+    file_suffix,
+)
 from coverax.volumes.names import check_case_id, check_name, some_names
 
 _log = logging.getLogger("coverax")
@@ -24,7 +30,6 @@ _COMPANIONS = (
     *(".yaml", ".yml", ".toml", ".bval", ".bvec", ".sha256", ".md5"),
     *(".raw", ".zraw"),  # the voxels of a .mhd
 )
-_VOLUMES = f"volume ({', '.join(SUFFIXES)})"
 _COMPANION_NAMES = ("thumbs.db", "desktop.ini", "readme", "license", "changes")
 _FEW = 3  # files that are named one by one
 
@@ -34,7 +39,8 @@ def nifti_files(folder: PathLike) -> dict[str, Path]:
 
     Files of another kind are passed over; a note names or counts those that may be
     volumes. Where a softmax of nnU-Net lies in the folder, it is the map of its case
-    and the volume of that name beside it the segmentation.
+    and the volume of that name beside it the segmentation. Pictures (`.png`) are volumes
+    where there are no others.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -47,9 +53,12 @@ def nifti_files(folder: PathLike) -> dict[str, Path]:
     files: dict[str, Path] = {}
     softmax: dict[str, Path] = {}
     others: list[Path] = []
-    for path in _shown(folder):
+    shown = _shown(folder)
+    kinds = {file_suffix(path) for path in shown if not path.is_dir()}
+    no_volumes = {PICTURES} if kinds - {None, NPZ, PICTURES} else set[str]()
+    for path in shown:
         stem = file_stem(path)
-        if path.is_dir() or stem is None:
+        if path.is_dir() or stem is None or file_suffix(path) in no_volumes:
             others.append(path)
             continue
         try:
@@ -70,16 +79,21 @@ def nifti_files(folder: PathLike) -> dict[str, Path]:
         _check_one_form(folder, softmax, files)
         files = softmax
     if not files:
-        raise ValueError(f"{folder}: holds no {_VOLUMES}{_instead(others)}")
+        raise ValueError(f"{folder}: holds no {_kinds_read()}{_instead(others)}")
     if passed_over:
         _log.warning(
             "%s: %d files are no %s and are passed over: %s",
             folder,
             len(passed_over),
-            _VOLUMES,
+            _kinds_read(no_volumes),
             _kinds(passed_over),
         )
     return files
+
+
+def _kinds_read(but: Collection[str] = ()) -> str:
+    """What a volume is, for messages."""
+    return f"volume ({', '.join(s for s in SUFFIXES if s not in but)})"
 
 
 def _check_one_form(

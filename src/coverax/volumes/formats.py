@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coverax.files import PathLike
-from coverax.volumes import itk, nifti, nnunet
+from coverax.volumes import itk, nifti, nnunet, png
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.nifti import Buffer
 
@@ -31,6 +31,7 @@ _NIFTI = Format(nifti.read_header, nifti.read_voxels)
 _ITK = Format(itk.read_header, itk.read_voxels)
 NPZ = ".npz"
 SEGMENTS = ".seg.nrrd"
+PICTURES = png.SUFFIX
 # The longer suffix first, where one ends another.
 FORMATS: dict[str, Format] = {
     ".nii.gz": _NIFTI,
@@ -38,6 +39,7 @@ FORMATS: dict[str, Format] = {
     NPZ: Format(nnunet.read_npz_file, nnunet.read_npz_voxels),
     SEGMENTS: _ITK,
     **dict.fromkeys(itk.SUFFIXES, _ITK),
+    PICTURES: Format(png.read_header, png.read_voxels),
 }
 SUFFIXES = tuple(FORMATS)
 
@@ -110,6 +112,11 @@ def check_is_map(path: PathLike) -> None:
             f"{path}: is the segmentation of {softmax.name} beside it and no map; name "
             "the softmax"
         )
+
+
+def as_map(file: NiftiFile) -> NiftiFile:
+    """A header taken for that of a map: the grey values of a picture are shares."""
+    return png.as_map(file) if file_suffix(file.path) == PICTURES else file
 
 
 def files_beside(path: PathLike) -> tuple[Path, ...]:

@@ -73,6 +73,20 @@ def read_voxels(
     return file, np.array(rows[wanted], file.dtype, order="C")
 
 
+def read_values(path: Path) -> np.ndarray:
+    """The values of a picture in the order of the file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: SimpleITK is missing, or cannot read it.
+    """
+    reader = _information(path)
+    try:
+        return _simple_itk(path).GetArrayFromImage(reader.Execute())
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"{path}: {_why(error)}") from None
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """What the header says beyond voxels and their place, by key.
 
