@@ -117,13 +117,14 @@ def _counts(
 ) -> list[tuple[str, int, int]]:
     """Side, predicted voxels and true ones of each mask of a row."""
     if "n_inner" in row:
-        return [(side, row[f"n_{side}"], row[f"n_{side}_hit"]) for side in SIDES]
+        return [(s, int(row[f"n_{s}"]), int(row[f"n_{s}_hit"])) for s in SIDES]
     place = 0
     if calibration.folds is None:  # ties of folds are not broken
         threshold = calibration.threshold_of(row["region"])
         names = np.array([row["case_id"]])
         place = 2 * int(is_cut_above(calibration, threshold, names)[0])
-    return [("", row["n_predicted"][place], row["n_true_positive"][place])]
+    n_predicted, n_true = row["n_predicted"][place], row["n_true_positive"][place]
+    return [("", int(n_predicted), int(n_true))]
 
 
 def _key(region: Region) -> str:
