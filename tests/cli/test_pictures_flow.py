@@ -92,6 +92,35 @@ def test_pictures_lead_to_masks_as_their_nifti_twins_do(cohort, cli):
     assert sidecar["masks"][0]["volume_ml"] is None
 
 
+def test_two_folders_become_a_cohort_with_units(cohort, cli):
+    write_png(cohort / "maps/p9_1.png", np.zeros(SHAPE, np.uint8))
+    command = ("import", "images", cohort / "maps", "--labels", cohort / "labels")
+    done = cli(*command, "--unit-pattern", "c|p9", "--dry-run", "--json")
+    assert done.json["n_cases"] == N
+    assert done.json["n_units"] == 1
+    assert done.json["left_out"] == {"no reference": ["p9_1"]}
+    done = cli(*command, "-o", cohort / "cohort.csv")
+    assert "left out (no reference): 1: p9_1" in done.err
+    args = ("--cohort", cohort / "cohort.csv", "--engine", "host")
+    assert cli("score", *args, "-o", cohort / "s").code == 0
+    pair = (
+        "--probs",
+        cohort / "maps",
+        "--labels",
+        cohort / "labels",
+        "--allow-missing",
+    )
+    assert cli("score", *pair, "--engine", "host", "-o", cohort / "twin").code == 0
+    table, twin = (cx.scores.read_table(cohort / name) for name in ("s", "twin"))
+    assert table.rows_digest == twin.rows_digest
+    for rater in "ab":
+        (cohort / "raters").mkdir(exist_ok=True)
+        (cohort / "raters" / rater).symlink_to(cohort / "labels")
+    both = ("--labels", cohort / "raters", "-o", cohort / "both.csv")
+    assert cli("import", "images", cohort / "maps", *both).code == 0
+    assert len(cx.volumes.read_cohort(cohort / "both.csv").cases) == 2 * N
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_grey_is_a_share_in_a_map_and_a_label_in_a_reference(tmp_path, dtype):
     pytest.importorskip("SimpleITK")

@@ -8,7 +8,7 @@ import typer
 from coverax.cli.common import AsJson, OnlyEntities, UnitPattern, note, print_json
 
 if TYPE_CHECKING:
-    from coverax.volumes import FoundBids, FoundResults
+    from coverax.volumes import FoundPairs, FoundResults
 
 NAME = "import"
 app = typer.Typer(
@@ -97,6 +97,29 @@ def bids(
     _write(found, lines, output, as_json)
 
 
+@app.command("images")
+def images(
+    maps: Annotated[Path, typer.Argument(help="Folder of maps, in any form.")],
+    labels: Annotated[
+        Path,
+        typer.Option(
+            "--labels", help="Folder of references, matched by stem, or of one a rater."
+        ),
+    ],
+    output: Output = None,
+    dry_run: DryRun = False,
+    unit_pattern: UnitPattern = None,
+    as_json: AsJson = False,
+) -> None:
+    """Match two folders by stem, as --probs and --labels do."""
+    from coverax.volumes import FoundPairs, match_folders
+
+    _check_output(output, dry_run)
+    cohort = match_folders(maps, labels, allow_missing=True, unit_pattern=unit_pattern)
+    left_out = {why.replace("_", " "): list(v) for why, v in cohort.excluded.items()}
+    _write(FoundPairs(cohort.cases, (), left_out), [], output, as_json)
+
+
 def _check_output(output: Path | None, dry_run: bool) -> None:
     from coverax.files import check_output_file
 
@@ -107,7 +130,7 @@ def _check_output(output: Path | None, dry_run: bool) -> None:
 
 
 def _write(
-    found: "FoundResults | FoundBids",
+    found: "FoundResults | FoundPairs",
     lines: list[str],
     output: Path | None,
     as_json: bool,

@@ -5,7 +5,7 @@ from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region
 from coverax.table.region import parse_region as parse_region
 from coverax.table.region import parse_regions as parse_regions
-from coverax.volumes.bids import FoundBids as FoundBids
+from coverax.volumes.bids import FoundPairs as FoundPairs
 from coverax.volumes.bids import find_bids as find_bids
 from coverax.volumes.bids import map_files as map_files
 from coverax.volumes.bids import parse_entities as parse_entities

@@ -30,8 +30,8 @@ class _File(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundBids:
-    """What BIDS derivatives hold.
+class FoundPairs:
+    """Maps and references that belong together, and what was left out.
 
     Attributes:
         cases: Each with its map, reference and unit.
@@ -89,7 +89,7 @@ def find_bids(
     only: Mapping[str, str] | None = None,
     labels_only: Mapping[str, str] | None = None,
     unit_pattern: str | None = None,
-) -> FoundBids:
+) -> FoundPairs:
     """Match the probabilities of a BIDS derivative with references, by image.
 
     A map and a reference belong together if all entities of the image are the same:
@@ -130,7 +130,7 @@ def find_bids(
         "references of other entities": no_references,
     }
     cases = [Case(i, maps[i].path, references[i].path, unit=i) for i in images]
-    return FoundBids(
+    return FoundPairs(
         with_units(cases, unit_pattern),
         regions,
         {why: names for why, names in left_out.items() if names},
