@@ -68,6 +68,11 @@ COMMANDS = {
         "out",
         resumes=True,
     ),
+    "predict-bids": Command(
+        ("predict", "in/sets.json", "--probs", "in/bids", "--bids", "out"),
+        "out",
+        resumes=True,
+    ),
     "evaluate": Command(
         ("evaluate", "in/c.json", *SCORES, "--engine", "host", "-o", "out"), "out"
     ),
@@ -121,12 +126,13 @@ def prepare() -> None:
     import numpy as np
 
     rng = np.random.default_rng(0)
-    for name in ("probs", "labels"):
+    for name in ("probs", "labels", "bids"):
         Path("in", name).mkdir(parents=True)
     for i in range(N_CASES):
         probs = rng.random(SHAPE, np.float32)
         labels = (probs + rng.normal(0, 0.2, SHAPE) > 0.6).astype(np.uint8)
-        nib.save(nib.Nifti1Image(probs, np.eye(4)), f"in/probs/c{i}.nii.gz")
+        for name in ("probs/c", "bids/sub-"):
+            nib.save(nib.Nifti1Image(probs, np.eye(4)), f"in/{name}{i}.nii.gz")
         nib.save(nib.Nifti1Image(labels, np.eye(4)), f"in/labels/c{i}.nii.gz")
     for args in (
         ("score", *SCORES, *SETS, "--engine", "host", "-o", "in/s.parquet"),
