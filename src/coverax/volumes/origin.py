@@ -9,6 +9,7 @@ made elsewhere nothing is known, and nothing is said.
 from pathlib import Path
 from typing import Any
 
+from coverax.checks import normal_form
 from coverax.files import PathLike, digest_json, is_sealed, read_json, sound
 
 INFER_RECORD = "infer.json"
@@ -75,4 +76,4 @@ def _parts_of(path: Path) -> dict[str, str]:
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(parts, dict):
         return {}
-    return {str(stem): str(part) for stem, part in parts.items()}
+    return {normal_form(str(stem)): str(part) for stem, part in parts.items()}
