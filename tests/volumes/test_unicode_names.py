@@ -58,7 +58,9 @@ def test_arrays_and_files_have_one_name(both):
 def test_two_names_that_fall_together_are_refused(tmp_path):
     write(tmp_path, NFC)
     folders = write(tmp_path, NFD)
-    with pytest.raises(ValueError, match="occurs twice.*two Unicode forms: rename one"):
+    with pytest.raises(
+        ValueError, match=r"occurs twice.*two Unicode forms: rename one"
+    ):
         cx.volumes.match_folders(*folders)
     cohort = tmp_path / "cohort.csv"
     lines = [f"{n},probs/{n}.nii.gz,labels/{n}.nii.gz" for n in (NFC, NFD)]

@@ -114,17 +114,28 @@ def check_channels(file: NiftiFile, channels: Sequence[int]) -> None:
 def write_mask(
     path: PathLike, mask: np.ndarray, like: NiftiFile, *, largest: int = 1
 ) -> None:
-    """Write a uint8 mask on the grid of `like`, keeping its header and affine.
+    """Write a mask on the grid of `like`, keeping its header and affine.
 
     A label map is a mask with labels up to `largest`, the top of its display window.
 
     The file appears complete or not at all.
     """
-    path = Path(path)
-    header = _header_like(like, np.uint8, mask.shape, largest)
+    path, dtype = Path(path), label_type(largest)
+    header = _header_like(like, dtype, mask.shape, largest)
     if like.mark:  # that of the map, which a mask is not
         header["descrip"] = b""
-    _publish(path, _whole_file(header, mask.astype(np.uint8)))
+    _publish(path, _whole_file(header, mask.astype(dtype)))
+
+
+def label_type(largest: int) -> np.dtype:
+    """The smallest unsigned type of a label map.
+
+    Raises:
+        ValueError: 16 bits do not hold its largest label.
+    """
+    if largest > np.iinfo(np.uint16).max:
+        raise ValueError(f"label {largest} does not fit into 16 bits")
+    return np.min_scalar_type(largest)
 
 
 def probs_file(

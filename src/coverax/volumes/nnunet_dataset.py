@@ -24,6 +24,7 @@ class Dataset:
         n_channels: Channels that a map of this model has.
         class_order: Of a region model, the label that each channel paints.
         ignore_label: Label of voxels that do not count.
+        file_ending: Of the segmentations that nnU-Net writes; empty where it is not said.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Dataset:
     n_channels: int
     class_order: tuple[int, ...] = ()
     ignore_label: int | None = None
+    file_ending: str = ""
 
 
 def find_dataset(folder: Path) -> Dataset | None:
@@ -68,6 +70,7 @@ def _read_dataset(path: Path, _changed: int) -> Dataset:
         }
         order = tuple(int(x) for x in content.get("regions_class_order") or ())
         ignored = None if ignore is None else int(ignore)
+        ending = str(content.get("file_ending") or "").lower()
     except (TypeError, ValueError):
         raise ValueError(
             f"{path}: labels must be whole numbers or lists of them"
@@ -78,7 +81,7 @@ def _read_dataset(path: Path, _changed: int) -> Dataset:
             for name, value in sorted(values.items(), key=lambda item: item[1])
         )
         n_channels = 1 + max((r.channels[0] for r in regions), default=0)
-        return Dataset(path, regions, False, n_channels, ignore_label=ignored)
+        return Dataset(path, regions, False, n_channels, (), ignored, ending)
     if len(order) != len(values):
         raise ValueError(
             f"{path}: a model of regions needs regions_class_order with one label for "
@@ -88,4 +91,4 @@ def _read_dataset(path: Path, _changed: int) -> Dataset:
         Region(name, (channel,), value)
         for channel, (name, value) in enumerate(values.items())
     )
-    return Dataset(path, regions, True, len(regions), order, ignored)
+    return Dataset(path, regions, True, len(regions), order, ignored, ending)
