@@ -224,8 +224,8 @@ def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
     if kind is not None and kind.mark is not None and file.mark != kind.mark:
         raise ValueError(
             f"{file.path}: the calibration is for maps with {describe_mark(kind.mark)}, "
-            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled "
-            "otherwise, have other scores"
+            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled or "
+            "rounded otherwise, have other scores"
         )
 
 

@@ -42,6 +42,7 @@ from coverax.volumes.nifti import Buffer as Buffer
 from coverax.volumes.nifti import check_channels as check_channels
 from coverax.volumes.nifti import label_type as label_type
 from coverax.volumes.nifti import probs_file as probs_file
+from coverax.volumes.nifti import write_map as write_map
 from coverax.volumes.nifti import write_probs as write_probs
 from coverax.volumes.nifti import write_volume as write_volume
 from coverax.volumes.nnunet_dataset import Dataset as Dataset
@@ -50,7 +51,9 @@ from coverax.volumes.nnunet_results import find_results as find_results
 from coverax.volumes.nnunet_results import write_results as write_results
 from coverax.volumes.orient import Turn as Turn
 from coverax.volumes.orient import turn_between as turn_between
+from coverax.volumes.origin import EXPORTED_RECORD as EXPORTED_RECORD
 from coverax.volumes.origin import INFER_RECORD as INFER_RECORD
+from coverax.volumes.origin import PACKED_RECORD as PACKED_RECORD
 from coverax.volumes.origin import SCALED_RECORD as SCALED_RECORD
 from coverax.volumes.origin import add_mark as add_mark
 from coverax.volumes.origin import describe_mark as describe_mark

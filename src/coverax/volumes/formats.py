@@ -14,7 +14,8 @@ from coverax.files import PathLike
 from coverax.volumes import itk, nifti, nnunet
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.nifti import Buffer
-from coverax.volumes.nnunet_dataset import Dataset, find_dataset
+from coverax.volumes.nnunet_dataset import DATASET, Dataset, find_dataset
+from coverax.volumes.origin import EXPORTED_RECORD, PACKED_RECORD
 
 
 class Format(NamedTuple):
@@ -73,14 +74,26 @@ def mask_suffix(path: PathLike, container: Container | None = None) -> str:
     """
     if container is not None:
         return f".{container}"
-    dataset = dataset_of(path)
-    suffix = file_suffix(path) if dataset is None else dataset.file_ending
+    suffix = file_suffix(path)
+    if suffix == NPZ:
+        dataset = dataset_of(path)
+        suffix = dataset.file_ending if dataset else None
     return _MASKS_OF.get(suffix or "", _NIFTI_SUFFIX)
 
 
 def dataset_of(path: PathLike) -> Dataset | None:
-    """What `dataset.json` says of the channels of a map; None where none speaks of it."""
-    return find_dataset(Path(path).parent) if file_suffix(path) == NPZ else None
+    """What `dataset.json` says of the channels of a map; None where none speaks of it.
+
+    It speaks of the softmax files of nnU-Net near it, and of what was made of them and
+    lies beside it with a record of ours.
+    """
+    folder = Path(path).parent
+    is_copy = any(
+        (folder / name).is_file() for name in (PACKED_RECORD, EXPORTED_RECORD)
+    )
+    if file_suffix(path) == NPZ or (is_copy and (folder / DATASET).is_file()):
+        return find_dataset(folder)
+    return None
 
 
 def check_writable(suffix: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from coverax.files import one_line
 from coverax.table.region import Region
 
+DATASET = "dataset.json"
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -39,7 +40,7 @@ class Dataset:
 def find_dataset(folder: Path) -> Dataset | None:
     """The `dataset.json` of a folder of results, or up to two levels above it."""
     for place in (folder, *folder.resolve().parents[:2]):
-        path = place / "dataset.json"
+        path = place / DATASET
         if path.is_file():
             return _read_dataset(path, path.stat().st_mtime_ns)
     return None
