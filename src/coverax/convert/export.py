@@ -1,6 +1,7 @@
 """Maps of any format as float32 NIfTI on the grid of their image."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from coverax._version import __version__
@@ -15,6 +16,29 @@ from coverax.files import Json, PathLike, publish_sealed_json
 from coverax.provenance import check_not_masks
 from coverax.stream import fill_folder
 from coverax.volumes import EXPORTED_RECORD, dataset_of, read_header, write_map
+
+
+@dataclass(frozen=True, slots=True)
+class MapExporter:
+    """Exports the map of one case; it can travel to other processes.
+
+    Attributes:
+        files: Names of the files of each case: one, or one a class.
+        allow_overshoot: Accept values up to 1e-3 outside [0, 1].
+    """
+
+    files: Mapping[str, list[str]]
+    allow_overshoot: bool
+
+    def __call__(self, case_id: str, path: Path, folder: Path) -> list[str]:
+        """Write the files of a case, and say what each of its channels holds."""
+        prob_map = read_whole(path, allow_overshoot=self.allow_overshoot)
+        rows, file, names = prob_map.probs, prob_map.file, self.files[case_id]
+        n_each = len(rows) // len(names)  # channels of a file
+        for i, name in enumerate(names):
+            own = rows[i * n_each : (i + 1) * n_each]
+            write_map(folder / name, own, file, mark=file.mark)
+        return kinds_of(prob_map)
 
 
 def export_folder(
@@ -64,15 +88,11 @@ def export_folder(
     channels = {case_id: class_names(path) for case_id, path in paths.items()}
     files = {i: _names(i, channels[i], per_class=per_class) for i in paths}
     _check_unique(files)
+    export = MapExporter(files, allow_overshoot)
     kinds: dict[str, list[str]] = {}
 
     def write_case(case_id: str, path: Path, folder: Path) -> None:
-        prob_map = read_whole(path, allow_overshoot=allow_overshoot)
-        kinds[case_id] = kinds_of(prob_map)
-        rows, file = prob_map.probs, prob_map.file
-        each = [rows[c : c + 1] for c in range(len(rows))] if per_class else [rows]
-        for name, own in zip(files[case_id], each, strict=True):
-            write_map(folder / name, own, file, mark=file.mark)
+        kinds[case_id] = export(case_id, path, folder)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
         kept = {i: path for i, path in paths.items() if i not in failures}

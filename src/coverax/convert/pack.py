@@ -1,6 +1,7 @@
 """Maps as whole steps of 1/65535 or 1/255: a quarter of the bytes, and what it costs."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +26,26 @@ BITS = (16, 8)
 _KIND = "pack"
 
 
-class _Packed(NamedTuple):
+class Packed(NamedTuple):
     """What rounding did to a case, and what each of its channels holds."""
 
     facts: dict[str, int]
     kinds: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MapPacker:
+    """Packs the map of one case; it can travel to other processes."""
+
+    bits: int
+
+    def __call__(self, case_id: str, path: Path, folder: Path) -> Packed:
+        """Write the map, and say what rounding did to it."""
+        prob_map = _read(path)
+        steps, step = _steps(prob_map.probs, self.bits), step_of(self.bits)
+        target, mark = folder / f"{case_id}.nii.gz", _mark(prob_map, self.bits)
+        write_map(target, steps, prob_map.file, slope=step, mark=mark)
+        return _packed(prob_map, steps)
 
 
 def step_of(bits: int) -> float:
@@ -103,17 +119,13 @@ def pack_folder(
         ExceptionGroup: Maps failed; one exception each, naming case and file.
         ValueError: Maps are hard masks, or the number of bits is another.
     """
-    step, found = step_of(bits), dict[str, _Packed]()
+    packer, found = MapPacker(bits), dict[str, Packed]()
+    step_of(bits)  # is there one
     paths = {case_id: Path(path) for case_id, path in maps.items()}
     summary: Json = {}
 
     def write_case(case_id: str, path: Path, folder: Path) -> None:
-        prob_map = _read(path)
-        steps = _steps(prob_map.probs, bits)
-        found[case_id] = _packed(prob_map, steps)
-        mark = _mark(prob_map, bits)
-        target = folder / f"{case_id}.nii.gz"
-        write_map(target, steps, prob_map.file, slope=step, mark=mark)
+        found[case_id] = packer(case_id, path, folder)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
         kept = {i: path for i, path in paths.items() if i not in failures}
@@ -180,7 +192,7 @@ def _mark(prob_map: ProbMap, bits: int) -> str:
     return add_mark(file.mark, _KIND, digest_json({"bits": bits}))
 
 
-def _packed(prob_map: ProbMap, steps: UInt[np.ndarray, "channels voxels"]) -> _Packed:
+def _packed(prob_map: ProbMap, steps: UInt[np.ndarray, "channels voxels"]) -> Packed:
     probs, most = prob_map.probs, np.iinfo(steps.dtype).max
     facts = {
         "n_values": probs.size,
@@ -189,7 +201,7 @@ def _packed(prob_map: ProbMap, steps: UInt[np.ndarray, "channels voxels"]) -> _P
         "n_distinct_before": int(np.unique(probs).size),
         "n_distinct": int(np.count_nonzero(np.bincount(steps.reshape(-1)))),
     }
-    return _Packed(facts, kinds_of(prob_map))
+    return Packed(facts, kinds_of(prob_map))
 
 
 def _summary(facts: Mapping[str, dict[str, int]], bits: int) -> Json:

@@ -16,6 +16,7 @@ from coverax.predict.merge import merged_labels
 from coverax.predict.outputs import Wanted, output_names, write_masks
 from coverax.predict.sets import label_sets, score_maps_of
 from coverax.predict.write import (
+    COUNTS,
     check_request,
     check_written,
     map_values,
@@ -264,7 +265,7 @@ def predict_folds(
     first = {case_id: own[0] for case_id, own in paths.items()}
     labels = merged_labels(calibration, first.values()) if merge else None
     wanted = Wanted(sides, container, labels)
-    counts: dict[str, int] = {}
+    counts = dict.fromkeys(COUNTS, 0)
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
         counts.update(check_written(folder, first, definition, allow_hard_masks))

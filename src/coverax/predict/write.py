@@ -33,6 +33,7 @@ from coverax.volumes import (
 )
 
 _KIND = "calibration"  # what a folder of masks depends on
+COUNTS = ("n_whole_volume", "n_with_hidden")  # of all sidecars
 
 
 def predict_folder(
@@ -104,7 +105,7 @@ def predict_folder(
     check_first_mark(maps.values(), definition)
     labels = merged_labels(calibration, maps.values()) if merge else None
     wanted = Wanted(sides, container, labels)
-    counts: dict[str, int] = {}
+    counts = dict.fromkeys(COUNTS, 0)
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
         counts.update(check_written(folder, maps, definition, allow_hard_masks))
@@ -327,10 +328,8 @@ def check_written(
         allow=allow_hard_masks or definition.allow_hard_masks,
     )
     hidden = {case_id for case_id, entry in entries if entry.get("n_hidden")}
-    return {
-        "n_whole_volume": sum(bool(e.get("whole_volume")) for _, e in entries),
-        "n_with_hidden": len(hidden),
-    }
+    n_whole = sum(bool(entry.get("whole_volume")) for _, entry in entries)
+    return dict(zip(COUNTS, (n_whole, len(hidden)), strict=True))
 
 
 # Kind of a calibration -> what it writes for one region of one case.
