@@ -265,7 +265,7 @@ def predict_folds(
     first = {case_id: own[0] for case_id, own in paths.items()}
     labels = merged_labels(calibration, first.values()) if merge else None
     wanted = Wanted(sides, container, labels)
-    counts = dict.fromkeys(COUNTS, 0)
+    counts: dict[str, int] = {name: 0 for name in COUNTS}
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
         counts.update(check_written(folder, first, definition, allow_hard_masks))

@@ -33,7 +33,7 @@ from coverax.volumes import (
 )
 
 _KIND = "calibration"  # what a folder of masks depends on
-COUNTS = ("n_whole_volume", "n_with_hidden")  # of all sidecars
+COUNTS: tuple[str, ...] = ("n_whole_volume", "n_with_hidden")  # of all sidecars
 
 
 def predict_folder(
@@ -105,7 +105,7 @@ def predict_folder(
     check_first_mark(maps.values(), definition)
     labels = merged_labels(calibration, maps.values()) if merge else None
     wanted = Wanted(sides, container, labels)
-    counts = dict.fromkeys(COUNTS, 0)
+    counts: dict[str, int] = {name: 0 for name in COUNTS}
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
         counts.update(check_written(folder, maps, definition, allow_hard_masks))
