@@ -183,6 +183,10 @@ def test_one_of_o_and_bids_is_given(written, tmp_path, cli):
     both = ("-o", tmp_path / "a", "--bids", tmp_path / "b")
     assert cli(*command).code == 2
     assert cli(*command, *both).code == 2
+    for option in (("--merge",), ("--as", "nrrd")):
+        done = cli(*command, *option, "--bids", tmp_path / "b")
+        assert done.code == 1
+        assert "leave --merge and --as out" in done.errors[0]
 
 
 def test_maps_of_folds_are_all_sources(tmp_path, cli):

@@ -89,6 +89,9 @@ evaluate ltt.json --cohort new.csv --engine host -o evaluated-ltt
 evaluate sets.json --cohort new.csv --engine host -o evaluated-sets
 predict calibration.json --probs new/probs -o masks
 predict calibration.json --probs new/bids --bids derivative
+predict calibration.json --probs new/probs --merge -o merged
+pack new/probs -o packed
+export new/probs -o exported
 validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by unit
     --method fnr -o validated
 reliability scores.parquet --no-figures --draws 9 --against scores.parquet
@@ -116,8 +119,8 @@ def written(tmp_path_factory):
     return root
 
 
-# Names of the cohort's own region and sites: data, not fields.
-OF_DATA = {"foreground", "A", "B"}
+# Names of the cohort's own region, sites and cases: data, not fields.
+OF_DATA = {"foreground", "A", "B", *(f"new{i:02d}" for i in range(20))}
 
 
 def keys_of(content):
@@ -159,6 +162,9 @@ FILES = [
     "masks/new00.json",
     "derivative/dataset_description.json",
     "derivative/sub-00/anat/sub-00_desc-conformal_dseg.json",
+    "merged/new00.json",
+    "packed/packed.json",
+    "exported/exported.json",
     "validated/validation.json",
     "reliability/reliability.json",
     "reliability/cases.csv",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from coverax.choices import Container
 from coverax.cli.common import (
     AllowHardMasks,
     AllowMissing,
@@ -57,6 +58,22 @@ def command(
     sides: Annotated[
         bool,
         typer.Option("--sides", help="sets: write the inner and the outer mask too."),
+    ] = False,
+    container: Annotated[
+        Container | None,
+        typer.Option(
+            "--as",
+            help="Files of this kind. [default: as the map; of nnU-Net's softmax as its "
+            "dataset.json says]",
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="One label map a case instead of a mask a region: later regions of the "
+            "calibration over earlier ones.",
+        ),
     ] = False,
     overlay: Annotated[
         Path | None,
@@ -119,6 +136,8 @@ def command(
                 allow_vacuous=allow_vacuous,
                 allow_hard_masks=allow_hard_masks,
                 sides=sides,
+                container=container,
+                merge=merge,
                 on_case=on_case,
                 on_note=note,
             )
@@ -132,6 +151,11 @@ def command(
     note(f"{target}: masks of {result['n_cases']} cases")
     if n_whole := result["n_whole_volume"]:
         note(f"{n_whole} masks are the whole volume")
+    if n_hidden := result["n_with_hidden"]:
+        note(
+            f"in {n_hidden} cases a region lost voxels to a later one in the label map: "
+            "the promise holds of the masks that are written without --merge"
+        )
     for part in loaded.refused_parts:
         note(f"no mask of {part.where}: refused in calibration ({part.status})")
     note_left_out(

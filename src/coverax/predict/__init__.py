@@ -4,6 +4,7 @@ from coverax.predict.folds import check_folds as check_folds
 from coverax.predict.folds import fold_masks as fold_masks
 from coverax.predict.folds import predict_folds as predict_folds
 from coverax.predict.masks import threshold_mask as threshold_mask
+from coverax.predict.merge import merged_labels as merged_labels
 from coverax.predict.write import check_first_mark as check_first_mark
 from coverax.predict.write import check_map_kind as check_map_kind
 from coverax.predict.write import count_finished as count_finished

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from coverax._version import __version__
 from coverax.calibrate import Calibration
+from coverax.choices import Container
 from coverax.files import (
     PathLike,
     as_output_error,
@@ -228,6 +229,19 @@ class BidsFolder:
             if entry["region"] == mask.region.name
         ]
         return {**content, **about, "masks": entries}
+
+
+def container_of(container: Container | None, merge: bool) -> Container:
+    """The container of the masks of a derivative, which no option changes.
+
+    Raises:
+        ValueError: Another one is asked for, or one label map of several regions.
+    """
+    if merge or container not in (None, "nii.gz"):
+        raise ValueError(
+            "a BIDS derivative has a mask a region, as .nii.gz: leave --merge and --as out"
+        )
+    return "nii.gz"
 
 
 def filling(

@@ -9,19 +9,20 @@ from jaxtyping import Bool, Int
 
 from coverax.calibrate import Calibration, Folds, MeanP, SideFolds
 from coverax.checks import as_map
-from coverax.choices import Side
+from coverax.choices import Container, Side
 from coverax.files import PathLike
-from coverax.predict.bids import filling
+from coverax.predict.bids import container_of, filling
 from coverax.predict.masks import RegionMasks, threshold_mask, volume_ml
-from coverax.predict.sets import SIDE_SUFFIXES, label_sets, score_maps_of
+from coverax.predict.merge import merged_labels
+from coverax.predict.outputs import Wanted, output_names, write_masks
+from coverax.predict.sets import label_sets, score_maps_of
 from coverax.predict.write import (
+    COUNTS,
     check_request,
     check_written,
     map_values,
-    output_names,
     read_map,
     several_maps,
-    write_masks,
 )
 from coverax.provenance import MASK, NOTHING, SOFT
 from coverax.scores import (
@@ -214,6 +215,8 @@ def predict_folds(
     allow_vacuous: bool = False,
     allow_hard_masks: bool = False,
     sides: bool = False,
+    container: Container | None = None,
+    merge: bool = False,
     verify_inputs: bool = False,
     bids: bool = False,
     on_case: Callable[[], None] = lambda: None,
@@ -235,14 +238,15 @@ def predict_folds(
         allow_vacuous: Write whole volumes where no guarantee can be given.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For sets, write the inner and the outer mask too.
+        container: Files of this kind; by default that of the first fold's map.
+        merge: Write one label map a case, as `predict_folder` does.
         verify_inputs: With `resume`, tell replaced maps by their content too.
         bids: Write a BIDS derivative, as `predict_folder` does.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
 
     Returns:
-        Number of cases written, of masks that are the whole volume, and the failed
-        cases by case id.
+        As `predict_folder`.
 
     Raises:
         FileExistsError: `output` holds something already.
@@ -258,28 +262,27 @@ def predict_folds(
     ]
 
     def write_one(case_id: str, _path: Path, folder: Path) -> None:
-        _write_case(calibration, regions, case_id, paths[case_id], folder, sides)
+        _write_case(calibration, regions, case_id, paths[case_id], folder, wanted)
 
+    definition = calibration.definition
+    first = {case_id: own[0] for case_id, own in paths.items()}
     sides = sides or (bids and calibration.has_sides)
-    n_whole: list[int] = []
+    container = container_of(container, merge) if bids else container
+    labels = merged_labels(calibration, first.values()) if merge else None
+    wanted = Wanted(sides, container, labels)
+    counts: dict[str, int] = {name: 0 for name in COUNTS}
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
-        first = {case_id: own[0] for case_id, own in paths.items()}
-        definition = calibration.definition
-        n_whole.append(check_written(folder, first, definition, allow_hard_masks))
+        counts.update(check_written(folder, first, definition, allow_hard_masks))
 
     regions_of = dict.fromkeys(paths, regions)
     failures = filling(calibration, paths if bids else None, regions_of)(
         Path(output),
-        {case_id: own[0] for case_id, own in paths.items()},
+        first,
         write_one,
-        files=output_names(
-            regions_of,
-            calibration.definition,
-            ("", *SIDE_SUFFIXES) if sides else ("",),
-        ),
+        files=output_names(regions_of, first, definition, wanted),
         kind="calibration",
-        meaning={"calibration": calibration.digest, "sides": sides},
+        meaning={"calibration": calibration.digest, **wanted._asdict()},
         case_meaning={
             case_id: file_facts(own[1:], content=verify_inputs)
             for case_id, own in paths.items()
@@ -294,7 +297,7 @@ def predict_folds(
     )
     return {
         "n_cases": len(paths) - len(failures),
-        "n_whole_volume": n_whole[0],
+        **counts,
         "failed": lacking | failures,
     }
 
@@ -331,7 +334,7 @@ def _write_case(
     case_id: str,
     paths: Sequence[Path],
     folder: Path,
-    sides: bool,
+    wanted: Wanted,
 ) -> None:
     tallies = {r.name: new_tally(calibration, r.name) for r in regions}
     files: list[NiftiFile] = []
@@ -352,7 +355,7 @@ def _write_case(
         region.name: tallies[region.name].masks(_view(region, empty, files[0].grid))
         for region in regions
     }
-    write_masks(calibration, case_id, files[0], masks, values_of, folder, sides=sides)
+    write_masks(calibration, case_id, files[0], masks, values_of, folder, wanted)
 
 
 def fold_definitions(calibration: Calibration) -> list[ScoreDefinition]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from coverax._version import __version__
-from coverax.calibrate import Calibration, Status
-from coverax.choices import Kind
-from coverax.files import PathLike, publish_sealed_json
-from coverax.predict.bids import filling
+from coverax.calibrate import Calibration
+from coverax.choices import Container, Kind
+from coverax.files import PathLike, read_json
+from coverax.predict.bids import container_of, filling
 from coverax.predict.masks import RegionMasks, lesion_mask
-from coverax.predict.sets import SIDE_SUFFIXES, side_masks
+from coverax.predict.merge import merged_labels
+from coverax.predict.outputs import Wanted, output_names, write_masks
+from coverax.predict.sets import side_masks
 from coverax.provenance import SOFT, check_not_masks, kind_of_values
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import check_failures
@@ -26,13 +27,14 @@ from coverax.volumes import (
     Region,
     common_storages,
     describe_mark,
+    file_stem,
     map_content,
     read_header,
     read_probs,
-    write_mask,
 )
 
 _KIND = "calibration"  # what a folder of masks depends on
+COUNTS: tuple[str, ...] = ("n_whole_volume", "n_with_hidden")  # of all sidecars
 
 
 def predict_folder(
@@ -46,6 +48,8 @@ def predict_folder(
     allow_vacuous: bool = False,
     allow_hard_masks: bool = False,
     sides: bool = False,
+    container: Container | None = None,
+    merge: bool = False,
     groups: Mapping[str, str] | None = None,
     verify_inputs: bool = False,
     bids: bool = False,
@@ -68,6 +72,8 @@ def predict_folder(
         allow_vacuous: Write whole volumes where no guarantee can be given.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For confidence sets, write the inner and the outer mask too.
+        container: Files of this kind; by default that of each map.
+        merge: Write one label map a case, see `merged_labels`, and no mask a region.
         groups: Group of each case, for a calibration by groups.
         verify_inputs: With `resume`, tell a replaced map by its content too.
         bids: Write a BIDS derivative, see `BidsFolder`; cases are named `sub-XX...`.
@@ -75,15 +81,16 @@ def predict_folder(
         on_note: Called with a line that says what is done again.
 
     Returns:
-        Number of cases written, of masks that are the whole volume, and the failed
-        cases by case id.
+        Number of cases written, of masks that are the whole volume, of cases in which a
+        region lost voxels to another one (`merge`), and the failed cases by case id.
 
     Raises:
         FileExistsError: `output` holds something already.
         ExceptionGroup: Maps failed; one exception each, naming case and file.
         ValueError: The calibration gives no guarantee, two cases would write one file,
-            inner and outer masks were asked of another method, or the maps are hard
-            masks or of another origin than those that calibrated.
+            inner and outer masks were asked of another method, the regions do not fit
+            into one label map, a container needs SimpleITK and it is missing, or the
+            maps are hard masks or of another origin than those that calibrated.
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
@@ -103,26 +110,27 @@ def predict_folder(
         i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps
     }
     sides = sides or (bids and calibration.has_sides)
-    n_whole: list[int] = []
+    container = container_of(container, merge) if bids else container
+    labels = merged_labels(calibration, maps.values()) if merge else None
+    wanted = Wanted(sides, container, labels)
+    counts: dict[str, int] = {name: 0 for name in COUNTS}
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
-        n_whole.append(check_written(folder, maps, definition, allow_hard_masks))
+        counts.update(check_written(folder, maps, definition, allow_hard_masks))
 
     def write_one(case_id: str, path: Path, folder: Path) -> None:
         own = calibration.of_group(_group_of(calibration, groups or {}, case_id))
-        _write_case(own.of_case(case_id), case_id, path, folder, sides)
+        _write_case(own.of_case(case_id), case_id, path, folder, wanted)
 
     sources = {i: (path,) for i, path in maps.items()} if bids else None
     failures = filling(calibration, sources, regions_of)(
         output,
         maps,
         write_one,
-        files=output_names(
-            regions_of, definition, ("", *SIDE_SUFFIXES) if sides else ("",)
-        ),
+        files=output_names(regions_of, maps, definition, wanted),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
-        meaning={"calibration": calibration.digest, "sides": sides},
+        meaning={"calibration": calibration.digest, **wanted._asdict()},
         case_meaning=groups,
         threads=threads,
         resume=resume,
@@ -134,7 +142,7 @@ def predict_folder(
     )
     return {
         "n_cases": len(maps) - len(failures),
-        "n_whole_volume": n_whole[0],
+        **counts,
         "failed": failures,
     }
 
@@ -221,14 +229,20 @@ def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
     if kind is not None and kind.mark is not None and file.mark != kind.mark:
         raise ValueError(
             f"{file.path}: the calibration is for maps with {describe_mark(kind.mark)}, "
-            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled "
-            "otherwise, have other scores"
+            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled or "
+            "rounded otherwise, have other scores"
         )
 
 
 def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> None:
-    """The same for the first map of a folder: one line for all, before any is read."""
-    for path in list(paths)[:1]:
+    """The same for the first map of a folder: one line for all, before any is read.
+
+    Raises:
+        ValueError: It is a mask that `predict_folder` wrote, too.
+    """
+    for path in map(Path, list(paths)[:1]):
+        if not definition.allow_hard_masks:
+            _check_no_mask(path)
         try:
             file = read_header(path)
         except (OSError, ValueError):
@@ -236,13 +250,29 @@ def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> 
         check_mark(file, definition)
 
 
+def _check_no_mask(path: Path) -> None:
+    """Refuse a mask of ours, which the sidecar of its case names."""
+    words = (file_stem(path) or "").split("_")
+    for n in range(1, len(words) + 1):
+        sidecar = path.with_name(f"{'_'.join(words[:n])}.json")
+        if sidecar.is_file() and _names_mask(sidecar, path.name):
+            raise ValueError(
+                f"{path}: is a mask that predict wrote ({sidecar.name}) and no map: "
+                "name the folder of maps"
+            )
+
+
+def _names_mask(sidecar: Path, name: str) -> bool:
+    try:
+        content = read_json(sidecar)
+    except (OSError, ValueError, RecursionError):
+        return False  # of another tool
+    is_ours = isinstance(content, dict) and "calibration_digest" in content
+    return is_ours and name in content.get("files", {})
+
+
 def _channels(n: int) -> str:
     return f"{n} channels" if n else "no class axis"
-
-
-def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str:
-    alone = len(definition.regions) == 1
-    return case_id if alone else f"{case_id}_{region.name}"
 
 
 def _masked(
@@ -252,30 +282,8 @@ def _masked(
     return [r for r in definition.regions if not calibration.refused(r.name, group)]
 
 
-def output_names(
-    regions_of: Mapping[str, list[Region]],
-    definition: ScoreDefinition,
-    suffixes: tuple[str, ...],
-) -> dict[str, list[str]]:
-    """The files of each case, its sidecar last; no two masks may share a name."""
-    owners: dict[str, str] = {}
-    files: dict[str, list[str]] = {}
-    for case_id, regions in regions_of.items():
-        stems = [_mask_stem(case_id, region, definition) for region in regions]
-        masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
-        files[case_id] = [*masks, f"{case_id}.json"]
-        for name in masks:
-            if name in owners:
-                raise ValueError(
-                    f"case {owners[name]} and case {case_id} would both write {name}; "
-                    "rename a case or a region"
-                )
-            owners[name] = case_id
-    return files
-
-
 def _write_case(
-    calibration: Calibration, case_id: str, path: Path, folder: Path, sides: bool
+    calibration: Calibration, case_id: str, path: Path, folder: Path, wanted: Wanted
 ) -> None:
     prob_map = read_map(calibration.definition, path)
     masks: dict[str, RegionMasks] = {}
@@ -287,9 +295,7 @@ def _write_case(
             nothing = np.zeros(probs.shape, bool)
             view = View(region, probs, nothing, None, prob_map.file.grid)
             masks[region.name] = REGION_MASKS[calibration.kind](calibration, view)
-    write_masks(
-        calibration, case_id, prob_map.file, masks, values_of, folder, sides=sides
-    )
+    write_masks(calibration, case_id, prob_map.file, masks, values_of, folder, wanted)
 
 
 def map_values(probs: np.ndarray, file: NiftiFile) -> str:
@@ -311,69 +317,13 @@ def read_map(
     )
 
 
-def write_masks(
-    calibration: Calibration,
-    case_id: str,
-    file: NiftiFile,
-    masks: Mapping[str, RegionMasks],
-    values_of: Mapping[str, str],
-    folder: Path,
-    *,
-    sides: bool,
-) -> None:
-    """Write the masks of every region, and the sidecar.
-
-    Args:
-        calibration: What made them.
-        case_id: Whose they are.
-        file: The map whose geometry they take.
-        masks: By region; none of those that were refused.
-        values_of: What the maps of each region hold.
-        folder: Where to.
-        sides: Write the inner and the outer mask too.
-    """
-    entries: list[dict[str, Any]] = []
-    written: list[Path] = []
-    for region in calibration.definition.regions:
-        refused = calibration.refused(region.name)
-        if refused is not None:
-            entries.append({"region": region.name, "mask": None, "status": refused})
-            continue
-        own = masks[region.name]
-        stem = _mask_stem(case_id, region, calibration.definition)
-        for suffix, values in own.files.items():
-            if sides or not suffix:
-                labels = values.reshape(file.grid.shape, order="F")
-                mask = folder / f"{stem}{suffix}.nii.gz"
-                largest = own.largest if not suffix else 1
-                write_mask(mask, labels, file, largest=largest)
-                written.append(mask)
-        about = {"region": region.name, "mask": f"{stem}.nii.gz"}
-        entries.append(about | own.entry | {"map_values": values_of[region.name]})
-    sidecar = {
-        "schema": 1,
-        "coverax": __version__,
-        "case_id": case_id,
-        "calibration_digest": calibration.digest,
-        "method": calibration.method,
-        "alpha": calibration.alpha,
-        "delta": calibration.delta,
-        "guarantee": calibration.status == Status.OK,
-        "group": calibration.options.get("group"),
-        "statement": calibration.statement,
-        "masks": entries,
-    }
-    # Last: it marks the case done.
-    publish_sealed_json(folder / f"{case_id}.json", sidecar, written)
-
-
 def check_written(
     folder: Path,
     maps: Mapping[str, Path],
     definition: ScoreDefinition,
     allow_hard_masks: bool,
-) -> int:
-    """Masks that are the whole volume; refuses a folder made of hard masks."""
+) -> dict[str, int]:
+    """What a run counts over all sidecars; refuses a folder made of hard masks."""
     found = [folder / f"{case_id}.json" for case_id in maps]
     sidecars = [json.loads(p.read_text("utf-8")) for p in found if p.is_file()]
     entries = [(s["case_id"], entry) for s in sidecars for entry in s["masks"]]
@@ -381,7 +331,9 @@ def check_written(
         [(case_id, e["region"], e.get("map_values", SOFT)) for case_id, e in entries],
         allow=allow_hard_masks or definition.allow_hard_masks,
     )
-    return sum(bool(entry.get("whole_volume")) for _, entry in entries)
+    hidden = {case_id for case_id, entry in entries if entry.get("n_hidden")}
+    n_whole = sum(bool(entry.get("whole_volume")) for _, entry in entries)
+    return dict(zip(COUNTS, (n_whole, len(hidden)), strict=True))
 
 
 # Kind of a calibration -> what it writes for one region of one case.

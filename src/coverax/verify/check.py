@@ -21,6 +21,8 @@ _KINDS = (
     ("reliability", {"regions", "mean_over_regions"}),
     ("record of inference", {"model", "options", "classes"}),
     ("record of scaled maps", {"temperature", "temperatures", "parts"}),
+    ("record of packed maps", {"bits", "maps", "parts"}),
+    ("record of exported maps", {"channels", "parts"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),
