@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from coverax.cli import (
     merge,
     monitor,
     pack,
+    pages,
     plan,
     predict,
     reliability,
@@ -37,10 +37,7 @@ from coverax.cli.terminal import gathered, note, speaking
 from coverax.files import publish_text
 from coverax.locks import extended
 
-_EXAMPLE = (
-    "score -> calibrate -> predict, evaluate. "
-    "Start with `coverax demo -o DIR`; every command has --help."
-)
+_NEXT = "Start with `coverax demo -o DIR`; every command has -h with an example."
 
 # The list of all failing cases, beside the output they were for.
 _LISTED = ".errors.txt"
@@ -50,12 +47,11 @@ _EXPECTED = (ExceptionGroup, ValueError, OSError, MemoryError, RecursionError)
 
 app = typer.Typer(
     help="Masks with finite-sample guarantees from probability volumes.",
-    epilog=_EXAMPLE,
-    no_args_is_help=True,
-    add_completion=False,
+    epilog=_NEXT,
+    cls=pages.Group,
+    context_settings=pages.SETTINGS,
     pretty_exceptions_enable=False,
-    # Tables cut option names short in a narrow terminal; plain help does not.
-    rich_markup_mode="rich" if shutil.get_terminal_size().columns >= 80 else None,
+    rich_markup_mode=None,
 )
 for module in (
     score,
@@ -75,7 +71,7 @@ for module in (
     verify,
     demo,
 ):
-    app.command(module.NAME)(module.command)
+    app.command(module.NAME, cls=pages.Command)(module.command)
 app.add_typer(temperature.app, name=temperature.NAME)
 app.add_typer(import_.app, name=import_.NAME)
 

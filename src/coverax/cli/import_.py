@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coverax.cli.common import AsJson, OnlyEntities, UnitPattern, note, print_json
+from coverax.cli.pages import Command, Group
 
 if TYPE_CHECKING:
     from coverax.volumes import FoundPairs, FoundResults
 
 NAME = "import"
 app = typer.Typer(
-    help="A cohort.csv from what another tool wrote.", no_args_is_help=True
+    help="A cohort.csv from what another tool wrote.",
+    cls=Group,
+    rich_markup_mode=None,
 )
 _FEW = 3
 Output = Annotated[
@@ -28,7 +31,7 @@ def _group() -> None:
     """A cohort.csv from what another tool wrote."""
 
 
-@app.command("nnunet")
+@app.command("nnunet", cls=Command)
 def nnunet(
     results: Annotated[
         Path,
@@ -58,7 +61,7 @@ def nnunet(
     _write(found, _model_lines(found), output, as_json)
 
 
-@app.command("bids")
+@app.command("bids", cls=Command)
 def bids(
     derivatives: Annotated[
         Path, typer.Argument(help="Root of a BIDS derivative with ..._probseg files.")
@@ -97,7 +100,7 @@ def bids(
     _write(found, lines, output, as_json)
 
 
-@app.command("images")
+@app.command("images", cls=Command)
 def images(
     maps: Annotated[Path, typer.Argument(help="Folder of maps, in any form.")],
     labels: Annotated[

@@ -29,6 +29,7 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.pages import Command, Group
 from coverax.cli.places import (
     DaskAddress,
     Memory,
@@ -46,11 +47,12 @@ if TYPE_CHECKING:
 NAME = "temperature"
 app = typer.Typer(
     help="Fit a temperature on units of their own, and apply it to maps.",
-    no_args_is_help=True,
+    cls=Group,
+    rich_markup_mode=None,
 )
 
 
-@app.command("fit")
+@app.command("fit", cls=Command)
 def fit(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="temperature.json to write.")
@@ -113,7 +115,7 @@ def fit(
         )
 
 
-@app.command("apply")
+@app.command("apply", cls=Command)
 def apply(
     temperature: Annotated[Path, typer.Argument(help="temperature.json.")],
     probs: Annotated[
