@@ -144,17 +144,25 @@ def publish_sealed_json(
     publish_json(path, plain | {"digest": digest_json(plain)})
 
 
-def publish_rows(path: PathLike, rows: list[dict[str, Any]]) -> None:
+def publish_rows(
+    path: PathLike, rows: list[dict[str, Any]], *, as_they_are: bool = False
+) -> None:
     """Write rows as CSV, columns as the first has them, complete or not at all.
 
     Text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a
     tab or a carriage return) gets an apostrophe before it; numbers stay as they are.
+
+    Args:
+        path: The file.
+        rows: At least one.
+        as_they_are: The rows are those of a CSV file of the user's, and stay so.
     """
     path = Path(path)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writerow({name: _no_formula(name) for name in rows[0]})
-    writer.writerows({k: _no_formula(v) for k, v in row.items()} for row in rows)
+    plain = (lambda cell: cell) if as_they_are else _no_formula
+    writer.writerow({name: plain(name) for name in rows[0]})
+    writer.writerows({k: plain(v) for k, v in row.items()} for row in rows)
     publish_text(path, text.getvalue())
 
 

@@ -75,6 +75,7 @@ def write_part(root, part, rng):
 
 
 FLOW = """
+split cal.csv --calibration .5 -o split
 score --cohort cal.csv {transforms} --set-sizes --lesions corner --band-edges=-2,0,2
     --curves --engine host -o scores.parquet
 calibrate scores.parquet --alpha .2 --tolerance .1 -o calibration.json
@@ -127,7 +128,8 @@ def written(tmp_path_factory):
 
 
 # Names of the cohort's own region, sites and cases: data, not fields.
-OF_DATA = {"foreground", "A", "B", *(f"new{i:02d}" for i in range(20))}
+OF_DATA = {"foreground", "A", "B"}
+OF_DATA |= {f"{part}{i:02d}" for part in ("cal", "new") for i in range(20)}
 
 
 def keys_of(content):
@@ -153,6 +155,7 @@ def fields(path):
 
 
 FILES = [
+    "split/split.json",
     "calibration.json",
     "groups.json",
     "ties.json",

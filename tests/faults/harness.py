@@ -100,6 +100,9 @@ COMMANDS = {
         output="out/part-1-of-2.parquet",
         resumes=True,
     ),
+    "split": Command(
+        ("split", "in/cohort.csv", "--calibration", ".5", "-o", "out"),
+    ),
     "merge": Command(("merge", "in/parts", "-o", "out")),
     "calibrate": Command(("calibrate", "in/s.parquet", "--alpha", ".3", "-o", "out")),
     "learn-sets": Command(
@@ -226,6 +229,8 @@ def prepare(commands: list[str]) -> None:
         own.mkdir(parents=True)
         nib.save(nib.Nifti1Image(probs, np.eye(4)), own / f"sub-{i}_probseg.nii.gz")
         nib.save(nib.Nifti1Image(labels, np.eye(4)), own / f"sub-{i}_dseg.nii.gz")
+    rows = [f"c{i},probs/c{i}.nii.gz,labels/c{i}.nii.gz" for i in range(N_CASES)]
+    Path("in", "cohort.csv").write_text("\n".join(["case_id,probs,labels", *rows]))
     parts = ("--engine", "host", "-o", "in/parts", "--shard")
     for args in (
         ("score", *SCORES, *parts, "1/2"),

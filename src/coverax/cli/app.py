@@ -28,6 +28,7 @@ from coverax.cli import (
     predict,
     reliability,
     score,
+    split,
     temperature,
     train,
     validate,
@@ -54,6 +55,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
+    split,
     score,
     merge,
     learn_sets,

@@ -51,6 +51,13 @@ FoldProbsDirs = Annotated[
 CohortFile = Annotated[
     Path | None, typer.Option("--cohort", help="cohort.csv instead of two folders.")
 ]
+MapsCohort = Annotated[
+    Path | None,
+    typer.Option(
+        "--cohort",
+        help="cohort.csv instead of --probs; it needs no references.",
+    ),
+]
 EngineChoice = Annotated[
     EngineName,
     typer.Option(
@@ -237,6 +244,24 @@ def load_cohort(
     return match_folders(
         probs, labels, allow_missing=allow_missing, unit_pattern=unit_pattern
     )
+
+
+def load_maps(
+    probs: list[Path] | Path | None,
+    cohort: Path | None,
+    only: dict[str, str] | None = None,
+    unit_pattern: str | None = None,
+) -> "Cohort | None":
+    """The cohort whose maps are asked for; None where they are those of a folder."""
+    from coverax.volumes import read_cohort
+
+    if (cohort is None) == (not probs):
+        raise typer.BadParameter("give either --probs or --cohort")
+    if cohort is not None and only:
+        raise typer.BadParameter("--only goes with --probs")
+    if cohort is None:
+        return None
+    return read_cohort(cohort, unit_pattern=unit_pattern, needs_labels=False)
 
 
 def load_labels(

@@ -11,6 +11,7 @@ from coverax.cli.common import (
     Threads,
     UnitPattern,
     check_not_input,
+    load_maps,
     note,
     parse_alpha,
     print_json,
@@ -26,7 +27,16 @@ NAME = "monitor"
 
 def command(
     calibration: Annotated[Path, typer.Argument(help="calibration.json.")],
-    probs: Annotated[Path, typer.Option("--probs", help="Folder of new maps.")],
+    probs: Annotated[
+        Path | None, typer.Option("--probs", help="Folder of new maps.")
+    ] = None,
+    cohort: Annotated[
+        Path | None,
+        typer.Option(
+            "--cohort",
+            help="cohort.csv instead of --probs; with --state its references are bet on.",
+        ),
+    ] = None,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -74,24 +84,54 @@ def command(
     from coverax.calibrate import read_calibration
     from coverax.volumes import map_files
 
+    if cohort is not None and labels is not None:
+        raise typer.BadParameter("--labels goes with --probs")
     if once and state is not None:
         raise typer.BadParameter("give either --once or --state")
     for name, value in (("--labels", labels), ("--plot", plot)):
         if value is not None and state is None:
             raise typer.BadParameter(f"{name} goes with --state")
     if state is not None:
-        check_not_input(state, calibration)
+        check_not_input(state, calibration, cohort)
     loaded = read_calibration(calibration)
-    maps = map_files(probs)
+    maps, units, references = _found(probs, cohort, unit_pattern)
     own = {"threads": threads, "allow_hard_masks": allow_hard_masks}
     if state is None:
         if not once:
             note("one look (--once); with --state FILE one may look again and again")
-        _look_once(loaded, maps, level or "0.01", seed or 0, unit_pattern, own, as_json)
+        _look_once(loaded, maps, level or "0.01", seed or 0, units, own, as_json)
         return
-    references = None if labels is None else map_files(labels)
+    if labels is not None:
+        references = map_files(labels)
     fixed = {"level": level, "seed": seed, "labels": references}
-    _watch(loaded, maps, state, fixed | own, unit_pattern, plot, as_json)
+    _watch(loaded, maps, state, fixed | own, units, plot, as_json)
+
+
+def _found(
+    probs: Path | None, cohort: Path | None, unit_pattern: str | None
+) -> tuple[dict[str, Path], dict[str, str], dict[str, Path] | None]:
+    """Maps, their units, and of a cohort the references that it names."""
+    from coverax.volumes import check_maps_differ, map_files, maps_of_cases, units_of
+
+    found = load_maps(probs, cohort, unit_pattern=unit_pattern)
+    if found is None:
+        maps = map_files(probs or "")
+        check_maps_differ(maps.items(), "--probs")
+        return maps, units_of(maps, unit_pattern), None
+    labels: dict[str, Path] = {}
+    for case in found.cases:
+        if case.labels is None:
+            continue
+        path = Path(case.labels)
+        is_other = labels.setdefault(case.case_id, path) != path
+        if is_other or case.region or case.valid:
+            raise ValueError(
+                f"{cohort}: case {case.case_id} has a reference a rater or a region, or a "
+                "mask of voxels that count, and a bet is on one whole reference: give "
+                "--probs and --labels"
+            )
+    units = {case.case_id: case.unit for case in found.cases}
+    return maps_of_cases(found), units, labels or None
 
 
 def _watch(
@@ -99,20 +139,17 @@ def _watch(
     maps: dict[str, Path],
     state: Path,
     options: dict[str, Any],
-    unit_pattern: str | None,
+    units: dict[str, str],
     plot: Path | None,
     as_json: bool,
 ) -> None:
     """A look that is remembered."""
     from coverax.validate import watch_folder
-    from coverax.volumes import check_maps_differ, units_of
 
     if plot is not None:
         from coverax.report import check_figures
 
         check_figures()
-    check_maps_differ(maps.items(), "--probs")
-    units = units_of(maps, unit_pattern)
     with show_progress("Reading", len(maps)) as on_case:
         result = watch_folder(
             loaded, maps, state, units=units, on_case=on_case, **options
@@ -157,14 +194,14 @@ def _look_once(
     maps: dict[str, Path],
     level: str,
     seed: int,
-    unit_pattern: str | None,
+    units: dict[str, str],
     options: dict[str, Any],
     as_json: bool,
 ) -> None:
     """A test at one level, which remembers nothing."""
     from coverax.validate import monitor_folder
 
-    chosen = _one_per_unit(maps, unit_pattern)
+    chosen = _one_per_unit(maps, units)
     with show_progress("Reading", len(chosen)) as on_case:
         result = monitor_folder(
             loaded, chosen, level=level, seed=seed, on_case=on_case, **options
@@ -185,15 +222,13 @@ def _look_once(
     note(result.looks)
 
 
-def _one_per_unit(maps: dict[str, Path], pattern: str | None) -> dict[str, Path]:
+def _one_per_unit(maps: dict[str, Path], units: dict[str, str]) -> dict[str, Path]:
     """One map of each unit: scans of one patient are no independent witnesses."""
     import numpy as np
 
     from coverax.calibrate import draw_one_per_unit
-    from coverax.volumes import check_maps_differ, units_of
 
-    check_maps_differ(maps.items(), "--probs")
-    ids, units = np.array(list(maps)), units_of(maps, pattern)
+    ids = np.array(list(maps))
     of_each = np.array([units[case_id] for case_id in maps])
     drawn = draw_one_per_unit(ids, of_each, np.ones(len(ids), bool), 0)
     if not drawn.all():

@@ -28,7 +28,17 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("units", "groups", "unit_pattern", "split", "part", "start"),
     ),
     "The promise": (
-        *("alpha", "delta", "method", "tolerance", "level", "empty", "fraction"),
+        *(
+            "calibration",
+            "learning",
+            "alpha",
+            "delta",
+            "method",
+            "tolerance",
+            "level",
+            "empty",
+            "fraction",
+        ),
         *("splits", "hold_out_by", "order_by", "once", "calibration_units", "n"),
     ),
     "What a map means": ("region", "softmax", "ignore_label", "logits"),
@@ -41,7 +51,15 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("sides", "container", "merge", "overlay", "per_class", "bits", "storage"),
         *("figures", "draws", "plot", "dry_run"),
     ),
-    "Units, raters and draws": ("unit", "per_unit", "raters", "seed", "axes"),
+    "Units, raters and draws": (
+        "by",
+        "balance",
+        "unit",
+        "per_unit",
+        "raters",
+        "seed",
+        "axes",
+    ),
     "Groups and shift": (
         *("group_by", "group_floor", "weights", "largest_weight", "break_ties"),
     ),
@@ -66,13 +84,22 @@ PANELS: dict[str, tuple[str, ...]] = {
 }
 COMMANDS: dict[str, tuple[str, ...]] = {
     "The flow": ("score", "calibrate", "predict", "evaluate", "demo"),
-    "Before": ("plan", "import", "learn-sets", "temperature", "pack", "export"),
+    "Before": (
+        "plan",
+        "import",
+        "split",
+        "learn-sets",
+        "temperature",
+        "pack",
+        "export",
+    ),
     "After": ("validate", "monitor", "reliability", "verify"),
     "Nets": ("train", "infer"),
     "In parts": ("merge",),
 }
 # Command -> what one may type; lines of at most 56 signs.
 EXAMPLES: dict[str, str] = {
+    "split": "coverax split cohort.csv --calibration 0.5 -o parts",
     "score": """\
 coverax score --probs probs --labels labels \\
     -o scores.parquet

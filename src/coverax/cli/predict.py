@@ -12,10 +12,12 @@ from coverax.cli.common import (
     AllowMissing,
     AllowVacuous,
     AsJson,
+    MapsCohort,
     OnlyEntities,
     Resume,
     Threads,
     VerifyInputs,
+    load_maps,
     maps_of_folds,
     note,
     note_left_out,
@@ -40,13 +42,14 @@ NAME = "predict"
 def command(
     calibration: Annotated[Path, typer.Argument(help="calibration.json.")],
     probs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--probs",
             help="Folder of probability maps, or root of a BIDS derivative; with a "
             "calibration from folds one a fold, in the order it prints.",
         ),
-    ],
+    ] = None,
+    cohort: MapsCohort = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="New folder for masks.")
     ] = None,
@@ -113,7 +116,7 @@ def command(
     from coverax.calibrate import read_calibration
     from coverax.predict import predict_folder, predict_folds
     from coverax.stream import own_cases
-    from coverax.volumes import map_files, read_groups
+    from coverax.volumes import map_files, maps_of_cases, read_groups
 
     where, part = place_of(workers, dask, memory), shard_of(shard)
     target = output or bids
@@ -129,19 +132,30 @@ def command(
         raise typer.BadParameter("--overlay goes with the whole: give it with --parts")
     if overlay is not None and not loaded.has_sides:
         raise typer.BadParameter("--overlay goes with a calibration of sets")
-    several = loaded.folds is not None or len(probs) > 1
+    several = loaded.folds is not None or len(probs or []) > 1
     if several and groups is not None:
         raise typer.BadParameter("--groups goes with a calibration by groups")
     wanted = parse_only(only)
-    each = (
-        maps_of_folds(loaded, probs, wanted)
-        if several
-        else [map_files(probs[0], only=wanted)]
-    )
-    maps = each[0]
-    backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     by = loaded.policy.group_by or "group"
     of_case = None if groups is None else read_groups(groups, by, instead="group")
+    if (found := load_maps(probs, cohort, wanted)) is not None:
+        if several or groups is not None:
+            raise typer.BadParameter(
+                "--cohort goes with maps of one model, and names the groups itself"
+            )
+        if any(case.valid for case in found.cases):
+            note(
+                "masks of voxels that count are not looked at: any voxel may be marked"
+            )
+        each = [maps_of_cases(found)]
+        if loaded.is_grouped:
+            of_case = {c.case_id: c.column(by) for c in found.cases}
+    elif several:
+        each = maps_of_folds(loaded, probs or [], wanted)
+    else:
+        each = [map_files(folder, only=wanted) for folder in probs or []]
+    maps = each[0]
+    backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     with show_progress("Predicting", len(own_cases(maps, part))) as on_case:
         predict = (
             partial(predict_folds, loaded, each)

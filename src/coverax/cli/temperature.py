@@ -13,6 +13,7 @@ from coverax.cli.common import (
     IgnoreLabel,
     LabelsDir,
     Logits,
+    MapsCohort,
     ProbsDir,
     RegionSpecs,
     Resume,
@@ -24,6 +25,7 @@ from coverax.cli.common import (
     files_of,
     load_cohort,
     load_labels,
+    load_maps,
     note,
     print_json,
     show_progress,
@@ -118,12 +120,14 @@ def fit(
 @app.command("apply", cls=Command)
 def apply(
     temperature: Annotated[Path, typer.Argument(help="temperature.json.")],
-    probs: Annotated[
-        Path, typer.Option("--probs", help="Folder of maps, of the kind fitted on.")
-    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="New folder for the maps.")
     ],
+    probs: Annotated[
+        Path | None,
+        typer.Option("--probs", help="Folder of maps, of the kind fitted on."),
+    ] = None,
+    cohort: MapsCohort = None,
     units: Annotated[
         Path | None,
         typer.Option(help="CSV of case_id,unit, to notice units of the fit."),
@@ -142,15 +146,20 @@ def apply(
     """Write every map of a folder at the fitted temperature, under its name."""
     from coverax.reliability import apply_folder, read_temperature
     from coverax.stream import own_cases
-    from coverax.volumes import nifti_files, read_groups, units_of
+    from coverax.volumes import maps_of_cases, nifti_files, read_groups, units_of
 
-    if units is not None and unit_pattern is not None:
-        raise typer.BadParameter("give either --units or --unit-pattern")
+    if units is not None and (unit_pattern is not None or cohort is not None):
+        raise typer.BadParameter("give either --units, or --unit-pattern or --cohort")
     where, part = place_of(workers, dask, memory), shard_of(shard)
     home = home_of(output, part, parts)
     fitted = read_temperature(temperature)
-    maps = nifti_files(probs)
-    of_case = units_of(maps, unit_pattern) if units is None else None
+    found = load_maps(probs, cohort, unit_pattern=unit_pattern)
+    if found is not None:
+        maps = maps_of_cases(found)
+        of_case = {case.case_id: case.unit for case in found.cases}
+    else:
+        maps = nifti_files(probs or "")
+        of_case = units_of(maps, unit_pattern) if units is None else None
     with show_progress("Writing", len(own_cases(maps, part))) as on_case:
         result = apply_folder(
             fitted,

@@ -54,7 +54,7 @@ def output_names(
     definition: ScoreDefinition,
     wanted: Wanted,
 ) -> dict[str, list[str]]:
-    """The files of each case, its sidecar last; no two masks may share a name.
+    """The files of each case, its sidecar last.
 
     Args:
         regions_of: Regions of each case that get a mask.
@@ -63,9 +63,8 @@ def output_names(
         wanted: What is written.
 
     Raises:
-        ValueError: Two cases would write one file, or SimpleITK is needed and missing.
+        ValueError: SimpleITK is needed and missing.
     """
-    owners: dict[str, str] = {}
     files: dict[str, list[str]] = {}
     suffixes = {i: mask_suffix(maps[i], wanted.container) for i in regions_of}
     for suffix in sorted(set(suffixes.values())):
@@ -74,13 +73,6 @@ def output_names(
         stems = _once(wanted.stem(case_id, r, definition) for r in regions)
         masks = [f"{s}{end}{suffixes[case_id]}" for s in stems for end in wanted.ends]
         files[case_id] = [*masks, f"{case_id}.json"]
-        for name in masks:
-            if name in owners:
-                raise ValueError(
-                    f"case {owners[name]} and case {case_id} would both write {name}; "
-                    "rename a case or a region"
-                )
-            owners[name] = case_id
     return files
 
 

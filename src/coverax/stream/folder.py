@@ -185,11 +185,12 @@ class DeclaredSize:
 
 
 def check_names(files: Mapping[str, Sequence[str]]) -> None:
-    """Refuse names of files that no file system takes, before anything is written.
+    """Refuse names that no file system takes, or that two cases or regions would share.
 
     Raises:
         ValueError: A case would write one.
     """
+    owners: dict[str, str] = {}
     for case_id, names in files.items():
         for name in names:
             n_bytes = max(len(os.fsencode(part)) for part in Path(name).parts)
@@ -199,6 +200,12 @@ def check_names(files: Mapping[str, Sequence[str]]) -> None:
                     f"bytes, and file systems take {LONGEST_NAME}; shorten the name of "
                     "the case or of the region"
                 )
+            if name in owners:
+                raise ValueError(
+                    f"case {owners[name]} and case {case_id} would both write {name}; "
+                    "rename a case or a region"
+                )
+            owners[name] = case_id
 
 
 def count_finished(output: PathLike) -> int:

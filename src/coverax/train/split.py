@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from coverax.files import PathLike, digest_json, publish_sealed_json, read_sealed_json
 from coverax.train.config import DataConfig
-from coverax.volumes import read_groups, units_of
+from coverax.volumes import draw_parts, read_groups, units_of
 
 SCHEMA = 1
 PARTS = ("train", "learning", "calibration", "test")
@@ -88,19 +86,8 @@ def split_units(
     Raises:
         ValueError: A part with a share above 0 would have no unit.
     """
-    names = sorted(set(units.values()))
-    order = np.random.default_rng(seed).permutation(len(names))
-    wanted = [shares.get(part, 0.0) for part in PARTS]
-    ends = np.rint(np.cumsum(wanted) * len(names)).astype(int)
-    parts: dict[str, str] = {}
-    for part, share, start, end in zip(
-        PARTS, wanted, [0, *ends[:-1]], ends, strict=True
-    ):
-        if share > 0 and end == start:
-            raise ValueError(
-                f"the part {part} (share {share:g}) of {len(names)} units would be empty"
-            )
-        parts |= {names[i]: part for i in order[start:end]}
+    wanted = {part: shares.get(part, 0.0) for part in PARTS}
+    parts = draw_parts(sorted(set(units.values())), wanted, seed)
     return Split(parts, dict(units), seed)
 
 

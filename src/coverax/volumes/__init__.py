@@ -17,10 +17,15 @@ from coverax.volumes.case import Case as Case
 from coverax.volumes.case import Cohort as Cohort
 from coverax.volumes.case import check_maps_differ as check_maps_differ
 from coverax.volumes.case import cohort_regions as cohort_regions
+from coverax.volumes.case import maps_of_cases as maps_of_cases
 from coverax.volumes.case import read_cohort as read_cohort
 from coverax.volumes.case import read_groups as read_groups
 from coverax.volumes.cohort_file import write_results as write_results
 from coverax.volumes.cohort_labels import cohort_labels as cohort_labels
+from coverax.volumes.cohort_split import CohortSplit as CohortSplit
+from coverax.volumes.cohort_split import draw_parts as draw_parts
+from coverax.volumes.cohort_split import split_cohort as split_cohort
+from coverax.volumes.cohort_split import write_cohort_split as write_cohort_split
 from coverax.volumes.content import MapContent as MapContent
 from coverax.volumes.content import map_content as map_content
 from coverax.volumes.declared import declared_bytes as declared_bytes

@@ -22,7 +22,8 @@ from coverax.volumes.rows import Row, Rows, read_rows
 from coverax.volumes.unit_names import units_of
 
 _log = logging.getLogger("coverax")
-_REQUIRED = ("case_id", "probs", "labels")
+REQUIRED = ("case_id", "probs", "labels")
+PATHS = ("probs", "labels", "valid", "image")
 _OPTIONAL = ("image", "unit", "group", "weight", "region", "valid", "rater")
 # A column of these is given for all rows or for none.
 _WHOLE = ("unit", "group", "weight", FOLD)
@@ -68,7 +69,7 @@ class Case:
     part: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("probs", "labels", "valid", "image"):
+        for name in PATHS:
             path = getattr(self, name)
             if path is not None:
                 object.__setattr__(self, name, Path(path))
@@ -102,7 +103,9 @@ class Cohort:
     excluded: dict[str, tuple[str, ...]]
 
 
-def read_cohort(path: PathLike, *, unit_pattern: str | None = None) -> Cohort:
+def read_cohort(
+    path: PathLike, *, unit_pattern: str | None = None, needs_labels: bool = True
+) -> Cohort:
     """Read `cohort.csv`; paths in it are relative to the file.
 
     Columns beyond those of a `Case` are carried along, which is said in a note.
@@ -111,6 +114,7 @@ def read_cohort(path: PathLike, *, unit_pattern: str | None = None) -> Cohort:
         path: The file.
         unit_pattern: Finds the unit in a case id (see `units_of`), where the file has
             no column `unit`.
+        needs_labels: Refuse a case without a reference.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -118,12 +122,13 @@ def read_cohort(path: PathLike, *, unit_pattern: str | None = None) -> Cohort:
             occurs twice, or two cases have one map.
         ExceptionGroup: Several rows are wrong; one exception each.
     """
-    read = read_rows(path, "cohort file", _REQUIRED)
+    required = REQUIRED if needs_labels else ("case_id", "probs")
+    read = read_rows(path, "cohort file", required)
     further = _further_columns(read)
     given = {c for c in _WHOLE if any(row.cells.get(c) for row in read.rows)}
     if "unit" in given and unit_pattern is not None:
         raise ValueError(f"{path}: has a column unit; leave the unit pattern out")
-    cases = _cases_of_rows(read, given, further)
+    cases = _cases_of_rows(read, required, given, further)
     if not cases:
         raise ValueError(f"{path}: the cohort has no case")
     _check_unique(cases, str(path))
@@ -218,6 +223,23 @@ def _identity(path: PathLike) -> object:
     return (stat.st_dev, stat.st_ino)
 
 
+def maps_of_cases(cohort: Cohort) -> dict[str, Path]:
+    """Case id to its map, where a case has one.
+
+    Raises:
+        ValueError: The rows of a case name several maps, one a region.
+    """
+    maps: dict[str, Path] = {}
+    for case in cohort.cases:
+        path = Path(case.probs)
+        if maps.setdefault(case.case_id, path) != path:
+            raise ValueError(
+                f"case {case.case_id} has several maps ({maps[case.case_id]}, {path}), "
+                "and masks are made of one map a case: join them as channels"
+            )
+    return maps
+
+
 def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
     """Regions to score: those asked for, else those the cohort names, else one.
 
@@ -238,8 +260,8 @@ def cohort_regions(cohort: Cohort, specs: list[str]) -> tuple[Region, ...]:
 
 def _further_columns(read: Rows) -> tuple[str, ...]:
     """Columns to carry along; none that looks like a known one misspelt."""
-    known = (*_REQUIRED, *_OPTIONAL, FOLD)
-    further = tuple(c for c in read.columns if c not in (*_REQUIRED, *_OPTIONAL))
+    known = (*REQUIRED, *_OPTIONAL, FOLD)
+    further = tuple(c for c in read.columns if c not in (*REQUIRED, *_OPTIONAL))
     for column in (c for c in further if c != FOLD):
         lower = column.lower()
         close = [name for name in known if sorted(name) == sorted(lower)]
@@ -253,13 +275,15 @@ def _further_columns(read: Rows) -> tuple[str, ...]:
 
 
 def _cases_of_rows(
-    read: Rows, given: set[str], further: tuple[str, ...]
+    read: Rows, required: Sequence[str], given: set[str], further: tuple[str, ...]
 ) -> tuple[Case, ...]:
     """Every row is tried; all that are wrong are named."""
     cases: list[Case] = []
     errors: list[Exception] = []
     for row in read.rows:
         try:
+            if empty := next((c for c in required if not row.cells[c]), None):
+                raise ValueError(f"{empty} is empty")
             cases.append(_case_of_row(row, read.path, given, further))
         except ValueError as error:
             errors.append(ValueError(f"{read.path}, line {row.line}: {error}"))
@@ -274,9 +298,6 @@ def _case_of_row(
     row: Row, path: Path, given: set[str], further: tuple[str, ...]
 ) -> Case:
     cells = row.cells
-    for column in _REQUIRED:
-        if not cells[column]:
-            raise ValueError(f"{column} is empty")
     case_id = check_case_id(cells["case_id"])
     for column in sorted(given):
         if not cells[column]:
