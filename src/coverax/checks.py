@@ -25,6 +25,8 @@ Convert = Callable[[Any, str], Any]
 MAPS = frozenset({"probs", "inner_map", "outer_map", "score_map"})
 MASKS = frozenset({"labels", "mask", "valid"})
 _LABEL_LIMIT = 2.0**31  # labels are int32
+_FEW_LABELS = 20  # distinct whole numbers of a segmentation, at most
+_TOPS = (100, 255, 65535)  # what stands for 1 in maps that are no probabilities
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
@@ -176,7 +178,26 @@ def check_probabilities(
     if low < -overshoot or high > 1 + overshoot:
         raise ValueError(
             f"{name}: probabilities must lie in [0, 1], got {low:.6g} to {high:.6g}"
+            f"{looks_like(probs)}"
         )
+
+
+def looks_like(values: Float[np.ndarray, "*shape"]) -> str:
+    """What finite values that leave [0, 1] may be instead, and the way out.
+
+    A guess for a message: empty where nothing is likely.
+    """
+    low, high = float(values.min()), float(values.max())
+    if low < 0:
+        is_logits = low < -1 or high > 1
+        return "; these look like logits: --logits takes them" if is_logits else ""
+    if (values == np.rint(values)).all() and len(np.unique(values)) <= _FEW_LABELS:
+        return "; these look like labels: name maps of probabilities, no segmentations"
+    top = next((top for top in _TOPS if 2 < high <= top), None)
+    if top is None:
+        return ""
+    name = "percent" if top == _TOPS[0] else f"values from 0 to {top}"
+    return f"; these look like {name}: divide by {top}"
 
 
 def as_labels(

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+from coverax.kinds import KINDS, instead, kind_of_keys
 from coverax.locks import PARTIAL, WHOLE, beside, is_held
 
 # A JSON object: what a file holds of something.
@@ -265,9 +266,14 @@ def read_sealed_json(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such {what}")
-    with sound(path, what):
-        return _sealed_content(path, what, schema, command)
+        raise FileNotFoundError(f"{path}: no such {what}{instead(path, what, command)}")
+    try:
+        with sound(path, what):
+            return _sealed_content(path, what, schema, command)
+    except ValueError as error:
+        found = instead(path, what, command)
+        text = f"{path}: not a coverax {what}{found}" if found else f"{error}"
+        raise ValueError(text) from None
 
 
 def read_json(path: PathLike) -> Any:
@@ -298,6 +304,9 @@ def _sealed_content(
     loaded = read_json(path)
     content = cast("dict[str, Any]", loaded if isinstance(loaded, dict) else {})
     if not {"schema", "digest"} <= content.keys():
+        raise ValueError(f"{path}: not a coverax {what}")
+    kind = kind_of_keys(content.keys())
+    if kind not in (None, what) and what in dict(KINDS):
         raise ValueError(f"{path}: not a coverax {what}")
     if content["schema"] != schema:
         raise ValueError(

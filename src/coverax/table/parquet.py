@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coverax.files import digest_json, is_sealed, publishing, sound
+from coverax.kinds import instead
 from coverax.table.columns import RAGGED, Column, Columns
 
 SCHEMA = 1
@@ -77,19 +78,26 @@ def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             is not sealed or was altered.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such score table")
-    damaged = f"{path}: not a Parquet file, or damaged"
+        found = instead(path, "score table", "score")
+        raise FileNotFoundError(f"{path}: no such score table{found}")
     try:
         # Of a small file, as a part is, Arrow's threads cost more than they save.
         with pq.ParquetFile(path) as file:
             rows = file.read(use_threads=path.stat().st_size > _SMALL)
     except (pa.ArrowException, OSError, RuntimeError, ValueError):
-        raise ValueError(damaged) from None
+        raise _damaged(path) from None
     try:
         with sound(path, "score table"):
             return _columns_of(path, rows)
     except pa.ArrowException:  # text that is none shows only when it is taken out
-        raise ValueError(damaged) from None
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> ValueError:
+    """What is wrong with a file that Arrow does not read, and what it is instead."""
+    text = f"{path}: not a Parquet file, or damaged"
+    found = instead(path, "score table", "score")
+    return ValueError(text if "Parquet" in found else text + found)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -100,11 +108,12 @@ def read_meta(path: Path) -> dict[str, Any]:
         ValueError: It is no score table, or this was altered.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such score table")
+        found = instead(path, "score table", "score")
+        raise FileNotFoundError(f"{path}: no such score table{found}")
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError, RuntimeError, ValueError):
-        raise ValueError(f"{path}: not a Parquet file, or damaged") from None
+        raise _damaged(path) from None
     with sound(path, "score table"):
         return _sealed_meta(path, schema)
 

@@ -5,33 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from coverax.files import PathLike, digest_file, is_sealed, read_json, sound
+from coverax.kinds import kind_of_keys
 from coverax.locks import WHOLE
 from coverax.stream import journal_lines
 from coverax.table.part import is_part, read_part
 from coverax.table.table import read_table
 
 CHECKPOINTS = "checkpoints"
-# Keys that tell what a sealed JSON file is; of two that fit, the first.
-_KINDS = (
-    ("calibration", {"thresholds", "score_definition"}),
-    ("BIDS derivative", {"GeneratedBy", "calibration_digest"}),
-    ("sidecar of masks", {"masks", "calibration_digest"}),
-    ("monitor state", {"maps", "references", "looks"}),
-    ("list of cases", {"list", "calibration_digest"}),
-    ("temperature", {"fits", "voxels_per_case"}),
-    ("transforms", {"what", "inner", "outer", "unit_digests"}),
-    ("evaluation", {"results", "held_out"}),
-    ("validation", {"results", "evidence"}),
-    ("reliability", {"regions", "mean_over_regions"}),
-    ("record of inference", {"model", "options", "classes"}),
-    ("record of scaled maps", {"temperature", "temperatures", "parts"}),
-    ("record of a part", {"shard", "values", "cases_digest"}),
-    ("record of packed maps", {"bits", "maps", "parts"}),
-    ("record of exported maps", {"channels", "parts"}),
-    ("split", {"parts", "units", "seed"}),
-    ("config of a run", {"config", "coverax"}),
-    ("cache entry", {"case_id", "files"}),
-)
 # What a file belongs to, of what it says itself.
 _ABOUT = (
     *("coverax", "method", "alpha", "case_id", "n_cases", "cases_digest"),
@@ -153,7 +133,7 @@ def _json(path: Path) -> Verdict | None:
     with sound(path, "JSON file"):
         content = read_json(path)
         keys = content.keys() if isinstance(content, dict) else set()
-        kind = next((kind for kind, own in _KINDS if own <= keys), None)
+        kind = kind_of_keys(keys)
         if kind is None:
             return None
         if "digest" not in content:

@@ -50,7 +50,8 @@ def nifti_files(folder: PathLike) -> dict[str, Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
+        is_file = "; it is a file: name the folder" if folder.is_file() else ""
+        raise FileNotFoundError(f"{folder}: no such folder{is_file}")
     files: dict[str, Path] = {}
     softmax: dict[str, Path] = {}
     others: list[Path] = []

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from coverax.checks import check_labels as check_labels
+from coverax.checks import looks_like
 from coverax.files import PathLike
 from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
@@ -147,7 +148,7 @@ def read_probs(
         hint = (
             "; allow_overshoot (--allow-overshoot) accepts this much"
             if overshoot <= MAX_OVERSHOOT
-            else ""
+            else looks_like(values)
         )
         raise ValueError(
             f"{path}: probabilities must lie in [0, 1], got {low:.9g} to {high:.9g}{hint}"
@@ -203,7 +204,9 @@ def _read_whole(
         whole, bad = nearest_labels(values, file.step, intercept)
         bad |= ~(np.abs(whole) < _LABEL_LIMIT)
     if bad.any():
-        raise ValueError(f"{path}: {rule}, got {float(values[bad][0])!r}")
+        is_map = bool(((values >= 0) & (values <= 1)).all())
+        hint = "; these look like probabilities: are the two swapped?" if is_map else ""
+        raise ValueError(f"{path}: {rule}, got {float(values[bad][0])!r}{hint}")
     return whole.astype(np.int32), file
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from coverax.checks import normal_form
 from coverax.files import PathLike
+from coverax.kinds import what_is
 from coverax.volumes.names import check_name
 
 
@@ -41,13 +42,16 @@ def read_rows(path: PathLike, what: str, required: Sequence[str]) -> Rows:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such {what}")
+        found = "; it is a folder" if path.is_dir() else ""
+        raise FileNotFoundError(f"{path}: no such {what}{found}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
             lines = [(reader.line_num, [c.strip() for c in row]) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+        is_text = isinstance(error, csv.Error)
+        why = (not is_text and what_is(path)) or str(error)
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({why})") from None
     filled = [(line, cells) for line, cells in lines if any(cells)]
     columns = tuple(map(normal_form, filled[0][1])) if filled else ()
     _check_columns(columns, required, path)
