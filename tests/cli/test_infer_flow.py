@@ -1,12 +1,14 @@
 """`coverax infer` on the folder of a run that has not taken its first step."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
 from tests.nifti_files import save
 
+from coverax.files import publish_sealed_json
 from coverax.scores import read_table
 from coverax.train.checkpoint import open_checkpoints
 from coverax.train.checkpoint import save as save_state
@@ -85,10 +87,14 @@ def test_maps_of_a_part_go_through_score_and_reliability(trained, infer, cli, tm
     record = json.loads((maps / "infer.json").read_text())
     assert record["step"] == 0
     assert record["parts"] == dict.fromkeys(cases_of(trained, "test"), "test")
-    regions = ("--region", "core=1:1", "--region", "rim=2:2", "--softmax")
-    folders = ("--probs", maps, "--labels", trained / "labels", "--allow-missing")
+    units = read_split(trained / "net" / "split.json").units
+    assert record["units"] == {i: units[i] for i in cases_of(trained, "test")}
+    folders = ("--probs", maps, "--labels", trained / "labels")
     written = tmp_path / "written.parquet"
-    assert cli("score", *folders, *regions, "-o", written).code == 0
+    done = cli("score", *folders, "--softmax", "-o", written)
+    assert done.code == 0
+    assert "references of 7 others are passed over" in done.err
+    assert "regions core=1:1, rim=2:2 taken from infer.json" in done.err
     direct = tmp_path / "direct.parquet"
     words = ("--score-only", "--labels", trained / "labels", "-o", direct)
     result = infer("--part", "test", *words)
@@ -148,3 +154,28 @@ def test_a_missing_package_names_the_extra(cli, tmp_path, monkeypatch):
     result = cli("infer", tmp_path, "--images", tmp_path, "-o", tmp_path / "maps")
     assert result.code == 1
     assert "pip install 'coverax[train]'" in result.errors[0]
+
+
+def test_what_infer_recorded_needs_no_typing_again(infer, trained, cli, tmp_path):
+    """Units of the split; a reference that is lost is missed, one of no map is not."""
+    maps, labels = tmp_path / "maps", tmp_path / "labels"
+    assert infer("--part", "test", "-o", maps).code == 0
+    record = json.loads((maps / "infer.json").read_text())
+    del record["digest"]
+    first, *_ = cases_of(trained, "test")
+    record["units"] = dict.fromkeys(record["units"], "one patient")
+    publish_sealed_json(maps / "infer.json", record)
+    shutil.copytree(trained / "labels", labels)
+    args = ("--probs", maps, "--labels", labels, "-o", tmp_path / "s.parquet")
+    assert cli("score", *args).code == 0
+    table = read_table(tmp_path / "s.parquet")
+    assert set(table.column("unit")) == {"one patient"}
+    assert set(table.column("region")) == {"core", "rim"}
+    pattern = ("--unit-pattern", "c.")
+    assert cli("score", *args, *pattern).code == 0
+    named = read_table(tmp_path / "s.parquet")
+    assert set(named.column("unit")) == set(cases_of(trained, "test"))
+    (labels / f"{first}.nii.gz").unlink()
+    lost = cli("score", *args)
+    assert (lost.code, len(lost.errors)) == (1, 2)
+    assert f"(case {first}): no reference in" in lost.errors[0]

@@ -139,7 +139,7 @@ def test_sets_have_a_summary_a_side_and_the_file_is_known(tmp_path, cli):
     assert not (tmp_path / "e" / "summary.json").exists()
     assert cli("verify", tmp_path / "e").code == 0
     path.write_text(path.read_text().replace("TP", "PT", 1))
-    assert "summary_outer.json" in cli("verify", tmp_path / "e").err
+    assert "summary_outer.json" in cli("verify", tmp_path / "e").out
 
 
 def test_nnunet_itself_loads_it(tmp_path, cli):

@@ -94,7 +94,7 @@ def test_a_scarce_region_gets_no_mask_and_the_others_do(two_regions, cli):
     assert cli(*asked, "--allow-scarce", "--allow-vacuous").code == 2
     done = cli(*asked, "--allow-scarce")
     assert done.code == 0
-    assert "region rare: refused (TOO_FEW_CASES): no mask" in done.err
+    assert "region rare: refused (TOO_FEW_CASES): no mask" in done.out
     masks = folder / "masks"
     shown = cli("predict", c, "--probs", folder / "probs", "-o", masks)
     assert shown.code == 0, shown.err
@@ -277,8 +277,8 @@ def test_monitor_says_that_its_level_is_of_one_look(singleton_files, tmp_path, c
     assert cli("calibrate", scores, *levels, "-o", c).code == 0
     look = ("monitor", c, "--probs", singleton_files / "probs")
     shown = cli(*look)
-    assert "of this look" in shown.err
-    assert "82 % of healthy years" in shown.err
+    assert "of this look" in shown.out
+    assert "82 % of healthy years" in shown.out
     assert "The level is of one look" in cli(*look, "--json").json["looks"]
     assert "of this one look" in " ".join(
         cli("monitor", "--help").out.replace("│", " ").split()

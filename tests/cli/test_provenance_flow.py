@@ -235,7 +235,7 @@ def test_every_method_refuses_a_cut_that_leaves_nothing_out(root, cli, method):
     assert "VACUOUS" in result.errors[0]
     result = cli(*command, "-o", root / "c.json", "--allow-vacuous")
     assert result.code == 0
-    assert "NO INFORMATIVE GUARANTEE (VACUOUS)" in result.err
+    assert "NO INFORMATIVE GUARANTEE (VACUOUS)" in result.out
 
 
 def test_hard_masks_are_refused_by_every_command_that_reads_maps(root, cli, calibrated):

@@ -54,6 +54,31 @@ def test_demo_ends_well_on_a_terminal_of_ascii(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_what_was_asked_for_is_on_stdout_and_all_else_on_stderr(files, scored, cli):
+    """Of every command: thresholds, tables, verdicts; not progress or what was written."""
+    out, root = files.root / "c.json", files.root
+    asked = {
+        ("calibrate", scored, "--alpha", "0.2", "-o", out): "With probability at least",
+        ("evaluate", out, *files.options, "-o", root / "e"): "FNR of cases",
+        ("validate", scored, "--alpha", "0.2"): "coverage",
+        ("monitor", out, *files.options[:2]): "no drift found",
+        ("monitor", out, *files.options[:2], "--state", root / "w"): "no alarm",
+        ("temperature", "fit", *files.options, "-o", root / "t.json"): "temperature ",
+        ("reliability", scored, "-o", root / "r", "--no-figures"): "ECE",
+        ("verify", out): "whole: ",
+        ("plan", "--alpha", "0.2"): "units",
+        ("score", *files.options, "-o", root / "s2"): "",
+        ("predict", out, *files.options[:2], "-o", root / "m"): "",
+    }
+    for command, words in asked.items():
+        done = cli(*command)
+        assert done.code == 0, done.err
+        assert words in done.out, command
+        assert bool(done.out) == bool(words), command
+        for of_stderr in ("/s, ", "left", "further columns"):
+            assert of_stderr not in done.out, command
+
+
 def test_control_characters_of_files_do_not_reach_the_terminal(files, cli):
     """Of names of files, of folders, and of cells: shown as escapes, or refused."""
     wild = "x\x1b[2J\x07\u202e"

@@ -1,6 +1,7 @@
 """`coverax train` on a tiny cohort: runs, resumes, and refuses in one line."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_a_dry_run_shows_what_a_step_costs_and_writes_nothing(cli, cohort, tmp_p
     done = cli("train", cohort / "run.toml", "-o", tmp_path / "no", "--dry-run")
     assert done.code == 0
     assert not list(tmp_path.iterdir())
-    shown = {line.split()[0]: line for line in done.err.splitlines()}
+    shown = {line.split()[0]: line for line in done.out.splitlines()}
     assert "4 train, 2 learning, 2 calibration, 2 test" in shown["cases"]
     assert "background in 6, lesion in 6 of 6 cases" in shown["classes"]
     assert "2 x 8 x 8 x 8 x 1" in shown["images"]
@@ -263,3 +264,23 @@ def test_a_run_is_verified_with_its_checkpoints(trained, cli):
     assert found.code == 0
     whole = {v["what"] for v in found.json if v["status"] == "whole"}
     assert {"config of a run", "split", "checkpoint of step 4"} <= whole
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(cli, cohort, tmp_path, monkeypatch):
+    import coverax.train.loop as loop
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    command = ("train", cohort / "run.toml", "-o", tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "validate", stop)
+        done = cli(*command)
+    assert done.code == 130
+    assert "compiling the step" in done.err
+    kept = re.search(r"(\d) of 4 steps are kept: go on with .* --resume", done.err)
+    assert kept
+    done = cli(*command, "--resume")
+    assert done.code == 0
+    n_left = 4 - int(kept[1])
+    assert re.search(rf"Training: {n_left}/{n_left}, .* left, loss [\d.]+", done.err)

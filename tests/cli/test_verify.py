@@ -60,7 +60,7 @@ def test_one_altered_byte_is_said_and_is_exit_1(written, cli, name):
     try:
         found = cli("verify", path)
         assert found.code == 1
-        assert f"damaged: {path}" in found.err
+        assert f"damaged: {path}" in found.out
         assert "1 of 1 files are not whole" in found.errors[0]
         folder = cli("verify", path.parent, "--json")
         named = [v["path"] for v in folder.json if v["status"] == "damaged"]
@@ -86,7 +86,7 @@ def test_a_file_of_another_is_said_to_be_unknown(tmp_path, cli):
     (tmp_path / "x.csv").write_text("a\n")
     found = cli("verify", tmp_path)
     assert found.code == 0
-    assert found.err.count("unknown: ") == 2
+    assert found.out.count("unknown: ") == 2
     assert cli("verify", tmp_path / "none").code == 1
 
 

@@ -44,6 +44,7 @@ from coverax.calibrate.losses import read_loss_curves as read_loss_curves
 from coverax.calibrate.ltt import CertifiedLams as CertifiedLams
 from coverax.calibrate.ltt import ltt_threshold as ltt_threshold
 from coverax.calibrate.mean_p import MeanP as MeanP
+from coverax.calibrate.needs import method_needs as method_needs
 from coverax.calibrate.policy import Policy as Policy
 from coverax.calibrate.pooled import minmax_promise as minmax_promise
 from coverax.calibrate.pooled import pooled_level as pooled_level

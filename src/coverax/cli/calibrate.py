@@ -31,6 +31,7 @@ from coverax.cli.common import (
     parse_alpha,
     parse_tolerance,
     print_json,
+    say,
 )
 from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
 
@@ -273,13 +274,13 @@ def command(
 def _tell(calibration: "Calibration") -> None:
     """Lines on what was calibrated, refused and left out, and the guarantee."""
     for t in calibration.thresholds:
-        note(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
+        say(f"{t.name}: {DESCRIBE[calibration.kind](t)} ({t.place}, {t.status.name})")
         if t.n_tied > 1 and t.tie is None:
-            note(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
+            say(f"{t.name}: {t.n_tied} units tie at the threshold: over-covers")
     for part in calibration.refused_parts:
         where = f"region {part.region}"
         where += f", group {part.group}" if part.group else ""
-        note(f"{where}: refused ({part.status}): no mask")
+        say(f"{where}: refused ({part.status}): no mask")
     for why, ids in calibration.excluded.items():
         note(f"left out ({why}): {len(ids)} cases")
-    note(calibration.statement)
+    say(calibration.statement)

@@ -14,6 +14,7 @@ from coverax.cli.terminal import gathered
 from coverax.cli.terminal import note as note
 from coverax.cli.terminal import print_json as print_json
 from coverax.cli.terminal import results as results
+from coverax.cli.terminal import say as say
 from coverax.files import PathLike
 from coverax.rational import check_level, check_tolerance
 
@@ -299,8 +300,11 @@ def parse_only(specs: list[str] | None) -> dict[str, str]:
 
 
 @contextmanager
-def show_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
-    """Progress on stderr: a bar with rate and time left, or plain lines in a log."""
+def show_progress(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Progress on stderr: a bar with rate and time left, or plain lines in a log.
+
+    What is yielded is called once a case, with a few words to show if there are some.
+    """
     if not sys.stderr.isatty():
         yield from _plain_progress(label, total)
         return
@@ -320,25 +324,26 @@ def show_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[said]}"),
         console=Console(stderr=True),
     ) as progress:
-        task = progress.add_task(label, total=total, rate="")
+        task = progress.add_task(label, total=total, rate="", said="")
         done = 0
 
-        def advance() -> None:
+        def advance(said: str = "") -> None:
             nonlocal done
             done += 1
             rate = done / max(1e-9, time.monotonic() - started)
-            progress.update(task, completed=done, rate=f"{rate:.3g}/s")
+            progress.update(task, completed=done, rate=f"{rate:.3g}/s", said=said)
 
         yield advance
 
 
-def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
+def _plain_progress(label: str, total: int) -> Iterator[Callable[..., None]]:
     started = last = time.monotonic()
     done = 0
 
-    def advance() -> None:
+    def advance(said: str = "") -> None:
         nonlocal done, last
         done += 1
         now = time.monotonic()
@@ -347,7 +352,8 @@ def _plain_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
             rate = done / max(1e-9, now - started)
             left = (total - done) / rate
             sys.stderr.write(
-                f"{label}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left\n"
+                f"{label}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left"
+                f"{said and f', {said}'}\n"
             )
 
     yield advance

@@ -152,6 +152,8 @@ def command(
         result = _score(run, output, labels, units, chosen, definition)
     else:
         about = {"step": loaded.step, "split": loaded.split_digest, "parts": chosen}
+        if known:
+            about["units"] = {i: known.units[i] for i in chosen if i in known.units}
         result = _write(run, output, about)
     if as_json:
         print_json(result | {"output": str(home)})

@@ -15,6 +15,7 @@ from coverax.cli.common import (
     note,
     parse_tolerance,
     print_json,
+    say,
 )
 
 NAME = "learn-sets"
@@ -83,8 +84,8 @@ def command(
     if as_json:
         print_json(learned.to_json())
         return
-    note(f"inner set: {learned.inner}; outer set: {learned.outer}")
-    note(
+    say(f"inner set: {learned.inner}; outer set: {learned.outer}")
+    say(
         f"share of alpha for the inner set: {learned.inner_share} (for "
         f"{learned.n_calibration} calibration units)"
     )

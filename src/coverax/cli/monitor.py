@@ -15,6 +15,7 @@ from coverax.cli.common import (
     note,
     parse_alpha,
     print_json,
+    say,
     show_progress,
 )
 
@@ -181,12 +182,12 @@ def _say(result: "WatchedLook", state: Path) -> None:
             "calibration"
         )
     verdict = "ALARM" if found.alarm else "no alarm"
-    note(
+    say(
         f"{verdict}: capital {found.capital:.3g}, largest ever "
         f"{found.largest:.3g} ({found.largest_of}), alarm at "
         f"{found.alarm_at:g}"
     )
-    note(result.meaning)
+    say(result.meaning)
 
 
 def _look_once(
@@ -210,16 +211,16 @@ def _look_once(
         print_json(result.to_json())
         return
     for name, p_value in result.p_values.items():
-        note(f"{name}: p = {p_value:.3g}")
+        say(f"{name}: p = {p_value:.3g}")
     if n_seen := result.n_seen_in_calibration:
         note(
             f"{n_seen} of {result.n_new} maps calibrated themselves (by case id or "
             "map): they cannot show drift"
         )
     verdict = "DRIFT" if result.drift else "no drift found"
-    note(f"{verdict} at level {level} of this look, {result.n_new} new maps")
-    note(result.meaning)
-    note(result.looks)
+    say(f"{verdict} at level {level} of this look, {result.n_new} new maps")
+    say(result.meaning)
+    say(result.looks)
 
 
 def _one_per_unit(maps: dict[str, Path], units: dict[str, str]) -> dict[str, Path]:

@@ -25,7 +25,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """How many units are needed, and what coverage will spread over."""
-    from coverax.calibrate import n_needed
+    from coverax.calibrate import method_needs, n_needed
     from coverax.rational import as_fraction
 
     if folds is not None:
@@ -40,6 +40,7 @@ def command(
         "n_needed": n_needed(alpha),
         "n_needed_pac": None if delta is None else n_needed(alpha, delta),
         "rows": [_row(size, alpha, delta) for size in sizes],
+        "methods": method_needs(alpha, delta),
     }
     if as_json:
         print_json(result)
@@ -129,4 +130,21 @@ def _show(result: dict) -> None:
         console.print(table)
     console.print(
         "Columns: coverage of new cases over calibration sets (i.i.d. units)."
+    )
+    _show_methods(result["methods"])
+
+
+def _show_methods(needs: dict[str, int | None]) -> None:
+    """Fewest units by method, and what that number means."""
+    from rich.table import Table
+
+    table = Table(title="fewest units, by calibrate --method", title_justify="left")
+    table.add_column("method")
+    table.add_column("units", justify="right")
+    for method, n in needs.items():
+        table.add_row(method, "more than 131,072" if n is None else str(n))
+    results().print(table)
+    results().print(
+        "crc, rcps and ltt: if the loss is 0 in every unit; with losses they need more."
+        + ("" if "rcps" in needs else " rcps and ltt need --delta.")
     )

@@ -28,6 +28,7 @@ from coverax.cli.common import (
     load_maps,
     note,
     print_json,
+    say,
     show_progress,
     usage_errors,
 )
@@ -111,7 +112,7 @@ def fit(
         print_json(fitted.to_json())
         return
     for name, found in fitted.fits.items():
-        note(
+        say(
             f"{name}: temperature {found.temperature:.4f}, log loss "
             f"{found.nll_before:.5f} -> {found.nll_after:.5f} ({found.status})"
         )

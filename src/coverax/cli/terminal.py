@@ -30,17 +30,27 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def say(text: str) -> None:
+    """A line of what was asked for (a threshold, a verdict, a promise), on stdout."""
+    _write_line(text, sys.stdout)
+
+
 def note(text: str) -> None:
-    """A line for people, on stderr; wrapped between words on a terminal."""
+    """A line on the way (left out, written, warned), on stderr."""
+    _write_line(text, sys.stderr)
+
+
+def _write_line(text: str, stream: Any) -> None:
+    """A line for people, wrapped between words on a terminal."""
     text = printable(text)
-    if sys.stderr.isatty():
+    if stream.isatty():
         text = textwrap.fill(
             text,
             shutil.get_terminal_size().columns,
             break_long_words=False,
             break_on_hyphens=False,
         )
-    sys.stderr.write(text + "\n")
+    stream.write(text + "\n")
 
 
 def print_json(content: Any) -> None:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from coverax.cli.common import (
     needs_train_extra,
     note,
     print_json,
+    say,
     show_progress,
 )
 
@@ -84,8 +85,30 @@ def _train(
     with starting_run(config, cohort, output, resume=resume):
         pieces = _read(config, cohort)
     left = config.run.steps - steps_done(output)
-    with show_progress("Training", left) as advance:
-        return train(config, pieces, output, on_step=lambda _: advance())
+    shown: dict[str, str] = {}
+
+    def on_validation(row: dict[str, Any]) -> None:
+        shown["dice"] = f", Dice {row['dice']:.4f} at step {row['step']}"
+
+    if left > 0:
+        note("compiling the step, once: from seconds to minutes")
+    try:
+        with show_progress("Training", left) as advance:
+            return train(
+                config,
+                pieces,
+                output,
+                on_step=lambda row: advance(
+                    f"loss {row['loss']:.4f}{shown.get('dice', '')}"
+                ),
+                on_validation=on_validation,
+            )
+    except KeyboardInterrupt:
+        note(
+            f"{output}: {steps_done(output)} of {config.run.steps} steps are kept: go on "
+            "with the same command and --resume"
+        )
+        raise
 
 
 def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
@@ -144,7 +167,7 @@ def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
         "speed": f"{rate:.3g} steps/s, {found.voxels_per_second:.3g} voxels/s",
     }
     for name, text in lines.items():
-        note(f"{name:<12} {text}")
+        say(f"{name:<12} {text}")
 
 
 def _megabytes(n_bytes: int) -> str:

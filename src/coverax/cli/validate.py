@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coverax.choices import CountedEmpty, ValidatedMethod
-from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json, results
+from coverax.cli.common import AsJson, Raters, parse_alpha, print_json, results, say
 
 if TYPE_CHECKING:
     from coverax.validate import ScoresResult
@@ -91,8 +91,8 @@ def command(
     for entry in result.results:
         _show(entry)
     for text in result.evidence.values():
-        note(text)
-    note(f"metrics: {result.metrics}")
+        say(text)
+    say(f"metrics: {result.metrics}")
 
 
 def _show(entry: "ScoresResult") -> None:
@@ -120,12 +120,12 @@ def _show(entry: "ScoresResult") -> None:
         _print_rows("means over all splits", names, setting, cells)
     for row in entry.hold_out or ():
         verdict = "inside" if row.in_band else "OUTSIDE"
-        note(
+        say(
             f"held out {row.group}, alpha {row.alpha:g}: coverage "
             f"{row.coverage:.3f}, {verdict} {row.band.low:.3f} to {row.band.high:.3f}"
         )
     if entry.order is not None:
-        note(f"order: p-value {entry.order.p_value_capital:.3g}")
+        say(f"order: p-value {entry.order.p_value_capital:.3g}")
 
 
 def _print_rows(title, names, setting, cells) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import AsJson, needs_train_extra
-from coverax.cli.terminal import note, print_json
+from coverax.cli.terminal import print_json, say
 
 NAME = "verify"
 _SHOWN = ("coverax", "case_id", "n_cases", "n_rows", "calibration_digest", "digest")
@@ -36,7 +36,7 @@ def command(
                 if k in verdict.about
             ]
             rest = f" ({', '.join(shown)})" if shown else ""
-            note(f"{verdict.status}: {verdict.path}: {verdict.what}{rest}")
+            say(f"{verdict.status}: {verdict.path}: {verdict.what}{rest}")
     damaged = sum(verdict.status == "damaged" for verdict in verdicts)
     if damaged:
         raise ValueError(f"{damaged} of {len(verdicts)} files are not whole")

@@ -78,6 +78,7 @@ def train(
     folder: PathLike,
     *,
     on_step: Callable[[Row], None] = lambda _: None,
+    on_validation: Callable[[Row], None] = lambda _: None,
 ) -> Trained:
     """Train from the last checkpoint in `folder`, or from the start, to the end.
 
@@ -89,6 +90,7 @@ def train(
         pieces: Net, data and how volumes are predicted.
         folder: Where checkpoints and metrics are.
         on_step: Called after each step's metrics are known.
+        on_validation: Called after each validation.
 
     Raises:
         ValueError: The checkpoint is of another config, a loss is not finite, or a step
@@ -123,6 +125,7 @@ def train(
                 report.hold(done, metrics)
                 dice = _validated(config, pieces, predict, state, done, report)
                 if dice is not None:
+                    on_validation({"step": done, "dice": dice})
                     dices = [*dices, dice]
                     is_early = _is_stale(dices, config.run.patience)
                 is_last = done == config.run.steps or dice is not None

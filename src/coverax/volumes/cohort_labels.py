@@ -1,4 +1,4 @@
-"""The regions of a cohort by themselves, where its maps are of nnU-Net."""
+"""The regions of a cohort by themselves, where its maps are of nnU-Net or `infer`."""
 
 import logging
 from pathlib import Path
@@ -7,6 +7,7 @@ from coverax.table.region import Region
 from coverax.volumes.case import Cohort, cohort_regions
 from coverax.volumes.formats import NPZ, dataset_of, file_suffix
 from coverax.volumes.nnunet_dataset import Dataset
+from coverax.volumes.origin import INFER_RECORD, known_classes
 
 _log = logging.getLogger("coverax")
 
@@ -17,7 +18,8 @@ def cohort_labels(
     """Regions to score and the label to ignore: those asked for, else the model's.
 
     Where every map is a softmax of nnU-Net, its `dataset.json` names structures and the
-    label of voxels that do not count; a note says what was taken.
+    label of voxels that do not count; where `infer` made every map, its record names the
+    classes. A note says what was taken.
 
     Args:
         cohort: The cases.
@@ -31,6 +33,8 @@ def cohort_labels(
     dataset = _cohort_dataset(cohort)
     named = any(case.region for case in cohort.cases)
     regions = cohort_regions(cohort, specs)
+    if dataset is None and not specs and not named:
+        return _regions_of_infer(cohort) or regions, ignore_label
     if dataset is None:
         return regions, ignore_label
     taken = []
@@ -69,6 +73,33 @@ def _cohort_dataset(cohort: Cohort) -> Dataset | None:
                 "(dataset.json)"
             )
     return first
+
+
+def _regions_of_infer(cohort: Cohort) -> tuple[Region, ...]:
+    """The classes of the net that `infer` ran, where it made all the maps.
+
+    Raises:
+        ValueError: Maps are of nets of other classes.
+    """
+    folders = dict.fromkeys(Path(case.probs).parent for case in cohort.cases)
+    classes = [known_classes(folder) for folder in folders]
+    if not classes or not all(classes):
+        return ()
+    where = ", ".join(map(str, folders))
+    if any(list(own.items()) != list(classes[0].items()) for own in classes):
+        raise ValueError(f"{where}: maps of nets of other classes ({INFER_RECORD})")
+    regions = tuple(
+        Region(name, (channel,), (label,))
+        for channel, (name, label) in enumerate(classes[0].items())
+        if channel
+    )
+    _log.warning(
+        "%s: regions %s taken from %s (a softmax; --region says otherwise)",
+        where,
+        ", ".join(map(str, regions)),
+        INFER_RECORD,
+    )
+    return regions
 
 
 def _meaning(dataset: Dataset | None) -> object:

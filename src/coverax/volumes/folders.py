@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from coverax.volumes.formats import (
     file_suffix,
 )
 from coverax.volumes.names import check_case_id, check_name, other_spelling, some_names
+from coverax.volumes.origin import known_parts, known_units
 
 _log = logging.getLogger("coverax")
 # Files that lie beside volumes and are none; any other is named where it is passed over.
@@ -147,6 +149,8 @@ def match_folders(
     references = {normal_form(rater.name): nifti_files(rater) for rater in raters}
     _check_raters(references, probs, labels_dir)
     references = references or {"": nifti_files(labels_dir)}
+    if named := known_parts(probs_dir):
+        references = _of_maps(references, {*probs, *named}, probs_dir)
     pairs = [
         _pair(probs, labels, rater, (probs_dir, labels_dir / rater))
         for rater, labels in references.items()
@@ -167,7 +171,34 @@ def match_folders(
         (case for pair in pairs for case in pair.cases),
         key=lambda case: (case.case_id, case.rater),
     )
-    return Cohort(with_parts(with_units(cases, unit_pattern)), excluded)
+    with_own = with_units(cases, unit_pattern)
+    if unit_pattern is None and (units := known_units(probs_dir)):
+        with_own = tuple(
+            replace(c, unit=units.get(c.case_id, c.unit)) for c in with_own
+        )
+    return Cohort(with_parts(with_own), excluded)
+
+
+def _of_maps(
+    references: Mapping[str, Mapping[str, Path]], wanted: Collection[str], folder: Path
+) -> dict[str, dict[str, Path]]:
+    """References of cases that the record beside the maps knows; says how many are not.
+
+    A folder of a part of the cases needs no folder of their references alone.
+    """
+    kept = {
+        rater: {stem: path for stem, path in files.items() if stem in wanted}
+        for rater, files in references.items()
+    }
+    others = {stem for files in references.values() for stem in files} - set(wanted)
+    if others:
+        _log.warning(
+            "%s: a record beside the maps names their cases; references of %d others are "
+            "passed over",
+            folder,
+            len(others),
+        )
+    return kept
 
 
 class _Pair(NamedTuple):

@@ -60,8 +60,27 @@ def known_parts(folder: PathLike) -> dict[str, str]:
     for name in (SCALED_RECORD, PACKED_RECORD, EXPORTED_RECORD, INFER_RECORD):
         path = Path(folder) / name
         if _is_there(path):
-            return _parts_of(path)
+            return _names_in(path, "parts")
     return {}
+
+
+def known_units(folder: PathLike) -> dict[str, str]:
+    """Unit of each map in a folder by file stem, where `infer` named it.
+
+    Raises:
+        ValueError: The record is damaged.
+    """
+    return _names_in(Path(folder) / INFER_RECORD, "units")
+
+
+def known_classes(folder: PathLike) -> dict[str, int]:
+    """Label of each channel by the name of its class, where `infer` named them.
+
+    Raises:
+        ValueError: The record is damaged.
+    """
+    found = _names_in(Path(folder) / INFER_RECORD, "classes")
+    return {name: int(label) for name, label in found.items()}
 
 
 def _is_there(path: Path) -> bool:
@@ -72,13 +91,16 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _parts_of(path: Path) -> dict[str, str]:
+def _names_in(path: Path, key: str) -> dict[str, str]:
+    """What a record says of names; empty where there is none, or it says nothing."""
+    if not _is_there(path):
+        return {}
     with sound(path, "record of maps"):
         content: Any = read_json(path)
         is_known = isinstance(content, dict) and "digest" in content
         if is_known and not is_sealed(content):
             raise ValueError(f"{path}: altered after it was written")
-    parts = content.get("parts") if isinstance(content, dict) else None
-    if not isinstance(parts, dict):
+    found = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
         return {}
-    return {normal_form(str(stem)): str(part) for stem, part in parts.items()}
+    return {normal_form(str(name)): str(value) for name, value in found.items()}
