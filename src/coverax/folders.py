@@ -1,26 +1,44 @@
 """Output folders that appear whole, or not at all."""
 
+import ctypes
 import glob
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from coverax.files import OutputError, PathLike, sync_folder
 from coverax.locks import PARTIAL, WHOLE, beside, extended, locked
 
+# The folder that a run of this context may replace.
+_OLD: ContextVar[Path | None] = ContextVar("old", default=None)
+
+
+def give_way(folder: PathLike) -> None:
+    """Let a run of this context replace a folder: it stays until the new one is whole.
+
+    Whoever calls it has made sure that nothing in the folder is missed.
+    """
+    _OLD.set(Path(folder).resolve())
+
+
+def gives_way(folder: PathLike) -> bool:
+    """Whether a folder may be replaced."""
+    return _OLD.get() is not None and Path(folder).resolve() == _OLD.get()
+
 
 def check_output_folder(folder: PathLike) -> None:
-    """Refuse an output folder that holds something already.
+    """Refuse an output folder that holds something already, and does not give way.
 
     Raises:
         FileExistsError: It is a file or holds anything.
     """
     folder = Path(folder)
     if folder.is_dir():
-        if any(folder.iterdir()):
+        if not gives_way(folder) and any(folder.iterdir()):
             raise FileExistsError(
                 f"{folder} exists and is not empty; name a new folder"
             )
@@ -62,7 +80,7 @@ def partial_folder(output: PathLike) -> Path:
 
 
 def publish_folder(filled: PathLike, output: PathLike) -> None:
-    """Give a filled folder its name; an empty folder of that name gives way.
+    """Give a filled folder its name; an empty one, or one let to, gives way.
 
     Raises:
         OutputError: Something has appeared under that name meanwhile.
@@ -71,9 +89,27 @@ def publish_folder(filled: PathLike, output: PathLike) -> None:
     for below, _, _ in os.walk(filled):
         sync_folder(Path(below))
     try:
-        filled.replace(output)
+        if gives_way(output) and output.is_dir():
+            _exchange(filled, output)
+        else:
+            filled.replace(output)
     except OSError as error:
         raise OutputError(
             f"{output}: cannot take its name ({error.strerror}); clear it"
         ) from None
     sync_folder(output.parent)
+    if filled.exists():  # the old one, after an exchange
+        shutil.rmtree(filled, ignore_errors=True)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap the names of two folders: at once where the system can, else by a third name."""
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    with suppress(AttributeError, OSError):
+        swap = ctypes.CDLL(None, use_errno=True).renameat2
+        if swap(here, bytes(new), here, bytes(old), both) == 0:
+            return
+    aside = beside(old, f".{secrets.token_hex(6)}{WHOLE}")
+    old.replace(aside)
+    new.replace(old)
+    aside.replace(new)

@@ -73,7 +73,8 @@ checkpoint_every = 1
 class Command:
     """A command, what it writes, and whether it resumes.
 
-    `beside` is a second output; `grows` says that the output is there from the start.
+    `beside` is a second output; `grows` says that the output is there from the start;
+    `old` is a folder that lies there before: it or the whole new one always does.
     """
 
     args: tuple[str, ...]
@@ -81,6 +82,7 @@ class Command:
     resumes: bool = False
     beside: str = "none"
     grows: bool = False
+    old: str = ""
 
     @property
     def trains(self) -> bool:
@@ -110,6 +112,18 @@ COMMANDS = {
     ),
     "predict": Command(
         ("predict", "in/c.json", "--probs", "in/probs", "-o", "out"), resumes=True
+    ),
+    "predict-overwrite": Command(
+        ("predict", "in/c.json", "--probs", "in/probs", "-o", "out", "--overwrite"),
+        resumes=True,
+        old="in/old",
+    ),
+    "validate-overwrite": Command(
+        (
+            *("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4"),
+            *("-o", "out", "--overwrite"),
+        ),
+        old="in/old",
     ),
     "predict-sides": Command(
         ("predict", "in/sets.json", "--probs", "in/probs", "--sides", "-o", "out"),
@@ -237,6 +251,8 @@ def prepare(commands: list[str]) -> None:
         ("score", *SCORES, *parts, "2/2"),
         ("score", *SCORES, *SETS, "--engine", "host", "-o", "in/s.parquet"),
         ("calibrate", "in/s.parquet", "--alpha", ".3", "-o", "in/c.json"),
+        ("calibrate", "in/s.parquet", "--alpha", ".6", "-o", "in/old.json"),
+        ("predict", "in/old.json", "--probs", "in/probs", "-o", "in/old"),
         (
             *("calibrate", "in/s.parquet", "--method", "sets", "--alpha", ".4"),
             *("--joint", "max", "-o", "in/sets.json"),
@@ -321,17 +337,20 @@ def bytes_of(path: Path) -> dict[str, str]:
     return found
 
 
-def start_over() -> None:
+def start_over(command: Command | None = None) -> None:
     for path in Path().iterdir():
         if path.name != "in":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    if command is not None and command.old:
+        shutil.copytree(command.old, command.output)
 
 
 def campaign(options) -> dict:
     report = {}
     for name in options.commands:
         command = CARELESS if name == "careless" else COMMANDS[name]
-        start_over()
+        start_over(command)
         code, text, _ = in_child(command.args, 1 << 40, 0)
         assert code == 0, (name, text)
         whole = results_of(command)
@@ -348,7 +367,7 @@ def campaign(options) -> dict:
 
 
 def count_changes(command: Command) -> int:
-    start_over()
+    start_over(command)
     return in_child(command.args, 1 << 40, 0)[2]
 
 
@@ -358,7 +377,7 @@ def results_of(command: Command) -> tuple[dict[str, str], dict[str, str]]:
 
 def trial(command: Command, at: int, kind: str, whole: tuple) -> str | None:
     """What is wrong after a fault at the N-th change; None where nothing is."""
-    start_over()
+    start_over(command)
     output = Path(command.output)
     code, text, _ = in_child(command.args, at, KINDS[kind])
     where = f"change {at}: "
@@ -366,14 +385,16 @@ def trial(command: Command, at: int, kind: str, whole: tuple) -> str | None:
     if "ESCAPED" in text or ("Traceback" in text and not command.grows):
         return where + text
     published, beside = results_of(command)
+    old = bytes_of(Path(command.old)) if command.old else {}
     if not command.grows and (
-        published not in ({}, whole[0]) or beside not in ({}, whole[1])
+        published not in (old, whole[0]) or beside not in ({}, whole[1])
     ):
         found = differences((published, beside), whole)
         return where + f"half an output, by {found}"
     if code == 0 and (published, beside) != whole:
         return where + "exit 0 without the output"
-    if published and not output.is_file() and not command.grows:
+    is_folder = published and not output.is_file()
+    if is_folder and not command.grows and not command.old:
         return None  # a folder that is there is not replaced
     if command.grows and output.exists() and (why := damage_of(output)):
         return where + f"verify before it goes on: {why}"

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def main(args: list[str] | None = None) -> None:
 def run(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     with speaking():
-        return _run(args)
+        return copy_context().run(_run, args)  # what may be overwritten is of one run
 
 
 def _run(args: list[str] | None) -> int:

@@ -55,8 +55,7 @@ CohortFile = Annotated[
 MapsCohort = Annotated[
     Path | None,
     typer.Option(
-        "--cohort",
-        help="cohort.csv instead of --probs; it needs no references.",
+        "--cohort", help="cohort.csv instead of --probs; it needs no references."
     ),
 ]
 EngineChoice = Annotated[
@@ -303,7 +302,7 @@ def parse_only(specs: list[str] | None) -> dict[str, str]:
 def show_progress(label: str, total: int) -> Iterator[Callable[..., None]]:
     """Progress on stderr: a bar with rate and time left, or plain lines in a log.
 
-    What is yielded is called once a case, with a few words to show if there are some.
+    What it yields is called once a case, with a few words to show where there are some.
     """
     if not sys.stderr.isatty():
         yield from _plain_progress(label, total)

@@ -16,12 +16,14 @@ from coverax.cli.common import (
     LabelsDir,
     Threads,
     UnitPattern,
+    files_of,
     load_cohort,
     maps_of_folds,
     note_left_out,
     print_json,
     show_progress,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.places import DaskAddress, Memory, Workers, place_of
 from coverax.cli.show import show_evaluation
 
@@ -47,6 +49,7 @@ def command(
     ] = 0,
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
@@ -70,6 +73,9 @@ def command(
     maps = maps_of_folds(loaded, probs or []) if several else []
     first = probs[0] if probs else None
     cases = load_cohort(first, labels, cohort, allow_missing, unit_pattern)
+    allow_overwrite(
+        output, overwrite, [calibration, cohort, *files_of(cases), *(probs or [])]
+    )
     failures: list[str] = []
     with (
         whole_folder(output) as folder,  # first, so that one who cannot write waits not

@@ -19,6 +19,7 @@ from coverax.cli.common import (
     print_json,
     show_progress,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 
 NAME = "export"
 
@@ -44,6 +45,7 @@ def command(
     allow_missing: AllowMissing = False,
     allow_overshoot: AllowOvershoot = False,
     allow_hard_masks: AllowHardMasks = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write probabilities as float32 NIfTI in the geometry of their image."""
@@ -51,6 +53,7 @@ def command(
     from coverax.stream import count_finished
     from coverax.volumes import nifti_files
 
+    allow_overwrite(output, overwrite, [maps])
     found = nifti_files(maps)
     try:
         with show_progress("Exporting", len(found)) as on_case:

@@ -26,6 +26,7 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.places import Parts, ShardOf, home_of, shard_of
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def command(
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write one softmax a case in the geometry of its image, or score it unwritten."""
@@ -125,6 +127,8 @@ def command(
         loaded = train.load_checkpoint(checkpoint)
     known = _known_split(checkpoint, split, loaded.split_digest)
     files = train.image_files(images, loaded.config.data)
+    inputs = [checkpoint, images, labels, split, parts, *files.values()]
+    allow_overwrite(home, overwrite, inputs)
     check_maps_differ(files.items(), f"{images}")
     chosen = train.choose_images(files, known, part or [], allow_missing=allow_missing)
     _note_left_out(files, chosen, known)

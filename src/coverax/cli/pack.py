@@ -20,6 +20,7 @@ from coverax.cli.common import (
     print_json,
     show_progress,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 
 NAME = "pack"
 
@@ -37,6 +38,7 @@ def command(
     verify_inputs: VerifyInputs = False,
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write maps as 16-bit (or 8-bit) NIfTI, and say what rounding does to ties.
@@ -48,6 +50,7 @@ def command(
     from coverax.stream import count_finished
     from coverax.volumes import nifti_files
 
+    allow_overwrite(output, overwrite, [maps])
     found = nifti_files(maps)
     try:
         with show_progress("Packing", len(found)) as on_case:

@@ -25,6 +25,7 @@ from coverax.cli.common import (
     print_json,
     show_progress,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.places import (
     DaskAddress,
     Memory,
@@ -110,6 +111,7 @@ def command(
             "calibration by groups."
         ),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
@@ -155,6 +157,16 @@ def command(
     else:
         each = [map_files(folder, only=wanted) for folder in probs or []]
     maps = each[0]
+    inputs = [
+        calibration,
+        cohort,
+        groups,
+        images,
+        parts,
+        *(probs or []),
+        *maps.values(),
+    ]
+    allow_overwrite(home, overwrite, inputs)
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     with show_progress("Predicting", len(own_cases(maps, part))) as on_case:
         predict = (

@@ -26,6 +26,7 @@ from coverax.cli.common import (
     Softmax,
     Threads,
     UnitPattern,
+    files_of,
     load_cohort,
     load_labels,
     note,
@@ -35,6 +36,7 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.places import DaskAddress, Memory, Workers, place_of
 from coverax.cli.show_reliability import show_summary
 
@@ -107,14 +109,20 @@ def command(
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
     allow_duplicates: AllowDuplicates = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Calibration errors of cases, classes and sites, with intervals and figures."""
     from coverax.folders import check_output_folder, whole_folder
     from coverax.reliability import fill_reliability, summarise
     from coverax.scores import read_table
+    from coverax.volumes import read_cohort
 
     where = place_of(workers, dask, memory)
+    given = [table, probs, labels, cohort, against]
+    if cohort is not None:
+        given += files_of(read_cohort(cohort))
+    allow_overwrite(output, overwrite, given)
     check_output_folder(output)
     if (table is None) == (probs is None and labels is None and cohort is None):
         raise typer.BadParameter(

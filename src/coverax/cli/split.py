@@ -9,10 +9,12 @@ from coverax.cli.common import (
     AsJson,
     UnitPattern,
     check_not_input,
+    files_of,
     note,
     parse_alpha,
     print_json,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 
 NAME = "split"
 
@@ -56,13 +58,16 @@ def command(
     ] = None,
     unit_pattern: UnitPattern = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw which units of a cohort calibrate, and write a cohort for each part."""
     from coverax.folders import check_output_folder
-    from coverax.volumes import split_cohort, write_cohort_split
+    from coverax.volumes import read_cohort, split_cohort, write_cohort_split
 
     check_not_input(output, cohort)
+    own = files_of(read_cohort(cohort, needs_labels=False))
+    allow_overwrite(output, overwrite, [cohort, *own])
     check_output_folder(output)
     found = split_cohort(
         cohort,

@@ -32,6 +32,7 @@ from coverax.cli.common import (
     show_progress,
     usage_errors,
 )
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.pages import Command, Group
 from coverax.cli.places import (
     DaskAddress,
@@ -142,6 +143,7 @@ def apply(
     parts: Parts = None,
     resume: Resume = False,
     verify_inputs: VerifyInputs = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write every map of a folder at the fitted temperature, under its name."""
@@ -161,6 +163,8 @@ def apply(
     else:
         maps = nifti_files(probs or "")
         of_case = units_of(maps, unit_pattern) if units is None else None
+    inputs = [temperature, cohort, units, parts, probs, *maps.values()]
+    allow_overwrite(home, overwrite, inputs)
     with show_progress("Writing", len(own_cases(maps, part))) as on_case:
         result = apply_folder(
             fitted,

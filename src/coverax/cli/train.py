@@ -88,7 +88,7 @@ def _train(
     shown: dict[str, str] = {}
 
     def on_validation(row: dict[str, Any]) -> None:
-        shown["dice"] = f", Dice {row['dice']:.4f} at step {row['step']}"
+        shown["dice"] = f", Dice {row['dice']:.3f}"
 
     if left > 0:
         note("compiling the step, once: from seconds to minutes")
@@ -99,7 +99,7 @@ def _train(
                 pieces,
                 output,
                 on_step=lambda row: advance(
-                    f"loss {row['loss']:.4f}{shown.get('dice', '')}"
+                    f"loss {row['loss']:.3f}{shown.get('dice', '')}"
                 ),
                 on_validation=on_validation,
             )

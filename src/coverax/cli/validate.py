@@ -10,6 +10,7 @@ from coverax.cli.common import AsJson, Raters, parse_alpha, print_json, results,
 
 if TYPE_CHECKING:
     from coverax.validate import ScoresResult
+from coverax.cli.overwrite import Overwrite, allow_overwrite
 
 NAME = "validate"
 
@@ -60,6 +61,7 @@ def command(
     ] = None,
     raters: Raters = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits and draws.")] = 0,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
@@ -68,6 +70,8 @@ def command(
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
 
+    if output is not None:
+        allow_overwrite(output, overwrite, [scores])
     if output is not None:
         check_output_folder(output)
     plan = Plan(

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from coverax.files import OutputError, PathLike
-from coverax.folders import check_output_folder, partial_folder, publish_folder
+from coverax.folders import (
+    check_output_folder,
+    gives_way,
+    partial_folder,
+    publish_folder,
+)
 from coverax.locks import LONGEST_NAME
 from coverax.stream.folder_parts import FolderOf, record_part, take_parts
 from coverax.stream.gather import check_failures, gather
@@ -93,7 +98,8 @@ def fill_folder(
     journal = Journal(output, meaning, resume=resume, other=f"another {kind}")
     published = False
     try:
-        if resume and was_run and output.is_dir() and not partial.exists():
+        is_new = output.is_dir() and not gives_way(output)
+        if resume and was_run and is_new and not partial.exists():
             # Killed between the last rename and the end of the journal: all is there.
             output.replace(partial)
         _check_free(output, partial, was_run)
@@ -156,7 +162,8 @@ def fill_folder(
             shutil.rmtree(partial, ignore_errors=True)
         elif not published:
             on_note(f"{journal.n_records} finished cases are kept: go on with --resume")
-        journal.close(keep=not published, beside=partial)
+        left = not published or partial.exists()  # of a folder that gave way, too
+        journal.close(keep=left, beside=partial)
     return failures
 
 
