@@ -26,6 +26,7 @@ from coverax.cli import (
     predict,
     reliability,
     score,
+    summarise,
     temperature,
     train,
     validate,
@@ -58,6 +59,7 @@ app = typer.Typer(
 for module in (
     score,
     merge,
+    summarise,
     learn_sets,
     calibrate,
     predict,

@@ -24,6 +24,7 @@ _KINDS = (
     ("record of inference", {"model", "options", "classes"}),
     ("record of scaled maps", {"temperature", "temperatures", "parts"}),
     ("record of a part", {"shard", "values", "cases_digest"}),
+    ("summary of a site", {"one", "n_cuts"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),
