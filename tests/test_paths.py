@@ -70,6 +70,7 @@ READERS = {
     "validate.read_memory": {},
     "calibrate.read_learned": {},
     "calibrate.read_loss_curves": {"safe": "large"},
+    "calibrate.read_summary": {},
     "reliability.read_temperature": {},
     "volumes.read_cohort": {},
     "volumes.read_groups": {},

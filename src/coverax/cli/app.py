@@ -28,6 +28,7 @@ from coverax.cli import (
     predict,
     reliability,
     score,
+    summarise,
     temperature,
     train,
     validate,
@@ -60,6 +61,7 @@ app = typer.Typer(
 for module in (
     score,
     merge,
+    summarise,
     learn_sets,
     calibrate,
     predict,

@@ -16,10 +16,13 @@ from coverax.validate.report import Plan as Plan
 from coverax.validate.report import validate_table as validate_table
 from coverax.validate.results import Capital as Capital
 from coverax.validate.results import DriftLook as DriftLook
+from coverax.validate.results import LeftOutSite as LeftOutSite
 from coverax.validate.results import ScoresResult as ScoresResult
+from coverax.validate.results import SitesValidation as SitesValidation
 from coverax.validate.results import SplitsResult as SplitsResult
 from coverax.validate.results import Validation as Validation
 from coverax.validate.results import WatchedLook as WatchedLook
+from coverax.validate.sites import leave_site_out as leave_site_out
 from coverax.validate.splits import random_splits as random_splits
 from coverax.validate.units import all_unit_splits as all_unit_splits
 from coverax.validate.watch import watch_folder as watch_folder
