@@ -289,7 +289,7 @@ def _through_batches(
     outcomes: Iterable[Outcome], batch_fn: BatchFn, engine: Engine, spatial: bool
 ) -> Iterator[Outcome]:
     """Fill one open batch a bucket; run it when it is full, and all at the end."""
-    from coverax.kernels import clear_slots, empty_batch, fill_slot
+    from coverax.kernels import clear_slots, empty_batch, fill_slot, n_devices
 
     open_batches: dict[Any, tuple[Any, list[tuple[Any, Any]]]] = {}
     waiting: dict[int, tuple[Any, dict[str, Any], list[Any], int]] = {}
@@ -323,7 +323,7 @@ def _through_batches(
                     yield from run(
                         max(open_batches, key=lambda b: len(open_batches[b][1]))
                     )
-                open_batches[bucket] = (empty_batch(bucket), [])
+                open_batches[bucket] = (empty_batch(bucket, n_devices()), [])
             batch, slots = open_batches[bucket]
             arrays = (view.probs, view.labels, view.valid)
             fill_slot(batch, len(slots), *arrays, shape=shape, axes=axes)
