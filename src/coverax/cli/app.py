@@ -16,6 +16,7 @@ from coverax._version import __version__
 from coverax.cli import (
     calibrate,
     demo,
+    doctor,
     evaluate,
     import_,
     infer,
@@ -69,6 +70,7 @@ for module in (
     train,
     infer,
     verify,
+    doctor,
     demo,
 ):
     app.command(module.NAME)(module.command)

@@ -25,7 +25,8 @@ R = TypeVar("R")
 
 def n_devices() -> int:
     """Devices of this process that share a batch; one where JAX was told which."""
-    return 1 if jax.config.jax_default_device else jax.local_device_count()
+    told = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    return 1 if told else jax.local_device_count()
 
 
 def spread(
