@@ -16,6 +16,7 @@ from coverax._version import __version__
 from coverax.cli import (
     calibrate,
     demo,
+    doctor,
     evaluate,
     export,
     import_,
@@ -75,6 +76,7 @@ for module in (
     pack,
     export,
     verify,
+    doctor,
     demo,
 ):
     app.command(module.NAME)(module.command)

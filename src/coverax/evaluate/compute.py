@@ -301,7 +301,8 @@ def _columns(
     engine: Engine, batch: ViewBatch, calibration: Calibration
 ) -> dict[str, np.ndarray]:
     """Counts and critical probability of a batch, at each region's own cut."""
-    probs, labels, valid, views = batch[:4]
+    probs, labels, valid = (batch.place(engine, a) for a in batch[:3])
+    views = batch.views
     # At the calibrated cut, the fixed one, and the one of cases whose tie is broken.
     own = [calibration.threshold_of(view.region.name) for view in views]
     cuts = np.full((len(probs), 3), FIXED_CUT, np.float32)
