@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from coverax.evaluate.cut_results import CutResult, FoldCutResult
+from coverax.evaluate.nnunet_summary import Overlap
 from coverax.evaluate.other_results import IntervalResult, ReleaseResult
 from coverax.evaluate.set_results import AllRegions, FoldSetsResult, SetsResult
 from coverax.files import MAYBE, JsonRecord
@@ -16,6 +18,7 @@ RegionResult = (
     | IntervalResult
     | ReleaseResult
 )
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +78,18 @@ class Summary(JsonRecord):
             every = replace(every, found=every.found.without_law())
         results = [result.without_law() for result in self.results]
         return replace(self, results=results, all_regions=every)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What happened on cases with references.
+
+    Attributes:
+        summary: The content of `evaluation.json`.
+        cases: One row a case and region, the content of `cases.csv`.
+        overlaps: The masks of all cases, the content of `summary.json`.
+    """
+
+    summary: Summary
+    cases: Rows
+    overlaps: tuple[Overlap, ...] = ()
