@@ -60,6 +60,7 @@ OUTSIDE = {
 ROOT_MODULES = {
     *("_version", "checks", "choices", "files", "folders", "locks", "provenance"),
     "rational",
+    "shown",
     "tolerance",
 }
 

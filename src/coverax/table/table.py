@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from coverax._version import __version__
 from coverax.choices import Side
 from coverax.files import PathLike, digest_ids, sound
+from coverax.shown import Shown, few
 from coverax.table import columns as names
 from coverax.table.columns import (
     Column,
@@ -28,8 +29,8 @@ from coverax.table.transforms import Transform, parse_transform
 _NO_COHORT = (*names.RAGGED, "region", "part")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoreTable:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ScoreTable(Shown):
     """Sufficient statistics of a cohort.
 
     Attributes:
@@ -86,6 +87,21 @@ class ScoreTable:
             definition,
             excluded or {},
         )
+
+    def _facts(self) -> dict[str, object]:
+        held = {
+            name: self.columns.get(name, np.zeros(0)) for name in ("case_id", "unit")
+        }
+        return {
+            "cases": len(set(held["case_id"].tolist())),
+            "units": len(set(held["unit"].tolist())),
+            "rows": self.n_rows,
+            "columns": len(self.columns),
+            "regions": few(self.definition.regions),
+            "tolerances": few(self.tolerances),
+            "transforms": few(self.definition.transforms) or "none",
+            "left out": sum(map(len, self.excluded.values())),
+        }
 
     @property
     def n_rows(self) -> int:
