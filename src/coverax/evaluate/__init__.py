@@ -21,3 +21,6 @@ from coverax.evaluate.set_results import SetsResult as SetsResult
 from coverax.evaluate.set_results import SideCoverage as SideCoverage
 from coverax.evaluate.write import fill_evaluation as fill_evaluation
 from coverax.evaluate.write import write_evaluation as write_evaluation
+from coverax.exports import exported
+
+__all__, __dir__ = exported(globals())

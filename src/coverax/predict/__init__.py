@@ -1,5 +1,6 @@
 """Calibrated thresholds to masks to files."""
 
+from coverax.exports import exported
 from coverax.predict.apply import CasePrediction as CasePrediction
 from coverax.predict.apply import RegionPrediction as RegionPrediction
 from coverax.predict.apply import apply as apply
@@ -19,3 +20,5 @@ from coverax.predict.write import Predicted as Predicted
 from coverax.predict.write import count_finished as count_finished
 from coverax.predict.write import predict_folder as predict_folder
 from coverax.predict.write import several_maps as several_maps
+
+__all__, __dir__ = exported(globals())

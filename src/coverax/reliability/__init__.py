@@ -1,5 +1,6 @@
 """How far confidences are from the truth: errors, histograms, intervals, temperature."""
 
+from coverax.exports import exported
 from coverax.reliability.adaptive import (
     adaptive_calibration_error as adaptive_calibration_error,
 )
@@ -55,3 +56,5 @@ from coverax.reliability.temperature import fit_temperature as fit_temperature
 from coverax.reliability.temperature import logits_of as logits_of
 from coverax.reliability.write import fill_reliability as fill_reliability
 from coverax.reliability.write import write_reliability as write_reliability
+
+__all__, __dir__ = exported(globals())

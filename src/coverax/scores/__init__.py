@@ -8,6 +8,7 @@ of a conformal set is a transform: an entry of `table/transforms.py`, and its ma
 from coverax.choices import EngineName as EngineName
 from coverax.engine.switch import Engine as Engine
 from coverax.engine.switch import resolve_engine as resolve_engine
+from coverax.exports import exported
 from coverax.scores.array_cases import ArrayCases as ArrayCases
 from coverax.scores.array_cases import spacings_of as spacings_of
 from coverax.scores.arrays import array_loader as array_loader
@@ -54,3 +55,5 @@ from coverax.table.transforms import Transform as Transform
 from coverax.table.transforms import parse_transforms as parse_transforms
 from coverax.table.transforms import side_cut as side_cut
 from coverax.table.transforms import side_transforms as side_transforms
+
+__all__, __dir__ = exported(globals())

@@ -1,6 +1,7 @@
 """Files: volumes, grids, cases and cohorts. Nothing else reads a format."""
 
 from coverax.choices import ProbsStorage as ProbsStorage
+from coverax.exports import exported
 from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region
 from coverax.table.region import parse_region as parse_region
@@ -58,3 +59,5 @@ from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern
 from coverax.volumes.unit_names import units_of as units_of
+
+__all__, __dir__ = exported(globals())
