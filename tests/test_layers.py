@@ -60,8 +60,18 @@ OUTSIDE = {
     "losses": {"numpy", "jax", "jaxtyping"},
 }
 ROOT_MODULES = {
-    *("_version", "checks", "choices", "files", "folders", "locks", "provenance"),
+    *(
+        "_version",
+        "checks",
+        "choices",
+        "exports",
+        "files",
+        "folders",
+        "locks",
+        "provenance",
+    ),
     "rational",
+    "shown",
     "tolerance",
 }
 

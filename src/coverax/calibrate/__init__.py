@@ -105,3 +105,6 @@ from coverax.calibrate.weighted import fixed_weight_threshold as fixed_weight_th
 from coverax.calibrate.weighted import weighted_threshold as weighted_threshold
 from coverax.choices import EmptyPolicy as EmptyPolicy
 from coverax.choices import RaterRule as RaterRule
+from coverax.exports import exported
+
+__all__, __dir__ = exported(globals(), "bounds")

@@ -1,6 +1,6 @@
 """A calibration against cases with references."""
 
-from coverax.evaluate.compute import Evaluation as Evaluation
+from coverax.evaluate.arrays import evaluate_arrays as evaluate_arrays
 from coverax.evaluate.compute import evaluate_cohort as evaluate_cohort
 from coverax.evaluate.cut_results import AtCut as AtCut
 from coverax.evaluate.cut_results import CutResult as CutResult
@@ -11,6 +11,7 @@ from coverax.evaluate.metrics import CaseMetrics as CaseMetrics
 from coverax.evaluate.metrics import case_metrics as case_metrics
 from coverax.evaluate.other_results import IntervalResult as IntervalResult
 from coverax.evaluate.other_results import ReleaseResult as ReleaseResult
+from coverax.evaluate.results import Evaluation as Evaluation
 from coverax.evaluate.results import RegionResult as RegionResult
 from coverax.evaluate.results import Summary as Summary
 from coverax.evaluate.set_results import Coverage as Coverage
@@ -20,3 +21,6 @@ from coverax.evaluate.set_results import SetsResult as SetsResult
 from coverax.evaluate.set_results import SideCoverage as SideCoverage
 from coverax.evaluate.write import fill_evaluation as fill_evaluation
 from coverax.evaluate.write import write_evaluation as write_evaluation
+from coverax.exports import exported
+
+__all__, __dir__ = exported(globals())

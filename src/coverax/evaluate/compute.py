@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,9 +13,9 @@ from coverax.choices import EngineName, Kind
 from coverax.evaluate import audit, triage, volumes
 from coverax.evaluate.cut_results import CutResult
 from coverax.evaluate.held_out import held_out_facts
-from coverax.evaluate.nnunet_summary import Overlap, overlaps_of
+from coverax.evaluate.nnunet_summary import overlaps_of
 from coverax.evaluate.references import count_rows, some_count
-from coverax.evaluate.results import RegionResult, Summary
+from coverax.evaluate.results import Evaluation, RegionResult, Rows, Summary
 from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import (
@@ -46,24 +46,6 @@ _log = logging.getLogger("coverax")
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
 _MARKS = ("case_id", "unit", "region", "map_fingerprint")  # what tells copies
-Rows = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What happened on cases with references.
-
-    Attributes:
-        summary: The content of `evaluation.json`.
-        cases: One row a case and region, the content of `cases.csv`.
-        overlaps: The masks of all cases, the content of `summary.json`.
-        maps: What tells copies: case, unit, region and fingerprint of each map.
-    """
-
-    summary: Summary
-    cases: Rows
-    overlaps: tuple[Overlap, ...] = ()
-    maps: Rows = field(default_factory=list)
 
 
 def evaluate_cohort(
@@ -136,7 +118,7 @@ def evaluate_cohort(
         row
         for case in cohort.cases
         if case in results
-        for row in _rows_of(case, unit_column, results[case])
+        for row in rows_of_case(about_case(case, unit_column), results[case])
     ]
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
@@ -145,7 +127,7 @@ def evaluate_cohort(
     evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
     if not none_too:
         evaluation.summary.check_results()
-    return replace(evaluation, maps=[{k: row[k] for k in _MARKS} for row in rows])
+    return evaluation
 
 
 def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
@@ -180,19 +162,26 @@ class BatchColumns:
         return KINDS[self.calibration.kind].columns(engine, batch, self.calibration)
 
 
-def _rows_of(case: Case, unit_column: str, result: CaseRows) -> Rows:
+def about_case(case: Case, unit_column: str) -> dict[str, Any]:
+    """What a row says of its case."""
+    return {
+        "case_id": case.case_id,
+        "unit": case.column(unit_column),
+        "group": case.group,
+        "rater": case.rater,
+        "part": case.part,
+        "prediction_file": str(case.probs),
+        "reference_file": str(case.labels),
+    }
+
+
+def rows_of_case(about: dict[str, Any], result: CaseRows) -> Rows:
     """What is known of each region of a case."""
     content = result.facts["content"]
     return [
         {
-            "case_id": case.case_id,
+            **about,
             "region": region.name,
-            "unit": case.column(unit_column),
-            "group": case.group,
-            "rater": case.rater,
-            "part": case.part,
-            "prediction_file": str(case.probs),
-            "reference_file": str(case.labels),
             "voxel_volume_ml": result.facts["voxel_volume_ml"],
             "map_fingerprint": content[region.name].fingerprint,
             "map_values": kind_of_values(*content[region.name]),
@@ -294,7 +283,8 @@ def summarise(
     )
     if not summary.held_out:
         summary = summary.without_law()
-    return Evaluation(summary, cases, overlaps_of(calibration, rows))
+    marks = [{name: row[name] for name in _MARKS} for row in maps or rows]
+    return Evaluation(summary, cases, overlaps_of(calibration, rows), marks)
 
 
 def _columns(

@@ -13,9 +13,8 @@ from coverax.choices import Kind
 from coverax.evaluate.compute import (
     ABOUT,
     FIXED_CUT,
-    Evaluation,
     RegionFn,
-    Rows,
+    about_case,
     check_hard_masks,
     check_regions,
     left_out,
@@ -26,6 +25,7 @@ from coverax.evaluate.compute import (
 )
 from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.references import Counted, count_rows
+from coverax.evaluate.results import Evaluation, Rows
 from coverax.evaluate.set_results import (
     FoldCoverage,
     FoldSetsResult,
@@ -111,7 +111,7 @@ def evaluate_folds(
         on_failure=on_failure,
     )
     rows = [
-        _about(case, unit_column) | row
+        about_case(case, unit_column) | row
         for case in cohort.cases
         for row in found.get(case, [])
     ]
@@ -149,19 +149,6 @@ class RowsOfFolds:
             raise ValueError("it lacks the map of a fold")
         own = self.paths[case.case_id]
         return _rows(self.calibration, self.definition, case, own)
-
-
-def _about(case: Case, unit_column: str) -> dict[str, Any]:
-    """What a row says of its case."""
-    return {
-        "case_id": case.case_id,
-        "unit": case.column(unit_column),
-        "group": case.group,
-        "rater": case.rater,
-        "part": case.part,
-        "prediction_file": str(case.probs),
-        "reference_file": str(case.labels),
-    }
 
 
 def _rows(

@@ -1,9 +1,11 @@
 """How far confidences are from the truth: errors, histograms, intervals, temperature."""
 
+from coverax.exports import exported
 from coverax.reliability.adaptive import (
     adaptive_calibration_error as adaptive_calibration_error,
 )
 from coverax.reliability.adaptive import adaptive_ce_grid as adaptive_ce_grid
+from coverax.reliability.arrays import reliability_of_arrays as reliability_of_arrays
 from coverax.reliability.bootstrap import Interval as Interval
 from coverax.reliability.bootstrap import compare_models as compare_models
 from coverax.reliability.bootstrap import interval as interval
@@ -54,3 +56,5 @@ from coverax.reliability.temperature import fit_temperature as fit_temperature
 from coverax.reliability.temperature import logits_of as logits_of
 from coverax.reliability.write import fill_reliability as fill_reliability
 from coverax.reliability.write import write_reliability as write_reliability
+
+__all__, __dir__ = exported(globals())

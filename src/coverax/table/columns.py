@@ -7,7 +7,7 @@ columns in `coverax.scores`; what they are called, and what they hold, stands he
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -55,6 +55,18 @@ class Column(NamedTuple):
     n_bins: int = 0
 
 
+# What statistics of other definitions are called.
+_RESERVED = (
+    "bin_",
+    "band_",
+    "grid_",
+    "critical_",
+    "lesion_",
+    "top_label_",
+    "background_",
+)
+
+
 class Curves(NamedTuple):
     """Voxels in `{probs >= cut}`, and foreground among them, of each row and cut."""
 
@@ -92,6 +104,21 @@ def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
     families = (_fnr, _sets, _curves, _bins, _bands, _lesions)
     own = [column for family in families for column in family(definition)]
     return (*CASE_COLUMNS, *own)
+
+
+def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
+    """Refuse a further column of the cohort that is called as one of the table's own.
+
+    Raises:
+        ValueError: One is.
+    """
+    own = {column.name for column in columns_of(definition)}
+    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
+    if taken:
+        raise ValueError(
+            f"column {', '.join(taken)} of the cohort is called as columns of the score "
+            "table are: rename it"
+        )
 
 
 def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Column:

@@ -1,5 +1,6 @@
 """Checks of a guarantee on one's own data: all splits, random splits, order."""
 
+from coverax.exports import exported
 from coverax.validate.capital import compliance_capital as compliance_capital
 from coverax.validate.capital import map_capital as map_capital
 from coverax.validate.capital import risk_capital as risk_capital
@@ -27,3 +28,5 @@ from coverax.validate.splits import random_splits as random_splits
 from coverax.validate.units import all_unit_splits as all_unit_splits
 from coverax.validate.watch import watch_folder as watch_folder
 from coverax.validate.watch import watched_capitals as watched_capitals
+
+__all__, __dir__ = exported(globals())
