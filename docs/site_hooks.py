@@ -22,12 +22,20 @@ PLACES = {
     "README.md": "index.md",
     "docs/": "",
 }
-# Packages of the reference, those of `coverax.__all__` and the demonstration's.
-PACKAGES = (
-    *("calibrate", "demo", "evaluate", "host", "kernels", "losses", "predict"),
-    *("reliability", "report", "scores", "train", "validate", "verify", "volumes"),
-)
 LINK = re.compile(r"\]\((?:\.\./)*(?P<target>[^)#\s:]+)")
+
+
+def packages() -> list[str]:
+    """Packages of the reference: those of `coverax.__all__`, and the demonstration."""
+    text = (ROOT / "src" / "coverax" / "__init__.py").read_text(encoding="utf-8")
+    listed = next(
+        node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    folder = ROOT / "src" / "coverax"
+    names = (n for n in ast.literal_eval(listed) if (folder / n).is_dir())
+    return sorted({*names, "demo"})
 
 
 def public_names(package: str) -> list[str]:
@@ -48,7 +56,7 @@ def reference_page(package: str) -> str:
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are made, and those from outside."""
-    for package in PACKAGES:
+    for package in packages():
         place, content = f"reference/{package}.md", reference_page(package)
         files.append(File.generated(config, place, content=content))
     outside = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
@@ -64,7 +72,9 @@ def _place(target: str) -> str | None:
     """Where a file of the repository lies on the site, if it does."""
     for source, place in PLACES.items():
         if target.startswith(source):
-            return place + ("" if place.endswith(".md") else target.removeprefix(source))
+            return place + (
+                "" if place.endswith(".md") else target.removeprefix(source)
+            )
     return None
 
 
