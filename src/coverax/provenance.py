@@ -117,6 +117,25 @@ def count_parts(parts: Iterable[str], *, allowed: Iterable[str] = ()) -> dict[st
     return {part: spent.count(part) for part in _SPENT if part in spent}
 
 
+def check_parts(parts: Iterable[str], *, allowed: Iterable[str] = ()) -> None:
+    """Refuse cases that something was learned from.
+
+    Args:
+        parts: Part of each case.
+        allowed: Parts that may occur all the same.
+
+    Raises:
+        ValueError: Some were.
+    """
+    counts = count_parts(parts, allowed=allowed)
+    if counts:
+        raise ValueError(
+            f"{part_words(counts)}: maps of cases that something was learned from "
+            "look better than those of new ones, and promise nothing for them; "
+            "score other cases"
+        )
+
+
 def part_words(counts: Mapping[str, int]) -> str:
     """Such a count in words."""
     return ", ".join(

@@ -16,7 +16,6 @@ from coverax.cli.common import (
     VerifyInputs,
     maps_of_folds,
     note,
-    note_kept,
     note_left_out,
     print_json,
     show_progress,
@@ -76,13 +75,16 @@ def command(
     ] = None,
     groups: Annotated[
         Path | None,
-        typer.Option(help="CSV of case_id,group for a calibration by groups."),
+        typer.Option(
+            help="CSV of case_id and the column of --group-by (or group), for a "
+            "calibration by groups."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
-    from coverax.predict import count_finished, predict_folder, predict_folds
+    from coverax.predict import predict_folder, predict_folds
     from coverax.stream import own_cases
     from coverax.volumes import nifti_files, read_groups
 
@@ -101,32 +103,29 @@ def command(
     each = maps_of_folds(loaded, probs) if several else [nifti_files(probs[0])]
     maps = each[0]
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
-    of_case = None if groups is None else read_groups(groups)
-    n_cases = len(own_cases(maps, part))
-    try:
-        with show_progress("Predicting", n_cases) as on_case:
-            predict = (
-                partial(predict_folds, loaded, each)
-                if several
-                else partial(predict_folder, loaded, maps, groups=of_case)
-            )
-            result = predict(
-                output,
-                threads=threads,
-                where=where,
-                shard=part,
-                parts=parts,
-                resume=resume,
-                verify_inputs=verify_inputs,
-                allow_missing=allow_missing,
-                allow_vacuous=allow_vacuous,
-                allow_hard_masks=allow_hard_masks,
-                sides=sides,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(count_finished(home))
+    by = loaded.policy.group_by or "group"
+    of_case = None if groups is None else read_groups(groups, by, instead="group")
+    with show_progress("Predicting", len(own_cases(maps, part))) as on_case:
+        predict = (
+            partial(predict_folds, loaded, each)
+            if several
+            else partial(predict_folder, loaded, maps, groups=of_case)
+        )
+        result = predict(
+            output,
+            threads=threads,
+            where=where,
+            shard=part,
+            parts=parts,
+            resume=resume,
+            verify_inputs=verify_inputs,
+            allow_missing=allow_missing,
+            allow_vacuous=allow_vacuous,
+            allow_hard_masks=allow_hard_masks,
+            sides=sides,
+            on_case=on_case,
+            on_note=note,
+        )
     if overlay is not None:
         _draw(overlay, output, backgrounds)
     if as_json:
@@ -155,12 +154,15 @@ def _backgrounds(
 
 
 def _draw(folder: Path, output: Path, backgrounds: dict[str, Path]) -> None:
-    """One picture a written label map."""
+    """One picture a written label map; the folder appears when all are drawn."""
+    from coverax.folders import whole_folder
     from coverax.report import draw_sets
 
-    folder.mkdir(parents=True, exist_ok=True)
     written = sorted(output.glob("*.json"))
-    with show_progress("Drawing", len(written)) as on_case:
+    with (
+        whole_folder(folder) as filled,
+        show_progress("Drawing", len(written)) as on_case,
+    ):
         for sidecar in written:
-            draw_sets(sidecar, backgrounds[sidecar.stem], folder)
+            draw_sets(sidecar, backgrounds[sidecar.stem], filled)
             on_case()

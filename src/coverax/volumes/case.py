@@ -134,14 +134,29 @@ def read_cohort(path: PathLike, *, unit_pattern: str | None = None) -> Cohort:
     return Cohort(with_parts(cases), {})
 
 
-def read_groups(path: PathLike, column: str = "group") -> dict[str, str]:
+def read_groups(
+    path: PathLike, column: str = "group", *, instead: str | None = None
+) -> dict[str, str]:
     """Read a CSV of `case_id` and `group`, or another column.
+
+    Args:
+        path: The file.
+        column: The column to read.
+        instead: The column that is read where that one is not there.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: A column is missing, a cell is empty, or a case occurs twice.
     """
-    read = read_rows(path, f"file of {column}s", ("case_id", column))
+    read = read_rows(path, f"file of {column}s", ("case_id",))
+    if column not in read.columns:
+        asked = [column] if instead in (None, column) else [column, instead]
+        column = next((name for name in asked if name in read.columns), "")
+        if not column:
+            raise ValueError(
+                f"{path}: column {' or '.join(map(str, asked))} is missing; it has "
+                f"{', '.join(read.columns)}"
+            )
     groups: dict[str, str] = {}
     for line, cells in read.rows:
         case_id, group = cells["case_id"], cells[column]
