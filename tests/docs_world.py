@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from examples.tutorials import nnunet
+
 from tests.sets_cohort import blobs
 
 N, N_NEW = 40, 12

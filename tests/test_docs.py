@@ -14,9 +14,11 @@ import shutil
 import sys
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from tests.docs_blocks import BLOCKS, PAGES, ROOT
 from tests.docs_world import lay, make_world
 
@@ -74,7 +76,7 @@ def run_command(words, place, world, here):
     from coverax.cli.app import run
 
     page = place.split(":")[0]
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in pairwise(words):
         if before not in ("-o", "--output"):
             lay(word, page, world, here)
     out = io.StringIO()
@@ -90,7 +92,7 @@ def run_command(words, place, world, here):
 def clear_outputs(block, here):
     """Blocks of a page are alternatives: folders of an earlier one make room."""
     for words in block.commands():
-        for before, word in zip(words, words[1:], strict=False):
+        for before, word in pairwise(words):
             if before == "-o" and (here / word).is_dir():
                 shutil.rmtree(here / word)
 

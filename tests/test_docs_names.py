@@ -7,9 +7,9 @@ from functools import cache
 
 import pytest
 import yaml
-from tests.docs_blocks import ROOT
 
 import coverax as cx
+from tests.docs_blocks import ROOT
 
 DOCS = ROOT / "docs"
 CELLS = re.compile(r"(?<!\\)\|")
