@@ -59,7 +59,7 @@ def hard_l1_ace(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> probs = jnp.array([[[0.7], [0.3], [0.1], [0.9]]])
         >>> targets = jnp.array([[[1], [0], [0], [1]]])
         >>> round(float(hard_l1_ace(probs, targets, n_bins=5)[0, 0]), 4)
@@ -105,7 +105,7 @@ def soft_l1_ace(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> probs = jnp.array([[[0.65], [0.25], [0.15], [0.95]]])
         >>> targets = jnp.array([[[1], [0], [0], [1]]])
         >>> round(float(soft_l1_ace(probs, targets, n_bins=5)[0, 0]), 4)
