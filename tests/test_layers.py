@@ -27,7 +27,7 @@ ALLOWED = {
     "train": FLOOR
     | {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
     "report": {"table", "volumes", "scores", "calibrate", "evaluate"}
-    | {"validate", "reliability"},
+    | {"validate", "reliability", "predict", "verify"},
     "verify": {"table", "stream", "train"},
     "demo": {"table", "volumes", "scores", "calibrate", "predict", "evaluate"},
 }
@@ -40,6 +40,8 @@ ONLY_IN = {
     "edt": {"host"},
     "cc3d": {"host"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "contourpy": {"report"},
     "dask": {"stream"},
     "orbax": {"train"},
     "flax": {"train"},
@@ -60,6 +62,7 @@ OUTSIDE = {
 ROOT_MODULES = {
     *("_version", "checks", "choices", "files", "folders", "locks", "provenance"),
     "rational",
+    "records",
     "tolerance",
 }
 

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from coverax.cli.terminal import can_show, results
-from coverax.provenance import part_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from coverax.calibrate import Band
     from coverax.evaluate import (
         CutResult,
         FoldCutResult,
@@ -27,23 +25,20 @@ _DIGITS = ".12345678"  # the same heights where a terminal has no blocks
 
 def show_evaluation(summary: "Summary") -> None:
     """Print one table a region: the calibrated cut beside the fixed one."""
+    from coverax.evaluate import all_regions_words, sentence, why_not_held_out
+
     console = results()
-    if not summary.held_out:
-        why = f"{summary.n_units_seen_in_calibration} of {summary.n_units} units "
-        why += "also calibrated or were learned from (by unit, case id or map)"
-        if spent := part_words(summary.n_cases_of_spent_parts):
-            why += f"; {spent}"
-        console.print(f"[bold red]Not held out:[/] {why}; the band does not apply.")
+    if why := why_not_held_out(summary):
+        console.print(f"[bold red]Not held out:[/] {why}")
     for result in summary.results:
-        table, sentence = _shown(summary, result)
-        console.print(table)
-        console.print(sentence)
+        console.print(_table_of(summary, result))
+        console.print(sentence(result, held_out=summary.held_out))
         for line in _audit(result):
             console.print(line, markup=False)
         if result.n_empty_reference:
             console.print(f"{result.n_empty_reference} empty references.")
     if summary.all_regions is not None:
-        console.print(_all_regions(summary))
+        console.print(all_regions_words(summary))
     for where, why in summary.not_evaluated.items():
         console.print(f"region {where}: {why}", markup=False)
     for why, ids in summary.excluded.items():
@@ -51,8 +46,8 @@ def show_evaluation(summary: "Summary") -> None:
     console.print(summary.statement, style="dim", markup=False)
 
 
-def _shown(summary: "Summary", result: "RegionResult") -> tuple["Table", str]:
-    """The table of a region, and the sentence below it."""
+def _table_of(summary: "Summary", result: "RegionResult") -> "Table":
+    """The table of a region."""
     from coverax.evaluate import (
         CutResult,
         FoldCutResult,
@@ -60,18 +55,13 @@ def _shown(summary: "Summary", result: "RegionResult") -> tuple["Table", str]:
         ReleaseResult,
     )
 
-    held_out = summary.held_out
     if isinstance(result, IntervalResult):
-        words = _interval_covers(result, held_out=held_out)
-        return _interval_table(summary, result), words
+        return _interval_table(summary, result)
     if isinstance(result, ReleaseResult):
-        return _release_table(summary, result), _release_costs(
-            result, held_out=held_out
-        )
-    if not isinstance(result, CutResult | FoldCutResult):
-        return _sets_table(summary, result), _left_to_see(result, held_out=held_out)
-    words = _compliance if result.risks is None else _risks
-    return _cut_table(summary, result), words(result, held_out=held_out)
+        return _release_table(summary, result)
+    if isinstance(result, CutResult | FoldCutResult):
+        return _cut_table(summary, result)
+    return _sets_table(summary, result)
 
 
 def _audit(result: "RegionResult") -> list[str]:
@@ -87,89 +77,6 @@ def _audit(result: "RegionResult") -> list[str]:
         f"By {name}, {result.audit.meaning}: {', '.join(texts)}."
         for name, texts in by.items()
     ]
-
-
-def _compliance(result: "CutResult | FoldCutResult", *, held_out: bool) -> str:
-    """How many cases comply, beside the law where it applies."""
-    from coverax.evaluate import FoldCutResult
-
-    text = f"{result.calibrated.n_compliant} of {result.n_counted} cases comply"
-    if not held_out:
-        return f"{text}."
-    if isinstance(result, FoldCutResult):
-        return (
-            f"{text}; at least {result.promised:.1%} is promised, and the true share "
-            f"lies in {_band(result.observed_band)} (95 %, independent units)."
-        )
-    if result.expected_ecr is None:
-        return (
-            f"{text}; with weights, whole units or merged groups no exact law applies."
-        )
-    return f"{text}; {_law(result.law, result.expected_ecr, result.ecr_band)}."
-
-
-def _law(law: str | None, expected: float, bands: "Sequence[Band]") -> str:
-    """The law in words: with ties its lower side alone."""
-    band = bands[0]
-    if law == "at_least":
-        share = 1 - (1 - band.level) / 2
-        return (
-            f"scores tie, so the law says at least {expected:.1%}, and at or above "
-            f"{band.low:.1%} in {share:.1%} of cohorts"
-        )
-    return (
-        f"the exact law expects {expected:.1%}, {band.level:.0%} of it between "
-        f"{band.low:.1%} and {band.high:.1%}"
-    )
-
-
-def _all_regions(summary: "Summary") -> str:
-    """Cases of which every region is covered, where that is the promise."""
-    every = summary.all_regions
-    if every is None or every.found is None:
-        return "All regions at once: no case counts in every region."
-    found = every.found
-    text = (
-        f"All regions at once: {found.n_covered} of {every.n_counted} cases are "
-        f"covered ({found.coverage:.1%})"
-    )
-    if not summary.held_out:
-        return f"{text}."
-    if found.expected is None or found.band is None:
-        return f"{text}; at least {1 - summary.alpha:.1%} is promised."
-    return f"{text}; {_law(found.law, found.expected, found.band)}."
-
-
-def _risks(result: "CutResult | FoldCutResult", *, held_out: bool) -> str:
-    """Mean losses beside their levels."""
-    risks = [
-        f"mean {risk.loss} loss {risk.mean:.4g}, level {risk.level}"
-        for risk in result.risks or ()
-        if risk.mean is not None
-    ]
-    if not risks:
-        return "The loss is the user's own: its mean was not measured here."
-    text = f"{'; '.join(risks)}."
-    return text if held_out else f"{text} The level is not for cases already seen."
-
-
-def _interval_covers(result: "IntervalResult", *, held_out: bool) -> str:
-    """How many intervals hold the volume, beside the law where it applies."""
-    found = result.interval
-    text = f"{found.n_covered} of {result.n_counted} volumes lie in their interval"
-    if not held_out or found.expected is None or not found.band:
-        return f"{text}."
-    return f"{text}; {_law(found.law, found.expected, found.band)}."
-
-
-def _release_costs(result: "ReleaseResult", *, held_out: bool) -> str:
-    """What goes out and what it costs, beside the level."""
-    found = result.release
-    text = (
-        f"{found.n_released} of {result.n_counted} masks go out; the mean loss over "
-        f"all cases of what goes out is {found.realised:.4g}, level {found.level}."
-    )
-    return text if held_out else f"{text} The level is not for cases already seen."
 
 
 def _release_table(summary: "Summary", result: "ReleaseResult") -> "Table":
@@ -218,13 +125,6 @@ def _one_column(
     return table
 
 
-def _left_to_see(result: "SetsResult | FoldSetsResult", *, held_out: bool) -> str:
-    """What lies between the sets, and whether the table's law applies."""
-    ml = result.uncertain_ml
-    text = f"Left to look at between the sets: {ml:.3g} mL a case."
-    return text if held_out else f"{text} The law is not that of cases already seen."
-
-
 def _sets_table(summary: "Summary", result: "SetsResult | FoldSetsResult") -> "Table":
     from rich.table import Table
 
@@ -256,29 +156,23 @@ def _sets_table(summary: "Summary", result: "SetsResult | FoldSetsResult") -> "T
 
 def _promises(result: "SetsResult | FoldSetsResult") -> list[list[str]]:
     """Rows of what coverage should be, on both sides and jointly."""
-    from coverax.evaluate import SetsResult
+    from coverax.evaluate import SetsResult, band_words
 
     if isinstance(result, SetsResult):
         each = (result.inner, result.outer, result.joint)
         return [
-            ["exact law, 95 %", *[_band(c.band[0] if c.band else None) for c in each]]
+            [
+                "exact law, 95 %",
+                *[band_words(c.band[0] if c.band else None) for c in each],
+            ]
         ]
     columns = (result.inner, result.outer, result.joint)
     shares = [c.promised for c in columns]
     promised = ["-" if share is None else f">= {share:.1%}" for share in shares]
     return [
         ["promised", *promised],
-        ["true share, 95 %", *[_band(c.observed_band) for c in columns]],
+        ["true share, 95 %", *[band_words(c.observed_band) for c in columns]],
     ]
-
-
-def _band(band: "Band | None") -> str:
-    """A band; where scores tie its lower side."""
-    if band is None:
-        return "-"
-    if band.high is None:
-        return f">= {band.low:.1%} (ties)"
-    return f"{band.low:.1%} to {band.high:.1%}"
 
 
 def _cut_table(summary: "Summary", result: "CutResult | FoldCutResult") -> "Table":

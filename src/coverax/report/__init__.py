@@ -5,3 +5,4 @@ from coverax.report.figures import check_figures as check_figures
 from coverax.report.figures import draw_sets as draw_sets
 from coverax.report.figures import find_scans as find_scans
 from coverax.report.figures import plot_sets as plot_sets
+from coverax.report.write import write_report as write_report
