@@ -68,7 +68,9 @@ def test_sliders_move_and_the_numbers_beside_them_change(seen):
         for step in steps:
             place = ",".join(map(str, step["places"]))
             assert step["values"] == data["values"][place]
-            texts = [p[k] for p, k in zip(data["positions"], step["places"], strict=True)]
+            texts = [
+                p[k] for p, k in zip(data["positions"], step["places"], strict=True)
+            ]
             assert step["shown"] == step["named"] == texts
         assert steps[0]["values"] != steps[1]["values"]
         assert steps[0]["mark"] > steps[1]["mark"]  # to the smallest alpha

@@ -56,9 +56,9 @@ def _table_of(summary: "Summary", result: "RegionResult") -> "Table":
     )
 
     if isinstance(result, IntervalResult):
-        return _interval_table(summary, result)
+        return _one_column(summary, result, "volume")
     if isinstance(result, ReleaseResult):
-        return _release_table(summary, result)
+        return _one_column(summary, result, "")
     if isinstance(result, CutResult | FoldCutResult):
         return _cut_table(summary, result)
     return _sets_table(summary, result)
@@ -79,49 +79,19 @@ def _audit(result: "RegionResult") -> list[str]:
     ]
 
 
-def _release_table(summary: "Summary", result: "ReleaseResult") -> "Table":
-    rows = [
-        ("released", result.release.share_released, "{:.1%}"),
-        ("loss of what goes out, over all cases", result.release.realised, "{:.4f}"),
-        ("loss among the released", result.release.loss_of_released, "{:.4f}"),
-        ("loss if all went out", result.release.loss_of_all, "{:.4f}"),
-    ]
-    if (floor := result.floor) is not None:
-        rows += [
-            ("cases at or above their floor of Dice", floor.coverage, "{:.1%}"),
-            ("floor of Dice, median", floor.floor_median, "{:.3f}"),
-            ("Dice, median", floor.dice_median, "{:.3f}"),
-        ]
-    return _one_column(summary, result, "", rows)
-
-
-def _interval_table(summary: "Summary", result: "IntervalResult") -> "Table":
-    found = result.interval
-    rows = [
-        ("intervals that hold the volume", found.coverage, "{:.1%}"),
-        ("reference, mean mL", found.true_ml, "{:.3g}"),
-        ("estimate, mean mL", found.volume_ml, "{:.3g}"),
-        ("width, mean mL", found.width_ml, "{:.3g}"),
-        ("width, median mL", found.width_ml_median, "{:.3g}"),
-        ("width, median share of the estimate", found.width_share_median, "{:.1%}"),
-    ]
-    return _one_column(summary, result, "volume", rows)
-
-
 def _one_column(
-    summary: "Summary",
-    result: "IntervalResult | ReleaseResult",
-    name: str,
-    rows: "Sequence[tuple[str, float | None, str]]",
+    summary: "Summary", result: "IntervalResult | ReleaseResult", name: str
 ) -> "Table":
     from rich.table import Table
+
+    from coverax.evaluate import measure_rows
 
     where = " ".join(filter(None, [result.region, result.group]))
     table = Table(title=f"{where}, alpha {summary.alpha}", title_justify="left")
     table.add_column("")
     table.add_column(name, justify="right")
-    for label, value, form in rows:
-        table.add_row(label, "-" if value is None else form.format(value))
+    for row in measure_rows(result):
+        table.add_row(*row)
     return table
 
 
@@ -178,7 +148,8 @@ def _promises(result: "SetsResult | FoldSetsResult") -> list[list[str]]:
 def _cut_table(summary: "Summary", result: "CutResult | FoldCutResult") -> "Table":
     from rich.table import Table
 
-    tolerance = result.tolerance
+    from coverax.evaluate import measure_rows
+
     where = " ".join(filter(None, [result.region, result.group]))
     table = Table(title=f"{where}, alpha {summary.alpha}", title_justify="left")
     table.add_column("")
@@ -187,22 +158,8 @@ def _cut_table(summary: "Summary", result: "CutResult | FoldCutResult") -> "Tabl
         cut = at.probability_threshold
         text = "everything" if cut is None else f"{cut:.4g}"
         table.add_column(f"{name}\n{_cut_words(result, name, text)}", justify="right")
-    rows = [
-        ("FNR, mean", "fnr_mean", "{:.3f}"),
-        ("FNR, sd", "fnr_sd", "{:.3f}"),
-        ("missed cases (P-FNR)", "p_fnr", "{:.1%}"),
-        ("FPR, mean", "fpr", "{:.2%}"),
-        ("predicted share of voxels (PC)", "pc", "{:.2%}"),
-        ("Dice, mean", "dice", "{:.3f}"),
-        ("volume, mean mL", "volume_ml", "{:.3g}"),
-    ]
-    if tolerance is not None:  # a mean loss has no compliance of one case
-        rows.insert(0, (f"cases with FNR <= {tolerance} (ECR)", "ecr", "{:.1%}"))
-    if result.calibrated.lesion_detection is not None:
-        rows.append(("lesions detected, mean share", "lesion_detection", "{:.1%}"))
-    for label, field, form in rows:
-        values = [getattr(at, field) for at in cuts.values()]
-        table.add_row(label, *["-" if v is None else form.format(v) for v in values])
+    for row in measure_rows(result):
+        table.add_row(*row)
     bars = [_bars(at.fnr_histogram.counts) for at in cuts.values()]
     table.add_row("FNR of cases, 0 to 1", *bars)
     return table

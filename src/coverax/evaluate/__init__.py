@@ -23,6 +23,7 @@ from coverax.evaluate.set_results import SideCoverage as SideCoverage
 from coverax.evaluate.words import all_regions_words as all_regions_words
 from coverax.evaluate.words import band_words as band_words
 from coverax.evaluate.words import law_words as law_words
+from coverax.evaluate.words import measure_rows as measure_rows
 from coverax.evaluate.words import sentence as sentence
 from coverax.evaluate.words import why_not_held_out as why_not_held_out
 from coverax.evaluate.write import fill_evaluation as fill_evaluation

@@ -27,6 +27,79 @@ def sentence(result: RegionResult, *, held_out: bool) -> str:
     return words(result, held_out=held_out)
 
 
+def measure_rows(
+    result: CutResult | FoldCutResult | IntervalResult | ReleaseResult,
+) -> list[list[str]]:
+    """Measures of a region as text: a name, then a value a mask.
+
+    Of a cut the masks are the calibrated one and the fixed one.
+    """
+    if isinstance(result, IntervalResult):
+        rows = _interval_measures(result)
+    elif isinstance(result, ReleaseResult):
+        rows = _release_measures(result)
+    else:
+        return _cut_rows(result)
+    return [[label, _text(value, form)] for label, value, form in rows]
+
+
+def _text(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+_Measures = list[tuple[str, float | None, str]]
+
+
+def _interval_measures(result: IntervalResult) -> _Measures:
+    found = result.interval
+    return [
+        ("intervals that hold the volume", found.coverage, "{:.1%}"),
+        ("reference, mean mL", found.true_ml, "{:.3g}"),
+        ("estimate, mean mL", found.volume_ml, "{:.3g}"),
+        ("width, mean mL", found.width_ml, "{:.3g}"),
+        ("width, median mL", found.width_ml_median, "{:.3g}"),
+        ("width, median share of the estimate", found.width_share_median, "{:.1%}"),
+    ]
+
+
+def _release_measures(result: ReleaseResult) -> _Measures:
+    found = result.release
+    rows: _Measures = [
+        ("released", found.share_released, "{:.1%}"),
+        ("loss of what goes out, over all cases", found.realised, "{:.4f}"),
+        ("loss among the released", found.loss_of_released, "{:.4f}"),
+        ("loss if all went out", found.loss_of_all, "{:.4f}"),
+    ]
+    if (floor := result.floor) is not None:
+        rows += [
+            ("cases at or above their floor of Dice", floor.coverage, "{:.1%}"),
+            ("floor of Dice, median", floor.floor_median, "{:.3f}"),
+            ("Dice, median", floor.dice_median, "{:.3f}"),
+        ]
+    return rows
+
+
+def _cut_rows(result: CutResult | FoldCutResult) -> list[list[str]]:
+    rows = [
+        ("FNR, mean", "fnr_mean", "{:.3f}"),
+        ("FNR, sd", "fnr_sd", "{:.3f}"),
+        ("missed cases (P-FNR)", "p_fnr", "{:.1%}"),
+        ("FPR, mean", "fpr", "{:.2%}"),
+        ("predicted share of voxels (PC)", "pc", "{:.2%}"),
+        ("Dice, mean", "dice", "{:.3f}"),
+        ("volume, mean mL", "volume_ml", "{:.3g}"),
+    ]
+    if result.tolerance is not None:  # a mean loss has no compliance of one case
+        label = f"cases with FNR <= {result.tolerance} (ECR)"
+        rows.insert(0, (label, "ecr", "{:.1%}"))
+    if result.calibrated.lesion_detection is not None:
+        rows.append(("lesions detected, mean share", "lesion_detection", "{:.1%}"))
+    both = (result.calibrated, result.fixed)
+    return [
+        [name, *(_text(getattr(at, f), form) for at in both)] for name, f, form in rows
+    ]
+
+
 def why_not_held_out(summary: Summary) -> str:
     """Which cases were seen before the evaluation; empty where none was."""
     if summary.held_out:

@@ -13,8 +13,10 @@ from coverax.report.sections.counted import counted
 from coverax.report.sections.glossary import glossary
 from coverax.report.sections.groups import groups
 from coverax.report.sections.happened import cuts, happened
+from coverax.report.sections.others import monitor, splits, triage, volumes
 from coverax.report.sections.promise import promise
 from coverax.report.sections.provenance import provenance
+from coverax.report.sections.reliability import reliability
 from coverax.report.sections.sets import sets
 from coverax.report.sections.sweep import sweep
 
@@ -27,6 +29,11 @@ SECTIONS: tuple[Callable[[Found], Section | None], ...] = (
     sweep,
     groups,
     sets,
+    volumes,
+    triage,
+    reliability,
+    splits,
+    monitor,
 )
 
 

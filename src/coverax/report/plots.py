@@ -8,6 +8,7 @@ import numpy as np
 from coverax.calibrate import Band, Histogram, compliance_pmf
 from coverax.evaluate import SetsResult
 from coverax.evaluate.audit import Audit, AuditPart
+from coverax.evaluate.other_results import Release
 from coverax.report.blocks import Figure, percent, plural
 from coverax.report.style import (
     BLUE,
@@ -42,6 +43,7 @@ def law_figure(
     n_observed: int,
     band: Band,
     what: str,
+    words: str,
 ) -> Figure:
     """The law of the number of cases that are served, and the number that was.
 
@@ -53,6 +55,7 @@ def law_figure(
         n_observed: Those that are served.
         band: Of the share that should be.
         what: What being served is, as `comply`.
+        words: What the law says, in words.
     """
     law = compliance_pmf(n_calibration, rank, n_counted)
     counts = np.arange(n_counted + 1)
@@ -61,6 +64,8 @@ def law_figure(
     counts, law = counts[low : high + 1], law[low : high + 1]
     top = n_counted if band.high is None else round(band.high * n_counted)
     inside = (counts >= round(band.low * n_counted)) & (counts <= top)
+    from matplotlib.ticker import MaxNLocator
+
     with house_style():
         figure = drawing(WIDTH, 2.5)
         axes = figure.subplots()
@@ -83,13 +88,10 @@ def law_figure(
             ylabel="probability",
             xlim=(low - 1, high + 1),
         )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper left")
         title = f"Law of the number of cases that {what}"
-        ends = f"between {round(band.low * n_counted)} and {top}"
-        text = (
-            f"{n_observed} of {n_counted} cases {what}; the law puts {band.level:.0%} of "
-            f"its probability {ends}."
-        )
+        text = f"{n_observed} of {n_counted} cases {what}; {words}."
         svg = svg_of(figure, name, title, text)
     return Figure(svg, f"{title}. {text}")
 
@@ -135,7 +137,7 @@ def audit_figure(name: str, audit: Audit) -> Figure:
         axes = figure.subplots()
         for k, row in enumerate(rows):
             if isinstance(row, str):
-                axes.text(0, -k, row, va="center", fontsize=8.5, style="italic")
+                axes.text(0.01, -k, row, va="center", fontsize=8.5, style="italic")
                 continue
             axes.plot([row.low, row.high], [-k, -k], color=BLUE, lw=2)
             axes.plot([row.share], [-k], "o", color=ORANGE, ms=6, clip_on=False)
@@ -162,12 +164,16 @@ _SORTED = {
 }
 
 
+_MOST = 26  # letters of a name on an axis
+
+
 def _part_words(part: AuditPart) -> str:
     """A part of the cases in words, with its size."""
     ends = [part.from_value, part.to_value]
     if None in ends:
-        return f"{part.part} (n {part.n})"
-    texts = [f"{v:,.0f}" if v and v >= 100 else f"{v:.3g}" for v in ends]
+        name = part.part if len(part.part) <= _MOST else f"{part.part[: _MOST - 1]}…"
+        return f"{name} (n {part.n})"
+    texts = dict.fromkeys(f"{v:,.0f}" if v and v >= 100 else f"{v:.3g}" for v in ends)
     return f"{' to '.join(texts)} (n {part.n})"
 
 
@@ -248,6 +254,66 @@ def splits_figure(
         text = (
             f"{plural(n_splits, 'split')}; dashed: the expected {percent(expected)}; "
             f"shaded: {band.level:.0%} of the law, {percent(band.low)} to {percent(high)}."
+        )
+        svg = svg_of(figure, name, title, text)
+    return Figure(svg, f"{title}. {text}")
+
+
+def intervals_figure(name: str, rows: Sequence[dict[str, Any]]) -> Figure:
+    """The interval of each case beside the volume of its reference, by size.
+
+    Args:
+        name: Of the figure.
+        rows: Of `cases.csv` of an evaluation of volumes, those that count.
+    """
+    ordered = sorted(rows, key=lambda row: row["true_ml"])
+    true = np.array([row["true_ml"] for row in ordered])
+    low, high = (np.array([row[n] for row in ordered]) for n in ("low_ml", "high_ml"))
+    held = np.array([row["covered"] for row in ordered])
+    places = np.arange(true.size)
+    with house_style():
+        figure = drawing(WIDTH, 2.9)
+        axes = figure.subplots()
+        top = 1.1 * max(true.max(), high[np.isfinite(high)].max(initial=0.0))
+        open_ended = np.where(np.isfinite(high), high, top)
+        for part, colour, label in (
+            (held, BLUE, "interval that holds it"),
+            (~held, ORANGE, "interval that does not"),
+        ):
+            if part.any():
+                ends = (low[part], open_ended[part])
+                axes.vlines(places[part], *ends, color=colour, lw=1.6, label=label)
+        axes.plot(places, true, "_", color=INK, ms=5, label="reference")
+        axes.set(xlabel="cases, by volume of the reference", ylabel="mL", ylim=(0, top))
+        axes.set_xticks([])
+        figure.legend(loc="outside lower center", ncols=3)
+        title = "Intervals of volumes"
+        text = f"{int(held.sum())} of {held.size} intervals hold the reference."
+        svg = svg_of(figure, name, title, text)
+    return Figure(svg, f"{title}. {text}")
+
+
+def release_figure(name: str, release: Release) -> Figure:
+    """Mean loss against the share that goes out, with the level and what was chosen."""
+    with house_style():
+        figure = drawing(WIDTH, 2.7)
+        axes = figure.subplots()
+        share = [0.0, *(point.share for point in release.curve)]
+        risk = [0.0, *(point.risk for point in release.curve)]
+        axes.plot(share, risk, color=BLUE, label="most confident first")
+        axes.axhline(
+            release.level, color=GREY, ls=":", label=f"level {release.level:g}"
+        )
+        chosen = (release.share_released, release.realised)
+        axes.plot(*chosen, "o", color=ORANGE, ms=8, label="released", clip_on=False)
+        axes.set(xlabel="share that goes out", ylabel="mean loss over all cases")
+        axes.set(xlim=(0, 1), ylim=(0, None))
+        figure.legend(loc="outside lower center", ncols=3)
+        title = "Loss against the share that goes out"
+        text = (
+            f"{percent(release.share_released)} go out at a mean loss of "
+            f"{release.realised:.4g}; the level is {release.level:g}. The curve is a "
+            "description of these cases."
         )
         svg = svg_of(figure, name, title, text)
     return Figure(svg, f"{title}. {text}")

@@ -25,4 +25,5 @@ from coverax.validate.results import WatchedLook as WatchedLook
 from coverax.validate.splits import random_splits as random_splits
 from coverax.validate.units import all_unit_splits as all_unit_splits
 from coverax.validate.watch import watch_folder as watch_folder
+from coverax.validate.watch import watched as watched
 from coverax.validate.watch import watched_capitals as watched_capitals

@@ -7,10 +7,13 @@ from coverax.evaluate import (
     Coverage,
     CutResult,
     FoldCutResult,
+    FoldSetsResult,
     IntervalResult,
     RegionResult,
     SetsResult,
     all_regions_words,
+    law_words,
+    measure_rows,
     sentence,
 )
 from coverax.report.blocks import (
@@ -20,8 +23,6 @@ from coverax.report.blocks import (
     Section,
     Table,
     Text,
-    number,
-    percent,
 )
 from coverax.report.found import Found
 from coverax.report.plots import fnr_figure, law_figure
@@ -37,8 +38,11 @@ def happened(found: Found) -> Section | None:
         for r, result in enumerate(summary.results):
             if len(summary.results) > 1:
                 blocks.append(Heading(where(result)))
+            is_sets = isinstance(result, SetsResult | FoldSetsResult)
+            if is_sets:
+                blocks.append(Text(_both_sets(result), "lead"))
             text = sentence(result, held_out=summary.held_out)
-            blocks.append(Text(text, "lead"))
+            blocks.append(Text(text, "plain" if is_sets else "lead"))
             blocks.extend(_laws(f"law{e}-{r}", result))
         if summary.all_regions is not None:
             blocks.append(Text(all_regions_words(summary)))
@@ -51,6 +55,16 @@ def where(result: RegionResult) -> str:
     return result.region + (f", group {result.group}" if result.group else "")
 
 
+def _both_sets(result: SetsResult | FoldSetsResult) -> str:
+    """How many cases are covered on both sides, beside the law where there is one."""
+    found = result.joint
+    text = f"{found.n_covered} of {result.n_counted} cases have both sets right"
+    band = getattr(found, "band", None)
+    if isinstance(found, Coverage) and band and found.expected is not None:
+        return f"{text}; {law_words(found.law, found.expected, band)}."
+    return f"{text}."
+
+
 def _laws(name: str, result: RegionResult) -> Iterator[Figure]:
     """The law of each count that has one and a rank."""
     n_units, n = result.n_calibration_units, result.n_counted
@@ -58,7 +72,10 @@ def _laws(name: str, result: RegionResult) -> Iterator[Figure]:
         n_hits = result.calibrated.n_compliant
         if result.rank and n_hits is not None and result.expected_ecr is not None:
             band = result.ecr_band[0]
-            yield law_figure(name, n_units, result.rank, n, n_hits, band, "comply")
+            words = law_words(result.law, result.expected_ecr, [band])
+            yield law_figure(
+                name, n_units, result.rank, n, n_hits, band, "comply", words
+            )
     elif isinstance(result, SetsResult):
         ranks = {"inner": result.inner.rank, "outer": result.outer.rank}
         # Both sides share a rank where they share a score.
@@ -83,8 +100,10 @@ _COVERED = {
 def _coverage(
     name: str, n_units: int, rank: int | None, n: int, found: Coverage, what: str
 ) -> Iterator[Figure]:
-    if rank and found.band:
-        yield law_figure(name, n_units, rank, n, found.n_covered, found.band[0], what)
+    if rank and found.band and found.expected is not None:
+        band, n_hits = found.band[0], found.n_covered
+        words = law_words(found.law, found.expected, [band])
+        yield law_figure(name, n_units, rank, n, n_hits, band, what, words)
 
 
 def cuts(found: Found) -> Section | None:
@@ -100,29 +119,9 @@ def cuts(found: Found) -> Section | None:
     return Section("cuts", "Calibrated against 0.5", blocks) if blocks else None
 
 
-_MEASURES = (
-    ("FNR, mean", "fnr_mean", number),
-    ("FNR, standard deviation", "fnr_sd", number),
-    ("Missed altogether (P-FNR)", "p_fnr", percent),
-    ("FPR, mean", "fpr", lambda v: percent(v, 2)),
-    ("Predicted share of voxels (PC)", "pc", lambda v: percent(v, 2)),
-    ("Dice, mean", "dice", number),
-    ("Volume, mean mL", "volume_ml", number),
-)
-
-
 def _cut_table(title: str, result: CutResult | FoldCutResult) -> Table:
-    both = (result.calibrated, result.fixed)
-    rows = [
-        [label, *(show(getattr(at, f)) for at in both)] for label, f, show in _MEASURES
-    ]
-    if result.tolerance is not None:
-        label = f"Cases with FNR ≤ {result.tolerance:g} (ECR)"
-        rows.insert(0, [label, *(percent(at.ecr) for at in both)])
-    if result.calibrated.lesion_detection is not None:
-        found = [percent(at.lesion_detection) for at in both]
-        rows.append(["Lesions detected, mean share", *found])
-    return Table(title, ("", _head(result), f"fixed, p ≥ {_cut(result.fixed)}"), rows)
+    head = ("", _head(result), f"fixed, p ≥ {_cut(result.fixed)}")
+    return Table(title, head, measure_rows(result))
 
 
 def _head(result: CutResult | FoldCutResult) -> str:
