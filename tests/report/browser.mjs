@@ -52,18 +52,20 @@ try {
     steps.Home = await read();
     await page.keyboard.press("End");
     steps.End = await read();
+    await page.keyboard.press("Home");
     await stage.hover();
     await page.mouse.wheel(0, 100);
-    await page.waitForTimeout(50);
+    await page.waitForTimeout(100);
     steps.wheel = await read();
+    await page.keyboard.press("Home");
     await stage.evaluate((svg) => {
       const box = svg.getBoundingClientRect();
-      const at = (type, y) => svg.dispatchEvent(
-        new PointerEvent(type, { pointerId: 1, pointerType: "touch", isPrimary: true, bubbles: true, clientX: box.x + 5, clientY: y }),
+      const at = (type, x) => svg.dispatchEvent(
+        new PointerEvent(type, { pointerId: 1, pointerType: "touch", isPrimary: true, bubbles: true, clientX: x, clientY: box.y + 5 }),
       );
-      at("pointerdown", box.y + box.height - 5);
-      at("pointermove", box.y + 5);
-      at("pointerup", box.y + 5);
+      at("pointerdown", box.x + 5);
+      at("pointermove", box.x + box.width - 5);
+      at("pointerup", box.x + box.width - 5);
     });
     steps.touch = await read();
     said.viewers.push(steps);

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import coverax as cx
+
 pytest.importorskip("jinja2")
 SCRIPT = Path(__file__).with_name("browser.mjs")
 MODULES = "COVERAX_NODE_MODULES"
@@ -46,7 +48,8 @@ def seen(request, browse, results, tmp_path_factory):
     from coverax.report import write_report
 
     path = tmp_path_factory.mktemp("browser") / "report.html"
-    write_report([results], path)
+    cohort = cx.volumes.read_cohort(results / "new.csv")
+    write_report([results / "sets", results / "cut"], path, cohort=cohort)
     return browse(path, *request.param)
 
 
@@ -75,6 +78,16 @@ def test_sliders_move_and_the_numbers_beside_them_change(seen):
         assert steps[0]["values"] != steps[1]["values"]
         assert steps[0]["mark"] > steps[1]["mark"]  # to the smallest alpha
         assert steps[2]["places"] == [0] * len(steps[2]["places"])
+
+
+def test_a_viewer_follows_keys_wheel_and_touch(seen):
+    assert len(seen["viewers"]) > 1
+    for steps in seen["viewers"]:
+        at = {key: int(text.split()[1]) for key, text in steps.items()}
+        assert at["ArrowUp"] == at["start"] + 1 or at["start"] == at["End"]
+        assert at["Home"] < at["End"]
+        assert at["wheel"] == at["Home"] + 1
+        assert at["touch"] > at["Home"]
 
 
 def test_axe_finds_no_serious_violation(seen):

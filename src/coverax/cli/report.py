@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from coverax.cli.terminal import note
+from coverax.cli.common import (
+    CohortFile,
+    LabelsDir,
+    ProbsDir,
+    UnitPattern,
+    load_cohort,
+    note,
+)
 
 NAME = "report"
 
@@ -21,13 +28,36 @@ def command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The page, report.html.")
     ],
+    probs: ProbsDir = None,
+    labels: LabelsDir = None,
+    cohort: CohortFile = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Scans to draw on: CASE.nii.gz or CASE_0000.nii.gz."),
+    ] = None,
+    unit_pattern: UnitPattern = None,
 ) -> None:
-    """Write one HTML page of all results in some folders; it needs no network."""
+    """Write one HTML page of all results in some folders; it needs no network.
+
+    With --probs and --labels, or --cohort, the worst, the median and the best cases of an
+    evaluation are drawn.
+    """
     from coverax.report import write_report
 
-    asked = ["coverax", NAME, *map(str, folders), "-o", str(output)]
+    cases = None
+    if (probs, labels, cohort) != (None, None, None):
+        cases = load_cohort(probs, labels, cohort, True, unit_pattern)
+    elif images is not None:
+        raise typer.BadParameter("--images goes with --probs and --labels, or --cohort")
+    given = {"--probs": probs, "--labels": labels, "--cohort": cohort}
+    given |= {"--images": images, "--unit-pattern": unit_pattern, "-o": output}
+    asked = ["coverax", NAME, *map(str, folders)]
+    for name, value in given.items():
+        asked += [] if value is None else [name, str(value)]
     try:
-        unread = write_report(folders, output, command=asked)
+        unread = write_report(
+            folders, output, cohort=cases, images=images, command=asked
+        )
     except FileExistsError as error:
         raise typer.BadParameter(str(error)) from None
     for path, why in unread:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
+from coverax.report.slices import Stack
+
 NONE = "-"  # where there is no value
 
 
@@ -87,7 +89,42 @@ class Sliders:
         return {"positions": names, "values": self.values, "moves": self.moves}
 
 
-Block = Text | Heading | Table | Terms | Figure | Sliders
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A case to look at: still slices, and all of them one by one.
+
+    Attributes:
+        name: No other's in the page.
+        title: The case, and why it is shown.
+        stack: Its slices.
+        still: Indices of the slices that are shown side by side.
+    """
+
+    name: str
+    title: str
+    stack: Stack
+    still: Sequence[int]
+    kind: str = field(default="viewer", init=False)
+
+    @property
+    def looks(self) -> list[tuple[str, str]]:
+        """Each contour with the name of its look."""
+        return [(name, name.split()[0]) for name in self.stack.contours]
+
+    @property
+    def labels(self) -> list[str]:
+        """What is said of each slice."""
+        n = self.stack.n_slices
+        return [f"slice {place + 1} of {n}" for place in self.stack.places]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the script needs."""
+        paths = [list(paths) for paths in self.stack.contours.values()]
+        return {"labels": self.labels, "paths": paths, "height": self.stack.height}
+
+
+Block = Text | Heading | Table | Terms | Figure | Sliders | Viewer
 
 
 @dataclass(frozen=True, slots=True)

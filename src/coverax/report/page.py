@@ -8,7 +8,9 @@ import jinja2
 
 from coverax.files import PathLike, check_not_input, publish_text
 from coverax.report.blocks import Section
+from coverax.report.cases import Pictures
 from coverax.report.found import Found, find_results
+from coverax.report.sections.cases import cases
 from coverax.report.sections.counted import counted
 from coverax.report.sections.glossary import glossary
 from coverax.report.sections.groups import groups
@@ -21,7 +23,8 @@ from coverax.report.sections.sets import sets
 from coverax.report.sections.sweep import sweep
 
 # In the order in which a reader asks.
-SECTIONS: tuple[Callable[[Found], Section | None], ...] = (
+Make = Callable[[Found], Section | None]
+SECTIONS: tuple[Make, ...] = (
     promise,
     counted,
     happened,
@@ -35,16 +38,22 @@ SECTIONS: tuple[Callable[[Found], Section | None], ...] = (
     splits,
     monitor,
 )
+# Where the cases stand among them.
+_CASES_AT = SECTIONS.index(splits)
 
 
-def build_page(found: Found, command: Sequence[str] = ()) -> str:
+def build_page(
+    found: Found, pictures: Pictures | None = None, command: Sequence[str] = ()
+) -> str:
     """The page as text.
 
     Args:
         found: What it speaks of.
+        pictures: Maps, references and scans of the cases that are drawn.
         command: The command line, to be recorded.
     """
     made = [section(found) for section in SECTIONS]
+    made.insert(_CASES_AT, cases(found, pictures))
     sections = [section for section in made if section is not None]
     sections += [glossary(), provenance(found, command)]
     folder = files("coverax.report") / "templates"
@@ -61,10 +70,15 @@ def build_page(found: Found, command: Sequence[str] = ()) -> str:
 
 
 def write_page(
-    folders: Sequence[PathLike], output: PathLike, command: Sequence[str]
+    folders: Sequence[PathLike],
+    output: PathLike,
+    pictures: Pictures | None,
+    command: Sequence[str],
 ) -> Found:
     """As `write_report`; what was found."""
     found = find_results(folders)
-    check_not_input(output, found.files)
-    publish_text(Path(output), build_page(found, command))
+    beside = [item.path.with_name("cases.csv") for item in found.evaluations]
+    seen = () if pictures is None else pictures.files
+    check_not_input(output, [*found.files, *beside, *seen])
+    publish_text(Path(output), build_page(found, pictures, command))
     return found

@@ -5,10 +5,16 @@ from pathlib import Path
 
 from coverax.files import PathLike
 from coverax.report.figures import check_figures
+from coverax.volumes import Cohort
 
 
 def write_report(
-    folders: Sequence[PathLike], output: PathLike, *, command: Sequence[str] = ()
+    folders: Sequence[PathLike],
+    output: PathLike,
+    *,
+    cohort: Cohort | None = None,
+    images: PathLike | None = None,
+    command: Sequence[str] = (),
 ) -> list[tuple[Path, str]]:
     """Write one HTML page that says what was promised and what happened.
 
@@ -19,6 +25,10 @@ def write_report(
     Args:
         folders: Folders, or files.
         output: The page, `report.html`.
+        cohort: Maps and references of the cases that were evaluated: the worst, the
+            median and the best of them are drawn.
+        images: Folder of scans to draw on, `CASE.nii.gz` or `CASE_0000.nii.gz`; those
+            that the cohort names come first.
         command: The command line, to be recorded in it.
 
     Returns:
@@ -31,9 +41,14 @@ def write_report(
             or there is nothing to report on.
     """
     check_report()
+    from coverax.report.cases import Pictures
     from coverax.report.page import write_page
 
-    return [(path, why) for path, why in write_page(folders, output, command).unread]
+    if images is not None and cohort is None:
+        raise ValueError("scans are drawn on with maps and references: give a cohort")
+    own = None if cohort is None else Pictures.of(cohort, images)
+    found = write_page(folders, output, own, command)
+    return [(path, why) for path, why in found.unread]
 
 
 def check_report() -> None:
