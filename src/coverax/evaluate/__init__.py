@@ -11,6 +11,8 @@ from coverax.evaluate.metrics import CaseMetrics as CaseMetrics
 from coverax.evaluate.metrics import case_metrics as case_metrics
 from coverax.evaluate.other_results import IntervalResult as IntervalResult
 from coverax.evaluate.other_results import ReleaseResult as ReleaseResult
+from coverax.evaluate.read import read_cases as read_cases
+from coverax.evaluate.read import read_evaluation as read_evaluation
 from coverax.evaluate.results import Evaluation as Evaluation
 from coverax.evaluate.results import RegionResult as RegionResult
 from coverax.evaluate.results import Summary as Summary
@@ -19,6 +21,12 @@ from coverax.evaluate.set_results import FoldCoverage as FoldCoverage
 from coverax.evaluate.set_results import FoldSetsResult as FoldSetsResult
 from coverax.evaluate.set_results import SetsResult as SetsResult
 from coverax.evaluate.set_results import SideCoverage as SideCoverage
+from coverax.evaluate.words import all_regions_words as all_regions_words
+from coverax.evaluate.words import band_words as band_words
+from coverax.evaluate.words import law_words as law_words
+from coverax.evaluate.words import measure_rows as measure_rows
+from coverax.evaluate.words import sentence as sentence
+from coverax.evaluate.words import why_not_held_out as why_not_held_out
 from coverax.evaluate.write import fill_evaluation as fill_evaluation
 from coverax.evaluate.write import write_evaluation as write_evaluation
 from coverax.exports import exported

@@ -24,6 +24,7 @@ from coverax.reliability.fitted import Temperature as Temperature
 from coverax.reliability.fitted import read_temperature as read_temperature
 from coverax.reliability.histogram import DatasetHistogram as DatasetHistogram
 from coverax.reliability.histogram import dataset_histogram as dataset_histogram
+from coverax.reliability.read import read_reliability as read_reliability
 from coverax.reliability.recalibrate import apply_folder as apply_folder
 from coverax.reliability.recalibrate import count_finished as count_finished
 from coverax.reliability.recalibrate import fit_cohort as fit_cohort

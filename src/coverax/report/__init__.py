@@ -10,5 +10,6 @@ from coverax.report.figures import check_figures as check_figures
 from coverax.report.figures import draw_sets as draw_sets
 from coverax.report.figures import find_scans as find_scans
 from coverax.report.figures import plot_sets as plot_sets
+from coverax.report.write import write_report as write_report
 
 __all__, __dir__ = exported(globals())

@@ -11,8 +11,10 @@ from coverax.validate.exact import splits_of as splits_of
 from coverax.validate.exact import threshold_law as threshold_law
 from coverax.validate.exchangeability import conformal_p_value as conformal_p_value
 from coverax.validate.exchangeability import order_test as order_test
+from coverax.validate.memory import Memory as Memory
 from coverax.validate.memory import read_memory as read_memory
 from coverax.validate.monitor import monitor_folder as monitor_folder
+from coverax.validate.read import read_validation as read_validation
 from coverax.validate.report import Plan as Plan
 from coverax.validate.report import validate_table as validate_table
 from coverax.validate.results import Capital as Capital
@@ -27,6 +29,7 @@ from coverax.validate.sites import leave_site_out as leave_site_out
 from coverax.validate.splits import random_splits as random_splits
 from coverax.validate.units import all_unit_splits as all_unit_splits
 from coverax.validate.watch import watch_folder as watch_folder
+from coverax.validate.watch import watched as watched
 from coverax.validate.watch import watched_capitals as watched_capitals
 
 __all__, __dir__ = exported(globals())

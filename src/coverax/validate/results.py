@@ -316,6 +316,15 @@ class Capital(JsonRecord):
     alarm: bool
     capitals: Mapping[str, float]
 
+    @property
+    def sentence(self) -> str:
+        """Whether it is an alarm, and what it rests on."""
+        verdict = "ALARM" if self.alarm else "no alarm"
+        return (
+            f"{verdict}: capital {self.capital:.3g}, largest ever {self.largest:.3g} "
+            f"({self.largest_of}), alarm at {self.alarm_at:g}"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedLook(JsonRecord):
