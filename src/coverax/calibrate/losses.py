@@ -189,6 +189,29 @@ def dice_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
     return _share(n_both - 2 * counts.n_true_positive, n_both)
 
 
+def precision_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Share of the mask that is false; 0 for an empty mask. Not monotone: for LTT.
+
+    A larger cut takes true voxels away as well as false ones.
+    """
+    return _share(counts.n_predicted - counts.n_true_positive, counts.n_predicted)
+
+
+def iou_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """1 - IoU (Jaccard); 0 where reference and mask are both empty. For LTT."""
+    n_either = counts.n_foreground + counts.n_predicted - counts.n_true_positive
+    return _share(n_either - counts.n_true_positive, n_either)
+
+
+def relative_volume_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Error of the volume as a share of the true one, at most 1. For LTT.
+
+    A mask of an empty reference loses 1, no mask 0.
+    """
+    error = np.abs(counts.n_predicted - counts.n_foreground)
+    return np.minimum(error / np.maximum(counts.n_foreground, 1), 1.0)
+
+
 def missed_lesions_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
     """Share of the lesions that the mask does not touch; 0 without lesions.
 
@@ -211,6 +234,17 @@ LOSSES: dict[LossName, Loss] = {
         True,
         "missed_lesions",
         jumps_at_lesions=True,
+    ),
+    "precision": Loss(
+        precision_loss, "share of the mask that is false", 1, False, "precision"
+    ),
+    "iou": Loss(iou_loss, "1 - intersection over union", -1, False, "iou"),
+    "relative_volume": Loss(
+        relative_volume_loss,
+        "error of the volume as a share of the true one (at most 1)",
+        -1,
+        False,
+        "relative_volume",
     ),
 }
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from coverax.calibrate import Band
     from coverax.evaluate import (
         CutResult,
+        Distances,
         FoldCutResult,
         FoldSetsResult,
         IntervalResult,
@@ -300,18 +301,37 @@ def _cut_table(summary: "Summary", result: "CutResult | FoldCutResult") -> "Tabl
         ("FPR, mean", "fpr", "{:.2%}"),
         ("predicted share of voxels (PC)", "pc", "{:.2%}"),
         ("Dice, mean", "dice", "{:.3f}"),
+        ("precision, mean", "precision", "{:.3f}"),
+        ("IoU, mean", "iou", "{:.3f}"),
         ("volume, mean mL", "volume_ml", "{:.3g}"),
     ]
     if tolerance is not None:  # a mean loss has no compliance of one case
         rows.insert(0, (f"cases with FNR <= {tolerance} (ECR)", "ecr", "{:.1%}"))
     if result.calibrated.lesion_detection is not None:
-        rows.append(("lesions detected, mean share", "lesion_detection", "{:.1%}"))
+        rows += [
+            ("lesions detected, mean share", "lesion_detection", "{:.1%}"),
+            ("false lesions, mean number", "n_false_lesions", "{:.2f}"),
+            ("lesions, mean F1", "lesion_f1", "{:.3f}"),
+        ]
+    if result.calibrated.nsd is not None:
+        rows.append(("surface within the tolerance (NSD)", "nsd", "{:.1%}"))
     for label, field, form in rows:
         values = [getattr(at, field) for at in cuts.values()]
         table.add_row(label, *["-" if v is None else form.format(v) for v in values])
+    if result.calibrated.hd95_mm is not None:
+        each = [_distances(at.hd95_mm) for at in cuts.values()]
+        table.add_row("HD95, median mm (missed cases)", *each)
     bars = [_bars(at.fnr_histogram.counts) for at in cuts.values()]
     table.add_row("FNR of cases, 0 to 1", *bars)
     return table
+
+
+def _distances(found: "Distances | None") -> str:
+    """Median of all cases; what is missed is infinitely far."""
+    if found is None:
+        return "-"
+    median = "inf" if found.median is None else f"{found.median:.2f}"
+    return f"{median} ({found.n_infinite})"
 
 
 def _cut_words(result: "CutResult | FoldCutResult", name: str, cut: str) -> str:
