@@ -67,7 +67,7 @@ def counts_of(situation, engine):
     """Counts of the one mask {p >= 0.5}, and its lesions."""
     from coverax import host
     from coverax.calibrate import Counts
-    from coverax.calibrate.losses import with_lesions
+    from coverax.calibrate.losses import with_components, with_lesions
 
     ops, asarray = ops_of(engine)
     reference, mask, valid = (np.array([x]) for x in OF_MASKS[situation])
@@ -80,7 +80,9 @@ def counts_of(situation, engine):
     of_mask = [np.asarray(n) for n in (overlap.n_predicted, overlap.n_true_positive)]
     line = [x.reshape(-1, 1, 1) for x in (probs, reference, valid)]
     peaks = host.lesion_peaks(*line[:2], "corner", valid=line[2])
-    return with_lesions(Counts(cuts, *whole, *of_mask), [np.asarray(peaks)])
+    counts = with_lesions(Counts(cuts, *whole, *of_mask), [np.asarray(peaks)])
+    events = host.component_events(*line[:2], "corner", valid=line[2])
+    return with_components(counts, [events])
 
 
 OF_EVALUATE = {
@@ -126,7 +128,7 @@ def test_metrics_of_a_mask(name, situation, written, engine):
         assert_is(RISKS[name.split("`")[1]].of(counts)[0, 0], written)
         return
     flat = [np.asarray(n).ravel() for n in counts[1:]]
-    *voxels, n_lesions, n_missed = flat
+    *voxels, n_lesions, n_missed, _, _ = flat
     n_parts, surfaces = shapes_of(situation)
     lesions = LesionCounts(n_lesions, n_lesions - n_missed, *n_parts)
     metrics = case_metrics(*voxels, np.ones(1), lesions, surfaces)

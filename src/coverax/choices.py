@@ -33,7 +33,14 @@ OnePerUnit = Literal["one"]
 RaterRule = Literal["worst", "draw"]
 # Which expected loss is controlled, and at which cuts one of a file is small.
 LossName = Literal[
-    "fnr", "fpr", "dice", "missed_lesions", "precision", "iou", "relative_volume"
+    "fnr",
+    "fpr",
+    "dice",
+    "missed_lesions",
+    "false_lesions",
+    "precision",
+    "iou",
+    "relative_volume",
 ]
 Safe = Literal["small", "large"]
 # What a released mask may lose, what `--loss` takes at all, and what a map is ranked by.

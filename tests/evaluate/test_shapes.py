@@ -67,6 +67,66 @@ def test_components_are_those_of_a_flood_fill(neighbours, shape):
         assert found == (len(parts), sum(false))
 
 
+@pytest.mark.parametrize("neighbours", ["face", "edge", "corner"])
+@pytest.mark.parametrize("shape", [(7, 6, 5), (9, 8)])
+def test_events_are_a_labelling_at_every_cut(neighbours, shape):
+    """Ties, voxels that do not count, and cuts between values, above all and at 0."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        probs = (rng.integers(0, 16, shape) / 15).astype(np.float32)
+        labels, valid = rng.random(shape) < 0.15, rng.random(shape) < 0.9
+        found = cx.host.component_events(probs, labels, neighbours, valid=valid)
+        cuts = np.unique(np.append(np.linspace(0, 1.1, 45, dtype=np.float32), probs))
+        for cut, *counts in zip(*found.at(cuts), strict=True):
+            parts = lesions_of((probs >= cut) & valid, neighbours)
+            false = [all(not (labels & valid)[v] for v in part) for part in parts]
+            assert counts == [len(parts), sum(false)], (seed, cut)
+
+
+def test_where_nothing_counts_there_are_no_events():
+    probs, mask = np.ones((3, 4), np.float32), np.ones((3, 4), bool)
+    found = cx.host.component_events(probs, mask, "face", valid=np.zeros((3, 4), bool))
+    assert [own.size for own in found] == [0, 0, 0]
+    assert found.at(np.array([0.5], np.float32)).n[0] == 0
+
+
+def test_events_above_a_floor_are_those_of_the_whole_map():
+    rng = np.random.default_rng(0)
+    probs, labels = rng.random((8, 9, 7), np.float32), rng.random((8, 9, 7)) < 0.1
+    whole = cx.host.component_events(probs, labels, "corner")
+    above = cx.host.component_events(probs, labels, "corner", floor=0.6)
+    cuts = np.linspace(0.6, 1, 50, dtype=np.float32)
+    for one, other in zip(whole.at(cuts), above.at(cuts), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_false_lesions_of_a_table_are_those_of_the_masks(engine):
+    rng = np.random.default_rng(5)
+    each = [case((7, 6, 5), 30, rng) for _ in range(40)]
+    probs, labels = (np.stack([one[k] for one in each]) for k in (0, 1))
+    options = {"lesions": "face", "spacing_mm": (1.0, 1.0, 1.0), "engine": engine}
+    with pytest.raises(ValueError, match="--mask-lesions"):
+        cx.calibrate.calibrate_ltt(
+            cx.scores.score_arrays(probs, labels, 0.1, **options),
+            "0.5",
+            "0.1",
+            loss="false_lesions",
+        )
+    table = cx.scores.score_arrays(probs, labels, 0.1, **options, mask_lesions=True)
+    found = cx.calibrate.calibrate_ltt(
+        table, "0.6", "0.1", also={"false_lesions": "0.9"}
+    )
+    cut = found.threshold_of("foreground").probability
+    events = table.component_events()
+    for at in (0.0, 1 / 1024, 0.25, cut):
+        for own, p, r in zip(events, probs, labels, strict=True):
+            parts = lesions_of(p >= np.float32(at), "face")
+            false = sum(not any(r[v] for v in part) for part in parts)
+            counts = own.at(np.array([at], np.float32))
+            assert (counts.n[0], counts.n_false[0]) == (len(parts), false)
+    assert 0 < cut < 1
+
+
 LOSSES = {
     "precision": lambda m, r: (m & ~r).sum() / max(m.sum(), 1),
     "iou": lambda m, r: 1 - (m & r).sum() / (m | r).sum(),

@@ -60,18 +60,21 @@ def metrics_at(column: dict[str, np.ndarray], place: np.ndarray) -> CaseMetrics:
 
 def counts_at(column: dict[str, np.ndarray], place: np.ndarray) -> Counts:
     """Counts of each row at the cut of its place, as losses take them."""
-    n_lesions = n_missed = None
-    if "n_lesions" in column:
-        n_lesions = column["n_lesions"][:, None]
-        n_missed = n_lesions - _at(column, "n_lesions_hit", place)
-    return Counts(
+    counts = Counts(
         np.full(1, np.nan, np.float32),
         column["n_voxels"][:, None],
         column["n_foreground"][:, None],
         _at(column, "n_predicted", place),
         _at(column, "n_true_positive", place),
-        n_lesions,
-        n_missed,
+    )
+    if "n_lesions" not in column:
+        return counts
+    n_lesions = column["n_lesions"][:, None]
+    return counts._replace(
+        n_lesions=n_lesions,
+        n_lesions_missed=n_lesions - _at(column, "n_lesions_hit", place),
+        n_components=_at(column, "n_components", place),
+        n_false_components=_at(column, "n_false_components", place),
     )
 
 

@@ -8,6 +8,7 @@ numbers that are not negative.
 from coverax.choices import Neighbours as Neighbours
 from coverax.engine.results import BatchScores as BatchScores
 from coverax.engine.results import BinStatistics as BinStatistics
+from coverax.engine.results import ComponentEvents as ComponentEvents
 from coverax.engine.results import Overlap as Overlap
 from coverax.engine.results import ProperScores as ProperScores
 from coverax.engine.results import Sizes as Sizes
@@ -22,6 +23,7 @@ from coverax.host.contours import surface_distances as surface_distances
 from coverax.host.curves import cut_counts as cut_counts
 from coverax.host.curves import grid_counts as grid_counts
 from coverax.host.distance import signed_distance as signed_distance
+from coverax.host.events import component_events as component_events
 from coverax.host.extremes import extreme_scores as extreme_scores
 from coverax.host.extremes import inner_score as inner_score
 from coverax.host.extremes import outer_score as outer_score

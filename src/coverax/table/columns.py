@@ -28,6 +28,8 @@ GRID_PREDICTED, GRID_TRUE_POSITIVE = "grid_predicted", "grid_true_positive"
 CRITICAL_PREDICTED = "critical_predicted"
 CRITICAL_TRUE_POSITIVE = "critical_true_positive"
 LESION_PEAKS = "lesion_peaks"
+# Where the components of the mask change: cuts, components from there, false ones.
+COMPONENTS = ("lesion_cuts", "lesion_components", "lesion_false_components")
 FOLD = "fold"  # of cohort.csv: whose model made the map of a case
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 N_SIZE_CUTS = 125
@@ -84,7 +86,11 @@ CRITICAL_COLUMNS = (
     Column(CRITICAL_TRUE_POSITIVE, "int64", "ragged"),
 )
 _PEAKS = Column(LESION_PEAKS, "float32", "ragged")
-RAGGED = tuple(column.name for column in (*CRITICAL_COLUMNS, _PEAKS))
+_COMPONENTS = (
+    Column(COMPONENTS[0], "float32", "ragged"),
+    *(Column(name, "int64", "ragged") for name in COMPONENTS[1:]),
+)
+RAGGED = tuple(column.name for column in (*CRITICAL_COLUMNS, _PEAKS, *_COMPONENTS))
 
 
 def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
@@ -240,7 +246,7 @@ def _bands(definition: ScoreDefinition) -> Iterable[Column]:
 def _lesions(definition: ScoreDefinition) -> Iterable[Column]:
     if definition.lesions is None:
         return []
-    return [_PEAKS]
+    return [_PEAKS, *(_COMPONENTS if definition.mask_lesions else ())]
 
 
 def _bin_columns(prefix: str, n_bins: int) -> Iterable[Column]:
