@@ -18,7 +18,7 @@ from coverax.evaluate.results import RegionResult, Summary
 from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.predict import check_first_mark, check_map_kind, several_maps
-from coverax.provenance import check_not_masks, kind_of_values
+from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.scores import (
     CaseRows,
     Engine,
@@ -131,6 +131,7 @@ def evaluate_cohort(
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
     check_hard_masks(calibration, rows, allow=allow_hard_masks)
+    refuse_copies(calibration, rows)
     evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
     if not none_too:
         evaluation.summary.check_results()
@@ -143,6 +144,14 @@ def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> No
         [(row["case_id"], row["region"], row["map_values"]) for row in maps],
         allow=allow or calibration.definition.allow_hard_masks,
     )
+
+
+def refuse_copies(calibration: Calibration, maps: Rows) -> None:
+    """Refuse one map under the names of several units, as scoring does."""
+    names = ("case_id", "unit", "region", "map_fingerprint")
+    case_ids, units, regions, marks = ([r[k] for r in maps] for k in names)
+    allow = calibration.definition.allow_duplicates
+    check_no_copies(case_ids, units, regions, marks, allow=allow)
 
 
 def left_out(cohort: Cohort, failures: Iterable[Case]) -> dict[str, tuple[str, ...]]:
