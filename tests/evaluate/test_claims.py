@@ -180,9 +180,12 @@ def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts():
         "n_true_positive": np.array([[5], [2], [0]]),
         "n_lesions": np.array([1, 2, 0]),
         "n_lesions_hit": np.array([[1], [1], [0]]),
+        "n_components": np.array([[2], [4], [0]]),
+        "n_false_components": np.array([[1], [1], [0]]),
     }
     losses = {"fnr": 0.5, "fpr": 0.1, "dice": 0.3, "missed_lesions": 0.4}
     losses |= {"precision": 0.2, "iou": 0.3, "relative_volume": 0.6, "own": 0.1}
+    losses["false_lesions"] = 0.2
     each = np.arange(3)
     counted = Counted(np.ones(3, bool), Cases(each, each, each))
     risks = risks_of(losses, counts_at(column, np.zeros(3, int)), counted)
@@ -195,4 +198,5 @@ def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts():
     assert means["precision"] == pytest.approx((0 + 3 / 5 + 1) / 3)
     assert means["iou"] == pytest.approx((1 / 2 + 5 / 7 + 1) / 3)
     assert means["relative_volume"] == pytest.approx((1 / 2 + 1 / 4 + 1) / 3)
+    assert means["false_lesions"] == pytest.approx((1 / 2 + 1 / 4 + 0) / 3)
     assert means["own"] is None

@@ -7,7 +7,7 @@ columns in `coverax.scores`; what they are called, and what they hold, stands he
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -36,6 +36,16 @@ N_SIZE_CUTS = 125
 NO_COLUMN = (
     "column {} holds neither a number nor a list of one length in every row: say what it "
     "is in coverax.table.columns"
+)
+# What statistics of other definitions are called.
+_RESERVED = (
+    "bin_",
+    "band_",
+    "grid_",
+    "critical_",
+    "lesion_",
+    "top_label_",
+    "background_",
 )
 _WHOLE_NUMBERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
 
@@ -122,6 +132,21 @@ def kinds_of(columns: Columns, definition: ScoreDefinition) -> list[Column]:
     return [
         known.get(name) or column_kind(name, values) for name, values in columns.items()
     ]
+
+
+def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
+    """Refuse a further column of the cohort that is called as one of the table's own.
+
+    Raises:
+        ValueError: One is.
+    """
+    own = {column.name for column in columns_of(definition)}
+    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
+    if taken:
+        raise ValueError(
+            f"column {', '.join(taken)} of the cohort is called as columns of the score "
+            "table are: rename it"
+        )
 
 
 def critical_column(tolerance: float) -> str:

@@ -18,18 +18,6 @@ from coverax.table.columns import Column, Columns, Curves, columns_of, digest_co
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, parse_transform
 
-# What statistics of other definitions are called.
-_RESERVED = (
-    "bin_",
-    "band_",
-    "grid_",
-    "critical_",
-    "lesion_",
-    "top_label_",
-    "background_",
-)
-
-
 # Text that the cohort does not fill: `part` is of the record beside a map.
 _NO_COHORT = (*names.RAGGED, "region", "part")
 
@@ -348,21 +336,6 @@ class ScoreTable:
             meta["turned"] = self.turned
         kinds = names.kinds_of(self.columns, self.definition)
         write_columns(Path(path), self.columns, kinds, meta)
-
-
-def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
-    """Refuse a further column of the cohort that is called as one of the table's own.
-
-    Raises:
-        ValueError: One is.
-    """
-    own = {column.name for column in columns_of(definition)}
-    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
-    if taken:
-        raise ValueError(
-            f"column {', '.join(taken)} of the cohort is called as columns of the score "
-            "table are: rename it"
-        )
 
 
 def read_table(path: PathLike) -> ScoreTable:
