@@ -38,11 +38,20 @@ OnePerUnit = Literal["one"]
 # What several references of a case do.
 RaterRule = Literal["worst", "draw"]
 # Which expected loss is controlled, and at which cuts one of a file is small.
-LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
+LossName = Literal[
+    "fnr",
+    "fpr",
+    "dice",
+    "missed_lesions",
+    "false_lesions",
+    "precision",
+    "iou",
+    "relative_volume",
+]
 Safe = Literal["small", "large"]
 # What a released mask may lose, what `--loss` takes at all, and what a map is ranked by.
 TriageLoss = Literal["dice", "missed", "fnr"]
-AnyLoss = Literal["fnr", "fpr", "dice", "missed_lesions", "missed"]
+AnyLoss = Literal[LossName, "missed"]
 Confidence = Literal["sdc", "mass"]
 # Upper bound of a mean loss.
 BoundName = Literal[

@@ -52,6 +52,7 @@ ARGUMENTS = {
 }
 # Functions of one case, of its voxels, of flat cases; one of labels that are classes.
 ONE_CASE = {"lesion_peaks", "component_boxes", "components"}
+ONE_CASE |= {"count_components", "component_events", "surface_distances"}
 VOXELS = {"fill_slot", "fit_platt", "fit_isotonic"}
 VOXELS |= {"binary_logits_of", "apply_binary_temperature"}
 OTHERS = {"fit_temperature"}

@@ -166,7 +166,7 @@ def calibrate_ltt(
         alpha: Tolerated expectation of `loss`, in (0, 1).
         delta: Tolerated share of calibration sets with any loss above its level.
         policy: Which rows count.
-        loss: `fnr`, `fpr`, `dice`, `missed_lesions`, or a loss of one's own.
+        loss: any of `LOSSES`, or a loss of one's own.
         also: Further losses with their levels.
         correction: How multiple tests are paid for: `fixed_sequence` from the safe end for one
             monotone loss, `holm` otherwise.

@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
+from coverax.calibrate.losses import (
+    Counts,
+    Loss,
+    LossCurves,
+    with_components,
+    with_lesions,
+)
 from coverax.calibrate.result import Status, Threshold, informative
 from coverax.calibrate.seal import Part, nothing_known
 from coverax.table import ScoreTable
@@ -30,6 +36,7 @@ class LossTables:
         self.table, self.main, self.refined = table, main, refined
         self.units = table.units(unit_column)
         self.peaks = table.lesion_peaks()
+        self.components = table.component_events()
 
     @property
     def nothing(self) -> Threshold:
@@ -115,7 +122,10 @@ class LossTables:
     def _with_lesions(self, counts: Counts, rows: np.ndarray) -> Counts:
         if self.peaks is None:
             return counts
-        return with_lesions(counts, [self.peaks[row] for row in rows])
+        found = with_lesions(counts, [self.peaks[row] for row in rows])
+        if self.components is None:
+            return found
+        return with_components(found, [self.components[row] for row in rows])
 
 
 def threshold_of_lam(

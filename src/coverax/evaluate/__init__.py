@@ -4,10 +4,12 @@ from coverax.evaluate.arrays import evaluate_arrays as evaluate_arrays
 from coverax.evaluate.compute import evaluate_cohort as evaluate_cohort
 from coverax.evaluate.cut_results import AtCut as AtCut
 from coverax.evaluate.cut_results import CutResult as CutResult
+from coverax.evaluate.cut_results import Distances as Distances
 from coverax.evaluate.cut_results import FoldCutResult as FoldCutResult
 from coverax.evaluate.folds import evaluate_folds as evaluate_folds
 from coverax.evaluate.groups import evaluate_groups as evaluate_groups
 from coverax.evaluate.metrics import CaseMetrics as CaseMetrics
+from coverax.evaluate.metrics import LesionCounts as LesionCounts
 from coverax.evaluate.metrics import case_metrics as case_metrics
 from coverax.evaluate.other_results import IntervalResult as IntervalResult
 from coverax.evaluate.other_results import ReleaseResult as ReleaseResult

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from coverax.calibrate import Band
-from coverax.evaluate.cut_results import CutResult, FoldCutResult
+from coverax.evaluate.cut_results import CutResult, Distances, FoldCutResult
 from coverax.evaluate.other_results import IntervalResult, ReleaseResult
 from coverax.evaluate.results import RegionResult, Summary
 from coverax.evaluate.set_results import FoldSetsResult, SetsResult
@@ -87,17 +87,37 @@ def _cut_rows(result: CutResult | FoldCutResult) -> list[list[str]]:
         ("FPR, mean", "fpr", "{:.2%}"),
         ("predicted share of voxels (PC)", "pc", "{:.2%}"),
         ("Dice, mean", "dice", "{:.3f}"),
+        ("precision, mean", "precision", "{:.3f}"),
+        ("IoU, mean", "iou", "{:.3f}"),
         ("volume, mean mL", "volume_ml", "{:.3g}"),
     ]
     if result.tolerance is not None:  # a mean loss has no compliance of one case
         label = f"cases with FNR <= {result.tolerance} (ECR)"
         rows.insert(0, (label, "ecr", "{:.1%}"))
     if result.calibrated.lesion_detection is not None:
-        rows.append(("lesions detected, mean share", "lesion_detection", "{:.1%}"))
+        rows += [
+            ("lesions detected, mean share", "lesion_detection", "{:.1%}"),
+            ("false lesions, mean number", "n_false_lesions", "{:.2f}"),
+            ("lesions, mean F1", "lesion_f1", "{:.3f}"),
+        ]
+    if result.calibrated.nsd is not None:
+        rows.append(("surface within the tolerance (NSD)", "nsd", "{:.1%}"))
     both = (result.calibrated, result.fixed)
-    return [
+    shown = [
         [name, *(_text(getattr(at, f), form) for at in both)] for name, f, form in rows
     ]
+    if result.calibrated.hd95_mm is not None:
+        each = [_distances(at.hd95_mm) for at in both]
+        shown.append(["HD95, median mm (missed cases)", *each])
+    return shown
+
+
+def _distances(found: Distances | None) -> str:
+    """Median of all cases; what is missed is infinitely far."""
+    if found is None:
+        return "-"
+    median = "inf" if found.median is None else f"{found.median:.2f}"
+    return f"{median} ({found.n_infinite})"
 
 
 def why_not_held_out(summary: Summary) -> str:

@@ -34,6 +34,7 @@ from coverax.scores.origin import origin_notes as origin_notes
 from coverax.scores.parts import merge_parts as merge_parts
 from coverax.scores.parts import score_part as score_part
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
+from coverax.scores.shapes import mask_shapes as mask_shapes
 from coverax.scores.stream import MapReader as MapReader
 from coverax.scores.stream import engine_of as engine_of
 from coverax.scores.stream import load_case as load_case

@@ -138,6 +138,7 @@ def score_arrays(
     n_bins: int = DEFAULT_BINS,
     band_edges_mm: Sequence[float] = (),
     lesions: Neighbours | None = None,
+    mask_lesions: bool = False,
     allow_hard_masks: bool = False,
     allow_duplicates: bool = False,
     engine: EngineName = "auto",
@@ -182,6 +183,7 @@ def score_arrays(
             between which bins are kept apart; needs spacings.
         lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
             `corner`. Needs `spacing_mm`.
+        mask_lesions: Count the components of masks at every cut too, and the false ones.
         allow_hard_masks: Accept maps that hold 0 and 1 alone.
         allow_duplicates: Accept one map under the names of several units.
         engine: `host` and `device` give the same bits.
@@ -215,6 +217,7 @@ def score_arrays(
         transforms=parse_transforms(as_list(transforms, "transforms")),
         set_sizes=set_sizes,
         lesions=lesions,
+        mask_lesions=mask_lesions,
         band_edges_mm=tuple(map(float, band_edges_mm)),
         allow_hard_masks=allow_hard_masks,
         allow_duplicates=allow_duplicates,

@@ -64,6 +64,7 @@ def count_columns(
         transforms=(),
         set_sizes=False,
         lesions=None,
+        mask_lesions=False,
         band_edges_mm=(),
     )
     return all_columns(engine, batch, lean)

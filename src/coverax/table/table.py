@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from coverax._version import __version__
 from coverax.choices import Side
+from coverax.engine.results import ComponentEvents
 from coverax.files import PathLike, digest_ids, sound
 from coverax.shown import Shown, few
 from coverax.table import columns as names
@@ -315,6 +316,16 @@ class ScoreTable(Shown):
         if names.LESION_PEAKS not in self.columns:
             return None
         return list(self.column(names.LESION_PEAKS))
+
+    def component_events(self) -> list[ComponentEvents] | None:
+        """Components of the masks of each row, at every cut of the grid and above.
+
+        None where the table was scored without `--mask-lesions`.
+        """
+        if names.COMPONENTS[0] not in self.columns:
+            return None
+        each = zip(*(self.column(name) for name in names.COMPONENTS), strict=True)
+        return [ComponentEvents(*row) for row in each]
 
     def side_transform(self, side: Side, spec: str | None = None) -> Transform:
         """The transform of one side that was asked for, or the only one.
