@@ -148,10 +148,11 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """A number to three digits; a dash where there is none."""
+    """A number to three digits, a large one to its last before the point; a dash where there is none."""
     if value is None:
         return NONE
-    return f"{value:.3g}{f' {unit}' if unit else ''}"
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{text} {unit}".strip()
 
 
 def plural(n: int, what: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -30,11 +30,13 @@ class Item(Generic[T]):
         path: The file.
         name: Its path as far as it tells the files of a kind apart, for titles.
         content: What it holds.
+        version: Of coverax that wrote it; empty where the file does not say.
     """
 
     path: Path
     name: str
     content: T
+    version: str = ""
 
 
 class Unread(NamedTuple):
@@ -106,13 +108,16 @@ def find_results(folders: Iterable[PathLike]) -> Found:
     """
     roots = tuple(dict.fromkeys(Path(os.path.normpath(path)) for path in folders))
     kinds, unread = _recognised(roots)
-    damaged = [v for v in verify_files(kinds) if v.status == "damaged"]
+    verdicts = verify_files(kinds)
+    damaged = [v for v in verdicts if v.status == "damaged"]
     if damaged:
         more = f" ({len(damaged)} files are damaged)" if len(damaged) > 1 else ""
         raise ValueError(f"{damaged[0].path}: {damaged[0].what}{more}")
-    read: dict[str, list[tuple[Path, Any]]] = {}
-    for path, kind in kinds.items():
-        read.setdefault(kind.of, []).append((path, kind.read(path)))
+    read: dict[str, list[Item[Any]]] = {}
+    for verdict, (path, kind) in zip(verdicts, kinds.items(), strict=True):
+        version = str(verdict.about.get("coverax", ""))
+        item = Item(path, path.name, kind.read(path), version)
+        read.setdefault(kind.of, []).append(item)
     if not read:
         raise ValueError(
             f"{', '.join(map(str, roots))}: nothing of coverax to report on; name folders "
@@ -157,13 +162,11 @@ def _below(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _named(read: list[tuple[Path, T]]) -> tuple[Item[T], ...]:
-    """Items whose names leave out what the paths of all of them begin with."""
-    paths = [path for path, _ in read]
-    start = os.path.commonpath([path.parent for path in paths])
+def _named(items: list[Item[Any]]) -> tuple[Item[Any], ...]:
+    """Items whose names tell them apart: without what all their paths begin with."""
+    if len(items) == 1:
+        return tuple(items)
+    start = os.path.commonpath([item.path.parent for item in items])
     return tuple(
-        Item(
-            path, os.path.relpath(path, start) if len(read) > 1 else path.name, content
-        )
-        for path, content in read
+        replace(item, name=os.path.relpath(item.path, start)) for item in items
     )

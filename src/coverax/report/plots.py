@@ -164,7 +164,7 @@ _SORTED = {
 }
 
 
-_MOST = 26  # letters of a name on an axis
+_MOST, _WIDE = 26, 34  # letters of a name on an axis, and in one of two columns
 
 
 def _part_words(part: AuditPart) -> str:
@@ -226,7 +226,8 @@ def capital_figure(name: str, capitals: dict[str, np.ndarray], limit: float) -> 
             axes.plot(steps, path, dash, color=colour, label=label, lw=1.4)
         axes.axhline(limit, color=INK, lw=1, ls="--", label="alarm")
         axes.set(yscale="log", xlabel="new units", ylabel="share of the capital")
-        figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+        ncols = 2 if max(map(len, capitals), default=0) < _WIDE else 1
+        figure.legend(loc="outside lower center", ncols=ncols, fontsize=8)
         largest = max((p.max(initial=0.0) for p in capitals.values()), default=0.0)
         title = "Capital of the monitor over new units"
         text = f"The largest was {largest:.3g}; the alarm is at {limit:g}."

@@ -73,10 +73,22 @@ def splits(found: Found) -> Section | None:
     return Section("splits", title, blocks) if blocks else None
 
 
+_NAMES = {
+    "fnr": "FNR",
+    "p_fnr": "P-FNR",
+    "fpr": "FPR",
+    "pc": "PC",
+    "dice": "Dice",
+    "volume_ml": "mL",
+    "lesion_detection": "lesions detected",
+}
+
+
 def _of_scores(name: str, result: ScoresResult) -> Iterator[Block]:
     fold = "" if result.fold is None else f"fold {result.fold}, "
     names = list(dict.fromkeys(n for row in result.splits for n in row.metrics))
-    head = ("Alpha", "Calibrate / test", "Expected", "Coverage, mean", "sd", *names)
+    shown = [_NAMES.get(name, name) for name in names]
+    head = ("Alpha", "Calibrate / test", "Expected", "Coverage, mean", "sd", *shown)
     rows = [
         [
             f"{row.alpha:g}",

@@ -3,13 +3,15 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from coverax._version import __version__
+from coverax.calibrate import Calibration
+from coverax.evaluate import Summary
 from coverax.files import digest_file
 from coverax.report.blocks import NONE, Block, Section, Table, Terms, Text
 from coverax.report.found import Found
+from coverax.validate import Memory
 
 
 def provenance(found: Found, command: Sequence[str]) -> Section:
@@ -19,7 +21,6 @@ def provenance(found: Found, command: Sequence[str]) -> Section:
         found: All that lies there.
         command: The command line that makes the report; none from Python.
     """
-    rows = [_row(kind, path, content) for kind, path, content in _items(found)]
     pairs = [
         ("Report by", f"coverax {__version__}"),
         ("Folders", ", ".join(map(str, found.folders))),
@@ -30,8 +31,8 @@ def provenance(found: Found, command: Sequence[str]) -> Section:
         Terms(pairs),
         Table(
             "Files read",
-            ("File", "What", "Written (UTC)", "Seed", "SHA-256 of the file"),
-            rows,
+            ("File", "What", "Version", "Written (UTC)", "Seed", "SHA-256 of the file"),
+            list(_rows(found)),
         ),
         Text(
             "Each file carries a digest of its own, which was compared. A digest shows "
@@ -48,29 +49,43 @@ def provenance(found: Found, command: Sequence[str]) -> Section:
 
 
 _KINDS = {
+    "tables": "score table",
     "calibrations": "calibration",
     "evaluations": "evaluation",
     "validations": "validation",
     "reliabilities": "reliability",
     "temperatures": "temperature",
     "monitors": "monitor state",
-    "tables": "score table",
 }
+_SHORT = 12  # letters of a digest that tells calibrations apart
 
 
-def _items(found: Found) -> Iterator[tuple[str, Path, Any]]:
+def _rows(found: Found) -> Iterator[list[str]]:
     for of, kind in _KINDS.items():
-        yield from ((kind, item.path, item.content) for item in getattr(found, of))
+        for item in getattr(found, of):
+            written = datetime.fromtimestamp(item.path.stat().st_mtime, UTC)
+            seed = _seed(item.content)
+            yield [
+                str(item.path),
+                kind + _belongs(item.content),
+                item.version or NONE,
+                f"{written:%Y-%m-%d %H:%M}",
+                NONE if seed is None else str(seed),
+                digest_file(item.path),
+            ]
 
 
-def _row(kind: str, path: Path, content: Any) -> list[str]:
-    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    policy = getattr(content, "policy", None)
-    seed = getattr(content, "seed", None) if policy is None else policy.seed
-    return [
-        str(path),
-        kind,
-        f"{written:%Y-%m-%d %H:%M}",
-        NONE if seed is None else str(seed),
-        digest_file(path),
-    ]
+def _belongs(content: Any) -> str:
+    """Which calibration it is, or belongs to."""
+    if isinstance(content, Calibration):
+        return f" {content.digest[:_SHORT]}"
+    if isinstance(content, Summary | Memory):
+        return f" of {content.calibration_digest[:_SHORT]}"
+    return ""
+
+
+def _seed(content: Any) -> int | None:
+    """The seed that a file records, of whatever it drew."""
+    if isinstance(content, Calibration):
+        return content.policy.seed
+    return getattr(content, "seed", None)

@@ -7,6 +7,7 @@ from coverax.reliability import (
     Difference,
     GroupResult,
     Measured,
+    RegionBins,
     ReliabilitySummary,
     TopLabel,
     summarise,
@@ -23,7 +24,6 @@ from coverax.report.blocks import (
 from coverax.report.found import Found
 from coverax.report.reliability import histogram_figure, reliability_figure
 from coverax.report.style import house_style, svg_of
-from coverax.table import ScoreTable
 
 _MEASURES = (
     ("ECE", "pooled", "ece"),
@@ -52,22 +52,36 @@ def reliability(found: Found) -> Section | None:
         if len(items) > 1:
             blocks.append(Heading(item.name))
         blocks.extend(_measured(item.content))
-        table = found.table_of(item.content.cases_digest)
-        if len(items) > 1 and k > 0 and _same_cases(found, k):
-            table = None  # which of the two tables it was made of is not known
-        if table is None or not table.definition.n_bins:
-            why = "the score table of these cases is not among the folders"
+        regions = _bins_of(found, item.content)
+        if regions is None:
+            why = "the score table that it was made of is not among the folders"
             blocks.append(Text(f"No diagram of {item.name}: {why}.", "note"))
         else:
-            blocks.extend(_figures(f"rel{k}", table, item.content))
+            blocks.extend(_figures(f"rel{k}", regions))
     blocks.extend(_temperatures(found))
     title = "Do probabilities mean what they say?"
     return Section("reliability", title, blocks) if blocks else None
 
 
-def _same_cases(found: Found, k: int) -> bool:
-    own = found.reliabilities[k].content.cases_digest
-    return any(i.content.cases_digest == own for i in found.reliabilities[:k])
+def _bins_of(
+    found: Found, summary: ReliabilitySummary
+) -> tuple[RegionBins, ...] | None:
+    """The bins that a summary was made of; None where no table has its numbers.
+
+    Of one cohort there may be a table before and one after a temperature.
+    """
+    for item in found.tables:
+        table = item.content
+        same = table.cases_digest == summary.cases_digest
+        if not same or table.definition.n_bins != summary.n_bins:
+            continue
+        again = summarise(
+            table, absent=summary.absent, leave_out=summary.left_out, n_draws=0
+        )
+        pooled = [region.pooled for region in again.summary.regions]
+        if pooled == [region.pooled for region in summary.regions]:
+            return again.regions
+    return None
 
 
 def _measured(summary: ReliabilitySummary) -> Iterator[Block]:
@@ -129,10 +143,7 @@ def _differs(found: Difference) -> list[str]:
     return [number(found.first), number(found.second), text]
 
 
-def _figures(
-    name: str, table: ScoreTable, summary: ReliabilitySummary
-) -> Iterator[Figure]:
-    regions = summarise(table, leave_out=summary.left_out, n_draws=0).regions
+def _figures(name: str, regions: Sequence[RegionBins]) -> Iterator[Figure]:
     for what, draw, title, text in (
         (
             "diagram",
