@@ -36,6 +36,7 @@ from coverax.table.columns import Curves as Curves
 from coverax.table.columns import band_prefix as band_prefix
 from coverax.table.columns import read_bins as read_bins
 from coverax.table.columns import read_proper_scores as read_proper_scores
+from coverax.table.columns import read_soft_bins as read_soft_bins
 from coverax.table.definition import MapKind as MapKind
 from coverax.table.definition import ScoreDefinition as ScoreDefinition
 from coverax.table.definition import sorted_tolerances as sorted_tolerances

@@ -226,7 +226,9 @@ def load_arrays(
     if definition.softmax:
         check_sums(rows, "probs", sum_slack(len(rows)), valid)
         masks = [view.labels for view in views[: len(definition.classes)]]
-        facts["softmax"] = softmax_columns(rows, masks, valid, definition.n_bins)
+        facts["softmax"] = softmax_columns(
+            rows, masks, valid, definition.n_bins, definition.n_soft_bins
+        )
     return Loaded(facts, views)
 
 

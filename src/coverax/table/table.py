@@ -26,6 +26,7 @@ _RESERVED = (
     "lesion_",
     "top_label_",
     "background_",
+    "soft_",
 )
 
 
