@@ -14,6 +14,7 @@ except ImportError:  # a system without it: the lock file itself is the lock
 
 # What a folder is called while a run fills it; the next run clears it as a whole.
 PARTIAL, WHOLE = ".partial", ".whole"
+LONGEST_NAME = 255  # bytes that a file system takes
 _MOST_BYTES = 200  # of an output's name within the names beside it
 
 
@@ -24,7 +25,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 def extended(path: Path, suffix: str) -> Path:
     """The name of `path` and a suffix, or one short enough for any file system."""
-    if len(os.fsencode(path.name + suffix)) <= 255:
+    if len(os.fsencode(path.name + suffix)) <= LONGEST_NAME:
         return path.with_name(path.name + suffix)
     return path.with_name(_shortened(path.name) + suffix)
 

@@ -59,11 +59,12 @@ def check_not_masks(
         if MASK in own.values() and SOFT not in own.values()
     }
     if hard and not allow:
-        n_cases = max(map(len, hard.values()))
-        where = f" (region {', '.join(hard)})" if len(found) > 1 else ""
+        names = list(max(hard.values(), key=len))
+        n_cases, more = len(names), f" and {len(names) - 3} more" * (len(names) > 3)
+        where = f"region {', '.join(hard)}; " if len(found) > 1 else ""
         raise ValueError(
-            f"the maps of {n_cases} case{'s' * (n_cases > 1)} hold 0 and 1 alone{where}: "
-            "these look like masks, not probabilities (nnU-Net writes probabilities with "
+            f"the maps of {n_cases} case{'s' * (n_cases > 1)} hold 0 and 1 alone "
+            f"({where}case {', '.join(names[:3])}{more}): these look like masks, not probabilities (nnU-Net writes probabilities with "
             "--save_probabilities; maps and references may be swapped); "
             "allow_hard_masks (--allow-hard-masks) takes them as they are"
         )
@@ -115,6 +116,25 @@ def count_parts(parts: Iterable[str], *, allowed: Iterable[str] = ()) -> dict[st
     """Number of cases of each part that is spent; parts without any are left out."""
     spent = [p for p in parts if p in _SPENT and p not in tuple(allowed)]
     return {part: spent.count(part) for part in _SPENT if part in spent}
+
+
+def check_parts(parts: Iterable[str], *, allowed: Iterable[str] = ()) -> None:
+    """Refuse cases that something was learned from.
+
+    Args:
+        parts: Part of each case.
+        allowed: Parts that may occur all the same.
+
+    Raises:
+        ValueError: Some were.
+    """
+    counts = count_parts(parts, allowed=allowed)
+    if counts:
+        raise ValueError(
+            f"{part_words(counts)}: maps of cases that something was learned from "
+            "look better than those of new ones, and promise nothing for them; "
+            "score other cases"
+        )
 
 
 def part_words(counts: Mapping[str, int]) -> str:

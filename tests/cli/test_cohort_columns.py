@@ -107,7 +107,7 @@ def test_groups_are_checked_before_a_mask_is_made(drifting, scored, cli, tmp_pat
             [f"case c{N - 2}: site 'Z' was not calib", f"case c{N - 1}: no site is"],
         ),
         (rows[:1] + [f"{r}," for r in rows[1:]], ["g.csv, line 2: more cells"]),
-        (["case_id,site"], ["g.csv: column group is missing"]),
+        (["case_id,age"], ["g.csv: column site or group is missing; it has case_id"]),
     ):
         groups.write_text("\n".join(content) + "\n")
         done = cli(*command, "--groups", groups)

@@ -46,3 +46,23 @@ def test_what_the_machine_cannot_hold_is_one_line(monkeypatch, tmp_path, cli, er
     found = cli("calibrate", tmp_path / "x", "--alpha", ".3", "-o", tmp_path / "c")
     assert found.code == 1
     assert len(found.errors) == 1
+
+
+def test_a_name_of_a_mask_that_no_file_system_takes_is_refused_at_once(
+    template, tmp_path, cli
+):
+    for part in ("probs", "labels"):
+        shutil.copytree(template / part, tmp_path / part)
+    cases = ("--probs", tmp_path / "probs", "--labels", tmp_path / "labels")
+    table, calibration = tmp_path / "s.parquet", tmp_path / "c.json"
+    regions = [f"{letter * 150}=0:1" for letter in "ab"]
+    specs = [word for spec in regions for word in ("--region", spec)]
+    assert cli("score", *cases, *specs, "--engine", "host", "-o", table).code == 0
+    assert cli("calibrate", table, "--alpha", ".3", "-o", calibration).code == 0
+    old = tmp_path / "probs" / "case_00.nii.gz"
+    old.rename(old.with_name(f"{'x' * 120}.nii.gz"))
+    before = sorted(tmp_path.iterdir())
+    found = cli("predict", calibration, *cases[:2], "-o", tmp_path / "m")
+    assert found.code == 1
+    assert "would have a name of 278 bytes" in found.errors[0]
+    assert sorted(tmp_path.iterdir()) == before

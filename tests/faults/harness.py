@@ -7,8 +7,10 @@ Runs itself again under `shim.c` (compiled on the spot), imports coverax once, a
 a child for each trial. A trial arms the shim at the N-th change below the working
 folder, runs the command, and asks:
 
-* the output is not there, or the same bytes as of an undisturbed run;
-* the command run again (with `--resume` where it has it) ends well with these bytes;
+* the output is not there, or the same bytes as of an undisturbed run (the folder of a
+  training run grows as it goes: there `coverax verify` finds nothing damaged);
+* the command run again (with `--resume` where it has it) ends well with these bytes (of
+  a training run: its metrics, config and split, and the digests of all weights);
 * nothing is left beside it then but what the undisturbed run leaves;
 * `coverax verify` finds all of it whole.
 
@@ -23,7 +25,9 @@ import io
 import json
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,54 +37,133 @@ from pathlib import Path
 
 KINDS = {"kill": 1, "half": 2, "full": 3, "error": 4}
 N_CASES, SHAPE = 4, (7, 6, 5)
+LONGEST_S = 120  # of a trial; what takes longer hangs
+TRAIN = """
+[data]
+images = "probs"
+labels = "labels"
+classes = { background = 0, lesion = 1 }
+shares = { train = 0.3, learning = 0.3, calibration = 0.4, test = 0.0 }
+cache = "../cache"
+
+[net.sizes]
+channels = [2, 2]
+blocks = [1, 1]
+decoder_blocks = [1]
+strides = [2]
+supervised = 1
+
+[patch]
+size = [4, 4, 4]
+batch = 1
+rotation_degrees = 0.0
+zoom = 0.0
+noise = 0.0
+blur_voxels = 0.0
+gamma = 0.0
+
+[run]
+steps = 2
+validate_every = 1
+checkpoint_every = 1
+"""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command, what it writes, and whether it resumes."""
+    """A command, what it writes, and whether it resumes.
+
+    `beside` is a second output; `grows` says that the output is there from the start.
+    """
 
     args: tuple[str, ...]
-    output: str
+    output: str = "out"
     resumes: bool = False
+    beside: str = "none"
+    grows: bool = False
+
+    @property
+    def trains(self) -> bool:
+        return self.args[0] in ("train", "infer")
 
 
 # Not of the package: what the harness must catch.
-CARELESS = Command(("careless",), "out")
+CARELESS = Command(("careless",))
 SCORES = ("--probs", "in/probs", "--labels", "in/labels")
 SETS = ("--transform", "inner=identity", "--transform", "outer=distance")
 SETS = (*SETS, "--set-sizes")
+INFER = ("infer", "in/model", "--images", "in/probs", "-o", "out")
 COMMANDS = {
-    "score": Command(
-        ("score", *SCORES, "--engine", "host", "-o", "out"), "out", resumes=True
+    "score": Command(("score", *SCORES, "--engine", "host", "-o", "out"), resumes=True),
+    "score-shard": Command(
+        ("score", *SCORES, "--engine", "host", "--shard", "1/2", "-o", "out"),
+        output="out/part-1-of-2.parquet",
+        resumes=True,
     ),
-    "calibrate": Command(
-        ("calibrate", "in/s.parquet", "--alpha", ".3", "-o", "out"), "out"
-    ),
+    "merge": Command(("merge", "in/parts", "-o", "out")),
+    "calibrate": Command(("calibrate", "in/s.parquet", "--alpha", ".3", "-o", "out")),
     "learn-sets": Command(
-        ("learn-sets", "in/s.parquet", "--folds", "2", "--alpha", ".8", "-o", "out"),
-        "out",
+        ("learn-sets", "in/s.parquet", "--folds", "2", "--alpha", ".8", "-o", "out")
     ),
     "predict": Command(
-        ("predict", "in/c.json", "--probs", "in/probs", "-o", "out"), "out", True
+        ("predict", "in/c.json", "--probs", "in/probs", "-o", "out"), resumes=True
     ),
     "predict-sides": Command(
         ("predict", "in/sets.json", "--probs", "in/probs", "--sides", "-o", "out"),
-        "out",
         resumes=True,
+    ),
+    "predict-overlay": Command(
+        (
+            *("predict", "in/sets.json", "--probs", "in/probs", "-o", "out"),
+            *("--overlay", "pictures"),
+        ),
+        resumes=True,
+        beside="pictures",
+    ),
+    "predict-bids": Command(
+        ("predict", "in/sets.json", "--probs", "in/bids", "--bids", "out"),
+        resumes=True,
+    ),
+    "pack": Command(("pack", "in/probs", "-o", "out"), resumes=True),
+    "export": Command(("export", "in/probs", "-o", "out"), resumes=True),
+    "import-bids": Command(
+        ("import", "bids", "in/derivative", "--labels", "in/derivative", "-o", "out")
+    ),
+    "import-images": Command(
+        ("import", "images", "in/probs", "--labels", "in/labels", "-o", "out")
     ),
     "evaluate": Command(
-        ("evaluate", "in/c.json", *SCORES, "--engine", "host", "-o", "out"), "out"
+        ("evaluate", "in/c.json", *SCORES, "--engine", "host", "-o", "out")
     ),
     "validate": Command(
-        ("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4", "-o", "out"),
-        "out",
+        ("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4", "-o", "out")
     ),
-    "reliability": Command(("reliability", "in/s.parquet", "-o", "out"), "out"),
-    "fit": Command(("temperature", "fit", *SCORES, "-o", "out"), "out"),
+    "reliability": Command(("reliability", "in/s.parquet", "-o", "out")),
+    "fit": Command(("temperature", "fit", *SCORES, "-o", "out")),
     "apply": Command(
         ("temperature", "apply", "in/t.json", "--probs", "in/probs", "-o", "out"),
-        "out",
         resumes=True,
+    ),
+    "import-nnunet": Command(
+        (
+            "import",
+            "nnunet",
+            "in/nnunet/results",
+            "--labels",
+            "in/nnunet/labels",
+            "-o",
+            "out",
+        )
+    ),
+    "train": Command(
+        ("train", "in/run.toml", "-o", "out"),
+        resumes=True,
+        beside="cache",
+        grows=True,
+    ),
+    "infer": Command(INFER, resumes=True),
+    "infer-score": Command(
+        (*INFER, "--score-only", "--labels", "in/labels"), resumes=True
     ),
 }
 
@@ -97,7 +180,7 @@ def main() -> int:
         return run_under_shim()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        prepare()
+        prepare(options.commands)
         report = {"races": race(options.races)} if options.races else campaign(options)
         sys.stdout.write(json.dumps(report, indent=1) + "\n")
     return 0
@@ -111,24 +194,42 @@ def run_under_shim() -> int:
             ["gcc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"],
             check=True,
         )
-        env = os.environ | {"LD_PRELOAD": str(library)}
+        env = os.environ | {
+            "LD_PRELOAD": str(library),
+            "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            "JAX_COMPILATION_CACHE_DIR": str(Path(folder, "xla")),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
         return subprocess.run([sys.executable, *sys.argv], env=env).returncode
 
 
-def prepare() -> None:
-    """The inputs of every command, in `in/`."""
+def prepare(commands: list[str]) -> None:
+    """The inputs of the commands, in `in/`."""
     import nibabel as nib
     import numpy as np
 
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from tests import nnunet_files
+
     rng = np.random.default_rng(0)
-    for name in ("probs", "labels"):
+    for name in ("probs", "labels", "bids"):
         Path("in", name).mkdir(parents=True)
     for i in range(N_CASES):
         probs = rng.random(SHAPE, np.float32)
         labels = (probs + rng.normal(0, 0.2, SHAPE) > 0.6).astype(np.uint8)
-        nib.save(nib.Nifti1Image(probs, np.eye(4)), f"in/probs/c{i}.nii.gz")
+        for name in ("probs/c", "bids/sub-"):
+            nib.save(nib.Nifti1Image(probs, np.eye(4)), f"in/{name}{i}.nii.gz")
         nib.save(nib.Nifti1Image(labels, np.eye(4)), f"in/labels/c{i}.nii.gz")
+        own = Path("in", "derivative", f"sub-{i}", "anat")
+        own.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(probs, np.eye(4)), own / f"sub-{i}_probseg.nii.gz")
+        nib.save(nib.Nifti1Image(labels, np.eye(4)), own / f"sub-{i}_dseg.nii.gz")
+    parts = ("--engine", "host", "-o", "in/parts", "--shard")
     for args in (
+        ("score", *SCORES, *parts, "1/2"),
+        ("score", *SCORES, *parts, "2/2"),
         ("score", *SCORES, *SETS, "--engine", "host", "-o", "in/s.parquet"),
         ("calibrate", "in/s.parquet", "--alpha", ".3", "-o", "in/c.json"),
         (
@@ -139,6 +240,22 @@ def prepare() -> None:
     ):
         code, text = run_command(args)
         assert code == 0, (args, text)
+    nnunet_files.cohort(Path("in", "nnunet"), 2)
+    if any(COMMANDS[name].trains for name in commands if name in COMMANDS):
+        prepare_training()
+
+
+def prepare_training() -> None:
+    """A trained net, and everything imported that a child would import."""
+    import grain  # noqa: F401
+    import orbax.checkpoint  # noqa: F401
+    import tensorboardX  # noqa: F401
+
+    Path("in", "run.toml").write_text(TRAIN)
+    assert run_command(("train", "in/no.toml", "-o", "in/no"))[0] == 1
+    # JAX starts threads, which no fork survives: it may run in children alone.
+    code, text, _ = in_child(("train", "in/run.toml", "-o", "in/model"), 1 << 40, 0)
+    assert code == 0, text
 
 
 def run_command(args) -> tuple[int, str]:
@@ -158,6 +275,7 @@ def in_child(args, at: int, kind: int) -> tuple[int | None, str, int]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.alarm(LONGEST_S)
         os.close(reader)
         shim = ctypes.CDLL(None)
         shim.fault_arm(bytes(Path.cwd()), ctypes.c_long(at), kind)
@@ -174,18 +292,28 @@ def in_child(args, at: int, kind: int) -> tuple[int | None, str, int]:
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
-    os.waitpid(pid, 0)
-    return tuple(json.loads(answer)) if answer else (None, "", -1)
+    _, ended = os.waitpid(pid, 0)
+    if answer:
+        return tuple(json.loads(answer))
+    hangs = os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGALRM
+    return None, "ESCAPED: it hangs" if hangs else "", -1
 
 
 def bytes_of(path: Path) -> dict[str, str]:
-    """Digest of every file at or below a path, by its name; nothing where it is not."""
+    """Digest of every file at or below a path, by its name; nothing where it is not.
+
+    Of a checkpoint the arrays are told by their digests in `about`: their files, and
+    what seals them, hold times and random names; so do TensorBoard's.
+    """
     files = [path] if path.is_file() else sorted(path.rglob("*"))
-    return {
-        str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in files
-        if p.is_file()
-    }
+    found = {}
+    for p in files:
+        name = str(p.relative_to(path))
+        if p.is_file() and not re.match(r"tensorboard/|checkpoints/\d+/state/", name):
+            has_times = name.endswith(("/seal.json", "/_CHECKPOINT_METADATA"))
+            content = b"" if has_times else p.read_bytes()
+            found[name] = hashlib.sha256(content).hexdigest()
+    return found
 
 
 def start_over() -> None:
@@ -201,8 +329,7 @@ def campaign(options) -> dict:
         start_over()
         code, text, _ = in_child(command.args, 1 << 40, 0)
         assert code == 0, (name, text)
-        whole = bytes_of(Path(command.output))
-        start_over()
+        whole = results_of(command)
         n_changes = count_changes(command)
         report[name] = {"changes": n_changes}
         rng = random.Random(f"{options.seed} {name}")
@@ -220,36 +347,56 @@ def count_changes(command: Command) -> int:
     return in_child(command.args, 1 << 40, 0)[2]
 
 
-def trial(command: Command, at: int, kind: str, whole: dict[str, str]) -> str | None:
+def results_of(command: Command) -> tuple[dict[str, str], dict[str, str]]:
+    return bytes_of(Path(command.output)), bytes_of(Path(command.beside))
+
+
+def trial(command: Command, at: int, kind: str, whole: tuple) -> str | None:
     """What is wrong after a fault at the N-th change; None where nothing is."""
     start_over()
     output = Path(command.output)
     code, text, _ = in_child(command.args, at, KINDS[kind])
     where = f"change {at}: "
-    if "Traceback" in text or "ESCAPED" in text:
+    # Threads of the libraries that write checkpoints print what they raise.
+    if "ESCAPED" in text or ("Traceback" in text and not command.grows):
         return where + text
-    published = bytes_of(output)
-    if published not in ({}, whole):
-        found = published.items() ^ whole.items()
-        return where + f"half an output, by {sorted({name for name, _ in found})}"
-    if code == 0 and published != whole:
+    published, beside = results_of(command)
+    if not command.grows and (
+        published not in ({}, whole[0]) or beside not in ({}, whole[1])
+    ):
+        found = differences((published, beside), whole)
+        return where + f"half an output, by {found}"
+    if code == 0 and (published, beside) != whole:
         return where + "exit 0 without the output"
-    if published and not output.is_file():  # a folder that is there is not replaced
-        return None
+    if published and not output.is_file() and not command.grows:
+        return None  # a folder that is there is not replaced
+    if command.grows and output.exists() and (why := damage_of(output)):
+        return where + f"verify before it goes on: {why}"
     again = (*command.args, "--resume") if command.resumes else command.args
     code, text, _ = in_child(again, 1 << 40, 0)
     if code != 0:
         return where + f"again: {text}"
-    if bytes_of(output) != whole:
-        found = bytes_of(output).items() ^ whole.items()
-        return where + f"again: other bytes of {sorted({name for name, _ in found})}"
-    left = {p.name for p in Path().iterdir()} - {"in", command.output}
+    if (found := results_of(command)) != whole:
+        return where + f"again: other bytes: {differences(found, whole)}"
+    known = {"in", *output.parts, command.beside}
+    left = {p.name for p in (*Path().iterdir(), *output.parent.iterdir())} - known
     if left:
         return where + f"left behind: {sorted(left)}"
-    if command is CARELESS:
-        return None
-    code, text, _ = in_child(("verify", command.output), 1 << 40, 0)
-    return where + f"verify: {text}" if code else None
+    if command is not CARELESS and (why := damage_of(output)):
+        return where + f"verify: {why}"
+    return None
+
+
+def damage_of(output: Path) -> str | None:
+    """What `coverax verify` has against an output."""
+    code, text, _ = in_child(("verify", str(output)), 1 << 40, 0)
+    return text if code else None
+
+
+def differences(found: tuple, whole: tuple) -> list[str]:
+    """Names of the files that differ, at most three."""
+    each = (set(a.items()) ^ set(b.items()) for a, b in zip(found, whole, strict=True))
+    return sorted({name for own in each for name, _ in own})[:3]
 
 
 def race(rounds: int) -> dict:

@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sendfile.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static char root[PATH_MAX];
@@ -76,6 +78,8 @@ ONE(int, renameat, to, (a, from, b, to), int a, const char *from, int b, const c
 ONE(int, unlink, path, (path), const char *path)
 ONE(int, rmdir, path, (path), const char *path)
 ONE(int, mkdir, path, (path, mode), const char *path, mode_t mode)
+ONE(int, link, to, (from, to), const char *from, const char *to)
+ONE(int, symlink, to, (from, to), const char *from, const char *to)
 ONE(int, truncate, path, (path, size), const char *path, off_t size)
 ONE(int, chmod, path, (path, mode), const char *path, mode_t mode)
 
@@ -114,11 +118,31 @@ OPEN(open64)
   }
 WRITE(write, (fd, data, size), (int fd, const void *data, size_t size))
 WRITE(pwrite, (fd, data, size, from), (int fd, const void *data, size_t size, off_t from))
+WRITE(sendfile, (fd, from, offset, size), (int fd, int from, off_t *offset, size_t size))
+WRITE(sendfile64, (fd, from, offset, size), (int fd, int from, off_t *offset, size_t size))
 WRITE(pwrite64, (fd, data, size, from), (int fd, const void *data, size_t size, off_t from))
 
-int fsync(int fd) {
-  REAL(int, fsync, int);
+/* Half of what is gathered: the first of its pieces, by half. */
+ssize_t writev(int fd, const struct iovec *pieces, int n) {
+  REAL(ssize_t, writev, int, const struct iovec *, int);
   int what = at >= 0 && root[0] ? hit(fd_below(fd)) : 0;
-  if (what == 2) raise(SIGKILL);
-  return what ? -1 : real(fd);
+  if (what == 2) {
+    struct iovec half = *pieces;
+    half.iov_len /= 2;
+    (void)!real(fd, &half, 1);
+    raise(SIGKILL);
+  }
+  return what ? -1 : real(fd, pieces, n);
 }
+
+#define HANDLE(name, args, ...)                                \
+  int name(__VA_ARGS__) {                                      \
+    REAL(int, name, __VA_ARGS__);                              \
+    int what = at >= 0 && root[0] ? hit(fd_below(fd)) : 0;     \
+    if (what == 2) raise(SIGKILL);                             \
+    return what ? -1 : real args;                              \
+  }
+HANDLE(fsync, (fd), int fd)
+HANDLE(fdatasync, (fd), int fd)
+HANDLE(ftruncate, (fd, size), int fd, off_t size)
+HANDLE(ftruncate64, (fd, size), int fd, off_t size)

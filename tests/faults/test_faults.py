@@ -11,8 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from docs import make_cli
+from tests.faults.harness import COMMANDS
 
 HARNESS = Path(__file__).with_name("harness.py")
+# A command and option that write, and why no fault is aimed at them.
+NOT_AIMED_AT = {
+    ("demo", "--output"): "14,450 changes, all within one `whole_folder` as evaluate's"
+}
 needs_gcc = pytest.mark.skipif(
     shutil.which("gcc") is None or sys.platform != "linux",
     reason="the faults are aimed by a library that gcc builds, on Linux",
@@ -38,6 +44,30 @@ def failures_of(report):
         for kind, found in kinds.items()
         if kind != "changes" and found["failures"]
     }
+
+
+def writing_options():
+    """Every command with each of its options that name what it writes."""
+    for name, command in make_cli.commands():
+        words = name.removeprefix("coverax ")
+        for option in command.params:
+            is_new = "new folder" in (getattr(option, "help", None) or "").lower()
+            if is_new or "--output" in option.opts:
+                yield words, option.opts
+
+
+def test_every_option_that_writes_is_under_the_harness():
+    aimed_at = [command.args for command in COMMANDS.values()]
+    missing = [
+        (words, names)
+        for words, names in writing_options()
+        if not any((words, name) in NOT_AIMED_AT for name in names)
+        and not any(
+            args[: len(words.split())] == tuple(words.split()) and {*names} & {*args}
+            for args in aimed_at
+        )
+    ]
+    assert missing == []
 
 
 @needs_gcc

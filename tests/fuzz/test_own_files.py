@@ -20,8 +20,8 @@ from coverax.stream import Journal
 from tests import synthetic
 from tests.train import stand_in
 
-N_FAST, N_SLOW = 250, int(os.environ.get("COVERAX_FUZZ", "3000"))
-N_CHECKPOINTS_FAST, N_CHECKPOINTS_SLOW = 12, 300
+N_FAST, N_SLOW = 120, int(os.environ.get("COVERAX_FUZZ", "3000"))
+N_CHECKPOINTS_FAST, N_CHECKPOINTS_SLOW = 6, 300
 HOW_MANY = pytest.mark.parametrize(
     "n", [N_FAST, pytest.param(N_SLOW, marks=pytest.mark.slow)], ids=["few", "many"]
 )

@@ -158,6 +158,26 @@ def test_a_step_that_was_half_deleted_is_passed_over_and_cleared(saved, tmp_path
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["4"]
 
 
+def test_what_a_kill_kept_a_save_from_is_done_when_the_run_goes_on(saved, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(saved[0], folder)
+    root = folder / "checkpoints"
+    names = {str(p.relative_to(root)) for p in root.rglob("*")}
+    shutil.copytree(root / "2", root / "1")  # not yet deleted, of a Dice as good
+    shutil.copytree(root / "2", root / "3")
+    seal = root / "4" / "seal.json"
+    seal.rename(seal.with_name(".seal.json.0123.tmp"))
+    config = stand_in.config_of(folder)
+    resumed((folder, config, saved[2]))
+    left = {str(p.relative_to(root)) for p in root.rglob("*")}
+    assert left == {
+        name.replace("2", "3", 1) if name[0] == "2" else name for name in names
+    }
+    sealed = json.loads(seal.read_text())["files"]
+    assert sealed
+    assert all((root / "4" / name).is_file() for name in sealed)
+
+
 def test_a_net_is_inferred_past_a_step_that_was_half_deleted(tmp_path):
     from coverax.train.checkpoint import load_checkpoint
 

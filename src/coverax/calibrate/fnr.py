@@ -92,9 +92,9 @@ def calibrate_fnr(
     if break_ties and (weights is not None or per_unit == "all"):
         raise ValueError("ties are broken among units of one case and equal weight")
     if weights is not None and largest_weight is None:
-        largest_weight = max(check_weights(table.column(weights)))
+        largest_weight = max(check_weights(table.weights(weights)))
     scores = 0.0 - table.critical_probability(chosen)
-    units = table.column(unit_column)
+    units = table.units(unit_column)
 
     record = FnrRecord(tie_seed=seed if break_ties else None)
     if weights is not None and largest_weight is not None:
@@ -103,7 +103,7 @@ def calibrate_fnr(
     def threshold_of(part: Part) -> Threshold:
         own = part.cases.worst(scores)
         if weights is not None and largest_weight is not None:
-            w = table.column(weights)[part.rows]
+            w = table.weights(weights)[part.rows]
             value = weighted_threshold(own, w, largest_weight, alpha)
             return _by_mass(part, chosen, own, value, own.size)
         if per_unit == "all":

@@ -38,7 +38,7 @@ def fold_rows(
             "row of cohort.csv names one"
         )
     home: dict[str, str] = {}
-    for unit, fold in zip(table.column(policy.unit_column), folds, strict=True):
+    for unit, fold in zip(table.units(policy.unit_column), folds, strict=True):
         if home.setdefault(str(unit), fold) != fold:
             raise ValueError(
                 f"unit {unit} lies in fold {home[str(unit)]} and in fold {fold}: the "

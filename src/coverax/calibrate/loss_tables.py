@@ -28,7 +28,7 @@ class LossTables:
         refined: bool = False,
     ):
         self.table, self.main, self.refined = table, main, refined
-        self.units = table.column(unit_column)
+        self.units = table.units(unit_column)
         self.peaks = table.lesion_peaks()
 
     @property

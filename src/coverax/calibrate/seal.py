@@ -148,7 +148,7 @@ def keep_regions(
 
 def seen_by(table: ScoreTable, kept: Mapping[str, Kept], policy: Policy) -> Seen:
     """Digests of the units that count, with all their cases and maps."""
-    units = table.column(policy.unit_column)
+    units = table.units(policy.unit_column)
     used = {str(u) for found in kept.values() for u in units[found.rows]}
     return seen_of(table, used, policy.unit_column)
 
@@ -328,7 +328,7 @@ def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
         )
     names = [str(group) for group in groups]
     parts = group_parts(
-        names, table.column(policy.unit_column)[rows], policy.group_floor
+        names, table.units(policy.unit_column)[rows], policy.group_floor
     )
     return GroupParts(
         {g: rows[places] for g, places in parts.rows.items()}, parts.small

@@ -13,9 +13,8 @@ import numpy as np
 from coverax.files import digest_ids
 from coverax.provenance import (
     check_no_copies,
-    count_parts,
+    check_parts,
     known_column,
-    part_words,
 )
 
 
@@ -89,7 +88,7 @@ def map_digest(fingerprint: int) -> str:
 def seen_of(table: Any, units: Iterable[Any], unit_column: str) -> Seen:
     """Digests of these units of a table, with all their cases and maps."""
     used = {str(unit) for unit in units}
-    mine = np.isin(table.column(unit_column).astype(str), list(used))
+    mine = np.isin(table.units(unit_column).astype(str), list(used))
     fingerprints = known_column(table, "map_fingerprint")
     marks: list[int] = [] if fingerprints is None else fingerprints[mine].tolist()
     return Seen(
@@ -113,18 +112,12 @@ def check_sources(table: Any, unit_column: str, *, allowed: Sequence[str] = ()) 
     parts = known_column(table, "part")
     if parts is not None:
         part_of = dict(zip(table.column("case_id"), parts, strict=True))
-        counts = count_parts(part_of.values(), allowed=allowed)
-        if counts:
-            raise ValueError(
-                f"{part_words(counts)}: maps of cases that something was learned from "
-                "look better than those of new ones, and promise nothing for them; "
-                "score other cases"
-            )
+        check_parts(part_of.values(), allowed=allowed)
     fingerprints = known_column(table, "map_fingerprint")
     if fingerprints is not None:
         check_no_copies(
             table.column("case_id"),
-            table.column(unit_column),
+            table.units(unit_column),
             table.column("region"),
             fingerprints.tolist(),
             allow=getattr(table.definition, "allow_duplicates", False),

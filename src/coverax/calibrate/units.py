@@ -50,7 +50,7 @@ def keep_rows(
     empty, seed = policy.empty, policy.seed
     if empty not in ("exclude", "include", "refuse"):
         raise ValueError(f"empty must be exclude, include or refuse, got {empty!r}")
-    case_ids, units = table.column("case_id"), table.column(policy.unit_column)
+    case_ids, units = table.column("case_id"), table.units(policy.unit_column)
     of_region = table.column("region") == region
     references = settle_raters(
         case_ids, table.column("rater"), of_region, policy.raters, seed

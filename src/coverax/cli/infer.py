@@ -240,27 +240,24 @@ def _write(run: _Run, output: Path, about: dict[str, Any]) -> dict[str, Any]:
     from coverax import train
     from coverax.stream import own_cases
 
-    try:
-        with show_progress("Inferring", len(run.images)) as on_case:
-            failed = train.infer_folder(
-                run.apply,
-                run.images,
-                output,
-                run.config,
-                run.options,
-                model=run.model,
-                about=about,
-                threads=run.threads,
-                shard=run.shard,
-                parts=run.parts,
-                resume=run.resume,
-                verify_inputs=run.verify_inputs,
-                allow_missing=run.allow_missing,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(train.count_finished(home_of(output, run.shard, run.parts)))
+    with show_progress("Inferring", len(run.images)) as on_case:
+        failed = train.infer_folder(
+            run.apply,
+            run.images,
+            output,
+            run.config,
+            run.options,
+            model=run.model,
+            about=about,
+            threads=run.threads,
+            shard=run.shard,
+            parts=run.parts,
+            resume=run.resume,
+            verify_inputs=run.verify_inputs,
+            allow_missing=run.allow_missing,
+            on_case=on_case,
+            on_note=note,
+        )
     lines = [f"left out: case {i}: {why}" for i, why in failed.items()]
     n_own = len(own_cases(run.images, run.shard))
     return {"n_cases": n_own - len(lines), "failed": lines}

@@ -25,7 +25,6 @@ from coverax.cli.common import (
     load_cohort,
     load_labels,
     note,
-    note_kept,
     print_json,
     show_progress,
     usage_errors,
@@ -139,7 +138,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Write every map of a folder at the fitted temperature, under its name."""
-    from coverax.reliability import apply_folder, count_finished, read_temperature
+    from coverax.reliability import apply_folder, read_temperature
     from coverax.stream import own_cases
     from coverax.volumes import nifti_files, read_groups, units_of
 
@@ -150,25 +149,21 @@ def apply(
     fitted = read_temperature(temperature)
     maps = nifti_files(probs)
     of_case = units_of(maps, unit_pattern) if units is None else None
-    n_cases = len(own_cases(maps, part))
-    try:
-        with show_progress("Writing", n_cases) as on_case:
-            result = apply_folder(
-                fitted,
-                maps,
-                output,
-                units=of_case if units is None else read_groups(units, "unit"),
-                threads=threads,
-                where=where,
-                shard=part,
-                parts=parts,
-                resume=resume,
-                verify_inputs=verify_inputs,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(count_finished(home))
+    with show_progress("Writing", len(own_cases(maps, part))) as on_case:
+        result = apply_folder(
+            fitted,
+            maps,
+            output,
+            units=of_case if units is None else read_groups(units, "unit"),
+            threads=threads,
+            where=where,
+            shard=part,
+            parts=parts,
+            resume=resume,
+            verify_inputs=verify_inputs,
+            on_case=on_case,
+            on_note=note,
+        )
     _warn(result)
     if as_json:
         print_json(result.to_json() | {"output": str(home)})

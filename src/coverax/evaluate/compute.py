@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from coverax.evaluate.summary import (
     metrics_at,
 )
 from coverax.predict import check_first_mark, check_map_kind, several_maps
-from coverax.provenance import check_not_masks, kind_of_values
+from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.scores import (
     CaseRows,
     Engine,
@@ -45,6 +45,7 @@ _log = logging.getLogger("coverax")
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
+_MARKS = ("case_id", "unit", "region", "map_fingerprint")  # what tells copies
 Rows = list[dict[str, Any]]
 
 
@@ -56,11 +57,13 @@ class Evaluation:
         summary: The content of `evaluation.json`.
         cases: One row a case and region, the content of `cases.csv`.
         overlaps: The masks of all cases, the content of `summary.json`.
+        maps: What tells copies: case, unit, region and fingerprint of each map.
     """
 
     summary: Summary
     cases: Rows
     overlaps: tuple[Overlap, ...] = ()
+    maps: Rows = field(default_factory=list)
 
 
 def evaluate_cohort(
@@ -138,10 +141,11 @@ def evaluate_cohort(
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
     check_hard_masks(calibration, rows, allow=allow_hard_masks)
+    refuse_copies(calibration, rows)
     evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
     if not none_too:
         evaluation.summary.check_results()
-    return evaluation
+    return replace(evaluation, maps=[{k: row[k] for k in _MARKS} for row in rows])
 
 
 def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
@@ -150,6 +154,13 @@ def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> No
         [(row["case_id"], row["region"], row["map_values"]) for row in maps],
         allow=allow or calibration.definition.allow_hard_masks,
     )
+
+
+def refuse_copies(calibration: Calibration, maps: Rows) -> None:
+    """Refuse one map under the names of several units, as scoring does."""
+    case_ids, units, regions, marks = ([r[k] for r in maps] for k in _MARKS)
+    allow = calibration.definition.allow_duplicates
+    check_no_copies(case_ids, units, regions, marks, allow=allow)
 
 
 def left_out(cohort: Cohort, failures: Iterable[Case]) -> dict[str, tuple[str, ...]]:

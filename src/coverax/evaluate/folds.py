@@ -20,6 +20,7 @@ from coverax.evaluate.compute import (
     check_regions,
     left_out,
     promised_regions,
+    refuse_copies,
     summarise,
     unit_column_of,
 )
@@ -120,6 +121,7 @@ def evaluate_folds(
         for content in row.pop("content")
     ]
     check_hard_masks(calibration, each_map, allow=allow_hard_masks)
+    refuse_copies(calibration, each_map)
     evaluation = summarise(
         calibration,
         rows,

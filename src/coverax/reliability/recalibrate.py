@@ -9,7 +9,13 @@ import numpy as np
 
 from coverax._version import __version__
 from coverax.files import PathLike, digest_ids, digest_json, publish_sealed_json
-from coverax.provenance import check_not_masks, kind_of_values
+from coverax.provenance import (
+    FITTED,
+    LEARNING,
+    check_not_masks,
+    check_parts,
+    kind_of_values,
+)
 from coverax.reliability.fitted import KIND, SOFTMAX, Applied, Temperature
 from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
@@ -77,8 +83,10 @@ def fit_cohort(
 
     Raises:
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
-        ValueError: A region joins channels, no voxel counts, or the maps are masks.
+        ValueError: A region joins channels, no voxel counts, the maps are masks, or a
+            record beside them says that their model was trained on their cases.
     """
+    check_parts((case.part for case in cohort.cases), allowed=(LEARNING, FITTED))
     for region in definition.regions:
         if len(region.channels) > 1:
             raise ValueError(

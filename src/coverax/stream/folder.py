@@ -1,5 +1,6 @@
 """A folder of files, some a case, that appears when all its cases are done."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 from coverax.files import OutputError, PathLike
 from coverax.folders import check_output_folder, partial_folder, publish_folder
+from coverax.locks import LONGEST_NAME
 from coverax.stream.folder_parts import FolderOf, record_part, take_parts
 from coverax.stream.gather import check_failures, gather
 from coverax.stream.inputs import file_facts
@@ -51,7 +53,7 @@ def fill_folder(
         sources: Case id to the file it is made from; what that is read with counts too.
         write_case: Takes case id, source and folder; each file appears whole. What it
             returns, JSON-able, is kept with the case. Pickled where work is elsewhere.
-        files: Names that a case writes.
+        files: Names that a case writes, below the folder.
         kind: What the files depend on besides their sources, for messages.
         meaning: That, JSON-able; a run of another meaning is not resumed.
         case_meaning: What the files of a single case depend on besides (its group).
@@ -67,7 +69,8 @@ def fill_folder(
         verify_inputs: Tell a replaced source by its content too.
         allow_missing: Publish without the cases that failed, unless all did.
         on_case: Called once a case, for progress.
-        on_note: Called with a line that says which finished cases are done again.
+        on_note: Called with a line that says which finished cases are done again, and
+            how many a run that fails has kept.
 
     Returns:
         Why each failed case failed, by case id.
@@ -84,6 +87,7 @@ def fill_folder(
     own = own_cases(sources, shard)
     output = Path(output) if shard is None else Path(output) / shard.name
     partial, was_run = partial_folder(output), journal_path(output).is_file()
+    check_names(files)
     if not resume:
         _check_free(output, partial, was_run)
     journal = Journal(output, meaning, resume=resume, other=f"another {kind}")
@@ -150,6 +154,8 @@ def fill_folder(
     finally:
         if not journal.n_records and not published:
             shutil.rmtree(partial, ignore_errors=True)
+        elif not published:
+            on_note(f"{journal.n_records} finished cases are kept: go on with --resume")
         journal.close(keep=not published, beside=partial)
     return failures
 
@@ -176,6 +182,23 @@ class DeclaredSize:
     def __call__(self, case_id: str) -> int:
         """Bytes."""
         return declared_bytes(self.sources[case_id])
+
+
+def check_names(files: Mapping[str, Sequence[str]]) -> None:
+    """Refuse names of files that no file system takes, before anything is written.
+
+    Raises:
+        ValueError: A case would write one.
+    """
+    for case_id, names in files.items():
+        for name in names:
+            n_bytes = max(len(os.fsencode(part)) for part in Path(name).parts)
+            if n_bytes > LONGEST_NAME:
+                raise ValueError(
+                    f"case {case_id}: its file {name} would have a name of {n_bytes} "
+                    f"bytes, and file systems take {LONGEST_NAME}; shorten the name of "
+                    "the case or of the region"
+                )
 
 
 def count_finished(output: PathLike) -> int:
@@ -227,8 +250,11 @@ def _still_good(
 
 def _clear(folder: Path, wanted: set[str]) -> None:
     """Delete what no finished case owns."""
-    for path in folder.iterdir():
-        if path.name not in wanted:
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds first
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in wanted:
             path.unlink()
 
 

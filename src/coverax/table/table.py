@@ -125,6 +125,36 @@ class ScoreTable:
             "(further columns of cohort.csv are carried along)"
         )
 
+    def units(self, name: str) -> Shaped[np.ndarray, " rows"]:
+        """A column that can name what is exchangeable.
+
+        Raises:
+            ValueError: There is no such column of the cohort.
+        """
+        candidates = [c for c in self.cohort_columns if c != "rater"]
+        return self._one_of(candidates, name, "units")
+
+    def weights(self, name: str) -> Shaped[np.ndarray, " rows"]:
+        """A column that can weigh cases: numbers that the cohort gives.
+
+        Raises:
+            ValueError: There is no such column of the cohort.
+        """
+        if (
+            name in self.cohort_columns
+        ):  # a cell that is no number is named by its value
+            return self.column(name)
+        numbers = [c for c in self.cohort_columns if _is_numeric(self.columns[c])]
+        return self._one_of(["weight", *numbers], name, "weights")
+
+    def _one_of(self, candidates: list[str], name: str, what: str) -> np.ndarray:
+        if name not in candidates:
+            raise ValueError(
+                f"no column {name!r} for {what}: the cohort gives "
+                f"{', '.join(candidates)} (further columns of cohort.csv are carried along)"
+            )
+        return self.column(name)
+
     @property
     def rows(self) -> Any:
         """The table as Arrow, for other tools: `rows.to_pylist()`, `rows.to_pandas()`."""
@@ -370,3 +400,11 @@ def _column(name: str, kind: Column | None, values: list[Any]) -> np.ndarray:
         out[:] = [np.asarray(row, kind.kind) for row in values]
         return out
     return np.array(values, object if kind.kind == "text" else kind.kind)
+
+
+def _is_numeric(values: np.ndarray) -> bool:
+    """Whether every text is a number."""
+    try:
+        return bool(np.isfinite(values.astype(float)).all())
+    except (TypeError, ValueError):
+        return False

@@ -6,6 +6,7 @@ folder. The last of an entry, `CASE.KEY.json`, holds the checksums of its arrays
 compared whenever it is opened.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,9 +24,7 @@ from coverax.files import (
 )
 from coverax.train.config import DataConfig
 
-_LONGEST = (
-    60  # letters of a case's name in that of its entry, which the key tells apart
-)
+_LONGEST = 60  # bytes of a case's name in that of its entry; the key tells them apart
 _PARSING = threading.Lock()  # NumPy evaluates headers: in threads Python 3.11 may fail
 _VERSION = 1  # of what preprocessing does; another number leaves all entries behind
 
@@ -45,7 +44,7 @@ def cached(
         ValueError: An entry is damaged.
         OSError: The folder cannot be written.
     """
-    start = f"{case_id[:_LONGEST]}.{key[:16]}"
+    start = f"{os.fsencode(case_id)[:_LONGEST].decode(errors='ignore')}.{key[:16]}"
     paths = [folder / f"{start}.{what}.npy" for what in ("image", "labels")]
     seal = folder / f"{start}.json"
     if not all(path.is_file() for path in (*paths, seal)):

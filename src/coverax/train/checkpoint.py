@@ -164,11 +164,11 @@ def _manager(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(least: int = logging.ERROR) -> Iterator[None]:
     """No warnings that a reader only reads: the library logs them at every opening."""
     log = logging.getLogger("absl")
     level = log.level
-    log.setLevel(logging.ERROR)
+    log.setLevel(least)
     try:
         yield
     finally:
@@ -196,13 +196,11 @@ def save(
     }
     about["digest"] = _digest_about(about)
     step = int(state.step)
-    manager.save(
-        step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(_named(state)), about=ocp.args.JsonSave(about)
-        ),
-        metrics=metrics,
+    args = ocp.args.Composite(
+        state=ocp.args.StandardSave(_named(state)), about=ocp.args.JsonSave(about)
     )
+    with _quiet(logging.CRITICAL):  # what fails is raised, and said once
+        manager.save(step, args=args, metrics=metrics)
     if jax.process_index() == 0:
         _tidy(Path(manager.directory), step)
 
@@ -213,8 +211,8 @@ def _tidy(root: Path, step: int) -> None:
     folder = root / str(step)
     for path in folder.rglob("commit_success.txt"):
         publish_text(path, "committed\n")  # it is there, that is all it says
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    publish_sealed_json(folder / _SEAL, {"schema": SCHEMA, "step": step}, files)
+    files = [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".tmp"]
+    publish_sealed_json(folder / _SEAL, {"schema": SCHEMA, "step": step}, sorted(files))
 
 
 def _check_files(step: Path) -> None:
@@ -244,6 +242,8 @@ def resume(
 ) -> tuple[TrainState, list[float]]:
     """The last state and its validations, or the start where nothing was saved.
 
+    What a kill kept its writer from is done: older steps go, and it is sealed.
+
     Args:
         manager: Checkpoints of the run.
         start: The state before the first step: shapes and devices.
@@ -261,7 +261,23 @@ def resume(
     check_same_config(where, portable(config), about["config"])
     if about["split"] != split_digest:
         raise ValueError(f"{where}: its checkpoint was trained on another split")
-    return _state(manager, step, start, about), about["dices"]
+    state, root = _state(manager, step, start, about), Path(where)
+    _drop_old(manager, config.run.keep_best)
+    if jax.process_index() == 0:
+        shutil.rmtree(root / _DELETED, ignore_errors=True)
+        if not (root / str(step) / _SEAL).is_file():
+            _tidy(root, step)
+    return state, about["dices"]
+
+
+def _drop_old(manager: ocp.CheckpointManager, keep_best: int) -> None:
+    """Delete the steps that no policy keeps, as the save of the last one does."""
+    steps = sorted(manager.all_steps())
+    found = {step: manager.metrics(step) or {} for step in steps}
+    by_dice = sorted(steps, key=lambda step: found[step].get("dice", _UNSCORED))
+    kept = {steps[-1], *by_dice[len(steps) - min(keep_best, len(steps)) :]}
+    for step in set(steps) - kept:
+        manager.delete(step)
 
 
 def load_checkpoint(folder: PathLike) -> Checkpoint:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from coverax.files import PathLike
+from coverax.files import PathLike, as_output_error
 from coverax.train import checkpoint
 from coverax.train.config import TrainConfig
 from coverax.train.memory import out_of_memory
@@ -116,7 +116,7 @@ def train(
         state, dices = checkpoint.resume(manager, start, config, digest)
         done, is_early = int(state.step), _is_stale(dices, config.run.patience)
         batches = pieces.batches(done)
-        with _reports(folder, done, on_step) as report:
+        with as_output_error(folder), _reports(folder, done, on_step) as report:
             while done < config.run.steps and not is_early:
                 state, metrics = step(state, shared_batch(next(batches), mesh))
                 done += 1

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from coverax.files import PathLike, digest_file, is_sealed, read_json, sound
+from coverax.locks import WHOLE
 from coverax.stream import journal_lines
 from coverax.table.part import is_part, read_part
 from coverax.table.table import read_table
@@ -13,6 +14,7 @@ CHECKPOINTS = "checkpoints"
 # Keys that tell what a sealed JSON file is; of two that fit, the first.
 _KINDS = (
     ("calibration", {"thresholds", "score_definition"}),
+    ("BIDS derivative", {"GeneratedBy", "calibration_digest"}),
     ("sidecar of masks", {"masks", "calibration_digest"}),
     ("monitor state", {"maps", "references", "looks"}),
     ("list of cases", {"list", "calibration_digest"}),
@@ -25,6 +27,8 @@ _KINDS = (
     ("record of scaled maps", {"temperature", "temperatures", "parts"}),
     ("record of a part", {"shard", "values", "cases_digest"}),
     ("summary of a site", {"one", "n_cuts"}),
+    ("record of packed maps", {"bits", "maps", "parts"}),
+    ("record of exported maps", {"channels", "parts"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),
@@ -84,7 +88,7 @@ def _all_files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
-        if _is_checkpoint(path) or not path.is_dir():
+        if _is_checkpoint(path) or _is_unfinished(path) or not path.is_dir():
             yield path
         else:
             yield from _all_files(sorted(path.iterdir()))
@@ -94,8 +98,17 @@ def _is_checkpoint(path: Path) -> bool:
     return path.is_dir() and path.name.isdigit() and path.parent.name == CHECKPOINTS
 
 
+def _is_unfinished(path: Path) -> bool:
+    """Whether a run writes it, or was killed while it did: it bears no name yet."""
+    if path.parent.name == CHECKPOINTS:
+        return path.suffix == ".orbax-checkpoint-tmp" or path.name == "deleted"
+    return path.name.startswith(".") and path.suffix in (".tmp", ".lock", WHOLE)
+
+
 def _verdict(path: Path, named: dict[Path, dict[str, tuple[Path, str]]]) -> Verdict:
     try:
+        if _is_unfinished(path):
+            return Verdict(path, "unknown", "of a run that writes, or was killed", {})
         if _is_checkpoint(path):
             return _checkpoint(path)
         if not path.is_file():
@@ -110,8 +123,6 @@ def _verdict(path: Path, named: dict[Path, dict[str, tuple[Path, str]]]) -> Verd
 
 def _own(path: Path) -> Verdict | None:
     """A file that carries its own digests; None where it is none."""
-    if path.name.startswith("."):
-        return Verdict(path, "unknown", "a hidden file: of a run that writes", {})
     if path.name.endswith(".partial.jsonl"):
         n_sound, n_damaged = journal_lines(path)
         if n_damaged:
