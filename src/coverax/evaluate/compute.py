@@ -12,7 +12,7 @@ from coverax.calibrate import Calibration, just_below
 from coverax.choices import EngineName, Kind
 from coverax.evaluate import audit, triage, volumes
 from coverax.evaluate.cut_results import CutResult
-from coverax.evaluate.held_out import held_out_facts
+from coverax.evaluate.held_out import held_out_facts, unknown_notes
 from coverax.evaluate.nnunet_summary import Overlap, overlaps_of
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.results import RegionResult, Summary
@@ -139,6 +139,8 @@ def evaluate_cohort(
         for row in _rows_of(case, unit_column, results[case])
     ]
     for line in turned_notes(result.facts["notes"] for result in results.values()):
+        _log.warning(line)
+    for line in unknown_notes(calibration):
         _log.warning(line)
     check_hard_masks(calibration, rows, allow=allow_hard_masks)
     refuse_copies(calibration, rows)
