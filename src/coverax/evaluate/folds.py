@@ -10,6 +10,12 @@ import numpy as np
 
 from coverax.calibrate import Band, Calibration, bounds
 from coverax.choices import Kind
+from coverax.evaluate.cohorts import (
+    check_regions,
+    left_out,
+    promised_regions,
+    unit_column_of,
+)
 from coverax.evaluate.compute import (
     ABOUT,
     FIXED_CUT,
@@ -17,12 +23,8 @@ from coverax.evaluate.compute import (
     RegionFn,
     Rows,
     check_hard_masks,
-    check_regions,
-    left_out,
-    promised_regions,
     refuse_copies,
     summarise,
-    unit_column_of,
 )
 from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.references import Counted, count_rows

@@ -26,6 +26,7 @@ from coverax.scores.notes import turned_notes as turned_notes
 from coverax.scores.origin import origin_notes as origin_notes
 from coverax.scores.parts import merge_parts as merge_parts
 from coverax.scores.parts import score_part as score_part
+from coverax.scores.records import key_of as key_of
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
 from coverax.scores.stream import MapReader as MapReader
 from coverax.scores.stream import engine_of as engine_of
