@@ -12,7 +12,7 @@ from coverax.evaluate import (
     evaluate_cohort,
     evaluate_groups,
     evaluate_part,
-    read_parts,
+    evaluated_parts,
     write_evaluation,
 )
 from coverax.stream import Shard
@@ -72,7 +72,9 @@ def test_parts_give_the_bytes_of_one_process(scored, kind, tmp_path):
     parts = write_parts(tmp_path / "parts", calibration, cohort)
     evaluate = evaluate_groups if calibration.is_grouped else evaluate_cohort
     whole = evaluate(calibration, cohort, engine="host")
-    joined = evaluate(calibration, cohort, parts=read_parts(parts, calibration, cohort))
+    joined = evaluate(
+        calibration, cohort, parts=evaluated_parts(parts, calibration, cohort)
+    )
     want = bytes_of(whole, tmp_path / "whole")
     assert len(want) > 1
     assert bytes_of(joined, tmp_path / "joined") == want
@@ -91,7 +93,7 @@ def test_a_case_that_fails_in_a_part_is_told_and_left_out_as_in_one_process(
         write_parts(tmp_path / "none", calibration, cohort)
     lines, here = [], []
     parts = write_parts(tmp_path / "parts", calibration, cohort, allow_missing=True)
-    taken = read_parts(parts, calibration, cohort)
+    taken = evaluated_parts(parts, calibration, cohort)
     with pytest.raises(ExceptionGroup, match="1 of 24 cases failed"):
         evaluate_cohort(calibration, cohort, parts=taken)
     joined = evaluate_cohort(
@@ -116,26 +118,26 @@ def test_parts_of_another_run_are_refused_by_name(scored, tmp_path):
     assert (verdict.status, verdict.what) == ("whole", "record of a part")
     other = forgetful(cx.calibrate.calibrate_fnr(scored[1], "0.3"))
     with pytest.raises(ValueError, match="made with another calibration"):
-        read_parts(parts, other, cohort)
+        evaluated_parts(parts, other, cohort)
     fewer = cx.volumes.Cohort(cohort.cases[:-1], {})
     with pytest.raises(ValueError, match="made of other cases"):
-        read_parts(parts, calibration, fewer)
+        evaluated_parts(parts, calibration, fewer)
     record = parts / "part-2-of-3" / "part.json"
     record.write_text(
         json.dumps(json.loads(record.read_text()) | {"failed": {"x": "y"}})
     )
     with pytest.raises(ValueError, match="altered"):
-        read_parts(parts, calibration, cohort)
+        evaluated_parts(parts, calibration, cohort)
     record.unlink()
     record.parent.rmdir()
     with pytest.raises(ValueError, match="part-2-of-3 of 3 parts missing"):
-        read_parts(parts, calibration, cohort)
+        evaluated_parts(parts, calibration, cohort)
 
 
 def test_numbers_of_a_part_keep_their_type_and_every_bit(scored, tmp_path):
     cohort, calibration = made_of(scored, "sets")
     parts = write_parts(tmp_path / "parts", calibration, cohort)
-    taken = read_parts(parts, calibration, cohort)
+    taken = evaluated_parts(parts, calibration, cohort)
     found = [o.value for o in taken.outcomes(cohort.cases)]
     for case, again in zip(cohort.cases, found, strict=True):
         only = cx.volumes.Cohort((case,), {})

@@ -68,8 +68,8 @@ def command(
         evaluate_folds,
         evaluate_groups,
         evaluate_part,
+        evaluated_parts,
         fill_evaluation,
-        read_parts,
     )
     from coverax.folders import whole_folder
 
@@ -105,7 +105,7 @@ def command(
         return
     options: dict[str, Any] = {}
     if parts is not None:
-        options["parts"] = read_parts(parts, loaded, cases)
+        options["parts"] = evaluated_parts(parts, loaded, cases)
     with (
         whole_folder(output) as folder,  # first, so that one who cannot write waits not
         show_progress("Evaluating", len(cases.cases)) as on_case,

@@ -13,7 +13,7 @@ from coverax.evaluate.other_results import IntervalResult as IntervalResult
 from coverax.evaluate.other_results import ReleaseResult as ReleaseResult
 from coverax.evaluate.parts import Parts as Parts
 from coverax.evaluate.parts import evaluate_part as evaluate_part
-from coverax.evaluate.parts import read_parts as read_parts
+from coverax.evaluate.parts import evaluated_parts as evaluated_parts
 from coverax.evaluate.results import RegionResult as RegionResult
 from coverax.evaluate.results import Summary as Summary
 from coverax.evaluate.set_results import Coverage as Coverage

@@ -106,7 +106,7 @@ def evaluate_cohort(
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         none_too: Return without results where no case counts, instead of raising.
-        parts: What shards counted, in place of reading the cases; see `read_parts`.
+        parts: What shards counted, in place of reading the cases; see `evaluated_parts`.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 

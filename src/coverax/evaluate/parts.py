@@ -19,14 +19,12 @@ from coverax.folders import whole_folder
 from coverax.scores import CaseRows, key_of
 from coverax.stream import (
     HERE,
-    FolderOf,
     Outcome,
     Shard,
     Where,
     gather,
-    record_part,
-    take_parts,
 )
+from coverax.stream.folder_parts import FolderOf, record_part, take_parts
 from coverax.volumes import Case, Cohort, MapContent, Region
 
 # What a summary asks of a case beside its rows.
@@ -69,7 +67,7 @@ def evaluate_part(
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _line: None,
 ) -> int:
-    """Count the cases of one shard into a folder of its own, for `read_parts`.
+    """Count the cases of one shard into a folder of its own, for `evaluated_parts`.
 
     Every shard is given the whole cohort. Takes the options of `evaluate_cohort`.
 
@@ -107,7 +105,9 @@ def evaluate_part(
     return len(counted)
 
 
-def read_parts(folder: PathLike, calibration: Calibration, cohort: Cohort) -> Parts:
+def evaluated_parts(
+    folder: PathLike, calibration: Calibration, cohort: Cohort
+) -> Parts:
     """What all shards counted, after checking that it is all there.
 
     Raises:

@@ -2,9 +2,6 @@
 
 from coverax.stream.folder import count_finished as count_finished
 from coverax.stream.folder import fill_folder as fill_folder
-from coverax.stream.folder_parts import FolderOf as FolderOf
-from coverax.stream.folder_parts import record_part as record_part
-from coverax.stream.folder_parts import take_parts as take_parts
 from coverax.stream.gather import check_failures as check_failures
 from coverax.stream.gather import gather as gather
 from coverax.stream.inputs import file_facts as file_facts
