@@ -27,6 +27,7 @@ from coverax.kernels.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.kernels.curves import cut_counts as cut_counts
 from coverax.kernels.curves import grid_counts as grid_counts
 from coverax.kernels.devices import n_devices as n_devices
+from coverax.kernels.devices import on_own_device as on_own_device
 from coverax.kernels.devices import spread as spread
 from coverax.kernels.distance import signed_distance as signed_distance
 from coverax.kernels.extremes import extreme_scores as extreme_scores
