@@ -33,6 +33,7 @@ from coverax.kernels.distance import signed_distance as signed_distance
 from coverax.kernels.extremes import extreme_scores as extreme_scores
 from coverax.kernels.extremes import inner_score as inner_score
 from coverax.kernels.extremes import outer_score as outer_score
+from coverax.kernels.kept import keep_programs as keep_programs
 from coverax.kernels.morphology import Operation as Operation
 from coverax.kernels.morphology import morphology as morphology
 from coverax.kernels.morphology import window_mean as window_mean
