@@ -6,9 +6,13 @@ looked for in it: float64, calls back to the host, scatters and sorts beyond tho
 
 import inspect
 import math
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +22,7 @@ from jax import export
 from coverax import kernels, losses
 from coverax.checks import MAPS, MASKS
 
+ROOT = Path(__file__).resolve().parents[1]
 PLATFORMS = ("cuda", "tpu")
 SPATIAL = (12, 9, 8)
 VOXELS = 12 * 9 * 8
@@ -136,6 +141,28 @@ def test_a_loss_and_its_gradient_lower_for_an_accelerator(name, platform):
         return function(probs, targets).mean()
 
     check(lowered(mean, (shape, shape), platform), platform, name)
+
+
+WITHOUT_TRITON = """
+import sys
+sys.modules["jax.experimental.pallas.triton"] = None  # as in a jaxlib that lacks it
+import jax, numpy as np
+from jax import export
+from coverax import host, kernels
+
+probs = np.random.default_rng(0).random((2, 500), np.float32)
+call = jax.jit(lambda p: jax.tree.leaves(kernels.grid_counts(p, p > 0.5, 64)))
+found = export.export(call, platforms=["cuda"])(jax.ShapeDtypeStruct((2, 500), "f4"))
+assert "triton" not in found.mlir_module()
+want = host.grid_counts(probs, probs > 0.5, 64)
+for ours, theirs in zip(want, call(probs), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+"""
+
+
+def test_without_triton_the_reductions_of_other_devices_stand_in():
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", WITHOUT_TRITON], env=environment, check=True)
 
 
 NET = {"channels": [4, 6, 8]}
