@@ -1,10 +1,10 @@
 """A calibration against cases with references."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,14 @@ from coverax.evaluate.held_out import held_out_facts
 from coverax.evaluate.nnunet_summary import overlaps_of
 from coverax.evaluate.references import count_rows, some_count
 from coverax.evaluate.results import Evaluation, RegionResult, Rows, Summary
+from coverax.evaluate.rows import (
+    MARKS,
+    about_case,
+    check_hard_masks,
+    left_out,
+    refuse_copies,
+    rows_of_case,
+)
 from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.evaluate.summary import (
@@ -26,7 +34,6 @@ from coverax.evaluate.summary import (
     metrics_at,
 )
 from coverax.predict import check_first_mark, check_map_kind, several_maps
-from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.scores import (
     CaseRows,
     Engine,
@@ -121,34 +128,30 @@ def evaluate_cohort(
     ]
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
+    excluded = left_out(cohort, failures)
+    found = judged(calibration, rows, excluded, seed, allow_hard_masks=allow_hard_masks)
+    if not none_too:
+        found.summary.check_results()
+    return found
+
+
+def judged(
+    calibration: Calibration,
+    rows: Rows,
+    excluded: dict[str, tuple[str, ...]],
+    seed: int,
+    *,
+    allow_hard_masks: bool,
+) -> Evaluation:
+    """The evaluation of rows with counts, whose maps are no masks and no copies.
+
+    Raises:
+        ValueError: They are, or there is no row.
+    """
     check_hard_masks(calibration, rows, allow=allow_hard_masks)
     refuse_copies(calibration, rows)
-    evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
-    if not none_too:
-        evaluation.summary.check_results()
-    return evaluation
-
-
-def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
-    """Refuse maps that hold 0 and 1 alone, unless asked for or calibrated on."""
-    check_not_masks(
-        [(row["case_id"], row["region"], row["map_values"]) for row in maps],
-        allow=allow or calibration.definition.allow_hard_masks,
-    )
-
-
-def refuse_copies(calibration: Calibration, maps: Rows) -> None:
-    """Refuse one map under the names of several units, as scoring does."""
-    names = ("case_id", "unit", "region", "map_fingerprint")
-    case_ids, units, regions, marks = ([r[k] for r in maps] for k in names)
-    allow = calibration.definition.allow_duplicates
-    check_no_copies(case_ids, units, regions, marks, allow=allow)
-
-
-def left_out(cohort: Cohort, failures: Iterable[Case]) -> dict[str, tuple[str, ...]]:
-    """Reason to case ids: what the cohort left out, and what failed."""
-    failed = tuple(case.case_id for case in failures)
-    return dict(cohort.excluded) | ({"failed": failed} if failed else {})
+    evaluation = summarise(calibration, rows, excluded, seed)
+    return replace(evaluation, maps=[{k: row[k] for k in MARKS} for row in rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,35 +163,6 @@ class BatchColumns:
     def __call__(self, engine: Engine, batch: ViewBatch) -> dict[str, np.ndarray]:
         """As the kind of the calibration has them."""
         return KINDS[self.calibration.kind].columns(engine, batch, self.calibration)
-
-
-def about_case(case: Case, unit_column: str) -> dict[str, Any]:
-    """What a row says of its case."""
-    return {
-        "case_id": case.case_id,
-        "unit": case.column(unit_column),
-        "group": case.group,
-        "rater": case.rater,
-        "part": case.part,
-        "prediction_file": str(case.probs),
-        "reference_file": str(case.labels),
-    }
-
-
-def rows_of_case(about: dict[str, Any], result: CaseRows) -> Rows:
-    """What is known of each region of a case."""
-    content = result.facts["content"]
-    return [
-        {
-            **about,
-            "region": region.name,
-            "voxel_volume_ml": result.facts["voxel_volume_ml"],
-            "map_fingerprint": content[region.name].fingerprint,
-            "map_values": kind_of_values(*content[region.name]),
-            **columns,
-        }
-        for region, columns in result.rows
-    ]
 
 
 def promised_regions(calibration: Calibration) -> ScoreDefinition:

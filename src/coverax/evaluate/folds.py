@@ -14,18 +14,20 @@ from coverax.evaluate.compute import (
     ABOUT,
     FIXED_CUT,
     RegionFn,
-    about_case,
-    check_hard_masks,
     check_regions,
-    left_out,
     promised_regions,
-    refuse_copies,
     summarise,
     unit_column_of,
 )
 from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.references import Counted, count_rows
 from coverax.evaluate.results import Evaluation, Rows
+from coverax.evaluate.rows import (
+    about_case,
+    check_hard_masks,
+    left_out,
+    refuse_copies,
+)
 from coverax.evaluate.set_results import (
     FoldCoverage,
     FoldSetsResult,

@@ -7,6 +7,7 @@ from typing import Any
 from coverax.calibrate import MERGED, Calibration
 from coverax.evaluate.compute import evaluate_cohort
 from coverax.evaluate.results import Evaluation, Summary
+from coverax.evaluate.rows import refuse_copies
 from coverax.volumes import Cohort
 
 
@@ -57,6 +58,8 @@ def by_group(
     for name, own in {name_of[group]: own for group, own in served.items()}.items():
         mine = [i for i, group in enumerate(groups) if name_of[group] == name]
         parts[name] = evaluate_fn(own, mine)
+    # Each group has looked at its own maps; copies may lie in two.
+    refuse_copies(calibration, [own for part in parts.values() for own in part.maps])
     summary = _joined({name: part.summary for name, part in parts.items()}, excluded)
     summary.check_results()
     rows = [row for part in parts.values() for row in part.cases]

@@ -89,11 +89,13 @@ class Evaluation(Shown):
         summary: The content of `evaluation.json`.
         cases: One row a case and region, the content of `cases.csv`.
         overlaps: The masks of all cases, the content of `summary.json`.
+        maps: What tells copies: case, unit, region and fingerprint of each map.
     """
 
     summary: Summary
     cases: Rows
     overlaps: tuple[Overlap, ...] = ()
+    maps: Rows = field(default_factory=list)
 
     def _facts(self) -> dict[str, object]:
         found = self.summary
