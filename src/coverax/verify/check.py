@@ -8,7 +8,7 @@ from coverax.files import PathLike, digest_file, is_sealed, read_json, sound
 from coverax.locks import WHOLE
 from coverax.stream import journal_lines
 from coverax.table.part import is_part, read_part
-from coverax.table.table import read_table
+from coverax.table.read import read_table
 
 CHECKPOINTS = "checkpoints"
 # Keys that tell what a sealed JSON file is; of two that fit, the first.
