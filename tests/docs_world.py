@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 from examples.tutorials import nnunet
 
+from tests import bids_files
 from tests.sets_cohort import blobs
 
 N, N_NEW = 40, 12
@@ -66,6 +67,7 @@ def make_world(root: Path) -> Path:
     _pairs(root)
     nnunet.write_folders(root / "nnunet")
     _folds(root / "nnunet")
+    _bids(root / "bids")
     _made(root)
     return root
 
@@ -78,6 +80,14 @@ def _folds(root: Path) -> None:
         for each in (root / "cal").glob(f"{path.stem}.*"):
             shutil.copy(each, fold)
     shutil.copy(root / "cal" / "dataset.json", root / "model")
+
+
+def _bids(root: Path) -> None:
+    """Derivatives of a net and of a rater, and of the net for new images."""
+    images = [bids_files.image_of(i) for i in range(1, 13)]
+    bids_files.write_maps(root / "net", images)
+    bids_files.write_references(root / "manual", images)
+    bids_files.write_maps(root / "new", [bids_files.image_of(i) for i in (20, 21)])
 
 
 def _made(root: Path) -> None:
@@ -154,6 +164,11 @@ SOFTMAX = {
 OWN = {
     "docs/monai.md": SOFTMAX,
     "docs/reliability.md": SOFTMAX,
+    "docs/bids.md": {
+        "derivatives/net": "bids/net",
+        "derivatives/manual": "bids/manual",
+        "new/derivatives/net": "bids/new",
+    },
     "docs/folds.md": {
         "RESULTS": "nnunet/model",
         "LABELS": "nnunet/labelsCal",
