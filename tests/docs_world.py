@@ -10,7 +10,7 @@ from examples.tutorials import nnunet
 from tests import bids_files
 from tests.sets_cohort import blobs
 
-N, N_NEW = 40, 12
+N, N_NEW = 24, 10
 SPACING = (1.0, 1.0, 2.0)
 
 

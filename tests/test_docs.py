@@ -159,12 +159,24 @@ def small_demo(monkeypatch):
     monkeypatch.setattr(run, "N_CALIBRATION", 40)
 
 
+@pytest.fixture
+def empty_figures(monkeypatch):
+    """Figures are written empty: what is drawn is for tests/report, and takes long."""
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+    empty = Figure((1, 1))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda _, *to, **how: save(empty, *to, **how)
+    )
+
+
 PAGE_NAMES = sorted({block.page for block in BLOCKS})
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
 def test_a_page_runs_from_top_to_bottom(
-    page, world, given, of_page, small_demo, tmp_path, monkeypatch
+    page, world, given, of_page, small_demo, empty_figures, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")

@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 SHAPE = (48, 40)  # rows, columns
-PATIENTS = {"learn": 60, "cal": 60, "test": 40, "new": 3}
+PATIENTS = {"learn": 40, "cal": 40, "test": 20, "new": 3}
 
 
 def ellipse(rng: np.random.Generator) -> np.ndarray:
