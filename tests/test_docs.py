@@ -14,6 +14,7 @@ import shutil
 import sys
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -35,32 +36,48 @@ def world(tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("world"))
 
 
+def cohort(seed):
+    """Maps and references of 12 cases."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random((12, 5, 4, 3)) < 0.3
+    probs = np.clip(0.6 * labels + 0.4 * rng.random(labels.shape), 0, 1)
+    return list(probs.astype(np.float32)), list(labels)
+
+
 @pytest.fixture
 def given():
     """What the pages speak of without making it: maps, references, a table of them."""
     from coverax.scores import score_arrays
 
-    rng = np.random.default_rng(0)
-    labels = rng.random((12, 5, 4, 3)) < 0.3
-    probs = np.clip(0.6 * labels + 0.4 * rng.random(labels.shape), 0, 1)
-    probs = probs.astype(np.float32)
+    probs, labels = cohort(0)
     return {
-        "probs": list(probs),
-        "labels": list(labels),
+        "probs": probs,
+        "labels": labels,
         "new_probs": probs[0],
-        "table": score_arrays(list(probs), list(labels), [0.1]),
+        "table": score_arrays(probs, labels, [0.1]),
         "spacing_mm": np.ones((12, 3), np.float32),
     }
 
 
 @pytest.fixture
 def of_page(given):
-    """Pages that speak of whole batches, as kernels take them."""
+    """Pages that speak of whole batches, as kernels take them, or of new cases."""
     import jax.numpy as jnp
 
     batches = {name: jnp.stack(given[name]) for name in ("probs", "labels")}
     spacing_mm = jnp.asarray(given["spacing_mm"])
-    return {"docs/reliability.md": batches | {"spacing_mm": spacing_mm}}
+    n = len(given["probs"])
+    new = cohort(1)
+    return {
+        "docs/reliability.md": batches | {"spacing_mm": spacing_mm},
+        "docs/arrays.md": {
+            "names": [f"patient_{i}" for i in range(n)],
+            "test_names": [f"other_{i}" for i in range(n)],
+            "test_probs": new[0],
+            "test_labels": new[1],
+            "have_pandas": find_spec("pandas") is not None,
+        },
+    }
 
 
 def run_python(block, names):
@@ -180,6 +197,7 @@ def test_a_page_runs_from_top_to_bottom(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("MPLBACKEND", "agg")
     names, printed = given | of_page.get(page, {}), None
     for block in (b for b in BLOCKS if b.page == page):
         if block.reason is None and block.language == "python":
