@@ -25,6 +25,8 @@ from tests.docs_world import lay, make_world
 
 # Nets of millions of weights: their blocks are compiled, and what they import is there.
 TOO_LARGE = {"docs/nets.md"}
+# Pages that need an extra of their own.
+NEEDS = {"docs/tutorials/polyps.md": "SimpleITK"}
 # Shown, not run: formulas, output, changes of the source.
 SHOWN = {"text", "diff"}
 # How many blocks are marked as not run; a change of it is a decision.
@@ -195,6 +197,8 @@ PAGE_NAMES = sorted({block.page for block in BLOCKS})
 def test_a_page_runs_from_top_to_bottom(
     page, world, given, of_page, small_demo, empty_figures, tmp_path, monkeypatch
 ):
+    if page in NEEDS:
+        pytest.importorskip(NEEDS[page])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("MPLBACKEND", "agg")
