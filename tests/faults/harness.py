@@ -139,6 +139,7 @@ COMMANDS = {
         ("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4", "-o", "out")
     ),
     "reliability": Command(("reliability", "in/s.parquet", "-o", "out")),
+    "report": Command(("report", "in/s.parquet", "in/c.json", "-o", "out")),
     "fit": Command(("temperature", "fit", *SCORES, "-o", "out")),
     "apply": Command(
         ("temperature", "apply", "in/t.json", "--probs", "in/probs", "-o", "out"),

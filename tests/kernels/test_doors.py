@@ -52,11 +52,14 @@ ARGUMENTS = {
 }
 # Functions of one case, of its voxels, of flat cases; one of labels that are classes.
 ONE_CASE = {"lesion_peaks", "component_boxes", "components"}
+ONE_CASE |= {"count_components", "component_events", "surface_distances"}
 VOXELS = {"fill_slot", "fit_platt", "fit_isotonic"}
 VOXELS |= {"binary_logits_of", "apply_binary_temperature"}
 OTHERS = {"fit_temperature"}
 # `score_batch` is its door; the pipeline calls it with arrays that it made itself.
 OTHERS |= {"run_plan"}
+# Of whole cohorts, in tests/test_arrays.py and test_input_types.py.
+OTHERS |= {"apply", "reliability_of_arrays"}
 FLAT = {"grid_counts", "cut_counts", "overlap_counts", "sizes", "order_statistics"}
 
 

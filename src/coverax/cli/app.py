@@ -16,6 +16,7 @@ from coverax._version import __version__
 from coverax.cli import (
     calibrate,
     demo,
+    doctor,
     evaluate,
     export,
     import_,
@@ -27,7 +28,9 @@ from coverax.cli import (
     plan,
     predict,
     reliability,
+    report,
     score,
+    summarise,
     temperature,
     train,
     validate,
@@ -60,6 +63,7 @@ app = typer.Typer(
 for module in (
     score,
     merge,
+    summarise,
     learn_sets,
     calibrate,
     predict,
@@ -67,12 +71,14 @@ for module in (
     validate,
     monitor,
     reliability,
+    report,
     plan,
     train,
     infer,
     pack,
     export,
     verify,
+    doctor,
     demo,
 ):
     app.command(module.NAME)(module.command)

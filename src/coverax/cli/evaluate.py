@@ -45,6 +45,13 @@ def command(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the draw where units own several cases.")
     ] = 0,
+    nsd_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="Measure surfaces too: HD95, ASSD, and NSD within this distance.",
+        ),
+    ] = None,
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
     as_json: AsJson = False,
@@ -86,6 +93,7 @@ def command(
             threads=threads,
             where=where,
             seed=seed,
+            nsd_tolerance_mm=nsd_tolerance,
             allow_missing=allow_missing,
             allow_hard_masks=allow_hard_masks,
             on_case=on_case,

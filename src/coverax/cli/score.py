@@ -109,6 +109,14 @@ def command(
             "voxels of one share this."
         ),
     ] = None,
+    mask_lesions: Annotated[
+        bool,
+        typer.Option(
+            "--mask-lesions",
+            help="With --lesions: count the components of masks at every cut too, and "
+            "those that touch no reference.",
+        ),
+    ] = False,
     curves: Annotated[
         bool,
         typer.Option(
@@ -169,6 +177,7 @@ def command(
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,
             lesions=lesions,
+            mask_lesions=mask_lesions,
             band_edges_mm=parse_edges(band_edges),
             allow_hard_masks=allow_hard_masks,
             allow_duplicates=allow_duplicates,

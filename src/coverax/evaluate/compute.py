@@ -2,29 +2,21 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import Calibration, just_below
+from coverax.calibrate import Calibration
 from coverax.choices import EngineName, Kind
-from coverax.evaluate import audit, triage, volumes
-from coverax.evaluate.cut_results import CutResult
+from coverax.evaluate import audit, cuts, triage, volumes
 from coverax.evaluate.held_out import held_out_facts
-from coverax.evaluate.nnunet_summary import Overlap, overlaps_of
-from coverax.evaluate.references import count_rows, some_count
-from coverax.evaluate.results import RegionResult, Summary
+from coverax.evaluate.nnunet_summary import overlaps_of
+from coverax.evaluate.references import some_count
+from coverax.evaluate.results import Evaluation, RegionResult, Rows, Summary
 from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
-from coverax.evaluate.summary import (
-    Masks,
-    complies_at,
-    is_cut_above,
-    law_of,
-    metrics_at,
-)
 from coverax.predict import check_first_mark, check_map_kind, several_maps
 from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.scores import (
@@ -36,34 +28,13 @@ from coverax.scores import (
     engine_of,
     stream_rows,
     turned_notes,
-    view_peaks,
 )
 from coverax.stream import HERE, Where, gather
 from coverax.volumes import Case, Cohort, read_probs
 
 _log = logging.getLogger("coverax")
 
-FIXED_CUT = 0.5
-ABOUT = ("case_id", "region", "unit", "group", "rater")
 _MARKS = ("case_id", "unit", "region", "map_fingerprint")  # what tells copies
-Rows = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What happened on cases with references.
-
-    Attributes:
-        summary: The content of `evaluation.json`.
-        cases: One row a case and region, the content of `cases.csv`.
-        overlaps: The masks of all cases, the content of `summary.json`.
-        maps: What tells copies: case, unit, region and fingerprint of each map.
-    """
-
-    summary: Summary
-    cases: Rows
-    overlaps: tuple[Overlap, ...] = ()
-    maps: Rows = field(default_factory=list)
 
 
 def evaluate_cohort(
@@ -74,6 +45,7 @@ def evaluate_cohort(
     threads: int | None = None,
     where: Where = HERE,
     seed: int = 0,
+    nsd_tolerance_mm: float | None = None,
     allow_missing: bool = False,
     allow_hard_masks: bool = False,
     none_too: bool = False,
@@ -94,6 +66,7 @@ def evaluate_cohort(
         threads: Reader threads.
         where: Where cases are read.
         seed: Seed of the draw of one case a unit.
+        nsd_tolerance_mm: Measure surfaces too, which agree within this distance.
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         none_too: Return without results where no case counts, instead of raising.
@@ -103,8 +76,10 @@ def evaluate_cohort(
     Raises:
         ExceptionGroup: Cases failed; one exception each.
         ValueError: No case counts (see `none_too`), the cohort lacks the column of units,
-            or the maps are hard masks or of another origin than those that calibrated.
+            the maps are hard masks or of another origin than those that calibrated, or
+            surfaces were asked for of what is no mask, or not in mm.
     """
+    cuts.check_nsd_tolerance(calibration, nsd_tolerance_mm)
     if calibration.folds is not None:
         raise ValueError(several_maps(calibration))
     definition = promised_regions(calibration)
@@ -117,7 +92,7 @@ def evaluate_cohort(
     outcomes = stream_rows(
         cohort.cases,
         Loader(definition, read_map),
-        BatchColumns(calibration),
+        BatchColumns(calibration, nsd_tolerance_mm),
         engine_of(definition, engine),
         spatial=definition.is_spatial,
         threads=threads,
@@ -136,7 +111,7 @@ def evaluate_cohort(
         row
         for case in cohort.cases
         if case in results
-        for row in _rows_of(case, unit_column, results[case])
+        for row in rows_of_case(about_case(case, unit_column), results[case])
     ]
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
@@ -145,7 +120,7 @@ def evaluate_cohort(
     evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
     if not none_too:
         evaluation.summary.check_results()
-    return replace(evaluation, maps=[{k: row[k] for k in _MARKS} for row in rows])
+    return evaluation
 
 
 def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
@@ -174,25 +149,36 @@ class BatchColumns:
     """Counts and scores of a batch under a calibration; it travels to other processes."""
 
     calibration: Calibration
+    nsd_tolerance_mm: float | None = None
 
     def __call__(self, engine: Engine, batch: ViewBatch) -> dict[str, np.ndarray]:
         """As the kind of the calibration has them."""
-        return KINDS[self.calibration.kind].columns(engine, batch, self.calibration)
+        columns = KINDS[self.calibration.kind].columns
+        if self.nsd_tolerance_mm is not None:  # of masks by one cut
+            columns = partial(columns, nsd_tolerance_mm=self.nsd_tolerance_mm)
+        return columns(engine, batch, self.calibration)
 
 
-def _rows_of(case: Case, unit_column: str, result: CaseRows) -> Rows:
+def about_case(case: Case, unit_column: str) -> dict[str, Any]:
+    """What a row says of its case."""
+    return {
+        "case_id": case.case_id,
+        "unit": case.column(unit_column),
+        "group": case.group,
+        "rater": case.rater,
+        "part": case.part,
+        "prediction_file": str(case.probs),
+        "reference_file": str(case.labels),
+    }
+
+
+def rows_of_case(about: dict[str, Any], result: CaseRows) -> Rows:
     """What is known of each region of a case."""
     content = result.facts["content"]
     return [
         {
-            "case_id": case.case_id,
+            **about,
             "region": region.name,
-            "unit": case.column(unit_column),
-            "group": case.group,
-            "rater": case.rater,
-            "part": case.part,
-            "prediction_file": str(case.probs),
-            "reference_file": str(case.labels),
             "voxel_volume_ml": result.facts["voxel_volume_ml"],
             "map_fingerprint": content[region.name].fingerprint,
             "map_values": kind_of_values(*content[region.name]),
@@ -294,94 +280,8 @@ def summarise(
     )
     if not summary.held_out:
         summary = summary.without_law()
-    return Evaluation(summary, cases, overlaps_of(calibration, rows))
-
-
-def _columns(
-    engine: Engine, batch: ViewBatch, calibration: Calibration
-) -> dict[str, np.ndarray]:
-    """Counts and critical probability of a batch, at each region's own cut."""
-    probs, labels, valid, views = batch[:4]
-    # At the calibrated cut, the fixed one, and the one of cases whose tie is broken.
-    own = [calibration.threshold_of(view.region.name) for view in views]
-    cuts = np.full((len(probs), 3), FIXED_CUT, np.float32)
-    cuts[: len(views), 0] = [t.probability for t in own]
-    cuts[: len(views), 2] = [-just_below(t.value) for t in own]
-    tolerance = calibration.thresholds[0].tolerance
-    if tolerance is None:  # a mean is controlled: critical probabilities are for show
-        tolerance = calibration.definition.tolerances[0]
-    critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
-    sizes = engine.ops.sizes(labels, valid=valid)
-    overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
-    return _lesion_columns(batch, calibration, cuts) | {
-        "n_voxels": np.asarray(sizes.n_voxels),
-        "n_foreground": np.asarray(sizes.n_foreground),
-        "critical_probability": np.asarray(critical)[:, 0],
-        "n_predicted": np.asarray(overlap.n_predicted),
-        "n_true_positive": np.asarray(overlap.n_true_positive),
-    }
-
-
-def _lesion_columns(
-    batch: ViewBatch, calibration: Calibration, cuts: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Lesions of each view, and those the mask touches at each of its cuts."""
-    neighbours = calibration.definition.lesions
-    if neighbours is None:
-        return {}
-    peaks = [view_peaks(view, neighbours) for view in batch.views]
-    hit = [p.size - np.searchsorted(p, c) for p, c in zip(peaks, cuts, strict=False)]
-    return {
-        "n_lesions": np.array([p.size for p in peaks]),
-        "n_lesions_hit": np.stack(hit),
-    }
-
-
-def _evaluate_region(
-    calibration: Calibration, region: str, rows: Rows, seed: int
-) -> tuple[CutResult, Rows]:
-    """Compliance, its law and metrics of one region."""
-    threshold = calibration.threshold_of(region)
-    column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    counted = count_rows(calibration, region, column, seed)
-    scores = 0.0 - column["critical_probability"]
-    worst = counted.worst(scores)
-    above = is_cut_above(calibration, threshold, column["case_id"])
-    complies, limit = None, threshold.value
-    if threshold.tolerance is not None:
-        complies = np.where(above, worst < limit, worst <= limit)
-    metrics = metrics_at(column, np.where(above, 2, 0))
-    own = Masks("calibrated", metrics, complies, counted)
-    complies = complies_at(threshold.tolerance, column, 1, counted)
-    metrics = metrics_at(column, np.ones(len(rows), int))
-    fixed = Masks("fixed", metrics, complies, counted)
-    result = CutResult(
-        region=threshold.region,
-        tolerance=threshold.tolerance,
-        n_counted=int(counted.rows.sum()),
-        n_empty_reference=int(np.count_nonzero(column["n_foreground"] == 0)),
-        n_calibration_units=threshold.n_units,
-        rank=threshold.rank,
-        raters=calibration.policy.raters,
-        **law_of(threshold, worst[counted.rows])._asdict(),
-        calibrated=own.at(threshold.probability),
-        risks=own.risks(calibration),
-        fixed=fixed.at(FIXED_CUT),
-    )
-    table = [
-        {
-            **{name: row[name] for name in ABOUT},
-            "counted": bool(counted.rows[i]),
-            "n_voxels": row["n_voxels"],
-            "n_foreground": row["n_foreground"],
-            "critical_probability": row["critical_probability"],
-            "score": float(scores[i]),
-            **own.columns(i),
-            **fixed.columns(i),
-        }
-        for i, row in enumerate(rows)
-    ]
-    return result, table
+    marks = [{name: row[name] for name in _MARKS} for row in maps or rows]
+    return Evaluation(summary, cases, overlaps_of(calibration, rows), marks)
 
 
 RegionFn = Callable[[Calibration, str, Rows, int], tuple[RegionResult, Rows]]
@@ -391,18 +291,18 @@ class Judge(NamedTuple):
     """How calibrations of a kind are evaluated.
 
     Attributes:
-        columns: Counts and scores of a batch.
+        columns: Counts and scores of a batch, of an engine, a batch and a calibration.
         region: Summary of one region and its rows, from the columns of its cases.
         overall: What the summary says of all regions at once; None where it is silent.
     """
 
-    columns: Callable[[Engine, ViewBatch, Calibration], dict[str, np.ndarray]]
+    columns: Callable[..., dict[str, np.ndarray]]
     region: RegionFn
     overall: Callable[[Calibration, Rows], AllRegions | None]
 
 
 KINDS: dict[Kind, Judge] = {
-    "cut": Judge(_columns, _evaluate_region, lambda _calibration, _cases: None),
+    "cut": Judge(*cuts.JUDGED),
     "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
     "release": Judge(*triage.JUDGED),
     "interval": Judge(*volumes.JUDGED),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coverax.files import MAYBE, Json, JsonRecord
+from coverax.records import record_of
 
 Values = Mapping[str, float | None]
 Ends = Mapping[str, Sequence[float | None] | None] | None
@@ -189,6 +190,12 @@ class Against(JsonRecord):
     def to_json(self) -> Json:
         """One object."""
         return {"table": self.table} | self.found.to_json()
+
+    @classmethod
+    def from_json(cls, content: Json) -> "Against":
+        """Inverse of `to_json`."""
+        rest = {k: v for k, v in content.items() if k != "table"}
+        return cls(content["table"], record_of(Comparison, rest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

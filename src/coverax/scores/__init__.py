@@ -8,7 +8,14 @@ of a conformal set is a transform: an entry of `table/transforms.py`, and its ma
 from coverax.choices import EngineName as EngineName
 from coverax.engine.switch import Engine as Engine
 from coverax.engine.switch import resolve_engine as resolve_engine
+from coverax.exports import exported
+from coverax.scores.array_cases import ArrayCases as ArrayCases
+from coverax.scores.array_cases import spacings_of as spacings_of
+from coverax.scores.arrays import array_loader as array_loader
 from coverax.scores.arrays import array_view as array_view
+from coverax.scores.arrays import axis_order as axis_order
+from coverax.scores.arrays import class_axis as class_axis
+from coverax.scores.arrays import map_views as map_views
 from coverax.scores.batch import CaseRows as CaseRows
 from coverax.scores.batch import View as View
 from coverax.scores.batch import ViewBatch as ViewBatch
@@ -27,6 +34,7 @@ from coverax.scores.origin import origin_notes as origin_notes
 from coverax.scores.parts import merge_parts as merge_parts
 from coverax.scores.parts import score_part as score_part
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
+from coverax.scores.shapes import mask_shapes as mask_shapes
 from coverax.scores.stream import MapReader as MapReader
 from coverax.scores.stream import engine_of as engine_of
 from coverax.scores.stream import load_case as load_case
@@ -48,3 +56,5 @@ from coverax.table.transforms import Transform as Transform
 from coverax.table.transforms import parse_transforms as parse_transforms
 from coverax.table.transforms import side_cut as side_cut
 from coverax.table.transforms import side_transforms as side_transforms
+
+__all__, __dir__ = exported(globals())

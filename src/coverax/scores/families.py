@@ -64,6 +64,7 @@ def count_columns(
         transforms=(),
         set_sizes=False,
         lesions=None,
+        mask_lesions=False,
         band_edges_mm=(),
     )
     return all_columns(engine, batch, lean)
@@ -99,7 +100,7 @@ def score_views(
         if space.shapes is not None:
             places["shapes"] = space.shapes
         arrays = [a if a is None else a.reshape(-1, *space.axes) for a in arrays]
-    probs, labels, valid = arrays
+    probs, labels, valid = (batch.place(engine, a) for a in arrays)
     return engine.ops.run_plan(probs, labels, plan, valid=valid, **places)
 
 

@@ -336,15 +336,20 @@ def _through_batches(
     outcomes: Iterable[Outcome], batch_fn: BatchFn, engine: Engine, spatial: bool
 ) -> Iterator[Outcome]:
     """Fill one open batch a bucket; run it when it is full, and all at the end."""
-    from coverax.kernels import clear_slots, empty_batch, fill_slot
+    from coverax.kernels import clear_slots, empty_batch, fill_slot, n_devices
+    from coverax.scores.first_use import check_first_use
 
     open_batches: dict[Any, tuple[Any, list[tuple[Any, Any]]]] = {}
     waiting: dict[int, tuple[Any, dict[str, Any], list[Any], int]] = {}
+    used: set[Any] = set()
 
     def run(bucket: int | tuple[int, ...]) -> Iterator[Outcome]:
         batch, slots = open_batches.pop(bucket)
         clear_slots(batch, len(slots))
         views = [view for _, view in slots]
+        if bucket not in used:
+            used.add(bucket)
+            check_first_use(engine, batch_fn, views[0].region, bucket)
         axes = bucket if isinstance(bucket, tuple) else None
         arrays = (batch.probs, batch.labels, batch.valid)
         columns = batch_fn(engine, ViewBatch(*arrays, views, axes))
@@ -370,7 +375,7 @@ def _through_batches(
                     yield from run(
                         max(open_batches, key=lambda b: len(open_batches[b][1]))
                     )
-                open_batches[bucket] = (empty_batch(bucket), [])
+                open_batches[bucket] = (empty_batch(bucket, n_devices()), [])
             batch, slots = open_batches[bucket]
             arrays = (view.probs, view.labels, view.valid)
             fill_slot(batch, len(slots), *arrays, shape=shape, axes=axes)

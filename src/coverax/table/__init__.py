@@ -3,6 +3,8 @@
 NumPy alone; only `parquet` knows how a table lies on disk.
 """
 
+from coverax.engine.results import ComponentEvents as ComponentEvents
+from coverax.exports import exported
 from coverax.table.columns import FOLD as FOLD
 from coverax.table.columns import Column as Column
 from coverax.table.columns import Curves as Curves
@@ -24,3 +26,5 @@ from coverax.table.transforms import parse_transform as parse_transform
 from coverax.table.transforms import parse_transforms as parse_transforms
 from coverax.table.transforms import side_cut as side_cut
 from coverax.table.transforms import side_transforms as side_transforms
+
+__all__, __dir__ = exported(globals())

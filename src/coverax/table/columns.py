@@ -7,7 +7,7 @@ columns in `coverax.scores`; what they are called, and what they hold, stands he
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,12 +28,24 @@ GRID_PREDICTED, GRID_TRUE_POSITIVE = "grid_predicted", "grid_true_positive"
 CRITICAL_PREDICTED = "critical_predicted"
 CRITICAL_TRUE_POSITIVE = "critical_true_positive"
 LESION_PEAKS = "lesion_peaks"
+# Where the components of the mask change: cuts, components from there, false ones.
+COMPONENTS = ("lesion_cuts", "lesion_components", "lesion_false_components")
 FOLD = "fold"  # of cohort.csv: whose model made the map of a case
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 N_SIZE_CUTS = 125
 NO_COLUMN = (
     "column {} holds neither a number nor a list of one length in every row: say what it "
     "is in coverax.table.columns"
+)
+# What statistics of other definitions are called.
+_RESERVED = (
+    "bin_",
+    "band_",
+    "grid_",
+    "critical_",
+    "lesion_",
+    "top_label_",
+    "background_",
 )
 _WHOLE_NUMBERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
 
@@ -84,7 +96,11 @@ CRITICAL_COLUMNS = (
     Column(CRITICAL_TRUE_POSITIVE, "int64", "ragged"),
 )
 _PEAKS = Column(LESION_PEAKS, "float32", "ragged")
-RAGGED = tuple(column.name for column in (*CRITICAL_COLUMNS, _PEAKS))
+_COMPONENTS = (
+    Column(COMPONENTS[0], "float32", "ragged"),
+    *(Column(name, "int64", "ragged") for name in COMPONENTS[1:]),
+)
+RAGGED = tuple(column.name for column in (*CRITICAL_COLUMNS, _PEAKS, *_COMPONENTS))
 
 
 def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
@@ -92,6 +108,21 @@ def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
     families = (_fnr, _sets, _curves, _bins, _bands, _lesions)
     own = [column for family in families for column in family(definition)]
     return (*CASE_COLUMNS, *own)
+
+
+def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
+    """Refuse a further column of the cohort that is called as one of the table's own.
+
+    Raises:
+        ValueError: One is.
+    """
+    own = {column.name for column in columns_of(definition)}
+    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
+    if taken:
+        raise ValueError(
+            f"column {', '.join(taken)} of the cohort is called as columns of the score "
+            "table are: rename it"
+        )
 
 
 def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Column:
@@ -240,7 +271,7 @@ def _bands(definition: ScoreDefinition) -> Iterable[Column]:
 def _lesions(definition: ScoreDefinition) -> Iterable[Column]:
     if definition.lesions is None:
         return []
-    return [_PEAKS]
+    return [_PEAKS, *(_COMPONENTS if definition.mask_lesions else ())]
 
 
 def _bin_columns(prefix: str, n_bins: int) -> Iterable[Column]:

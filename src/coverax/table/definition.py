@@ -13,7 +13,7 @@ from coverax.table.transforms import Transform, parse_transforms
 
 DEFAULT_BINS = 20
 # Parts that the first files of this schema lack; without them nothing was allowed.
-_LATER = {"allow_hard_masks", "allow_duplicates"}
+_LATER = {"allow_hard_masks", "allow_duplicates", "mask_lesions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,13 @@ class ScoreDefinition:
             between which bins are kept apart; none for no bands.
         allow_hard_masks: Maps that hold 0 and 1 alone were accepted.
         allow_duplicates: One map under several names was accepted.
+        mask_lesions: Whether components of masks are counted at every cut, and which of
+            them touch no reference.
 
     Raises:
         ValueError: The label to ignore belongs to a region, a softmax has not one region
-            a channel, or band edges do not ascend, or have no bins.
+            a channel, band edges do not ascend, or have no bins, or components of masks
+            are asked for and not how voxels connect.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -85,6 +88,7 @@ class ScoreDefinition:
     band_edges_mm: tuple[float, ...] = ()
     allow_hard_masks: bool = False
     allow_duplicates: bool = False
+    mask_lesions: bool = False
 
     def __post_init__(self):
         edges = self.band_edges_mm
@@ -94,6 +98,10 @@ class ScoreDefinition:
             )
         if edges and not self.n_bins:
             raise ValueError("distance bands need bins, got 0 bins")
+        if self.mask_lesions and self.lesions is None:
+            raise ValueError(
+                "lesions of masks need --lesions: which voxels are of one lesion"
+            )
         for region in self.regions:
             if self.ignore_label in region.labels:
                 raise ValueError(

@@ -11,30 +11,27 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from coverax._version import __version__
 from coverax.choices import Side
+from coverax.engine.results import ComponentEvents
 from coverax.files import PathLike, digest_ids, sound
+from coverax.shown import Shown, few
 from coverax.table import columns as names
-from coverax.table.columns import Column, Columns, Curves, columns_of, digest_columns
+from coverax.table.columns import (
+    Column,
+    Columns,
+    Curves,
+    check_further,
+    columns_of,
+    digest_columns,
+)
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, parse_transform
-
-# What statistics of other definitions are called.
-_RESERVED = (
-    "bin_",
-    "band_",
-    "grid_",
-    "critical_",
-    "lesion_",
-    "top_label_",
-    "background_",
-)
-
 
 # Text that the cohort does not fill: `part` is of the record beside a map.
 _NO_COHORT = (*names.RAGGED, "region", "part")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoreTable:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ScoreTable(Shown):
     """Sufficient statistics of a cohort.
 
     Attributes:
@@ -91,6 +88,21 @@ class ScoreTable:
             definition,
             excluded or {},
         )
+
+    def _facts(self) -> dict[str, object]:
+        held = {
+            name: self.columns.get(name, np.zeros(0)) for name in ("case_id", "unit")
+        }
+        return {
+            "cases": len(set(held["case_id"].tolist())),
+            "units": len(set(held["unit"].tolist())),
+            "rows": self.n_rows,
+            "columns": len(self.columns),
+            "regions": few(self.definition.regions),
+            "tolerances": few(self.tolerances),
+            "transforms": few(self.definition.transforms) or "none",
+            "left out": sum(map(len, self.excluded.values())),
+        }
 
     @property
     def n_rows(self) -> int:
@@ -160,6 +172,36 @@ class ScoreTable:
         from coverax.table.parquet import to_arrow
 
         return to_arrow(self.columns, names.kinds_of(self.columns, self.definition))
+
+    def to_pandas(self) -> Any:
+        """The table as a frame of pandas, for notebooks; `from_pandas` takes it back.
+
+        What the columns mean goes along, sealed, in `frame.attrs`.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        from coverax.table.frames import to_frame
+
+        return to_frame(self)
+
+    @classmethod
+    def from_pandas(
+        cls, frame: Any, definition: ScoreDefinition | None = None
+    ) -> "ScoreTable":
+        """A table from such a frame, or from rows of it; the same bits.
+
+        Args:
+            frame: Of all columns of `to_pandas`, and further ones, as a site.
+            definition: What the scores mean, where a join or concat lost it.
+
+        Raises:
+            ValueError: Columns are missing or hold what they cannot hold, or the frame
+                does not say what they mean.
+        """
+        from coverax.table.frames import from_frame
+
+        return from_frame(frame, definition)
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -275,6 +317,16 @@ class ScoreTable:
             return None
         return list(self.column(names.LESION_PEAKS))
 
+    def component_events(self) -> list[ComponentEvents] | None:
+        """Components of the masks of each row, at every cut of the grid and above.
+
+        None where the table was scored without `--mask-lesions`.
+        """
+        if names.COMPONENTS[0] not in self.columns:
+            return None
+        each = zip(*(self.column(name) for name in names.COMPONENTS), strict=True)
+        return [ComponentEvents(*row) for row in each]
+
     def side_transform(self, side: Side, spec: str | None = None) -> Transform:
         """The transform of one side that was asked for, or the only one.
 
@@ -337,21 +389,6 @@ class ScoreTable:
             meta["turned"] = self.turned
         kinds = names.kinds_of(self.columns, self.definition)
         write_columns(Path(path), self.columns, kinds, meta)
-
-
-def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
-    """Refuse a further column of the cohort that is called as one of the table's own.
-
-    Raises:
-        ValueError: One is.
-    """
-    own = {column.name for column in columns_of(definition)}
-    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
-    if taken:
-        raise ValueError(
-            f"column {', '.join(taken)} of the cohort is called as columns of the score "
-            "table are: rename it"
-        )
 
 
 def read_table(path: PathLike) -> ScoreTable:
