@@ -98,6 +98,18 @@ def _made(root: Path) -> None:
     score = ["score", "--cohort", str(root / "cal.csv"), "--curves", "-o", str(table)]
     assert run([*score, "--tolerance", "0.1"]) == 0
     assert run(["calibrate", str(table), "--alpha", "0.1", "-o", str(calibration)]) == 0
+    for name, part in (("B", "learn"), ("C", "new")):
+        scores = str(root / f"{name}.parquet")
+        assert run(["score", "--cohort", str(root / f"{part}.csv"), "-o", scores]) == 0
+        assert run(["summarise", scores, "-o", str(root / f"{name}.json")]) == 0
+    folder = root / "results"
+    (folder / "calibration").mkdir(parents=True)
+    shutil.copy(calibration, folder / "calibration")
+    shutil.copy(table, folder / "calibration")
+    evaluate = ["evaluate", str(calibration), "--cohort", str(root / "new.csv")]
+    assert run([*evaluate, "-o", str(folder / "evaluation")]) == 0
+    validate = ["validate", str(table), "--alpha", "0.1"]
+    assert run([*validate, "-o", str(folder / "validation")]) == 0
     rows = [(f"cal{i:02d}", 0, 0.05, 0.5) for i in range(N)]
     _rows(root / "mine.csv", ("case_id", 0, 0.5, 1), rows)
 
@@ -141,6 +153,8 @@ NAMES = {
     "scores.parquet": "scores.parquet",
     "calibration.json": "calibration.json",
     "mine.csv": "mine.csv",
+    "B.json": "B.json",
+    "C.json": "C.json",
     **dict.fromkeys(("first.parquet", "before.parquet"), "scores.parquet"),
     **dict.fromkeys(("second.parquet", "after.parquet"), "scores.parquet"),
     "cohort.csv": "cal.csv",
@@ -164,6 +178,9 @@ SOFTMAX = {
 OWN = {
     "docs/monai.md": SOFTMAX,
     "docs/reliability.md": SOFTMAX,
+    "docs/report.md": {
+        name: f"results/{name}" for name in ("calibration", "evaluation", "validation")
+    },
     "docs/bids.md": {
         "derivatives/net": "bids/net",
         "derivatives/manual": "bids/manual",
