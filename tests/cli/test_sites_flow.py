@@ -118,3 +118,18 @@ def test_a_calibration_is_no_summary(summaries, tmp_path, cli):
     assert ended.code == 1
     assert len(ended.errors) == 1
     assert "c.json: no summary of a site" in ended.errors[0]
+
+
+def test_what_sums_do_not_know_is_said(summaries, tmp_path, cli):
+    cal = tmp_path / "c.json"
+    asked = ("--method", "crc", "--alpha", "0.4")
+    assert cli("calibrate", "--sites", *summaries, *asked, "-o", cal).code == 0
+    probs, labels = synthetic.write_cohort(tmp_path, 4, (6, 7, 5), 30)
+    maps = ("--probs", probs, "--labels", labels)
+    # The tables are of arrays, which have no kind of map to compare.
+    ended = cli("evaluate", cal, *maps, "--engine", "host", "-o", tmp_path / "e")
+    assert ended.code == 0
+    assert "that none of these cases calibrated is taken for granted" in ended.err
+    ended = cli("monitor", cal, "--probs", probs)
+    assert ended.code == 1
+    assert "of sums of sites carries nothing to compare with" in ended.errors[0]

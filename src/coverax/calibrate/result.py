@@ -13,6 +13,7 @@ from coverax.calibrate.record import (
     PartsRecord,
     Record,
     Refused,
+    RiskRecord,
     SetsRecord,
     options_of,
     record_of,
@@ -118,6 +119,11 @@ class Calibration(Shown):
             return own
         learned = (f"learned_{kind}" for kind in Seen._fields)
         return own | Seen(*(tuple(getattr(self.record, name)) for name in learned))
+
+    @property
+    def of_sites(self) -> bool:
+        """Whether it is of sums of sites, so that nobody knows which cases calibrated."""
+        return isinstance(self.record, RiskRecord) and self.record.sites is not None
 
     @property
     def kind(self) -> Kind:

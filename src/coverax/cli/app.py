@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -143,6 +143,10 @@ def _print_version(wanted: bool) -> bool:
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    compile_cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep what the device compiles in this folder of your own."),
+    ] = None,
     version: bool = typer.Option(
         False,
         "--version",
@@ -154,6 +158,10 @@ def _options(
     del version
     if debug:
         os.environ["COVERAX_DEBUG"] = "1"
+    if compile_cache is not None:
+        from coverax.kernels import keep_programs
+
+        keep_programs(compile_cache)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -13,6 +13,9 @@ from coverax.evaluate.metrics import LesionCounts as LesionCounts
 from coverax.evaluate.metrics import case_metrics as case_metrics
 from coverax.evaluate.other_results import IntervalResult as IntervalResult
 from coverax.evaluate.other_results import ReleaseResult as ReleaseResult
+from coverax.evaluate.parts import Parts as Parts
+from coverax.evaluate.parts import evaluate_part as evaluate_part
+from coverax.evaluate.parts import evaluated_parts as evaluated_parts
 from coverax.evaluate.read import read_cases as read_cases
 from coverax.evaluate.read import read_evaluation as read_evaluation
 from coverax.evaluate.results import Evaluation as Evaluation

@@ -1,17 +1,23 @@
 """A calibration against cases with references."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from coverax.calibrate import Calibration
 from coverax.choices import EngineName, Kind
 from coverax.evaluate import audit, cuts, triage, volumes
-from coverax.evaluate.held_out import held_out_facts
+from coverax.evaluate.cohorts import (
+    check_regions,
+    left_out,
+    promised_regions,
+    unit_column_of,
+)
+from coverax.evaluate.held_out import held_out_facts, unknown_notes
 from coverax.evaluate.nnunet_summary import overlaps_of
 from coverax.evaluate.references import some_count
 from coverax.evaluate.results import Evaluation, RegionResult, Rows, Summary
@@ -23,14 +29,16 @@ from coverax.scores import (
     CaseRows,
     Engine,
     Loader,
-    ScoreDefinition,
     ViewBatch,
     engine_of,
     stream_rows,
     turned_notes,
 )
-from coverax.stream import HERE, Where, gather
+from coverax.stream import HERE, Outcome, Where, gather
 from coverax.volumes import Case, Cohort, read_probs
+
+if TYPE_CHECKING:
+    from coverax.evaluate.parts import Parts
 
 _log = logging.getLogger("coverax")
 
@@ -49,6 +57,7 @@ def evaluate_cohort(
     allow_missing: bool = False,
     allow_hard_masks: bool = False,
     none_too: bool = False,
+    parts: "Parts | None" = None,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
 ) -> Evaluation:
@@ -70,6 +79,7 @@ def evaluate_cohort(
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         none_too: Return without results where no case counts, instead of raising.
+        parts: What shards counted, in place of reading the cases; see `evaluated_parts`.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
@@ -86,17 +96,11 @@ def evaluate_cohort(
     check_regions(calibration, cohort)
     unit_column = unit_column_of(calibration, cohort)
     check_first_mark([case.probs for case in cohort.cases], definition)
-    kind_check = partial(check_map_kind, definition=definition)
-    read_map = partial(read_probs, check_header=kind_check)
     results: dict[Case, CaseRows] = {}
-    outcomes = stream_rows(
-        cohort.cases,
-        Loader(definition, read_map),
-        BatchColumns(calibration, nsd_tolerance_mm),
-        engine_of(definition, engine),
-        spatial=definition.is_spatial,
-        threads=threads,
-        where=where,
+    outcomes = (
+        count_cases(calibration, cohort.cases, engine, threads, where, nsd_tolerance_mm)
+        if parts is None
+        else parts.outcomes(cohort.cases)
     )
     failures = gather(
         outcomes,
@@ -115,12 +119,36 @@ def evaluate_cohort(
     ]
     for line in turned_notes(result.facts["notes"] for result in results.values()):
         _log.warning(line)
+    for line in unknown_notes(calibration):
+        _log.warning(line)
     check_hard_masks(calibration, rows, allow=allow_hard_masks)
     refuse_copies(calibration, rows)
     evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
     if not none_too:
         evaluation.summary.check_results()
     return evaluation
+
+
+def count_cases(
+    calibration: Calibration,
+    cases: Sequence[Case],
+    engine: EngineName,
+    threads: int | None,
+    where: Where,
+    nsd_tolerance_mm: float | None = None,
+) -> Iterator[Outcome]:
+    """Counts and scores of each case under a calibration, as they come."""
+    definition = promised_regions(calibration)
+    kind_check = partial(check_map_kind, definition=definition)
+    return stream_rows(
+        cases,
+        Loader(definition, partial(read_probs, check_header=kind_check)),
+        BatchColumns(calibration, nsd_tolerance_mm),
+        engine_of(definition, engine),
+        spatial=definition.is_spatial,
+        threads=threads,
+        where=where,
+    )
 
 
 def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
@@ -136,12 +164,6 @@ def refuse_copies(calibration: Calibration, maps: Rows) -> None:
     case_ids, units, regions, marks = ([r[k] for r in maps] for k in _MARKS)
     allow = calibration.definition.allow_duplicates
     check_no_copies(case_ids, units, regions, marks, allow=allow)
-
-
-def left_out(cohort: Cohort, failures: Iterable[Case]) -> dict[str, tuple[str, ...]]:
-    """Reason to case ids: what the cohort left out, and what failed."""
-    failed = tuple(case.case_id for case in failures)
-    return dict(cohort.excluded) | ({"failed": failed} if failed else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,41 +208,6 @@ def rows_of_case(about: dict[str, Any], result: CaseRows) -> Rows:
         }
         for region, columns in result.rows
     ]
-
-
-def promised_regions(calibration: Calibration) -> ScoreDefinition:
-    """How to read the maps, of the regions that have a threshold."""
-    definition = calibration.definition
-    known = {threshold.region for threshold in calibration.thresholds}
-    regions = tuple(r for r in definition.regions if r.name in known)
-    return replace(definition, regions=regions)
-
-
-def check_regions(calibration: Calibration, cohort: Cohort) -> None:
-    """Refuse a cohort that names a region without a threshold."""
-    known = {threshold.region for threshold in calibration.thresholds}
-    named = {case.region for case in cohort.cases if case.region is not None}
-    if named - known:
-        raise ValueError(
-            f"the cohort names region {', '.join(sorted(named - known))}; the "
-            f"calibration is for {', '.join(sorted(known))}"
-        )
-
-
-def unit_column_of(calibration: Calibration, cohort: Cohort) -> str:
-    """What was exchangeable in calibration, and is here: seen units, one case of each."""
-    name = calibration.policy.unit_column
-    for case in cohort.cases:
-        try:
-            unit = case.column(name)
-        except ValueError as error:
-            raise ValueError(
-                f"the units of the calibration are of column {name}, and {error}: "
-                "nothing can say which of them calibrated"
-            ) from None
-        if not unit:
-            raise ValueError(f"case {case.case_id} has no {name}, the unit")
-    return name
 
 
 def summarise(

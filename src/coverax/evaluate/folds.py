@@ -10,16 +10,18 @@ import numpy as np
 
 from coverax.calibrate import Band, Calibration, bounds
 from coverax.choices import Kind
+from coverax.evaluate.cohorts import (
+    check_regions,
+    left_out,
+    promised_regions,
+    unit_column_of,
+)
 from coverax.evaluate.compute import (
     RegionFn,
     about_case,
     check_hard_masks,
-    check_regions,
-    left_out,
-    promised_regions,
     refuse_copies,
     summarise,
-    unit_column_of,
 )
 from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.cuts import ABOUT, FIXED_CUT, check_nsd_tolerance

@@ -28,11 +28,13 @@ from coverax.kernels.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.kernels.curves import cut_counts as cut_counts
 from coverax.kernels.curves import grid_counts as grid_counts
 from coverax.kernels.devices import n_devices as n_devices
+from coverax.kernels.devices import on_own_device as on_own_device
 from coverax.kernels.devices import spread as spread
 from coverax.kernels.distance import signed_distance as signed_distance
 from coverax.kernels.extremes import extreme_scores as extreme_scores
 from coverax.kernels.extremes import inner_score as inner_score
 from coverax.kernels.extremes import outer_score as outer_score
+from coverax.kernels.kept import keep_programs as keep_programs
 from coverax.kernels.morphology import Operation as Operation
 from coverax.kernels.morphology import morphology as morphology
 from coverax.kernels.morphology import window_mean as window_mean

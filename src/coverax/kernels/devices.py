@@ -25,8 +25,24 @@ R = TypeVar("R")
 
 def n_devices() -> int:
     """Devices of this process that share a batch; one where JAX was told which."""
-    told = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
-    return 1 if told else jax.local_device_count()
+    return 1 if _told() else jax.local_device_count()
+
+
+def on_own_device(fn: Callable[Params, R]) -> Callable[Params, R]:
+    """A function for other threads, on the device that JAX was told of in this one."""
+    told = _told()
+
+    @wraps(fn)
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> R:
+        with jax.default_device(told):
+            return fn(*args, **kwargs)
+
+    return call
+
+
+def _told() -> Any:
+    """The device that JAX was told to use; None where nobody did."""
+    return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def spread(

@@ -14,9 +14,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from jaxtyping import Array, Float, Int
+
+try:  # not every jaxlib has the dialect of Triton, and it is no GPU's on all platforms
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+except ImportError:
+    pl = triton = None
 
 _TILE = 256  # voxels of one matrix product
 SPAN = 1 << 15  # voxels of one program; times 255 below 2**24
@@ -32,8 +36,10 @@ Columns = Callable[[tuple[Array, ...], Look], tuple[Array, list[Array]]]
 
 
 def fits(n_values: int, n_keys: int = 1) -> bool:
-    """Whether a GPU's program can take so many values and keys."""
-    return 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
+    """Whether there are programs of a GPU, and one can take so many values and keys."""
+    return (
+        triton is not None and 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
+    )
 
 
 def tile_sums(

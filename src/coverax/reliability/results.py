@@ -205,6 +205,7 @@ class ReliabilitySummary(JsonRecord):
     Attributes:
         schema: Of the file.
         n_bins: Bins of probabilities.
+        n_soft_bins: Soft bins of `soft_ace`, where the table has them.
         absent: What macro means do with cases whose reference lacks the class.
         left_out: Regions not reported.
         level: Of intervals.
@@ -230,6 +231,7 @@ class ReliabilitySummary(JsonRecord):
     seed: int
     cases_digest: str
     excluded: Mapping[str, Sequence[str]]
+    n_soft_bins: int | None = field(default=None, metadata=MAYBE)
     regions: Sequence[ClassResult]
     mean_over_regions: Measured
     top_label: TopLabel | None = field(default=None, metadata=MAYBE)

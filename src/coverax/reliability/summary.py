@@ -141,6 +141,7 @@ def summarise(
     jointly = _drawn_jointly(classes, drawn, absent, n_draws, seed)
     summary = ReliabilitySummary(
         n_bins=int(table.definition.n_bins),
+        n_soft_bins=table.definition.n_soft_bins or None,
         absent=absent,
         left_out=list(leave_out),
         level=LEVEL,

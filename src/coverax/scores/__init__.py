@@ -33,6 +33,7 @@ from coverax.scores.notes import turned_notes as turned_notes
 from coverax.scores.origin import origin_notes as origin_notes
 from coverax.scores.parts import merge_parts as merge_parts
 from coverax.scores.parts import score_part as score_part
+from coverax.scores.records import key_of as key_of
 from coverax.scores.second_pass import add_critical_curves as add_critical_curves
 from coverax.scores.shapes import mask_shapes as mask_shapes
 from coverax.scores.stream import MapReader as MapReader
@@ -44,6 +45,7 @@ from coverax.table.columns import Curves as Curves
 from coverax.table.columns import band_prefix as band_prefix
 from coverax.table.columns import read_bins as read_bins
 from coverax.table.columns import read_proper_scores as read_proper_scores
+from coverax.table.columns import read_soft_bins as read_soft_bins
 from coverax.table.definition import MapKind as MapKind
 from coverax.table.definition import ScoreDefinition as ScoreDefinition
 from coverax.table.definition import sorted_tolerances as sorted_tolerances

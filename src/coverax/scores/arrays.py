@@ -214,7 +214,9 @@ def _load_arrays(
         rows = np.stack(list(row_of.values()))
         check_sums(rows, "probs", sum_slack(len(rows)), valid)
         masks = [view.labels for view in views[: len(definition.classes)]]
-        facts["softmax"] = softmax_columns(rows, masks, valid, definition.n_bins)
+        facts["softmax"] = softmax_columns(
+            rows, masks, valid, definition.n_bins, definition.n_soft_bins
+        )
     return Loaded(facts, views)
 
 

@@ -136,6 +136,7 @@ def score_arrays(
     softmax: bool = False,
     ignore_label: int | None = None,
     n_bins: int = DEFAULT_BINS,
+    n_soft_bins: int = 0,
     band_edges_mm: Sequence[float] = (),
     lesions: Neighbours | None = None,
     mask_lesions: bool = False,
@@ -179,6 +180,7 @@ def score_arrays(
             the other channels, in order.
         ignore_label: Label of voxels that do not count.
         n_bins: Bins of the calibration statistics; 0 for none.
+        n_soft_bins: Soft bins beside them; 0 for none.
         band_edges_mm: Distances to the surface of the reference, positive inside,
             between which bins are kept apart; needs spacings.
         lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
@@ -214,6 +216,7 @@ def score_arrays(
         ignore_label=ignore_label,
         softmax=softmax,
         n_bins=n_bins,
+        n_soft_bins=n_soft_bins,
         transforms=parse_transforms(as_list(transforms, "transforms")),
         set_sizes=set_sizes,
         lesions=lesions,
