@@ -28,20 +28,25 @@ LINK = re.compile(r"\]\((?:\.\./)*(?P<target>[^)#\s:]+)")
 def packages() -> list[str]:
     """Packages of the reference: those of `coverax.__all__`, and the demonstration."""
     text = (ROOT / "src" / "coverax" / "__init__.py").read_text(encoding="utf-8")
-    listed = next(
-        node.value
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    )
     folder = ROOT / "src" / "coverax"
-    names = (n for n in ast.literal_eval(listed) if (folder / n).is_dir())
+    names = (name for name in _listed(ast.parse(text)) if (folder / name).is_dir())
     return sorted({*names, "demo"})
 
 
+def _listed(tree: ast.Module) -> list[str]:
+    """`__all__` of a module; empty where it has none."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
 def public_names(package: str) -> list[str]:
-    """What the `__init__` of a package gives, sorted: its imports `x as x`."""
+    """What the `__init__` of a package gives: its `__all__`, or imports `x as x`."""
     path = ROOT / "src" / "coverax" / package / "__init__.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    if listed := _listed(tree):
+        return sorted(listed, key=str.lower)
     imports = (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom))
     names = {a.asname for each in imports for a in each.names if a.asname}
     return sorted(names, key=str.lower)

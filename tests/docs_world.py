@@ -7,9 +7,10 @@ import nibabel as nib
 import numpy as np
 from examples.tutorials import nnunet
 
+from tests import bids_files
 from tests.sets_cohort import blobs
 
-N, N_NEW = 40, 12
+N, N_NEW = 24, 10
 SPACING = (1.0, 1.0, 2.0)
 
 
@@ -66,6 +67,7 @@ def make_world(root: Path) -> Path:
     _pairs(root)
     nnunet.write_folders(root / "nnunet")
     _folds(root / "nnunet")
+    _bids(root / "bids")
     _made(root)
     return root
 
@@ -80,6 +82,14 @@ def _folds(root: Path) -> None:
     shutil.copy(root / "cal" / "dataset.json", root / "model")
 
 
+def _bids(root: Path) -> None:
+    """Derivatives of a net and of a rater, and of the net for new images."""
+    images = [bids_files.image_of(i) for i in range(1, 13)]
+    bids_files.write_maps(root / "net", images)
+    bids_files.write_references(root / "manual", images)
+    bids_files.write_maps(root / "new", [bids_files.image_of(i) for i in (20, 21)])
+
+
 def _made(root: Path) -> None:
     """What pages go on from: a score table, a calibration, losses of one's own."""
     from coverax.cli.app import run
@@ -88,6 +98,18 @@ def _made(root: Path) -> None:
     score = ["score", "--cohort", str(root / "cal.csv"), "--curves", "-o", str(table)]
     assert run([*score, "--tolerance", "0.1"]) == 0
     assert run(["calibrate", str(table), "--alpha", "0.1", "-o", str(calibration)]) == 0
+    for name, part in (("B", "learn"), ("C", "new")):
+        scores = str(root / f"{name}.parquet")
+        assert run(["score", "--cohort", str(root / f"{part}.csv"), "-o", scores]) == 0
+        assert run(["summarise", scores, "-o", str(root / f"{name}.json")]) == 0
+    folder = root / "results"
+    (folder / "calibration").mkdir(parents=True)
+    shutil.copy(calibration, folder / "calibration")
+    shutil.copy(table, folder / "calibration")
+    evaluate = ["evaluate", str(calibration), "--cohort", str(root / "new.csv")]
+    assert run([*evaluate, "-o", str(folder / "evaluation")]) == 0
+    validate = ["validate", str(table), "--alpha", "0.1"]
+    assert run([*validate, "-o", str(folder / "validation")]) == 0
     rows = [(f"cal{i:02d}", 0, 0.05, 0.5) for i in range(N)]
     _rows(root / "mine.csv", ("case_id", 0, 0.5, 1), rows)
 
@@ -131,6 +153,8 @@ NAMES = {
     "scores.parquet": "scores.parquet",
     "calibration.json": "calibration.json",
     "mine.csv": "mine.csv",
+    "B.json": "B.json",
+    "C.json": "C.json",
     **dict.fromkeys(("first.parquet", "before.parquet"), "scores.parquet"),
     **dict.fromkeys(("second.parquet", "after.parquet"), "scores.parquet"),
     "cohort.csv": "cal.csv",
@@ -154,6 +178,14 @@ SOFTMAX = {
 OWN = {
     "docs/monai.md": SOFTMAX,
     "docs/reliability.md": SOFTMAX,
+    "docs/report.md": {
+        name: f"results/{name}" for name in ("calibration", "evaluation", "validation")
+    },
+    "docs/bids.md": {
+        "derivatives/net": "bids/net",
+        "derivatives/manual": "bids/manual",
+        "new/derivatives/net": "bids/new",
+    },
     "docs/folds.md": {
         "RESULTS": "nnunet/model",
         "LABELS": "nnunet/labelsCal",

@@ -25,6 +25,8 @@ from tests.docs_world import lay, make_world
 
 # Nets of millions of weights: their blocks are compiled, and what they import is there.
 TOO_LARGE = {"docs/nets.md"}
+# Pages that need an extra of their own.
+NEEDS = {"docs/tutorials/polyps.md": "SimpleITK"}
 # Shown, not run: formulas, output, changes of the source.
 SHOWN = {"text", "diff"}
 # How many blocks are marked as not run; a change of it is a decision.
@@ -61,7 +63,7 @@ def given():
 
 @pytest.fixture
 def of_page(given):
-    """Pages that speak of whole batches, as kernels take them."""
+    """Pages that speak of whole batches, as kernels take them, or of new cases."""
     import jax.numpy as jnp
 
     batches = {name: jnp.stack(given[name]) for name in ("probs", "labels")}
@@ -176,15 +178,30 @@ def small_demo(monkeypatch):
     monkeypatch.setattr(run, "N_CALIBRATION", 40)
 
 
+@pytest.fixture
+def empty_figures(monkeypatch):
+    """Figures are written empty: what is drawn is for tests/report, and takes long."""
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+    empty = Figure((1, 1))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda _, *to, **how: save(empty, *to, **how)
+    )
+
+
 PAGE_NAMES = sorted({block.page for block in BLOCKS})
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
 def test_a_page_runs_from_top_to_bottom(
-    page, world, given, of_page, small_demo, tmp_path, monkeypatch
+    page, world, given, of_page, small_demo, empty_figures, tmp_path, monkeypatch
 ):
+    if page in NEEDS:
+        pytest.importorskip(NEEDS[page])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("MPLBACKEND", "agg")
     names, printed = given | of_page.get(page, {}), None
     for block in (b for b in BLOCKS if b.page == page):
         if block.reason is None and block.language == "python":

@@ -108,6 +108,36 @@ def test_every_message_of_the_troubleshooting_page_is_said_by_the_source(message
     assert re.search("[^\n]*".join(parts), templates()), message
 
 
+NUMBER = re.compile(r"(\d[\d,]*\.?\d*)( million)?")
+
+
+def told(text):
+    """Numbers of a text, and half a unit of the last digit of each."""
+    for digits, million in NUMBER.findall(text):
+        scale = 1e6 if million else 1
+        places = len(digits.partition(".")[2])
+        value = float(digits.replace(",", "").rstrip("."))
+        if places == 0 and value >= 1000:
+            places = -2  # 193,000 is told to hundreds
+        yield scale * value, scale * 0.5001 * 10.0**-places
+
+
+def test_measured_numbers_of_the_readme_stand_in_the_results_they_link():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [
+        x for x in lines if re.match(r"\| [^|]*\]\(benchmarks/results/\w+\.md\)", x)
+    ]
+    assert len(rows) > 10
+    for row in rows:
+        first, second = CELLS.split(row)[1:3]
+        result = ROOT / re.search(r"\((benchmarks/results/\w+\.md)\)", first)[1]
+        known = [value for value, _ in told(result.read_text(encoding="utf-8"))]
+        # An aim, and the size of what was measured, are no measurements.
+        measured = re.sub(r"aim:? [\d.]+x|\d+x\d+x\d+|\d+\^3", "", second)
+        for value, half in told(measured):
+            assert any(abs(value - each) <= half for each in known), (value, row)
+
+
 def test_the_glossary_is_in_order_and_says_each_word_once():
     words = [row[0].strip("*").lower() for row in rows_of("glossary.md")]
     assert words == sorted(set(words))
