@@ -65,6 +65,20 @@ def test_the_promise_and_what_happened_stand_in_the_page(pages, results):
         assert summary.held_out
 
 
+def test_measures_of_every_kind_stand_in_the_page(pages, results):
+    """Of cuts, volumes and releases, and the state of the monitor."""
+    for kind in ("cut", "volume", "triage"):
+        path = results / kind / "evaluated" / "evaluation.json"
+        for result in cx.evaluate.read_evaluation(path).results:
+            for row in cx.evaluate.measure_rows(result):
+                assert " ".join(row) in pages[kind].text
+    calibration = cx.calibrate.read_calibration(results / "cut" / "calibration.json")
+    memory = cx.validate.read_memory(results / "cut" / "monitor.json")
+    assert cx.validate.watched(calibration, memory).sentence in pages["cut"].text
+    assert "Reliability diagram" in pages["cut"].text
+    assert "No diagram" not in pages["cut"].text
+
+
 def test_a_page_needs_nothing_but_itself(pages):
     for page in pages.values():
         for tag, attributes in page.elements:
