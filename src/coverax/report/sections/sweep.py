@@ -180,6 +180,9 @@ def _plain_log(axes: Any) -> None:
     """A logarithmic axis whose ticks are plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    drawn = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines[:-1]])
+    if not (drawn > 0).any():  # nothing to show: no threshold at any level
+        return
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
