@@ -139,10 +139,9 @@ def _figure(name: str, settings: Settings) -> tuple[Figure, list[float]]:
             "Dotted, grey: the fixed cut 0.5." if settings.fixed else ""
         )
         svg = svg_of(figure, name, title, text)
-        figure.set_dpi(72)
-        figure.draw_without_rendering()
-        places = panels[0].transData.transform(np.stack([alphas, 0 * alphas], 1))[:, 0]
-    moves = places - places[settings.chosen[0]]
+    # In points, of which an SVG is made; the figure was laid out when it was saved.
+    places = panels[0].transData.transform(np.stack([alphas, 0 * alphas], 1))[:, 0]
+    moves = (places - places[settings.chosen[0]]) * 72 / figure.dpi
     return Figure(svg, f"{title}. {text}"), [round(float(move), 2) for move in moves]
 
 
