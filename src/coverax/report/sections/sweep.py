@@ -135,9 +135,12 @@ def _figure(name: str, settings: Settings) -> tuple[Figure, list[float]]:
             if handle is not None:
                 handle.set_gid(f"line{k}-legend")
         title = "Measures against alpha, one line a tolerance"
-        text = f"{settings.source.capitalize()}. Vertical line: the chosen alpha. " + (
-            "Dotted, grey: the fixed cut 0.5." if settings.fixed else ""
-        )
+        text = f"{settings.source.capitalize()}. Vertical line: the chosen alpha."
+        if settings.fixed:
+            text += (
+                " Dotted, grey: the fixed cut 0.5. Shaded: between the cuts of the grid "
+                "on both sides of a threshold."
+            )
         svg = svg_of(figure, name, title, text)
     # In points, of which an SVG is made; the figure was laid out when it was saved.
     places = panels[0].transData.transform(np.stack([alphas, 0 * alphas], 1))[:, 0]
