@@ -57,6 +57,7 @@ def make_world(root: Path) -> Path:
         probs, labels = blobs(n, seed)
         _write(root / part / "maps", probs, names)
         _write(root / part / "labels", labels, names)
+        _write(root / part / "images", labels + rng.normal(0, 0.2, labels.shape), names)
         _cohort(root, part, names)
         softmax, classes = _softmax(probs, labels, rng)
         _write(root / part / "softmax", softmax, names)
@@ -146,6 +147,7 @@ NAMES = {
     "test/probs": "new/maps",
     "test/maps": "new/maps",
     "test/labels": "new/labels",
+    "test/images": "new/images",
     "test/readers": "new/readers",
     "MAPS": "new/maps",
     "NEW": "new/maps",

@@ -10,17 +10,25 @@ On other devices these functions run in the interpreter, for tests.
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-try:  # not every jaxlib has the dialect of Triton, and it is no GPU's on all platforms
-    from jax.experimental import pallas as pl
-    from jax.experimental.pallas import triton
-except ImportError:
-    pl = triton = None
+
+def _optional(name: str) -> Any:
+    """A module, or None: not every jaxlib has the dialect of Triton."""
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+pl = _optional("jax.experimental.pallas")
+triton = _optional("jax.experimental.pallas.triton")
 
 _TILE = 256  # voxels of one matrix product
 SPAN = 1 << 15  # voxels of one program; times 255 below 2**24
