@@ -195,3 +195,125 @@ def test_reliability_of_arrays_is_that_of_files(roads, kind):
     )
     assert got.summary.to_json() == want.summary.to_json()
     assert repr(got.cases) == repr(want.cases)
+
+
+def calibrated(**options):
+    probs, labels = one_map()
+    table = cx.scores.score_arrays(
+        probs[OLD], labels[OLD], 0.1, groups=GROUPS[OLD], n_bins=0
+    )
+    return cx.calibrate.calibrate_fnr(table, 0.3, **options), probs[NEW], labels[NEW]
+
+
+@pytest.mark.parametrize("evaluate", [False, True])
+@pytest.mark.parametrize(
+    ("options", "given", "message"),
+    [
+        ({"group_by": "group"}, {}, "a threshold for each group: name the group"),
+        ({"break_ties": True}, {}, "breaks ties by the names of cases: give case_ids"),
+        ({}, {"case_ids": ["a"] * 6}, "case_ids must differ"),
+        ({}, {"case_ids": ["a"]}, "case_ids has 1 entries for 6 cases"),
+        ({}, {"groups": ["a"]}, "groups has 1 entries for 6 cases"),
+        ({}, {"channels": "middle"}, 'must be "first", "last" or None'),
+    ],
+)
+def test_what_decides_and_is_not_given_is_asked_for(options, given, message, evaluate):
+    calibration, probs, labels = calibrated(**options)
+    run = partial(cx.predict.apply, calibration, probs)
+    if evaluate:
+        run = partial(cx.evaluate.evaluate_arrays, calibration, probs, labels)
+    with pytest.raises(ValueError, match=message):
+        run(**given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p.astype(int), "probs must be floating point, got int64"),
+        (lambda p: np.full_like(p, np.nan), "must not be NaN"),
+        (lambda p: p + 1, r"must lie in \[0, 1\]"),
+        (lambda p: p[None], "more than 3 axes; an axis of classes comes with regions"),
+        (lambda p: p.astype(str), "probs must hold numbers, got text"),
+    ],
+)
+def test_maps_that_are_none_are_named_and_get_no_mask(change, message):
+    calibration, probs, _ = calibrated()
+    maps = [probs[0], change(probs[1]), probs[2]]
+    with pytest.raises(ExceptionGroup, match="1 of 3 cases failed") as error:
+        cx.predict.apply(calibration, maps)
+    with pytest.raises(ValueError, match=f"case case_1: .*{message}"):
+        raise error.value.exceptions[0]
+
+
+def test_an_unknown_group_is_refused_by_the_case():
+    calibration, probs, labels = calibrated(group_by="group")
+    with pytest.raises(ExceptionGroup) as error:
+        cx.predict.apply(calibration, probs, groups=["a"] * 5 + ["new"])
+    assert "case case_5: " in str(error.value.exceptions[0])
+    with pytest.raises(ValueError, match="new"):
+        cx.evaluate.evaluate_arrays(
+            calibration, probs, labels, groups=["a"] * 5 + ["new"]
+        )
+
+
+def test_what_promises_nothing_gives_no_masks_unless_asked():
+    probs, labels = one_map()
+    table = cx.scores.score_arrays(probs[:3], labels[:3], 0.1)
+    few = cx.calibrate.calibrate_fnr(table, 0.1)
+    with pytest.raises(ValueError, match="TOO_FEW_CASES"):
+        cx.predict.apply(few, probs)
+    assert cx.predict.apply(few, probs[:1], allow_vacuous=True)[0].mask.all()
+
+
+def test_hard_masks_are_refused_and_a_case_of_several_regions_asks_for_a_name():
+    calibration, probs, labels = calibrated()
+    hard = labels.astype(np.float32)
+    with pytest.raises(ValueError, match="hold 0 and 1 alone"):
+        cx.predict.apply(calibration, hard)
+    assert len(cx.predict.apply(calibration, hard, allow_hard_masks=True)) == len(hard)
+    both = np.stack([probs, 1 - probs], -1)
+    table = cx.scores.score_arrays(
+        both, np.where(labels, 1, 2), 0.1, regions=["a=0:1", "b=1:2"]
+    )
+    several = cx.calibrate.calibrate_fnr(table, 0.4)
+    case = cx.predict.apply(several, both)[0]
+    with pytest.raises(ValueError, match=r"take one of its regions by name.* a, b"):
+        case.mask  # noqa: B018
+
+
+def test_cases_that_calibrated_have_no_law_in_memory_either():
+    probs, labels = one_map()
+    calibration, *_ = calibrated()
+    seen = cx.evaluate.evaluate_arrays(calibration, probs[OLD], labels[OLD])
+    assert not seen.summary.held_out
+    assert seen.summary.results[0].expected_ecr is None
+    names = [f"other_{i}" for i in range(N_OLD)]
+    by_map = cx.evaluate.evaluate_arrays(
+        calibration, probs[OLD], labels[OLD], case_ids=names
+    )
+    assert by_map.summary.n_units_seen_in_calibration == N_OLD
+
+
+def test_a_calibration_from_files_refuses_maps_of_other_classes(roads):
+    files, _, _, probs, labels, _ = roads["classes"]
+    calibration = cx.calibrate.calibrate_fnr(files, 0.3)
+    four = np.concatenate([probs / 2, probs[..., :1] / 2], -1)
+    message = "probs has 4 classes, the calibration is for maps with 3"
+    for run in (
+        lambda: cx.predict.apply(calibration, four),
+        lambda: cx.evaluate.evaluate_arrays(calibration, four, labels),
+    ):
+        with pytest.raises(ExceptionGroup) as error:
+            run()
+        assert message in str(error.value.exceptions[0])
+
+
+def test_what_is_beyond_0_or_1_by_rounding_alone_is_that():
+    probs, labels = one_map()
+    ones = np.where(probs > 0.9, np.float32(1), probs)
+    over = np.where(ones == 1, np.nextafter(np.float32(1), np.float32(2)), probs)
+    want = cx.scores.score_arrays(ones, labels, 0.1)
+    assert cx.scores.score_arrays(over, labels, 0.1).rows_digest == want.rows_digest
+    cut = cx.calibrate.calibrate_fnr(want, 0.3)
+    pairs = zip(cx.predict.apply(cut, over), cx.predict.apply(cut, ones), strict=True)
+    assert all((a.mask == b.mask).all() for a, b in pairs)

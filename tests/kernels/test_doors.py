@@ -218,6 +218,22 @@ def test_a_traced_mask_is_true_where_it_is_not_0(name):
 
 
 @each_function
+@pytest.mark.parametrize("as_type", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_arrays_of_other_shapes_are_refused_with_what_was_wanted(engine, name, as_type):
+    function = getattr(ENGINES[engine], name)
+    parameters = taken(function, MAPS | MASKS)
+    for parameter in parameters[1:]:
+        given = arguments(name, function)
+        wanted = given[parameter].shape
+        given[parameter] = as_type(given[parameter][..., :-1])
+        got = given[parameter].shape
+        with pytest.raises(ValueError, match="has shape") as error:
+            function(**given)
+        said = f"{parameter} has shape {got}, wanted {wanted}, that of {parameters[0]}"
+        assert said in str(error.value)
+
+
+@each_function
 @pytest.mark.parametrize("library", ["jax", "torch", "list"])
 def test_arrays_of_other_libraries_are_those_of_numpy(engine, name, library):
     function = getattr(ENGINES[engine], name)

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from tests.cli.conftest import cli as cli
 from tests.synthetic import case, write_nifti
 
 # A name that a page must not take for its own text.

@@ -86,22 +86,28 @@ def test_long_and_wide_volumes_stay_small():
     assert len(found.picture) < 1.2e6
 
 
-def page_of(results, tmp_path, **options):
-    write_report([results / "cut"], tmp_path / "r.html", **options)
-    return (tmp_path / "r.html").read_text(encoding="utf-8")
+def section_of(folder, **given):
+    """The section of cases: its viewers, and all that it says."""
+    from coverax.report.cases import Pictures
+    from coverax.report.found import find_results
+    from coverax.report.sections.cases import cases
+
+    cohort, images = given.get("cohort"), given.get("images")
+    pictures = None if cohort is None else Pictures.of(cohort, images)
+    blocks = cases(find_results([folder]), pictures).blocks
+    viewers = [block for block in blocks if block.kind == "viewer"]
+    return viewers, "\n".join(b.text for b in blocks if b.kind == "text"), blocks
 
 
-def test_the_worst_the_median_and_the_best_are_those_of_the_evaluation(
-    results, tmp_path
-):
-    page = page_of(results, tmp_path)
+def test_the_worst_the_median_and_the_best_are_those_of_the_evaluation(results):
+    _, said, blocks = section_of(results / "cut")
     rows = cx.evaluate.read_cases(results / "cut" / "evaluated" / "cases.csv")
     ranked = sorted(rows, key=lambda r: (-r["calibrated_fnr"], r["case_id"]))
-    shown = re.findall(r"<th scope=\"row\">(new\d+)</th><td>([a-z]+)", page)
-    wanted = [(ranked[k]["case_id"], "worst") for k in range(3)]
-    wanted += [(ranked[10]["case_id"], "median"), (ranked[-1]["case_id"], "best")]
+    shown = [row[:2] for b in blocks if b.kind == "table" for row in b.rows]
+    wanted = [[ranked[k]["case_id"], f"worst {k + 1}"] for k in range(3)]
+    wanted += [[ranked[10]["case_id"], "median"], [ranked[-1]["case_id"], "best"]]
     assert shown == wanted
-    assert "maps and references were not given" in page
+    assert "maps and references were not given" in said
 
 
 def images_of(results, folder, shift):
@@ -120,19 +126,17 @@ def test_a_scan_is_drawn_where_its_grid_is_the_maps_and_else_that_is_said(
     results, tmp_path
 ):
     cohort = cx.volumes.read_cohort(results / "new.csv")
-    pages = {}
+    found = {"none": section_of(results / "cut", cohort=cohort)}
     for name, shift in (("right", 0.0), ("wrong", 3.0)):
         folder = images_of(results, tmp_path / name, shift)
-        pages[name] = page_of(results, tmp_path, cohort=cohort, images=folder)
-    pages["none"] = page_of(results, tmp_path, cohort=cohort)
-    assert all(page.count('class="viewer"') == 5 for page in pages.values())
-    assert "the map is drawn" not in pages["right"]
-    assert pages["wrong"].count("the map is drawn, not the scan") == 5
-    assert "3 mm apart" in pages["wrong"]
-    assert pages["none"].count("no scan was given") == 5
-    pictures = {
-        name: re.findall(r'href="(data:[^"]+)"', page) for name, page in pages.items()
-    }
+        found[name] = section_of(results / "cut", cohort=cohort, images=folder)
+    pictures = {n: [v.stack.picture for v in own[0]] for n, own in found.items()}
+    said = {name: own[1] for name, own in found.items()}
+    assert all(len(own) == 5 for own in pictures.values())
+    assert "map is drawn" not in said["right"]
+    assert said["wrong"].count("the map is drawn, not the scan") == 5
+    assert "3 mm apart" in said["wrong"]
+    assert said["none"].count("no scan was given") == 5
     assert pictures["wrong"] == pictures["none"] != pictures["right"]
 
 
@@ -143,9 +147,33 @@ def test_a_map_that_cannot_be_read_costs_its_own_picture(results, tmp_path):
     worst = min(rows, key=lambda r: (-r["calibrated_fnr"], r["case_id"]))["case_id"]
     (root / "new" / "probs" / f"{worst}.nii.gz").write_bytes(b"no map")
     cohort = cx.volumes.read_cohort(root / "new.csv")
-    page = page_of(root, tmp_path, cohort=cohort)
-    assert f"{worst} is not drawn" in page
-    assert page.count('class="viewer"') == 4
+    viewers, said, _ = section_of(root / "cut", cohort=cohort)
+    assert f"{worst} is not drawn" in said
+    assert len(viewers) == 4
+
+
+def test_the_masks_that_are_drawn_are_those_that_predict_writes(results, tmp_path):
+    """Their voxels, counted in the contours by the rows of `cases.csv`."""
+    cohort = cx.volumes.read_cohort(results / "new.csv")
+    viewers, _, _ = section_of(results / "sets", cohort=cohort)
+    calibration = cx.calibrate.read_calibration(results / "sets" / "calibration.json")
+    maps = {case.case_id: case.probs for case in cohort.cases}
+    cx.predict.predict_folder(calibration, maps, tmp_path / "masks")
+    for viewer in viewers:
+        case_id = viewer.title.split(",")[0]
+        mask = nib.load(tmp_path / "masks" / f"{case_id}.nii.gz")
+        again = stack(mask.get_fdata() == 0, _sets(mask.get_fdata()), np.eye(4))
+        drawn = viewer.stack
+        for name in ("inner set", "outer set"):
+            paths = dict(zip(again.places, again.contours[name], strict=True))
+            own = dict(zip(drawn.places, drawn.contours[name], strict=True))
+            assert {z: p for z, p in own.items() if p} == {
+                z: p for z, p in paths.items() if p
+            }
+
+
+def _sets(labels):
+    return {"outer set": labels >= 1, "inner set": labels == 2}
 
 
 def test_an_output_that_is_a_map_is_refused(results, tmp_path):
@@ -158,20 +186,17 @@ def test_an_output_that_is_a_map_is_refused(results, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_the_command_line_draws_what_the_library_draws(results, tmp_path, capsys):
-    from coverax.cli.app import run
-
-    new = results / "new"
-    out = tmp_path / "c.html"
-    asked = ["report", results / "cut", "-o", out, "--probs", new / "probs"]
-    assert run([str(a) for a in [*asked, "--labels", new / "labels"]]) == 0
-    page = out.read_text(encoding="utf-8")
+def test_the_command_line_draws_what_the_library_draws(results, tmp_path, cli):
+    new, out = results / "new", tmp_path / "c.html"
+    given = ("--probs", new / "probs", "--labels", new / "labels")
+    assert cli("report", results / "triage", "-o", out, *given).code == 0
     cohort = cx.volumes.match_folders(new / "probs", new / "labels")
-    by_library = page_of(results, tmp_path, cohort=cohort)
+    write_report([results / "triage"], tmp_path / "l.html", cohort=cohort)
 
-    def without_command(text):
+    def without_command(path):
+        text = path.read_text(encoding="utf-8")
+        assert text.count('class="viewer"') == 5
         return re.sub(r"<div><dt>Command</dt>.*?</div>\n", "", text, flags=re.DOTALL)
 
-    assert without_command(page) == without_command(by_library)
-    assert run(["report", str(results / "cut"), "-o", str(out), "--images", "x"]) == 2
-    capsys.readouterr()
+    assert without_command(out) == without_command(tmp_path / "l.html")
+    assert cli("report", results / "cut", "-o", out, "--images", "x").code == 2

@@ -48,7 +48,6 @@ def pages(results, tmp_path_factory):
     out = tmp_path_factory.mktemp("pages")
     for kind in KINDS:
         write_report([results / kind], out / f"{kind}.html")
-    write_report([results], out / "all.html")
     return {path.stem: Page(path) for path in sorted(out.glob("*.html"))}
 
 
@@ -63,6 +62,20 @@ def test_the_promise_and_what_happened_stand_in_the_page(pages, results):
         for result in summary.results:
             assert cx.evaluate.sentence(result, held_out=True) in text
         assert summary.held_out
+
+
+def test_measures_of_every_kind_stand_in_the_page(pages, results):
+    """Of cuts, volumes and releases, and the state of the monitor."""
+    for kind in ("cut", "volume", "triage"):
+        path = results / kind / "evaluated" / "evaluation.json"
+        for result in cx.evaluate.read_evaluation(path).results:
+            for row in cx.evaluate.measure_rows(result):
+                assert " ".join(row) in pages[kind].text
+    calibration = cx.calibrate.read_calibration(results / "cut" / "calibration.json")
+    memory = cx.validate.read_memory(results / "cut" / "monitor.json")
+    assert cx.validate.watched(calibration, memory).sentence in pages["cut"].text
+    assert "Reliability diagram" in pages["cut"].text
+    assert "No diagram" not in pages["cut"].text
 
 
 def test_a_page_needs_nothing_but_itself(pages):
@@ -173,7 +186,7 @@ def test_without_a_new_table_the_sliders_show_all_splits(results, tmp_path):
 def test_the_page_is_the_same_whatever_path_leads_to_its_folder(results, tmp_path):
     texts = []
     for kind in (lambda p: p, str):
-        write_report([kind(results / "cut")], kind(tmp_path / "r.html"))
+        write_report([kind(results / "volume")], kind(tmp_path / "r.html"))
         texts.append((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert texts[0] == texts[1]
 

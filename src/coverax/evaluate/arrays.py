@@ -7,14 +7,12 @@ from coverax.calibrate import Calibration
 from coverax.choices import EngineName
 from coverax.evaluate.compute import (
     BatchColumns,
-    check_hard_masks,
+    judged,
     promised_regions,
-    refuse_copies,
-    rows_of_case,
-    summarise,
 )
 from coverax.evaluate.groups import by_group
 from coverax.evaluate.results import Evaluation
+from coverax.evaluate.rows import rows_of_case
 from coverax.predict import several_maps
 from coverax.scores import (
     ArrayCases,
@@ -164,6 +162,4 @@ def _evaluated(
         about |= {"part": "", "prediction_file": "", "reference_file": ""}
         about["unit"] = about.get(column, about["unit"])
         rows += rows_of_case(about, results[i])
-    check_hard_masks(calibration, rows, allow=allow_hard_masks)
-    refuse_copies(calibration, rows)
-    return summarise(calibration, rows, {}, seed)
+    return judged(calibration, rows, {}, seed, allow_hard_masks=allow_hard_masks)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,10 +21,16 @@ from coverax.evaluate.held_out import held_out_facts, unknown_notes
 from coverax.evaluate.nnunet_summary import overlaps_of
 from coverax.evaluate.references import some_count
 from coverax.evaluate.results import Evaluation, RegionResult, Rows, Summary
+from coverax.evaluate.rows import (
+    MARKS,
+    about_case,
+    check_hard_masks,
+    refuse_copies,
+    rows_of_case,
+)
 from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
 from coverax.predict import check_first_mark, check_map_kind, several_maps
-from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.scores import (
     CaseRows,
     Engine,
@@ -41,8 +47,6 @@ if TYPE_CHECKING:
     from coverax.evaluate.parts import Parts
 
 _log = logging.getLogger("coverax")
-
-_MARKS = ("case_id", "unit", "region", "map_fingerprint")  # what tells copies
 
 
 def evaluate_cohort(
@@ -121,12 +125,11 @@ def evaluate_cohort(
         _log.warning(line)
     for line in unknown_notes(calibration):
         _log.warning(line)
-    check_hard_masks(calibration, rows, allow=allow_hard_masks)
-    refuse_copies(calibration, rows)
-    evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
+    excluded = left_out(cohort, failures)
+    found = judged(calibration, rows, excluded, seed, allow_hard_masks=allow_hard_masks)
     if not none_too:
-        evaluation.summary.check_results()
-    return evaluation
+        found.summary.check_results()
+    return found
 
 
 def count_cases(
@@ -151,19 +154,22 @@ def count_cases(
     )
 
 
-def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
-    """Refuse maps that hold 0 and 1 alone, unless asked for or calibrated on."""
-    check_not_masks(
-        [(row["case_id"], row["region"], row["map_values"]) for row in maps],
-        allow=allow or calibration.definition.allow_hard_masks,
-    )
+def judged(
+    calibration: Calibration,
+    rows: Rows,
+    excluded: dict[str, tuple[str, ...]],
+    seed: int,
+    *,
+    allow_hard_masks: bool,
+) -> Evaluation:
+    """The evaluation of rows with counts, whose maps are no masks and no copies.
 
-
-def refuse_copies(calibration: Calibration, maps: Rows) -> None:
-    """Refuse one map under the names of several units, as scoring does."""
-    case_ids, units, regions, marks = ([r[k] for r in maps] for k in _MARKS)
-    allow = calibration.definition.allow_duplicates
-    check_no_copies(case_ids, units, regions, marks, allow=allow)
+    Raises:
+        ValueError: They are, or there is no row.
+    """
+    check_hard_masks(calibration, rows, allow=allow_hard_masks)
+    refuse_copies(calibration, rows)
+    return summarise(calibration, rows, excluded, seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,35 +185,6 @@ class BatchColumns:
         if self.nsd_tolerance_mm is not None:  # of masks by one cut
             columns = partial(columns, nsd_tolerance_mm=self.nsd_tolerance_mm)
         return columns(engine, batch, self.calibration)
-
-
-def about_case(case: Case, unit_column: str) -> dict[str, Any]:
-    """What a row says of its case."""
-    return {
-        "case_id": case.case_id,
-        "unit": case.column(unit_column),
-        "group": case.group,
-        "rater": case.rater,
-        "part": case.part,
-        "prediction_file": str(case.probs),
-        "reference_file": str(case.labels),
-    }
-
-
-def rows_of_case(about: dict[str, Any], result: CaseRows) -> Rows:
-    """What is known of each region of a case."""
-    content = result.facts["content"]
-    return [
-        {
-            **about,
-            "region": region.name,
-            "voxel_volume_ml": result.facts["voxel_volume_ml"],
-            "map_fingerprint": content[region.name].fingerprint,
-            "map_values": kind_of_values(*content[region.name]),
-            **columns,
-        }
-        for region, columns in result.rows
-    ]
 
 
 def summarise(
@@ -267,7 +244,7 @@ def summarise(
     )
     if not summary.held_out:
         summary = summary.without_law()
-    marks = [{name: row[name] for name in _MARKS} for row in maps or rows]
+    marks = [{name: row[name] for name in MARKS} for row in maps or rows]
     return Evaluation(summary, cases, overlaps_of(calibration, rows), marks)
 
 

@@ -16,17 +16,16 @@ from coverax.evaluate.cohorts import (
     promised_regions,
     unit_column_of,
 )
-from coverax.evaluate.compute import (
-    RegionFn,
-    about_case,
-    check_hard_masks,
-    refuse_copies,
-    summarise,
-)
+from coverax.evaluate.compute import RegionFn, summarise
 from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.cuts import ABOUT, FIXED_CUT, check_nsd_tolerance
 from coverax.evaluate.references import Counted, count_rows
 from coverax.evaluate.results import Evaluation, Rows
+from coverax.evaluate.rows import (
+    about_case,
+    check_hard_masks,
+    refuse_copies,
+)
 from coverax.evaluate.set_results import (
     FoldCoverage,
     FoldSetsResult,

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
-from coverax.evaluate.compute import evaluate_cohort, refuse_copies
+from coverax.evaluate.compute import evaluate_cohort
 from coverax.evaluate.results import Evaluation, Summary
+from coverax.evaluate.rows import refuse_copies
 from coverax.volumes import Cohort
 
 

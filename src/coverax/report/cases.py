@@ -82,6 +82,21 @@ def _sets_badness(row: Row) -> float:
     return wrong * 1e12 + (0.0 if math.isnan(between) else between)
 
 
+def rows_of(rows: list[Row], result: RegionResult) -> list[Row]:
+    """Rows of `cases.csv` that a result counts; none where its group is not told there.
+
+    The group of a row is that of the cohort: calibrations by another column, and small
+    groups that count as one, have others.
+    """
+    return [
+        row
+        for row in rows
+        if row["counted"]
+        and row["region"] == result.region
+        and result.group in (None, row["group"])
+    ]
+
+
 def chosen(rows: list[Row], measure: Measure) -> list[tuple[str, Row]]:
     """The worst, the median and the best of some rows, each with its place in words."""
     ranked = sorted(rows, key=lambda r: (-measure.badness(r), r["case_id"]))

@@ -32,14 +32,14 @@ SECTIONS: tuple[Make, ...] = (
     sweep,
     groups,
     sets,
+    reliability,
     volumes,
     triage,
-    reliability,
     splits,
     monitor,
 )
 # Where the cases stand among them.
-_CASES_AT = SECTIONS.index(splits)
+_CASES_AT = SECTIONS.index(volumes)
 
 
 def build_page(

@@ -265,7 +265,7 @@ def intervals_figure(name: str, rows: Sequence[dict[str, Any]]) -> Figure:
 
     Args:
         name: Of the figure.
-        rows: Of `cases.csv` of an evaluation of volumes, those that count.
+        rows: Of `cases.csv` of an evaluation of volumes, those that count, with volumes.
     """
     ordered = sorted(rows, key=lambda row: row["true_ml"])
     true = np.array([row["true_ml"] for row in ordered])
@@ -275,14 +275,15 @@ def intervals_figure(name: str, rows: Sequence[dict[str, Any]]) -> Figure:
     with house_style():
         figure = drawing(WIDTH, 2.9)
         axes = figure.subplots()
-        top = 1.1 * max(true.max(), high[np.isfinite(high)].max(initial=0.0))
-        open_ended = np.where(np.isfinite(high), high, top)
+        top = 1.1 * max(true.max(), high[np.isfinite(high)].max(initial=0.0)) or 1.0
+        low = np.where(np.isfinite(low), low, 0.0)
+        high = np.where(np.isfinite(high), high, top)  # open ends reach the edge
         for part, colour, label in (
             (held, BLUE, "interval that holds it"),
             (~held, ORANGE, "interval that does not"),
         ):
             if part.any():
-                ends = (low[part], open_ended[part])
+                ends = (low[part], high[part])
                 axes.vlines(places[part], *ends, color=colour, lw=1.6, label=label)
         axes.plot(places, true, "_", color=INK, ms=5, label="reference")
         axes.set(xlabel="cases, by volume of the reference", ylabel="mL", ylim=(0, top))

@@ -195,6 +195,12 @@ def _calibrate(
     )
 
 
+def _between(one: float | None, other: float | None) -> Ends:
+    if one is None or other is None:
+        return Ends(None, None)
+    return Ends(min(one, other), max(one, other))
+
+
 class _NewCases(NamedTuple):
     """Cases of one region that calibrated nothing, and how they are counted."""
 
@@ -248,13 +254,8 @@ class _NewCases(NamedTuple):
         below = np.searchsorted(curves.cuts, np.float32(cut), side="right") - 1
         lower = max(int(below), 0)
         exact = cut <= 0 or (below >= 0 and curves.cuts[lower] == np.float32(cut))
-        each = [self._means(lower if exact else lower + 1), self._means(lower)]
-        return {
-            name: Ends(*sorted((each[0][name], each[1][name])))
-            if each[0][name] is not None and each[1][name] is not None
-            else Ends(None, None)
-            for name in MEASURES
-        }
+        at, beside = self._means(lower if exact else lower + 1), self._means(lower)
+        return {name: _between(at[name], beside[name]) for name in MEASURES}
 
     def _means(self, k: int) -> dict[str, float | None]:
         """Means at the k-th cut of the grid; an empty mask beyond the last."""

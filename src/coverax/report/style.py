@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -28,7 +28,7 @@ _VARIABLES = {
     GREEN: "var(--green)",
     PURPLE: "var(--purple)",
 }
-_RC = {
+_RC: Any = {
     "svg.fonttype": "none",
     "font.size": 9,
     "axes.titlesize": 10,

@@ -51,8 +51,8 @@ from coverax.table.definition import ScoreDefinition as ScoreDefinition
 from coverax.table.definition import sorted_tolerances as sorted_tolerances
 from coverax.table.part import TablePart as TablePart
 from coverax.table.part import read_part as read_part
+from coverax.table.read import read_table as read_table
 from coverax.table.table import ScoreTable as ScoreTable
-from coverax.table.table import read_table as read_table
 from coverax.table.transforms import KINDS as KINDS
 from coverax.table.transforms import Transform as Transform
 from coverax.table.transforms import parse_transforms as parse_transforms

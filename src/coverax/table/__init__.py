@@ -13,12 +13,12 @@ from coverax.table.definition import DEFAULT_BINS as DEFAULT_BINS
 from coverax.table.definition import MapKind as MapKind
 from coverax.table.definition import ScoreDefinition as ScoreDefinition
 from coverax.table.definition import sorted_tolerances as sorted_tolerances
+from coverax.table.read import read_table as read_table
 from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region
 from coverax.table.region import parse_region as parse_region
 from coverax.table.region import parse_regions as parse_regions
 from coverax.table.table import ScoreTable as ScoreTable
-from coverax.table.table import read_table as read_table
 from coverax.table.transforms import KINDS as KINDS
 from coverax.table.transforms import SIDES as SIDES
 from coverax.table.transforms import Transform as Transform

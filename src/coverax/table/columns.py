@@ -8,7 +8,7 @@ columns in `coverax.scores`; what they are called, and what they hold, stands he
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -125,6 +125,19 @@ def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
             f"column {', '.join(taken)} of the cohort is called as columns of the score "
             "table are: rename it"
         )
+
+
+def column_values(name: str, kind: Column | None, values: Sequence[Any]) -> np.ndarray:
+    """Plain values of the rows as an array of their kind, or of what they look like."""
+    if kind is None:
+        if len({np.shape(value) for value in values}) > 1:
+            raise ValueError(NO_COLUMN.format(name))
+        return np.array(values, object if isinstance(values[0], str) else None)
+    if kind.form == "ragged":
+        out = np.empty(len(values), object)
+        out[:] = [np.asarray(row, kind.kind) for row in values]
+        return out
+    return np.array(values, object if kind.kind == "text" else kind.kind)
 
 
 def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Column:

@@ -9,7 +9,7 @@ from coverax.locks import WHOLE
 from coverax.stream import journal_lines
 from coverax.table.parquet import read_meta
 from coverax.table.part import is_part, read_part
-from coverax.table.table import read_table
+from coverax.table.read import read_table
 
 CHECKPOINTS = "checkpoints"
 TABLE = "score table"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from coverax.evaluate import RegionResult, Summary, read_cases
+from coverax.evaluate import Summary, read_cases
 from coverax.report.blocks import (
     NONE,
     Block,
@@ -20,6 +20,7 @@ from coverax.report.cases import (
     chosen,
     draw_case,
     measure_of,
+    rows_of,
 )
 from coverax.report.found import Found, Item
 from coverax.report.sections.happened import where
@@ -41,10 +42,13 @@ def cases(found: Found, pictures: Pictures | None) -> Section | None:
     for e, item in enumerate(found.evaluations):
         rows = read_cases(item.path.with_name("cases.csv"))
         for r, result in enumerate(item.content.results):
-            mine = [row for row in rows if _is_of(row, result) and row["counted"]]
-            measure = measure_of(result)
-            picked = chosen(mine, measure)
             blocks.append(Heading(f"{where(result)}, {item.name}"))
+            mine, measure = rows_of(rows, result), measure_of(result)
+            if not mine:
+                text = "cases.csv does not tell which cases are of this group."
+                blocks.append(Text(text, "note"))
+                continue
+            picked = chosen(mine, measure)
             blocks.append(_table(measure, picked))
             if pictures is not None:
                 drawn = list(
@@ -58,12 +62,6 @@ def cases(found: Found, pictures: Pictures | None) -> Section | None:
         text = "No slices: maps and references were not given (--probs, --labels)."
         blocks.append(Text(text, "note"))
     return Section("cases", "Which cases to look at?", blocks)
-
-
-def _is_of(row: Row, result: RegionResult) -> bool:
-    """Whether a row is of a region, and of the group whose threshold it has."""
-    same = row["region"] == result.region
-    return same and (result.group in (None, row["group"]) or result.group == "other")
 
 
 def _table(measure: Measure, picked: list[tuple[str, Row]]) -> Table:

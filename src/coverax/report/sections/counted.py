@@ -52,8 +52,10 @@ class _File(NamedTuple):
 def _files(found: Found) -> Iterator[_File]:
     """Files that name cases, in the order of the flow."""
     for name, table in ((item.name, item.content) for item in found.tables):
-        each = (len(set(table.column(of).tolist())) for of in ("case_id", "unit"))
-        yield _File("score table", name, *each, table.excluded)
+        n_cases, n_units = (
+            len(set(table.column(of).tolist())) for of in ("case_id", "unit")
+        )
+        yield _File("score table", name, n_cases, n_units, table.excluded)
     for kind, items in (
         ("calibration", found.calibrations),
         ("evaluation", found.evaluations),

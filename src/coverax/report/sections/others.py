@@ -1,5 +1,6 @@
 """Volumes, masks that go out unread, all splits of a table, and the monitor."""
 
+import math
 from collections.abc import Iterator
 
 from coverax.evaluate import IntervalResult, ReleaseResult, measure_rows, read_cases
@@ -13,6 +14,7 @@ from coverax.report.blocks import (
     percent,
     plural,
 )
+from coverax.report.cases import rows_of
 from coverax.report.found import Found, Item
 from coverax.report.plots import (
     capital_figure,
@@ -39,12 +41,9 @@ def volumes(found: Found) -> Section | None:
             if isinstance(result, IntervalResult):
                 title = f"{where(result)}, {item.name}"
                 blocks.append(Table(title, ("", "Volume"), measure_rows(result)))
-                rows = [
-                    row
-                    for row in read_cases(item.path.with_name("cases.csv"))
-                    if row["region"] == result.region and row["counted"]
-                ]
-                blocks.append(intervals_figure(f"volume{e}-{r}", rows))
+                rows = rows_of(read_cases(item.path.with_name("cases.csv")), result)
+                if all(math.isfinite(row["true_ml"]) for row in rows):
+                    blocks.append(intervals_figure(f"volume{e}-{r}", rows))
     return Section("volumes", "Volumes", blocks) if blocks else None
 
 

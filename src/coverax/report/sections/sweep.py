@@ -135,14 +135,16 @@ def _figure(name: str, settings: Settings) -> tuple[Figure, list[float]]:
             if handle is not None:
                 handle.set_gid(f"line{k}-legend")
         title = "Measures against alpha, one line a tolerance"
-        text = f"{settings.source.capitalize()}. Vertical line: the chosen alpha. " + (
-            "Dotted, grey: the fixed cut 0.5." if settings.fixed else ""
-        )
+        text = f"{settings.source.capitalize()}. Vertical line: the chosen alpha."
+        if settings.fixed:
+            text += (
+                " Dotted, grey: the fixed cut 0.5. Shaded: between the cuts of the grid "
+                "on both sides of a threshold."
+            )
         svg = svg_of(figure, name, title, text)
-        figure.set_dpi(72)
-        figure.draw_without_rendering()
-        places = panels[0].transData.transform(np.stack([alphas, 0 * alphas], 1))[:, 0]
-    moves = places - places[settings.chosen[0]]
+    # In points, of which an SVG is made; the figure was laid out when it was saved.
+    places = panels[0].transData.transform(np.stack([alphas, 0 * alphas], 1))[:, 0]
+    moves = (places - places[settings.chosen[0]]) * 72 / figure.dpi
     return Figure(svg, f"{title}. {text}"), [round(float(move), 2) for move in moves]
 
 
@@ -180,6 +182,9 @@ def _plain_log(axes: Any) -> None:
     """A logarithmic axis whose ticks are plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    drawn = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines[:-1]])
+    if not (drawn > 0).any():  # nothing to show: no threshold at any level
+        return
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
