@@ -145,6 +145,7 @@ NAMES = {
     "new_maps": "new/maps",
     "test/probs": "new/maps",
     "test/maps": "new/maps",
+    "test/images": "new/maps",
     "test/labels": "new/labels",
     "test/readers": "new/readers",
     "MAPS": "new/maps",
