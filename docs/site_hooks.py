@@ -59,14 +59,36 @@ def reference_page(package: str) -> str:
     return f"# coverax.{package}\n\n::: coverax.{package}\n{options}"
 
 
+def results() -> list[Path]:
+    """The results of the benchmarks, but those of their smallest size."""
+    found = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
+    return [path for path in found if not path.stem.endswith("_tiny")]
+
+
+def on_config(config: Any) -> Any:
+    """In the navigation, put the pages of a folder for its name."""
+    folders = {
+        "reference/": [f"reference/{package}.md" for package in packages()],
+        "results/": [f"results/{path.name}" for path in results()],
+    }
+
+    def filled(entry: Any) -> Any:
+        if isinstance(entry, str):
+            return folders.get(entry, entry)
+        if isinstance(entry, dict):
+            return {name: filled(below) for name, below in entry.items()}
+        return [filled(each) for each in entry]
+
+    config.nav = filled(config.nav)
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are made, and those from outside."""
     for package in packages():
         place, content = f"reference/{package}.md", reference_page(package)
         files.append(File.generated(config, place, content=content))
-    outside = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
-    results = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
-    outside += [path for path in results if not path.stem.endswith("_tiny")]
+    outside = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *results()]
     for path in outside:
         place = _place(path.relative_to(ROOT).as_posix())
         files.append(File.generated(config, place, abs_src_path=str(path)))
