@@ -27,6 +27,7 @@ ALLOWED = {
     "reliability": FLOOR | {"scores", "calibrate", "volumes", "stream", "host"},
     "train": FLOOR
     | {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
+    "convert": {"table", "volumes", "stream"},
     "report": {"table", "volumes", "scores", "calibrate", "evaluate"}
     | {"validate", "reliability"},
     "verify": {"table", "stream", "train"},

@@ -78,6 +78,7 @@ READERS = {
     "volumes.read_voxels": {},
     "volumes.read_probs": {"channels": [0]},
     "volumes.read_labels": {},
+    "volumes.read_segments": {"regions": ()},
     "volumes.read_valid": {},
 }
 

@@ -7,6 +7,7 @@ from coverax._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from coverax import calibrate as calibrate
+    from coverax import convert as convert
     from coverax import doctor as doctor
     from coverax import evaluate as evaluate
     from coverax import host as host
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "calibrate",
+    "convert",
     "doctor",
     "evaluate",
     "host",

@@ -8,6 +8,7 @@ negative: -1, 0.5 and NaN are no answer to "does this voxel count".
 
 import inspect
 import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -260,8 +261,18 @@ def as_list(values: Any, name: str) -> list[Any]:
         ) from None
 
 
+def normal_form(name: str) -> str:
+    """A name in the one Unicode form (NFC) under which names are compared.
+
+    File systems differ: one gives an accented letter back as letter and accent.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def as_names(values: Any, name: str) -> list[str]:
     """Names of cases, units, groups or raters: text or whole numbers, none missing.
+
+    They come back in their normal form.
 
     Raises:
         TypeError: An entry is of another type (NaN and None are).
@@ -278,7 +289,7 @@ def as_names(values: Any, name: str) -> list[str]:
             raise ValueError(
                 f"{name} is empty for case {i}: give every case one, or none"
             )
-        names.append(str(plain))
+        names.append(normal_form(str(plain)))
     return names
 
 

@@ -8,6 +8,10 @@ EngineName = Literal["auto", "host", "device"]
 Neighbours = Literal["face", "edge", "corner"]
 # How values of maps are stored in files.
 ProbsStorage = Literal["float32", "uint16"]
+# Which files masks are written as.
+Container = Literal["nii.gz", "mha", "nrrd"]
+# Of an integer that a probability is rounded to.
+Bits = Literal["16", "8"]
 
 # The two sides of a confidence set.
 Side = Literal["inner", "outer"]

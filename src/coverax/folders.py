@@ -1,6 +1,7 @@
 """Output folders that appear whole, or not at all."""
 
 import glob
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -67,7 +68,8 @@ def publish_folder(filled: PathLike, output: PathLike) -> None:
         OutputError: Something has appeared under that name meanwhile.
     """
     filled, output = Path(filled), Path(output)
-    sync_folder(filled)
+    for below, _, _ in os.walk(filled):
+        sync_folder(Path(below))
     try:
         filled.replace(output)
     except OSError as error:

@@ -59,11 +59,12 @@ def check_not_masks(
         if MASK in own.values() and SOFT not in own.values()
     }
     if hard and not allow:
-        n_cases = max(map(len, hard.values()))
-        where = f" (region {', '.join(hard)})" if len(found) > 1 else ""
+        names = list(max(hard.values(), key=len))
+        n_cases, more = len(names), f" and {len(names) - 3} more" * (len(names) > 3)
+        where = f"region {', '.join(hard)}; " if len(found) > 1 else ""
         raise ValueError(
-            f"the maps of {n_cases} case{'s' * (n_cases > 1)} hold 0 and 1 alone{where}: "
-            "these look like masks, not probabilities (nnU-Net writes probabilities with "
+            f"the maps of {n_cases} case{'s' * (n_cases > 1)} hold 0 and 1 alone "
+            f"({where}case {', '.join(names[:3])}{more}): these look like masks, not probabilities (nnU-Net writes probabilities with "
             "--save_probabilities; maps and references may be swapped); "
             "allow_hard_masks (--allow-hard-masks) takes them as they are"
         )

@@ -175,7 +175,7 @@ def test_empty_folders_and_no_folders(files, cli):
     result = cli("score", "--probs", empty, "--labels", files.labels, "-o", output)
     assert result.code == 1
     assert result.errors == [
-        f"error: {empty}: holds no volume (.nii.gz, .nii, .npz, .mha, .mhd, .nrrd)"
+        f"error: {empty}: holds no volume (.nii.gz, .nii, .npz, .seg.nrrd, .mha, .mhd, .nrrd, .png)"
     ]
     result = cli("score", "--probs", files.root / "x", "--labels", empty, "-o", output)
     assert result.code == 1

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ predict volume.json --probs new/probs -o measured
 evaluate triage.json --cohort new.csv --engine host -o evaluated-triage
 predict triage.json --probs new/probs -o triaged
 predict calibration.json --probs new/probs -o masks
+predict calibration.json --probs new/bids --bids derivative
+predict calibration.json --probs new/probs --merge -o merged
+pack new/probs -o packed
+export new/probs -o exported
 validate scores.parquet --alpha .2 --splits 20 --hold-out-by group --order-by unit
     --method fnr -o validated
 reliability scores.parquet --no-figures --draws 9 --against scores.parquet
@@ -110,6 +115,8 @@ def written(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("flow"), np.random.default_rng(0)
     for part in ("cal", "new"):
         write_part(root, part, rng)
+    (root / "new/bids").mkdir()
+    shutil.copy(root / "new/probs/new00.nii.gz", root / "new/bids/sub-00.nii.gz")
     names = ("inner=identity", "inner=distance", "outer=distance")
     flow = FLOW.format(transforms=" ".join(f"--transform {n}" for n in names))
     with pytest.MonkeyPatch.context() as patch:
@@ -119,8 +126,8 @@ def written(tmp_path_factory):
     return root
 
 
-# Names of the cohort's own region and sites: data, not fields.
-OF_DATA = {"foreground", "A", "B"}
+# Names of the cohort's own region, sites and cases: data, not fields.
+OF_DATA = {"foreground", "A", "B", *(f"new{i:02d}" for i in range(20))}
 
 
 def keys_of(content):
@@ -173,6 +180,11 @@ FILES = [
     "triaged/new00.json",
     "triaged/triage.csv",
     "monitor.json",
+    "derivative/dataset_description.json",
+    "derivative/sub-00/anat/sub-00_desc-conformal_dseg.json",
+    "merged/new00.json",
+    "packed/packed.json",
+    "exported/exported.json",
     "validated/validation.json",
     "reliability/reliability.json",
     "reliability/cases.csv",

@@ -85,6 +85,24 @@ def calibrated(table, cli, out, name):
     return json.loads(out.read_text())
 
 
+def test_votes_become_one_label_map_in_another_container(cohort, table, cli, tmp_path):
+    pytest.importorskip("SimpleITK", exc_type=ImportError)
+    out = tmp_path / "c.json"
+    calibrated(table, cli, out, "majority")
+    for name, more in (("each", ()), ("one", ("--merge", "--as", "mha"))):
+        args = (*maps_of(cohort), *more, "-o", tmp_path / name)
+        assert cli("predict", out, *args).code == 0
+    for i in range(N_NEW):
+        mask, file = cx.volumes.read_labels(tmp_path / f"one/n{i}.mha")
+        twin, like = cx.volumes.read_labels(tmp_path / f"each/n{i}.nii.gz")
+        np.testing.assert_array_equal(mask, twin)
+        cx.volumes.check_same_grid(file.grid, file.path, like.grid, like.path)
+    calibrated(table, cli, out, "sets")
+    done = cli("predict", out, *maps_of(cohort), "--merge", "-o", tmp_path / "no")
+    assert done.code == 1
+    assert "not confidence sets: leave --merge out" in done.errors[0]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_what_is_predicted_is_what_is_evaluated_and_what_memory_gives(
     name, cohort, table, cli, tmp_path

@@ -213,7 +213,11 @@ def test_what_nnunet_wrote_is_scored_and_predicted_in_place(folder, tmp_path, cl
         truth = np.load(results / "truth" / f"{path.stem}.npy")
         affine = np.load(results / "truth" / f"{path.stem}.affine.npy")
         for region in regions:
-            mask = nib.load(masks / f"{path.stem}_{region.name}.nii.gz")
+            (written,) = masks.glob(f"{path.stem}_{region.name}.*")
+            ending = json.loads((results / "dataset.json").read_text())["file_ending"]
+            assert written.name.endswith(ending)
+            mask, file = cx.volumes.read_labels(written)
             expected = truth[..., region.channels[0]] >= np.float32(cuts[region.name])
-            np.testing.assert_array_equal(np.asarray(mask.dataobj) != 0, expected)
-            np.testing.assert_allclose(mask.affine, affine, rtol=1e-6, atol=1e-5)
+            flat = expected.reshape(-1, order="F")
+            np.testing.assert_array_equal(mask != 0, flat)
+            np.testing.assert_allclose(file.grid.affine, affine, rtol=1e-6, atol=1e-5)

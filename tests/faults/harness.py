@@ -97,6 +97,7 @@ COMMANDS = {
     "score": Command(("score", *SCORES, "--engine", "host", "-o", "out"), resumes=True),
     "score-shard": Command(
         ("score", *SCORES, "--engine", "host", "--shard", "1/2", "-o", "out"),
+        output="out/part-1-of-2.parquet",
         resumes=True,
     ),
     "merge": Command(("merge", "in/parts", "-o", "out")),
@@ -118,6 +119,18 @@ COMMANDS = {
         ),
         resumes=True,
         beside="pictures",
+    ),
+    "predict-bids": Command(
+        ("predict", "in/sets.json", "--probs", "in/bids", "--bids", "out"),
+        resumes=True,
+    ),
+    "pack": Command(("pack", "in/probs", "-o", "out"), resumes=True),
+    "export": Command(("export", "in/probs", "-o", "out"), resumes=True),
+    "import-bids": Command(
+        ("import", "bids", "in/derivative", "--labels", "in/derivative", "-o", "out")
+    ),
+    "import-images": Command(
+        ("import", "images", "in/probs", "--labels", "in/labels", "-o", "out")
     ),
     "evaluate": Command(
         ("evaluate", "in/c.json", *SCORES, "--engine", "host", "-o", "out")
@@ -201,13 +214,18 @@ def prepare(commands: list[str]) -> None:
     from tests import nnunet_files
 
     rng = np.random.default_rng(0)
-    for name in ("probs", "labels"):
+    for name in ("probs", "labels", "bids"):
         Path("in", name).mkdir(parents=True)
     for i in range(N_CASES):
         probs = rng.random(SHAPE, np.float32)
         labels = (probs + rng.normal(0, 0.2, SHAPE) > 0.6).astype(np.uint8)
-        nib.save(nib.Nifti1Image(probs, np.eye(4)), f"in/probs/c{i}.nii.gz")
+        for name in ("probs/c", "bids/sub-"):
+            nib.save(nib.Nifti1Image(probs, np.eye(4)), f"in/{name}{i}.nii.gz")
         nib.save(nib.Nifti1Image(labels, np.eye(4)), f"in/labels/c{i}.nii.gz")
+        own = Path("in", "derivative", f"sub-{i}", "anat")
+        own.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(probs, np.eye(4)), own / f"sub-{i}_probseg.nii.gz")
+        nib.save(nib.Nifti1Image(labels, np.eye(4)), own / f"sub-{i}_dseg.nii.gz")
     parts = ("--engine", "host", "-o", "in/parts", "--shard")
     for args in (
         ("score", *SCORES, *parts, "1/2"),
@@ -360,7 +378,8 @@ def trial(command: Command, at: int, kind: str, whole: tuple) -> str | None:
         return where + f"again: {text}"
     if (found := results_of(command)) != whole:
         return where + f"again: other bytes: {differences(found, whole)}"
-    left = {p.name for p in Path().iterdir()} - {"in", command.output, command.beside}
+    known = {"in", *output.parts, command.beside}
+    left = {p.name for p in (*Path().iterdir(), *output.parent.iterdir())} - known
     if left:
         return where + f"left behind: {sorted(left)}"
     if command is not CARELESS and (why := damage_of(output)):

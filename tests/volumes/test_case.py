@@ -343,7 +343,7 @@ def test_many_files_of_other_formats_are_counted(tmp_path, caplog):
     names = [f"c{i}{ending}" for i in range(4) for ending in (".hdr", ".img")]
     nifti_files(folder(tmp_path / "p", "a.nii", "x.nii.zst", *names))
     (record,) = caplog.records
-    words = "9 files are no volume (.nii.gz, .nii, .npz, .mha, .mhd, .nrrd) and are passed over: 4 .hdr, 4 .img, 1 .nii.zst"
+    words = "9 files are no volume (.nii.gz, .nii, .npz, .seg.nrrd, .mha, .mhd, .nrrd) and are passed over: 4 .hdr, 4 .img, 1 .nii.zst"
     assert words in record.getMessage()
 
 

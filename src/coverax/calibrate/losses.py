@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from coverax.checks import normal_form
 from coverax.choices import LossName, Safe
 from coverax.files import PathLike
 
@@ -153,9 +154,10 @@ def read_loss_curves(path: PathLike, *, safe: Safe) -> LossCurves:
             raise ValueError(
                 f"{path}, line {number}: {len(line)} cells for {len(header)} columns"
             )
-        if line[0] in of_case:
-            raise ValueError(f"{path}: case {line[0]} occurs twice")
-        of_case[line[0]] = np.array([_number(cell, path, number) for cell in line[1:]])
+        case_id = normal_form(line[0])
+        if case_id in of_case:
+            raise ValueError(f"{path}: case {case_id} occurs twice")
+        of_case[case_id] = np.array([_number(cell, path, number) for cell in line[1:]])
     return LossCurves(
         cuts,
         of_case,

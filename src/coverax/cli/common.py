@@ -61,6 +61,14 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Cases at a time; all cores by default."),
 ]
+OnlyEntities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="KEY=VALUE",
+        help="Of a BIDS derivative the maps with this entity (KEY= without it); repeat.",
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Keep finished cases of an earlier run.")
 ]
@@ -243,16 +251,26 @@ def load_labels(
 
 
 def maps_of_folds(
-    calibration: "Calibration", folders: list[Path]
+    calibration: "Calibration",
+    folders: list[Path],
+    only: dict[str, str] | None = None,
 ) -> list[dict[str, Path]]:
     """Case id to map of each fold; says which folder is whose."""
     from coverax.predict import check_folds
-    from coverax.volumes import nifti_files
+    from coverax.volumes import map_files
 
     folds = check_folds(calibration, len(folders))
     for name, folder in zip(folds.names, folders, strict=True):
         note(f"fold {name}: {folder}")
-    return [nifti_files(folder) for folder in folders]
+    return [map_files(folder, only=only) for folder in folders]
+
+
+def parse_only(specs: list[str] | None) -> dict[str, str]:
+    """Entities of BIDS asked for; another form is a usage error."""
+    from coverax.volumes import parse_entities
+
+    with usage_errors():
+        return parse_entities(specs or [])
 
 
 @contextmanager

@@ -1,20 +1,26 @@
 """`coverax import`: results of other tools as a cohort."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coverax.cli.common import AsJson, UnitPattern, note, print_json
+from coverax.cli.common import AsJson, OnlyEntities, UnitPattern, note, print_json
 
 if TYPE_CHECKING:
-    from coverax.volumes import FoundResults
+    from coverax.volumes import FoundPairs, FoundResults
 
 NAME = "import"
 app = typer.Typer(
     help="A cohort.csv from what another tool wrote.", no_args_is_help=True
 )
 _FEW = 3
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="cohort.csv to write.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what is there; write nothing.")
+]
 
 
 @app.callback()
@@ -32,9 +38,7 @@ def nnunet(
         ),
     ],
     labels: Annotated[Path, typer.Option("--labels", help="Folder of references.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="cohort.csv to write.")
-    ] = None,
+    output: Output = None,
     folds: Annotated[
         bool,
         typer.Option(
@@ -42,38 +46,119 @@ def nnunet(
             help="Take fold_*/validation, each case under the model that did not see it.",
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is there; write nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     unit_pattern: UnitPattern = None,
     as_json: AsJson = False,
 ) -> None:
     """Match the softmax files of nnU-Net with references."""
+    from coverax.volumes import find_results
+
+    _check_output(output, dry_run)
+    found = find_results(results, labels, folds=folds, unit_pattern=unit_pattern)
+    _write(found, _model_lines(found), output, as_json)
+
+
+@app.command("bids")
+def bids(
+    derivatives: Annotated[
+        Path, typer.Argument(help="Root of a BIDS derivative with ..._probseg files.")
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option("--labels", help="Root with ..._dseg or ..._mask references."),
+    ],
+    output: Output = None,
+    only: OnlyEntities = None,
+    labels_only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels-only",
+            metavar="KEY=VALUE",
+            help="Entity that references must have, or suffix=dseg, suffix=mask; repeat.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    unit_pattern: UnitPattern = None,
+    as_json: AsJson = False,
+) -> None:
+    """Match the probabilities of a BIDS derivative with references."""
+    from coverax.cli.common import parse_only
+    from coverax.volumes import find_bids
+
+    _check_output(output, dry_run)
+    found = find_bids(
+        derivatives,
+        labels,
+        only=parse_only(only),
+        labels_only=parse_only(labels_only),
+        unit_pattern=unit_pattern,
+    )
+    lines = [f"to be scored with --region {region}" for region in found.regions]
+    _write(found, lines, output, as_json)
+
+
+@app.command("images")
+def images(
+    maps: Annotated[Path, typer.Argument(help="Folder of maps, in any form.")],
+    labels: Annotated[
+        Path,
+        typer.Option(
+            "--labels", help="Folder of references, matched by stem, or of one a rater."
+        ),
+    ],
+    output: Output = None,
+    dry_run: DryRun = False,
+    unit_pattern: UnitPattern = None,
+    as_json: AsJson = False,
+) -> None:
+    """Match two folders by stem, as --probs and --labels do."""
+    from coverax.volumes import FoundPairs, match_folders
+
+    _check_output(output, dry_run)
+    cohort = match_folders(maps, labels, allow_missing=True, unit_pattern=unit_pattern)
+    left_out = {why.replace("_", " "): list(v) for why, v in cohort.excluded.items()}
+    _write(FoundPairs(cohort.cases, (), left_out), [], output, as_json)
+
+
+def _check_output(output: Path | None, dry_run: bool) -> None:
     from coverax.files import check_output_file
-    from coverax.volumes import find_results, write_results
 
     if (output is None) != dry_run:
         raise typer.BadParameter("give either -o cohort.csv or --dry-run")
     if output is not None:
         check_output_file(output)
-    found = find_results(results, labels, folds=folds, unit_pattern=unit_pattern)
+
+
+def _write(
+    found: "FoundResults | FoundPairs",
+    lines: list[str],
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the cohort, and say what was found and left out."""
+    from coverax.volumes import some_names, write_results
+
     if output is not None:
         write_results(found, output)
     if as_json:
-        print_json(found.to_json() | {"cohort": output and str(output)})
+        about: dict[str, Any] = {"cohort": output and str(output)}
+        print_json(found.to_json() | about)
         return
-    for line in _lines(found):
+    n_units = len({case.unit for case in found.cases})
+    note(f"found {len(found.cases)} cases of {n_units} units with a reference")
+    for line in lines:
+        note(line)
+    for why, ids in found.left_out.items():
+        note(f"left out ({why}): {len(ids)}: {some_names(ids, _FEW)}")
+    for line in found.notes:
         note(line)
     if output is not None:
         note(f"{output}: {len(found.cases)} cases")
 
 
-def _lines(found: "FoundResults") -> list[str]:
-    """What was found, for people."""
-    from coverax.volumes import some_names
-
-    n_units = len({case.unit for case in found.cases})
-    lines = [f"found {len(found.cases)} cases of {n_units} units with a reference"]
+def _model_lines(found: "FoundResults") -> list[str]:
+    """What is known of the model and its folds, for people."""
+    lines = []
     if found.fold_sizes:
         each = ", ".join(f"{fold}: {n}" for fold, n in found.fold_sizes.items())
         lines.append(f"cases of each fold: {each}")
@@ -85,6 +170,4 @@ def _lines(found: "FoundResults") -> list[str]:
         lines.append(f"a model of {kind}: {regions}{end}")
     if found.reader is not None:
         lines.append(f"read and written by {found.reader}")
-    for why, ids in found.left_out.items():
-        lines.append(f"left out ({why}): {len(ids)}: {some_names(ids, _FEW)}")
-    return lines + found.notes
+    return lines

@@ -72,7 +72,7 @@ def command(
 ) -> None:
     """Compare new maps, and references, with the calibration; exit code 3 on alarm."""
     from coverax.calibrate import read_calibration
-    from coverax.volumes import nifti_files
+    from coverax.volumes import map_files
 
     if once and state is not None:
         raise typer.BadParameter("give either --once or --state")
@@ -82,14 +82,14 @@ def command(
     if state is not None:
         check_not_input(state, calibration)
     loaded = read_calibration(calibration)
-    maps = nifti_files(probs)
+    maps = map_files(probs)
     own = {"threads": threads, "allow_hard_masks": allow_hard_masks}
     if state is None:
         if not once:
             note("one look (--once); with --state FILE one may look again and again")
         _look_once(loaded, maps, level or "0.01", seed or 0, unit_pattern, own, as_json)
         return
-    references = None if labels is None else nifti_files(labels)
+    references = None if labels is None else map_files(labels)
     fixed = {"level": level, "seed": seed, "labels": references}
     _watch(loaded, maps, state, fixed | own, unit_pattern, plot, as_json)
 

@@ -6,17 +6,20 @@ from typing import Annotated
 
 import typer
 
+from coverax.choices import Container
 from coverax.cli.common import (
     AllowHardMasks,
     AllowMissing,
     AllowVacuous,
     AsJson,
+    OnlyEntities,
     Resume,
     Threads,
     VerifyInputs,
     maps_of_folds,
     note,
     note_left_out,
+    parse_only,
     print_json,
     show_progress,
 )
@@ -40,13 +43,21 @@ def command(
         list[Path],
         typer.Option(
             "--probs",
-            help="Folder of probability maps; with a calibration from folds one a fold, "
-            "in the order it prints.",
+            help="Folder of probability maps, or root of a BIDS derivative; with a "
+            "calibration from folds one a fold, in the order it prints.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="New folder for masks.")
-    ],
+        Path | None, typer.Option("-o", "--output", help="New folder for masks.")
+    ] = None,
+    bids: Annotated[
+        Path | None,
+        typer.Option(
+            "--bids",
+            help="New folder for a BIDS derivative, instead of -o: cases are sub-XX...",
+        ),
+    ] = None,
+    only: OnlyEntities = None,
     threads: Threads = None,
     workers: Workers = 0,
     dask: DaskAddress = None,
@@ -61,6 +72,22 @@ def command(
     sides: Annotated[
         bool,
         typer.Option("--sides", help="sets: write the inner and the outer mask too."),
+    ] = False,
+    container: Annotated[
+        Container | None,
+        typer.Option(
+            "--as",
+            help="Files of this kind. [default: as the map; of nnU-Net's softmax as its "
+            "dataset.json says]",
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="One label map a case instead of a mask a region: later regions of the "
+            "calibration over earlier ones.",
+        ),
     ] = False,
     overlay: Annotated[
         Path | None,
@@ -86,13 +113,18 @@ def command(
     from coverax.calibrate import read_calibration
     from coverax.predict import predict_folder, predict_folds
     from coverax.stream import own_cases
-    from coverax.volumes import nifti_files, read_groups
+    from coverax.volumes import map_files, read_groups
 
     where, part = place_of(workers, dask, memory), shard_of(shard)
-    home = home_of(output, part, parts)
+    target = output or bids
+    if target is None or (output is not None and bids is not None):
+        raise typer.BadParameter("give either -o or --bids, a new folder")
+    home = home_of(target, part, parts)
     loaded = read_calibration(calibration)
     if images is not None and overlay is None:
         raise typer.BadParameter("--images goes with --overlay")
+    if overlay is not None and bids is not None:
+        raise typer.BadParameter("--overlay goes with -o")
     if overlay is not None and part is not None:
         raise typer.BadParameter("--overlay goes with the whole: give it with --parts")
     if overlay is not None and not loaded.has_sides:
@@ -100,7 +132,12 @@ def command(
     several = loaded.folds is not None or len(probs) > 1
     if several and groups is not None:
         raise typer.BadParameter("--groups goes with a calibration by groups")
-    each = maps_of_folds(loaded, probs) if several else [nifti_files(probs[0])]
+    wanted = parse_only(only)
+    each = (
+        maps_of_folds(loaded, probs, wanted)
+        if several
+        else [map_files(probs[0], only=wanted)]
+    )
     maps = each[0]
     backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
     by = loaded.policy.group_by or "group"
@@ -112,7 +149,8 @@ def command(
             else partial(predict_folder, loaded, maps, groups=of_case)
         )
         result = predict(
-            output,
+            target,
+            bids=bids is not None,
             threads=threads,
             where=where,
             shard=part,
@@ -123,17 +161,24 @@ def command(
             allow_vacuous=allow_vacuous,
             allow_hard_masks=allow_hard_masks,
             sides=sides,
+            container=container,
+            merge=merge,
             on_case=on_case,
             on_note=note,
         )
     if overlay is not None:
-        _draw(overlay, output, backgrounds)
+        _draw(overlay, target, backgrounds)
     if as_json:
         print_json(result.to_json() | {"output": str(home)})
         return
     note(f"{home}: masks of {result.n_cases} cases")
     if n_whole := result.n_whole_volume:
         note(f"{n_whole} masks are the whole volume")
+    if n_hidden := result.n_with_hidden:
+        note(
+            f"in {n_hidden} cases a region lost voxels to a later one in the label map: "
+            "the promise holds of the masks that are written without --merge"
+        )
     for part in loaded.refused_parts:
         note(f"no mask of {part.where}: refused in calibration ({part.status})")
     note_left_out(

@@ -6,6 +6,7 @@ from coverax.predict.folds import predict_folds as predict_folds
 from coverax.predict.map_kind import check_first_mark as check_first_mark
 from coverax.predict.map_kind import check_map_kind as check_map_kind
 from coverax.predict.masks import threshold_mask as threshold_mask
+from coverax.predict.merge import merged_labels as merged_labels
 from coverax.predict.triage import triage_of as triage_of
 from coverax.predict.triage import verdict as verdict
 from coverax.predict.volumes import interval_of as interval_of

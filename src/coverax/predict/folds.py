@@ -11,18 +11,20 @@ from jaxtyping import Bool
 
 from coverax.calibrate import Calibration, Folds
 from coverax.checks import as_map
+from coverax.choices import Container
 from coverax.files import PathLike
+from coverax.predict.bids import container_of, filling
 from coverax.predict.fold_tally import Votes, folds_of, new_tally
 from coverax.predict.map_kind import map_values, read_map
 from coverax.predict.masks import RegionMasks
-from coverax.predict.sets import SIDE_SUFFIXES
+from coverax.predict.merge import merged_labels
+from coverax.predict.outputs import Wanted, output_names, write_masks
 from coverax.predict.write import (
+    Counted,
     Predicted,
     check_request,
     check_written,
-    output_names,
     several_maps,
-    write_masks,
 )
 from coverax.provenance import MASK, NOTHING, SOFT
 from coverax.scores import (
@@ -30,7 +32,7 @@ from coverax.scores import (
     View,
     array_view,
 )
-from coverax.stream import HERE, Shard, Where, file_facts, fill_folder, own_cases
+from coverax.stream import HERE, Shard, Where, file_facts, own_cases
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
 
 _local = threading.local()  # of a thread: a map takes the place of the one before it
@@ -104,7 +106,10 @@ def predict_folds(
     allow_vacuous: bool = False,
     allow_hard_masks: bool = False,
     sides: bool = False,
+    container: Container | None = None,
+    merge: bool = False,
     verify_inputs: bool = False,
+    bids: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
 ) -> Predicted:
@@ -127,7 +132,10 @@ def predict_folds(
         allow_vacuous: Write whole volumes where no guarantee can be given.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For sets, write the inner and the outer mask too.
+        container: Files of this kind; by default that of the first fold's map.
+        merge: Write one label map a case, as `predict_folder` does.
         verify_inputs: With `resume`, tell replaced maps by their content too.
+        bids: Write a BIDS derivative, as `predict_folder` does.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
 
@@ -143,25 +151,25 @@ def predict_folds(
     regions = [
         r for r in calibration.definition.regions if not calibration.refused(r.name)
     ]
-
-    n_whole: list[int] = []
+    definition = calibration.definition
+    first = {case_id: own[0] for case_id, own in paths.items()}
+    regions_of = dict.fromkeys(paths, regions)
+    sides = sides or (bids and calibration.has_sides)
+    container = container_of(container, merge) if bids else container
+    labels = merged_labels(calibration, first.values()) if merge else None
+    wanted = Wanted(sides, container, labels)
+    counted: list[Counted] = []
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
-        first = {case_id: own[0] for case_id, own in paths.items()}
-        definition = calibration.definition
-        n_whole.append(check_written(folder, first, definition, allow_hard_masks))
+        counted.append(check_written(folder, first, definition, allow_hard_masks))
 
-    failures = fill_folder(
+    failures = filling(calibration, paths if bids else None, regions_of)(
         Path(output),
-        {case_id: own[0] for case_id, own in paths.items()},
-        FoldMaskWriter(calibration, regions, paths, sides),
-        files=output_names(
-            dict.fromkeys(paths, regions),
-            calibration.definition,
-            ("", *SIDE_SUFFIXES) if sides else ("",),
-        ),
+        first,
+        FoldMaskWriter(calibration, regions, paths, wanted),
+        files=output_names(regions_of, first, definition, wanted),
         kind="calibration",
-        meaning={"calibration": calibration.digest, "sides": sides},
+        meaning={"calibration": calibration.digest, **wanted._asdict()},
         case_meaning={
             case_id: file_facts(own[1:], content=verify_inputs)
             for case_id, own in paths.items()
@@ -177,9 +185,8 @@ def predict_folds(
         on_note=on_note,
         finish=finish,
     )
-    n_own = len(own_cases(paths, shard))
-    # Of a shard nobody has counted the masks that are the whole volume.
-    return Predicted(n_own - len(failures), sum(n_whole), lacking | failures)
+    n_done = len(own_cases(paths, shard)) - len(failures)
+    return Predicted(n_done, *(counted or [Counted()])[0], lacking | failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +196,7 @@ class FoldMaskWriter:
     calibration: Calibration
     regions: Sequence[Region]
     paths: Mapping[str, Sequence[Path]]
-    sides: bool
+    wanted: Wanted
 
     def __call__(self, case_id: str, _path: Path, folder: Path) -> None:
         """From its maps to its masks and sidecar."""
@@ -197,7 +204,7 @@ class FoldMaskWriter:
             _local.buffer = Buffer()
         own, given = self.paths[case_id], self.calibration
         masks, like, values_of = _masks_of(given, self.regions, own, _local.buffer)
-        write_masks(given, case_id, like, masks, values_of, folder, sides=self.sides)
+        write_masks(given, case_id, like, masks, values_of, folder, self.wanted)
 
 
 def common_maps(

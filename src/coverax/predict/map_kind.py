@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coverax.files import PathLike
+from coverax.files import PathLike, read_json
 from coverax.provenance import kind_of_values
 from coverax.scores import ScoreDefinition
 from coverax.volumes import (
@@ -15,6 +15,7 @@ from coverax.volumes import (
     ProbMap,
     common_storages,
     describe_mark,
+    file_stem,
     map_content,
     read_header,
     read_probs,
@@ -56,19 +57,46 @@ def check_mark(file: NiftiFile, definition: ScoreDefinition) -> None:
     if kind is not None and kind.mark is not None and file.mark != kind.mark:
         raise ValueError(
             f"{file.path}: the calibration is for maps with {describe_mark(kind.mark)}, "
-            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled "
-            "otherwise, have other scores"
+            f"this one has {describe_mark(file.mark)}; maps of another model, or scaled or "
+            "rounded otherwise, have other scores"
         )
 
 
 def check_first_mark(paths: Iterable[PathLike], definition: ScoreDefinition) -> None:
-    """The same for the first map of a folder: one line for all, before any is read."""
-    for path in list(paths)[:1]:
+    """The same for the first map of a folder: one line for all, before any is read.
+
+    Raises:
+        ValueError: It is a mask that `predict_folder` wrote, too.
+    """
+    for path in map(Path, list(paths)[:1]):
+        if not definition.allow_hard_masks:
+            _check_no_mask(path)
         try:
             file = read_header(path)
         except (OSError, ValueError):
             return  # what is wrong with it is said where all maps are read
         check_mark(file, definition)
+
+
+def _check_no_mask(path: Path) -> None:
+    """Refuse a mask of ours, which the sidecar of its case names."""
+    words = (file_stem(path) or "").split("_")
+    for n in range(1, len(words) + 1):
+        sidecar = path.with_name(f"{'_'.join(words[:n])}.json")
+        if sidecar.is_file() and _names_mask(sidecar, path.name):
+            raise ValueError(
+                f"{path}: is a mask that predict wrote ({sidecar.name}) and no map: "
+                "name the folder of maps"
+            )
+
+
+def _names_mask(sidecar: Path, name: str) -> bool:
+    try:
+        content = read_json(sidecar)
+    except (OSError, ValueError, RecursionError):
+        return False  # of another tool
+    is_ours = isinstance(content, dict) and "calibration_digest" in content
+    return is_ours and name in content.get("files", {})
 
 
 def _channels(n: int) -> str:

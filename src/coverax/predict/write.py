@@ -4,29 +4,27 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax._version import __version__
-from coverax.calibrate import Calibration, Status
-from coverax.choices import Kind
-from coverax.files import JsonRecord, PathLike, publish_sealed_json
+from coverax.calibrate import Calibration
+from coverax.choices import Container, Kind
+from coverax.files import JsonRecord, PathLike
+from coverax.predict.bids import container_of, filling
 from coverax.predict.lists import write_list
 from coverax.predict.map_kind import check_first_mark, map_values, read_map
 from coverax.predict.masks import RegionMasks, lesion_mask
-from coverax.predict.sets import SIDE_SUFFIXES, side_masks
+from coverax.predict.merge import merged_labels
+from coverax.predict.outputs import Wanted, output_names, write_masks
+from coverax.predict.sets import side_masks
 from coverax.predict.triage import release_masks
 from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks
 from coverax.scores import ScoreDefinition, View
-from coverax.stream import HERE, Shard, Where, check_failures, fill_folder, own_cases
+from coverax.stream import HERE, Shard, Where, check_failures, own_cases
 from coverax.stream import count_finished as count_finished
-from coverax.volumes import (
-    NiftiFile,
-    Region,
-    write_mask,
-)
+from coverax.volumes import Region
 
 _KIND = "calibration"  # what a folder of masks depends on
 
@@ -38,12 +36,21 @@ class Predicted(JsonRecord):
     Attributes:
         n_cases: Cases written.
         n_whole_volume: Masks that are the whole volume.
+        n_with_hidden: Cases in which a region lost voxels to another one (`merge`).
         failed: Case id to why it was left out.
     """
 
     n_cases: int
     n_whole_volume: int
+    n_with_hidden: int
     failed: Mapping[str, str]
+
+
+class Counted(NamedTuple):
+    """What is counted over the sidecars of a run; of a shard nobody has counted yet."""
+
+    n_whole_volume: int = 0
+    n_with_hidden: int = 0
 
 
 def predict_folder(
@@ -60,8 +67,11 @@ def predict_folder(
     allow_vacuous: bool = False,
     allow_hard_masks: bool = False,
     sides: bool = False,
+    container: Container | None = None,
+    merge: bool = False,
     groups: Mapping[str, str] | None = None,
     verify_inputs: bool = False,
+    bids: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda _line: None,
 ) -> Predicted:
@@ -84,8 +94,11 @@ def predict_folder(
         allow_vacuous: Write whole volumes where no guarantee can be given.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         sides: For confidence sets, write the inner and the outer mask too.
+        container: Files of this kind; by default that of each map.
+        merge: Write one label map a case, see `merged_labels`, and no mask a region.
         groups: Group of each case, for a calibration by groups.
         verify_inputs: With `resume`, tell a replaced map by its content too.
+        bids: Write a BIDS derivative, see `BidsFolder`; cases are named `sub-XX...`.
         on_case: Called once a case, for progress.
         on_note: Called with a line that says what is done again.
 
@@ -93,8 +106,9 @@ def predict_folder(
         FileExistsError: `output` holds something already.
         ExceptionGroup: Maps failed; one exception each, naming case and file.
         ValueError: The calibration gives no guarantee, two cases would write one file,
-            inner and outer masks were asked of another method, or the maps are hard
-            masks or of another origin than those that calibrated.
+            inner and outer masks were asked of another method, the regions do not fit
+            into one label map, a container needs SimpleITK and it is missing, or the
+            maps are hard masks or of another origin than those that calibrated.
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
@@ -110,24 +124,28 @@ def predict_folder(
         _check_groups(calibration, maps, groups or {})
     definition = calibration.definition
     check_first_mark(maps.values(), definition)
-    n_whole: list[int] = []
+    regions_of = {
+        i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps
+    }
+    sides = sides or (bids and calibration.has_sides)
+    container = container_of(container, merge) if bids else container
+    labels = merged_labels(calibration, maps.values()) if merge else None
+    wanted = Wanted(sides, container, labels)
+    counted: list[Counted] = []
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
-        n_whole.append(check_written(folder, maps, definition, allow_hard_masks))
+        counted.append(check_written(folder, maps, definition, allow_hard_masks))
         write_list(calibration, read_sidecars(folder, maps), folder)
 
-    failures = fill_folder(
+    sources = {i: (path,) for i, path in maps.items()} if bids else None
+    failures = filling(calibration, sources, regions_of)(
         output,
         maps,
-        MaskWriter(calibration, dict(groups or {}), sides),
-        files=output_names(
-            {i: _masked(calibration, definition, (groups or {}).get(i)) for i in maps},
-            definition,
-            ("", *SIDE_SUFFIXES) if sides else ("",),
-        ),
+        MaskWriter(calibration, dict(groups or {}), wanted),
+        files=output_names(regions_of, maps, definition, wanted),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
-        meaning={"calibration": calibration.digest, "sides": sides},
+        meaning={"calibration": calibration.digest, **wanted._asdict()},
         case_meaning=groups,
         threads=threads,
         where=where,
@@ -140,9 +158,8 @@ def predict_folder(
         on_note=on_note,
         finish=finish,
     )
-    n_own = len(own_cases(maps, shard))
-    # Of a shard nobody has counted the masks that are the whole volume.
-    return Predicted(n_own - len(failures), sum(n_whole), failures)
+    n_done = len(own_cases(maps, shard)) - len(failures)
+    return Predicted(n_done, *(counted or [Counted()])[0], failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +168,13 @@ class MaskWriter:
 
     calibration: Calibration
     groups: dict[str, str]
-    sides: bool
+    wanted: Wanted
 
     def __call__(self, case_id: str, path: Path, folder: Path) -> None:
         """From its map to its masks and sidecar."""
         group = _group_of(self.calibration, self.groups, case_id)
         own = self.calibration.of_group(group).of_case(case_id)
-        _write_case(own, case_id, path, folder, self.sides)
+        _write_case(own, case_id, path, folder, self.wanted)
 
 
 def check_request(
@@ -207,11 +224,6 @@ def _group_of(calibration: Calibration, groups: Mapping[str, str], case_id: str)
     return groups.get(case_id, "")
 
 
-def _mask_stem(case_id: str, region: Region, definition: ScoreDefinition) -> str:
-    alone = len(definition.regions) == 1
-    return case_id if alone else f"{case_id}_{region.name}"
-
-
 def _masked(
     calibration: Calibration, definition: ScoreDefinition, group: str | None
 ) -> list[Region]:
@@ -219,30 +231,8 @@ def _masked(
     return [r for r in definition.regions if not calibration.refused(r.name, group)]
 
 
-def output_names(
-    regions_of: Mapping[str, list[Region]],
-    definition: ScoreDefinition,
-    suffixes: tuple[str, ...],
-) -> dict[str, list[str]]:
-    """The files of each case, its sidecar last; no two masks may share a name."""
-    owners: dict[str, str] = {}
-    files: dict[str, list[str]] = {}
-    for case_id, regions in regions_of.items():
-        stems = [_mask_stem(case_id, region, definition) for region in regions]
-        masks = [f"{stem}{s}.nii.gz" for stem in stems for s in suffixes]
-        files[case_id] = [*masks, f"{case_id}.json"]
-        for name in masks:
-            if name in owners:
-                raise ValueError(
-                    f"case {owners[name]} and case {case_id} would both write {name}; "
-                    "rename a case or a region"
-                )
-            owners[name] = case_id
-    return files
-
-
 def _write_case(
-    calibration: Calibration, case_id: str, path: Path, folder: Path, sides: bool
+    calibration: Calibration, case_id: str, path: Path, folder: Path, wanted: Wanted
 ) -> None:
     prob_map = read_map(calibration.definition, path)
     masks: dict[str, RegionMasks] = {}
@@ -254,65 +244,7 @@ def _write_case(
             nothing = np.zeros(probs.shape, bool)
             view = View(region, probs, nothing, None, prob_map.file.grid)
             masks[region.name] = REGION_MASKS[calibration.kind](calibration, view)
-    write_masks(
-        calibration, case_id, prob_map.file, masks, values_of, folder, sides=sides
-    )
-
-
-def write_masks(
-    calibration: Calibration,
-    case_id: str,
-    file: NiftiFile,
-    masks: Mapping[str, RegionMasks],
-    values_of: Mapping[str, str],
-    folder: Path,
-    *,
-    sides: bool,
-) -> None:
-    """Write the masks of every region, and the sidecar.
-
-    Args:
-        calibration: What made them.
-        case_id: Whose they are.
-        file: The map whose geometry they take.
-        masks: By region; none of those that were refused.
-        values_of: What the maps of each region hold.
-        folder: Where to.
-        sides: Write the inner and the outer mask too.
-    """
-    entries: list[dict[str, Any]] = []
-    written: list[Path] = []
-    for region in calibration.definition.regions:
-        refused = calibration.refused(region.name)
-        if refused is not None:
-            entries.append({"region": region.name, "mask": None, "status": refused})
-            continue
-        own = masks[region.name]
-        stem = _mask_stem(case_id, region, calibration.definition)
-        for suffix, values in own.files.items():
-            if sides or not suffix:
-                labels = values.reshape(file.grid.shape, order="F")
-                mask = folder / f"{stem}{suffix}.nii.gz"
-                largest = own.largest if not suffix else 1
-                write_mask(mask, labels, file, largest=largest)
-                written.append(mask)
-        about = {"region": region.name, "mask": f"{stem}.nii.gz"}
-        entries.append(about | own.entry | {"map_values": values_of[region.name]})
-    sidecar = {
-        "schema": 1,
-        "coverax": __version__,
-        "case_id": case_id,
-        "calibration_digest": calibration.digest,
-        "method": calibration.method,
-        "alpha": calibration.alpha,
-        "delta": calibration.delta,
-        "guarantee": calibration.status == Status.OK,
-        "group": calibration.parts.group,
-        "statement": calibration.statement,
-        "masks": entries,
-    }
-    # Last: it marks the case done.
-    publish_sealed_json(folder / f"{case_id}.json", sidecar, written)
+    write_masks(calibration, case_id, prob_map.file, masks, values_of, folder, wanted)
 
 
 def read_sidecars(folder: Path, maps: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -326,15 +258,17 @@ def check_written(
     maps: Mapping[str, Path],
     definition: ScoreDefinition,
     allow_hard_masks: bool,
-) -> int:
-    """Masks that are the whole volume; refuses a folder made of hard masks."""
+) -> Counted:
+    """What a run counts over all sidecars; refuses a folder made of hard masks."""
     sidecars = read_sidecars(folder, maps)
     entries = [(s["case_id"], entry) for s in sidecars for entry in s["masks"]]
     check_not_masks(
         [(case_id, e["region"], e.get("map_values", SOFT)) for case_id, e in entries],
         allow=allow_hard_masks or definition.allow_hard_masks,
     )
-    return sum(bool(entry.get("whole_volume")) for _, entry in entries)
+    hidden = {case_id for case_id, entry in entries if entry.get("n_hidden")}
+    n_whole = sum(bool(entry.get("whole_volume")) for _, entry in entries)
+    return Counted(n_whole, len(hidden))
 
 
 # Kind of a calibration -> what it writes for one region of one case.

@@ -144,8 +144,7 @@ def _check_definitions(
 def _meaning(definition: ScoreDefinition) -> tuple[str, str, str, str]:
     """What must agree: of regions the labels, as channels belong to a model."""
     regions = sorted(
-        f"{region.name}:{','.join(map(str, sorted(region.labels)))}"
-        for region in definition.regions
+        f"{region.name}:{region.label_spec}" for region in definition.regions
     )
     return (
         str(definition.n_bins),

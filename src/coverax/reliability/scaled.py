@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from coverax.calibrate import map_digest
+from coverax.checks import normal_form
 from coverax.provenance import FITTED, TRAIN
 from coverax.volumes import MapContent, ProbMap, file_stem, known_parts, map_content
 
@@ -34,7 +35,7 @@ def scaled_parts(
     known = {
         folder: known_parts(folder) for folder in {p.parent for p in maps.values()}
     }
-    stems = {case_id: file_stem(path) or "" for case_id, path in maps.items()}
+    stems = {i: normal_form(file_stem(path) or "") for i, path in maps.items()}
     parts = {stems[case_id]: FITTED for case_id in sorted(fitted_on)}
     for case_id, path in maps.items():
         part = known[path.parent].get(stems[case_id], "")

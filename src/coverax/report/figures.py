@@ -10,6 +10,7 @@ from coverax.files import PathLike, publishing, read_sealed_json
 from coverax.volumes import (
     GridMismatchError,
     check_same_grid,
+    file_stem,
     nifti_files,
     read_header,
     read_labels,
@@ -113,7 +114,7 @@ def draw_sets(sidecar: PathLike, background: PathLike, folder: PathLike) -> list
             spacing,
             title=f"{content['case_id']} {entry['region']}: {_volumes(entry)}",
         )
-        path = folder / f"{entry['mask'].removesuffix('.nii.gz')}.png"
+        path = folder / f"{file_stem(entry['mask'])}.png"
         with publishing(path) as temporary:
             figure.savefig(temporary, dpi=110, format="png")
         out.append(path)

@@ -1,13 +1,14 @@
 """What reading a case left out, and the line that says so of a cohort."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from coverax.volumes import ProbMap, Region
+from coverax.volumes import ProbMap, Region, some_names
 
 _UNCLAIMED, _VOID, TURNED = "unclaimed_labels", "void_values", "turned"
+_SEGMENTS = "unclaimed_segments"
 
 
 def case_notes(
@@ -15,6 +16,7 @@ def case_notes(
     labels: np.ndarray,
     regions: tuple[Region, ...],
     ignore_label: int | None,
+    others: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What was left out of one case, as plain data.
 
@@ -23,10 +25,13 @@ def case_notes(
         labels: Its reference.
         regions: Every region of the definition.
         ignore_label: A label whose voxels do not count.
+        others: Of a reference of segments, the names of those that are of no region.
     """
     notes: dict[str, Any] = {}
     if prob_map.has_void:
         notes[_VOID] = True
+    if others is not None:
+        return notes | ({_SEGMENTS: list(others)} if others else {})
     claimed = {label for region in regions for label in region.labels}
     claimed |= {0} if ignore_label is None else {0, ignore_label}
     takes_all = not all(region.labels for region in regions)
@@ -53,6 +58,13 @@ def cohort_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
             f"label {', '.join(map(str, every[:5]))}{more} belongs to no region: "
             f"background in {len(unclaimed)} references (--region NAME=CHANNEL:any "
             "takes every label above 0)"
+        )
+    others = [case[_SEGMENTS] for case in cases if _SEGMENTS in case]
+    if others:
+        names = sorted(set().union(*others))
+        yield (
+            f"segment {some_names(names, 5)} belongs to no region: background in "
+            f"{len(others)} references"
         )
     yield from turned_notes(cases)
     n_void = sum(_VOID in case for case in cases)

@@ -161,7 +161,7 @@ def common_kind(cases: Sequence[ScoredCase]) -> MapKind:
         ]
         raise ValueError(
             f"the maps are of different kinds: {'; '.join(which)}. Scaled and unscaled "
-            "maps, and those of two models, are not to be mixed"
+            "maps, packed and unpacked ones, and those of two models, are not to be mixed"
         )
     return MapKind(next(iter(by_channels)), storages, next(iter(by_mark)))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from coverax.choices import EngineName
 from coverax.engine.switch import Engine, resolve_engine
+from coverax.files import PathLike
 from coverax.scores.batch import (
     CaseRows,
     Loaded,
@@ -36,9 +37,12 @@ from coverax.volumes import (
     Region,
     check_labels,
     declared_bytes,
+    has_segments,
     map_content,
+    place_segments,
     read_labels,
     read_probs,
+    read_segments,
     read_valid,
     turn_between,
 )
@@ -108,9 +112,10 @@ def load_case(
         )
     own = [r for r in definition.regions if case.region in (None, r.name)]
     expected, ignore = _expected_labels(case, definition, own), definition.ignore_label
-    check_labels(labels, reference.file.path, expected, ignore)
+    if reference.others is None:
+        check_labels(labels, reference.file.path, expected, ignore)
     views = [
-        View(r, prob_map.of(r), foreground(labels, r, ignore), valid, file.grid)
+        View(r, prob_map.of(r), reference.mask(r, definition), valid, file.grid)
         for r in (*also, *own)
     ]
     facts = {
@@ -122,7 +127,9 @@ def load_case(
         "content": {
             v.region.name: map_content(v.probs, file.grid.shape[::-1]) for v in views
         },
-        "notes": case_notes(prob_map, labels, definition.regions, ignore)
+        "notes": case_notes(
+            prob_map, labels, definition.regions, ignore, reference.others
+        )
         | turn_notes(reference.turns),
     }
     if definition.softmax:
@@ -144,12 +151,24 @@ class _Reference(NamedTuple):
         valid: Which voxels count; None for all.
         file: Header of the labels.
         turns: How files were turned by whole voxels, by what they are.
+        others: Of a reference of segments, whose labels are bits, one a region of the
+            definition: the names of segments that belong to none.
     """
 
     labels: np.ndarray
     valid: np.ndarray | None
     file: NiftiFile
     turns: dict[str, str]
+    others: list[str] | None = None
+
+    def mask(self, region: Region, definition: ScoreDefinition) -> np.ndarray:
+        """Voxels of a region; of one that is none of the definition, those of no other."""
+        if self.others is None:
+            return foreground(self.labels, region, definition.ignore_label)
+        if region not in definition.regions:
+            return self.labels == 0
+        bit = self.labels.dtype.type(1 << definition.regions.index(region))
+        return (self.labels & bit) != 0
 
     def valid_on(self, file: NiftiFile) -> np.ndarray | None:
         """Which voxels of a map count."""
@@ -158,6 +177,8 @@ class _Reference(NamedTuple):
     def on(self, file: NiftiFile) -> "_Reference":
         """The reference in the order of a map's voxels, on its grid."""
         old = self.file.grid
+        if self.others is not None and self.valid is None:
+            return self._placed(file)
         turn = turn_between(old, self.file.path, file.grid, file.path)
         if turn.is_identity:
             return self
@@ -167,6 +188,12 @@ class _Reference(NamedTuple):
             labels=labels, valid=valid, turns=self.turns | {"labels": str(turn)}
         )
 
+    def _placed(self, file: NiftiFile) -> "_Reference":
+        """Segments on the grid of a volume: they are stored as far as they reach."""
+        labels, turn = place_segments(self.labels, self.file, file)
+        turns = {} if turn.is_identity else {"labels": str(turn)}
+        return self._replace(labels=labels, file=file, turns=self.turns | turns)
+
 
 def _read_reference(
     case: Case, definition: ScoreDefinition, buffer: Buffer | None
@@ -174,6 +201,8 @@ def _read_reference(
     """Labels of a case and the voxels that count, on the grid of the labels."""
     if case.labels is None:
         raise ValueError("the case has no reference")
+    if has_segments(case.labels):
+        return _read_segments(case, case.labels, definition)
     labels, file = read_labels(case.labels, buffer=buffer)
     ignore = definition.ignore_label
     valid = None if ignore is None else labels != ignore
@@ -185,6 +214,24 @@ def _read_reference(
         turns = {} if turn.is_identity else {"valid": str(turn)}
         valid = mask if valid is None else valid & mask
     return _Reference(labels, valid, file, turns)
+
+
+def _read_segments(
+    case: Case, path: PathLike, definition: ScoreDefinition
+) -> _Reference:
+    """The same where the reference names segments; a valid mask gives it its grid."""
+    if definition.ignore_label is not None or definition.softmax:
+        raise ValueError(
+            f"{path}: has segments, which may overlap: no label of them can be ignored, "
+            "and they are no classes of a softmax; give a mask of what counts (valid), "
+            "and regions"
+        )
+    bits, file, others = read_segments(path, definition.regions)
+    reference = _Reference(bits, None, file, {}, others)
+    if case.valid is None:
+        return reference
+    mask, own = read_valid(case.valid)
+    return reference.on(own)._replace(valid=mask)
 
 
 def _expected_labels(

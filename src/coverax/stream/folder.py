@@ -53,7 +53,7 @@ def fill_folder(
         sources: Case id to the file it is made from; what that is read with counts too.
         write_case: Takes case id, source and folder; each file appears whole. What it
             returns, JSON-able, is kept with the case. Pickled where work is elsewhere.
-        files: Names that a case writes.
+        files: Names that a case writes, below the folder.
         kind: What the files depend on besides their sources, for messages.
         meaning: That, JSON-able; a run of another meaning is not resumed.
         case_meaning: What the files of a single case depend on besides (its group).
@@ -192,7 +192,7 @@ def check_names(files: Mapping[str, Sequence[str]]) -> None:
     """
     for case_id, names in files.items():
         for name in names:
-            n_bytes = len(os.fsencode(name))
+            n_bytes = max(len(os.fsencode(part)) for part in Path(name).parts)
             if n_bytes > LONGEST_NAME:
                 raise ValueError(
                     f"case {case_id}: its file {name} would have a name of {n_bytes} "
@@ -250,8 +250,11 @@ def _still_good(
 
 def _clear(folder: Path, wanted: set[str]) -> None:
     """Delete what no finished case owns."""
-    for path in folder.iterdir():
-        if path.name not in wanted:
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds first
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in wanted:
             path.unlink()
 
 

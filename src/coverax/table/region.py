@@ -21,7 +21,12 @@ class Region:
 
     def __str__(self) -> str:
         channels = "+".join(map(str, self.channels))
-        return f"{self.name}={channels}:{','.join(map(str, self.labels)) or _ANY}"
+        return f"{self.name}={channels}:{self.label_spec}"
+
+    @property
+    def label_spec(self) -> str:
+        """The labels in order, as a spec has them: `1,3`, or `any`."""
+        return ",".join(map(str, sorted(self.labels))) or _ANY
 
 
 FOREGROUND = Region("foreground", (0,), (1,))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from coverax.checks import normal_form
 from coverax.files import PathLike
 from coverax.train import resample
 from coverax.train.cache import cache_key, cached
@@ -176,7 +177,7 @@ def prepare_case(
     """
     image_path = Path(image_path)
     label_path = None if label_path is None else Path(label_path)
-    case_id = file_stem(image_path) or image_path.name
+    case_id = normal_form(file_stem(image_path) or image_path.name)
     if config.channel_files:
         case_id = case_id.removesuffix(_number(0))
     file = read_header(image_path)

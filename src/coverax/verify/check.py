@@ -14,6 +14,7 @@ CHECKPOINTS = "checkpoints"
 # Keys that tell what a sealed JSON file is; of two that fit, the first.
 _KINDS = (
     ("calibration", {"thresholds", "score_definition"}),
+    ("BIDS derivative", {"GeneratedBy", "calibration_digest"}),
     ("sidecar of masks", {"masks", "calibration_digest"}),
     ("monitor state", {"maps", "references", "looks"}),
     ("list of cases", {"list", "calibration_digest"}),
@@ -25,6 +26,8 @@ _KINDS = (
     ("record of inference", {"model", "options", "classes"}),
     ("record of scaled maps", {"temperature", "temperatures", "parts"}),
     ("record of a part", {"shard", "values", "cases_digest"}),
+    ("record of packed maps", {"bits", "maps", "parts"}),
+    ("record of exported maps", {"channels", "parts"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from coverax.checks import normal_form
 from coverax.files import PathLike
 from coverax.table.columns import FOLD
 from coverax.table.region import Region, parse_regions
@@ -163,8 +164,8 @@ def read_groups(
         if not case_id or not group:
             raise ValueError(f"{path}, line {line}: case_id or {column} is missing")
         try:
-            check_name("case_id", case_id)
-            _check_value(column, group)
+            case_id = check_name("case_id", case_id)
+            group = _check_value(column, group)
         except ValueError as error:
             raise ValueError(f"{path}, line {line}: {error}") from None
         if case_id in groups:
@@ -184,7 +185,7 @@ def with_parts(cases: Iterable[Case]) -> tuple[Case, ...]:
     parts = functools.lru_cache(None)(known_parts)
 
     def part_of(path: Path) -> str:
-        return parts(path.parent).get(file_stem(path) or "", "")
+        return parts(path.parent).get(normal_form(file_stem(path) or ""), "")
 
     return tuple(replace(c, part=part_of(Path(c.probs))) for c in cases)
 
@@ -283,9 +284,11 @@ def _case_of_row(
                 f"{column} of case {case_id} is empty, and other rows have one: a "
                 "column is given for all rows or for none"
             )
-    for column in ("unit", "group", "region", "rater", *further):
-        if cells.get(column):
-            _check_value(f"{column} of case {case_id}", cells[column])
+    named = {
+        column: _check_value(f"{column} of case {case_id}", cells[column])
+        for column in ("unit", "group", "region", "rater", *further)
+        if cells.get(column)
+    }
 
     def file(column: str) -> Path | None:
         return path.parent / cells[column] if cells.get(column) else None
@@ -294,22 +297,22 @@ def _case_of_row(
         case_id=case_id,
         probs=path.parent / cells["probs"],
         labels=file("labels"),
-        unit=cells.get("unit") or case_id,
-        group=cells.get("group", ""),
+        unit=named.get("unit", case_id),
+        group=named.get("group", ""),
         weight=_weight(cells.get("weight") or "1", case_id),
-        region=_region_name(cells.get("region") or None),
+        region=_region_name(named.get("region")),
         valid=file("valid"),
         image=file("image"),
-        rater=cells.get("rater", ""),
-        columns=tuple((column, cells[column]) for column in further),
+        rater=named.get("rater", ""),
+        columns=tuple((column, named.get(column, "")) for column in further),
     )
 
 
-def _check_value(what: str, value: str) -> None:
-    """Refuse a cell that cannot be shown, or that says that nothing is there."""
-    check_name(what, value)
+def _check_value(what: str, value: str) -> str:
+    """A cell in its normal form; refused where it says nothing, or nothing shows it."""
     if value.lower() in _NO_VALUE:
         raise ValueError(f"{what} is {value!r}: leave the cell empty, or name it")
+    return check_name(what, value)
 
 
 def _weight(text: str, case_id: str) -> float:

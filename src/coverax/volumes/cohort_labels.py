@@ -5,8 +5,8 @@ from pathlib import Path
 
 from coverax.table.region import Region
 from coverax.volumes.case import Cohort, cohort_regions
-from coverax.volumes.formats import NPZ, file_suffix
-from coverax.volumes.nnunet_dataset import Dataset, find_dataset
+from coverax.volumes.formats import NPZ, dataset_of, file_suffix
+from coverax.volumes.nnunet_dataset import Dataset
 
 _log = logging.getLogger("coverax")
 
@@ -52,18 +52,21 @@ def cohort_labels(
 
 
 def _cohort_dataset(cohort: Cohort) -> Dataset | None:
-    """What all maps say of their model; None where one is no softmax of nnU-Net."""
+    """What all maps say of their model; None where `dataset.json` speaks not of one."""
     paths = [Path(case.probs) for case in cohort.cases]
-    if not paths or any(file_suffix(path) != NPZ for path in paths):
+    is_named = all(file_suffix(p) == NPZ or dataset_of(p) is not None for p in paths)
+    if not paths or not is_named:
         return None
-    folders = dict.fromkeys(path.parent for path in paths)
-    found = [find_dataset(folder) for folder in folders]
-    first = found[0]
-    for folder, dataset in zip(folders, found, strict=True):
+    found: dict[Path, Dataset | None] = {}
+    for path in paths:
+        if path.parent not in found:
+            found[path.parent] = dataset_of(path)
+    (one, first), *others = found.items()
+    for folder, dataset in others:
         if _meaning(dataset) != _meaning(first):
             raise ValueError(
-                f"the maps of {next(iter(folders))} and of {folder} are of models with "
-                "other labels (dataset.json)"
+                f"the maps of {one} and of {folder} are of models with other labels "
+                "(dataset.json)"
             )
     return first
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from coverax.checks import normal_form
 from coverax.files import PathLike
 from coverax.volumes.case import (
     Case,
@@ -14,8 +15,14 @@ from coverax.volumes.case import (
     with_parts,
     with_units,
 )
-from coverax.volumes.formats import NPZ, SUFFIXES, file_stem, file_suffix
-from coverax.volumes.names import check_case_id, check_name, some_names
+from coverax.volumes.formats import (
+    NPZ,
+    PICTURES,
+    SUFFIXES,
+    file_stem,
+    file_suffix,
+)
+from coverax.volumes.names import check_case_id, check_name, other_spelling, some_names
 
 _log = logging.getLogger("coverax")
 # Files that lie beside volumes and are none; any other is named where it is passed over.
@@ -24,17 +31,17 @@ _COMPANIONS = (
     *(".yaml", ".yml", ".toml", ".bval", ".bvec", ".sha256", ".md5"),
     *(".raw", ".zraw"),  # the voxels of a .mhd
 )
-_VOLUMES = f"volume ({', '.join(SUFFIXES)})"
 _COMPANION_NAMES = ("thumbs.db", "desktop.ini", "readme", "license", "changes")
 _FEW = 3  # files that are named one by one
 
 
 def nifti_files(folder: PathLike) -> dict[str, Path]:
-    """File stem to path of the volumes in a folder, of every format that is read.
+    """Case id (file stem, NFC) to path of the volumes in a folder, of every format.
 
     Files of another kind are passed over; a note names or counts those that may be
     volumes. Where a softmax of nnU-Net lies in the folder, it is the map of its case
-    and the volume of that name beside it the segmentation.
+    and the volume of that name beside it the segmentation. Pictures (`.png`) are volumes
+    where there are no others.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -47,39 +54,46 @@ def nifti_files(folder: PathLike) -> dict[str, Path]:
     files: dict[str, Path] = {}
     softmax: dict[str, Path] = {}
     others: list[Path] = []
-    for path in _shown(folder):
+    shown = _shown(folder)
+    kinds = {file_suffix(path) for path in shown if not path.is_dir()}
+    no_volumes = {PICTURES} if kinds - {None, NPZ, PICTURES} else set[str]()
+    for path in shown:
         stem = file_stem(path)
-        if path.is_dir() or stem is None:
+        if path.is_dir() or stem is None or file_suffix(path) in no_volumes:
             others.append(path)
             continue
         try:
-            check_case_id(stem)
+            case_id = check_case_id(stem)
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
-        if file_suffix(path) == NPZ:
-            softmax[stem] = path
-            continue
-        if stem in files:
+        own = softmax if file_suffix(path) == NPZ else files
+        if case_id in own:
+            first = own[case_id].name
             raise ValueError(
-                f"case {stem} occurs twice: {files[stem].name} and {path.name} "
-                f"in {folder}"
+                f"case {case_id} occurs twice: {first} and {path.name} in {folder}"
+                f"{other_spelling(file_stem(first) or '', stem)}"
             )
-        files[stem] = path
+        own[case_id] = path
     passed_over = [path for path in others if not path.is_dir()]
     if softmax:
         _check_one_form(folder, softmax, files)
         files = softmax
     if not files:
-        raise ValueError(f"{folder}: holds no {_VOLUMES}{_instead(others)}")
+        raise ValueError(f"{folder}: holds no {_kinds_read()}{_instead(others)}")
     if passed_over:
         _log.warning(
             "%s: %d files are no %s and are passed over: %s",
             folder,
             len(passed_over),
-            _VOLUMES,
+            _kinds_read(no_volumes),
             _kinds(passed_over),
         )
     return files
+
+
+def _kinds_read(but: Collection[str] = ()) -> str:
+    """What a volume is, for messages."""
+    return f"volume ({', '.join(s for s in SUFFIXES if s not in but)})"
 
 
 def _check_one_form(
@@ -129,7 +143,7 @@ def match_folders(
     raters = _rater_folders(labels_dir)
     probs = nifti_files(probs_dir)
     check_maps_differ(probs.items(), f"{probs_dir}")
-    references = {rater.name: nifti_files(rater) for rater in raters}
+    references = {normal_form(rater.name): nifti_files(rater) for rater in raters}
     _check_raters(references, probs, labels_dir)
     references = references or {"": nifti_files(labels_dir)}
     pairs = [
@@ -273,8 +287,12 @@ def _rater_folders(folder: Path) -> list[Path]:
     """Folders of raters, sorted by name; none where the folder holds volumes."""
     shown = _shown(folder) if folder.is_dir() else []
     raters = shown if shown and all(path.is_dir() for path in shown) else []
+    first: dict[str, str] = {}
     for path in raters:
-        check_name(f"{folder}: the name of rater", path.name)
+        name = check_name(f"{folder}: the name of rater", path.name)
+        if first.setdefault(name, path.name) != path.name:
+            why = other_spelling(first[name], path.name)
+            raise ValueError(f"{folder}: rater {name} has two folders{why}")
     return raters
 
 

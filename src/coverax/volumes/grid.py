@@ -104,6 +104,12 @@ class Grid:
         """
         unsized = self.origin.unsized if self.origin else ()
         names = ["xyz"[axis] for axis in unsized if axis < n_axes]
+        is_nifti = self._name.lower().endswith((".nii", ".nii.gz"))
+        if names and not is_nifti:
+            raise ValueError(
+                f"{self._name}: a picture does not tell the size of a pixel, so nothing "
+                "in mm is computed; store it as NIfTI with its spacing"
+            )
         if names:
             raise ValueError(
                 f"{self._name}: pixdim is 0 along {', '.join(names)} and no sform tells "

@@ -166,7 +166,7 @@ def parse_header(source: Source) -> NiftiFile:
     header = _HEADERS[size](block, order, check=False)
     offset = _checked_offset(header, size, source)
     with np.errstate(all="ignore"):  # what is not finite is refused below
-        file = _described(path, header)
+        file = describe_header(path, header)
     promised = offset + file.grid.n_voxels * file.n_channels * file.dtype.itemsize
     if promised > source.n_most:
         raise ValueError(
@@ -194,7 +194,12 @@ def _checked_offset(header: nib.Nifti1Header, size: int, source: Source) -> int:
     return int(offset)
 
 
-def _described(path: Path, header: nib.Nifti1Header) -> NiftiFile:
+def describe_header(path: Path, header: nib.Nifti1Header) -> NiftiFile:
+    """What follows from a header, checked.
+
+    Raises:
+        ValueError: It is unsound, or has another number of axes.
+    """
     unsized = tuple(np.flatnonzero(header["pixdim"][1:4] == 0).tolist())
     codes = [int(header[name]) for name in ("sform_code", "qform_code")]
     try:

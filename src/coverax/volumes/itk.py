@@ -1,17 +1,19 @@
 """MetaImage and NRRD by SimpleITK, an extra: world axes turned from LPS to RAS once."""
 
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from coverax.files import one_line
+from coverax.files import OutputError, one_line, publishing
 from coverax.volumes.grid import Grid, Origin
 from coverax.volumes.header import NiftiFile, check_affine, new_header
-from coverax.volumes.nifti import Buffer, check_channels
+from coverax.volumes.nifti import Buffer, check_channels, label_type
 from coverax.volumes.source import MOST_DEFLATE
 
 SUFFIXES = (".mha", ".mhd", ".nrrd")
@@ -73,6 +75,75 @@ def read_voxels(
     return file, np.array(rows[wanted], file.dtype, order="C")
 
 
+def read_values(path: Path) -> np.ndarray:
+    """The values of a picture in the order of the file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: SimpleITK is missing, or cannot read it.
+    """
+    reader = _information(path)
+    try:
+        return _simple_itk(path).GetArrayFromImage(reader.Execute())
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"{path}: {_why(error)}") from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the header says beyond voxels and their place, by key.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: SimpleITK is missing, or cannot read it.
+    """
+    reader = _information(path)
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
+def write_mask(
+    path: Path, mask: np.ndarray, like: NiftiFile, *, largest: int = 1
+) -> None:
+    """Write a label map on the grid of `like`, compressed, in one file.
+
+    Of a map that is of ITK itself, spacing, origin and direction are its own.
+
+    Raises:
+        OutputError: It cannot be written.
+        ValueError: SimpleITK is missing, or the header of `like` does not tell the size
+            of a voxel.
+    """
+    like.grid.check_sizes()  # every file of ITK has one
+    sitk, dtype = _simple_itk(path), label_type(largest)
+    placed = _placed_as(like)
+    volume = mask.reshape((*mask.shape, 1)[: len(placed[0])]).astype(dtype)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.T))
+    image.SetSpacing(placed[0])
+    image.SetOrigin(placed[1])
+    image.SetDirection(placed[2])
+    with publishing(path) as temporary, TemporaryDirectory() as folder:
+        whole = Path(folder, f"mask{path.suffix}")  # ITK tells the format by it
+        try:
+            sitk.WriteImage(image, str(whole), useCompression=True)
+        except RuntimeError as error:
+            raise OutputError(f"{path}: {_why(error, 'written')}") from None
+        shutil.copyfile(whole, temporary)
+
+
+def _placed_as(like: NiftiFile) -> tuple[list[float], ...]:
+    """Spacing, origin and direction of a grid in LPS, two or three axes."""
+    if like.path.suffix.lower() in SUFFIXES:
+        reader = _information(like.path)
+        n = len(like.grid.shape)
+        n_axes = reader.GetDimension()
+        direction = np.array(reader.GetDirection()).reshape(n_axes, n_axes)[:n, :n]
+        spacing, origin = reader.GetSpacing()[:n], reader.GetOrigin()[:n]
+        return list(spacing), list(origin), direction.reshape(-1).tolist()
+    affine = LPS_TO_RAS @ like.grid.affine
+    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    direction = (affine[:3, :3] / spacing).reshape(-1)
+    return spacing.tolist(), affine[:3, 3].tolist(), direction.tolist()
+
+
 def is_there() -> bool:
     """Whether SimpleITK is installed."""
     return find_spec("SimpleITK") is not None
@@ -119,11 +190,11 @@ def _information(path: Path) -> Any:
     return reader
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException, done: str = "read") -> str:
     """The last line of what ITK says: the first ones name its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     what = one_line(lines[-1]) if lines else type(error).__name__
-    return f"not read by SimpleITK ({what})"
+    return f"not {done} by SimpleITK ({what})"
 
 
 def _described(path: Path, reader: Any) -> NiftiFile:

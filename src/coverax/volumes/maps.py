@@ -16,7 +16,7 @@ from coverax.checks import check_labels as check_labels
 from coverax.files import PathLike
 from coverax.table.region import Region
 from coverax.tolerance import MAX_OVERSHOOT, nearest_labels, range_slack, sum_slack
-from coverax.volumes.formats import check_is_map, read_voxels
+from coverax.volumes.formats import as_map, check_is_map, read_voxels
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.nifti import Buffer, check_channels
 
@@ -116,9 +116,10 @@ def read_probs(
     file, stored = read_voxels(
         path,
         channels=None if logits else channels,
-        check_header=check_header,
+        check_header=lambda found: check_header(as_map(found)),
         buffer=buffer,
     )
+    file = as_map(file)
     check_channels(file, channels)
     values = _as_float32(stored, file, buffer.values if buffer else None)
     low, high = _range(values)

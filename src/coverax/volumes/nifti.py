@@ -12,7 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from isal import igzip
-from jaxtyping import Float
+from jaxtyping import Float, UInt
 
 from coverax.choices import ProbsStorage
 from coverax.files import PathLike, publishing
@@ -124,17 +124,28 @@ def check_channels(file: NiftiFile, channels: Sequence[int]) -> None:
 def write_mask(
     path: PathLike, mask: np.ndarray, like: NiftiFile, *, largest: int = 1
 ) -> None:
-    """Write a uint8 mask on the grid of `like`, keeping its header and affine.
+    """Write a mask on the grid of `like`, keeping its header and affine.
 
     A label map is a mask with labels up to `largest`, the top of its display window.
 
     The file appears complete or not at all.
     """
-    path = Path(path)
-    header = _header_like(like, np.uint8, mask.shape, largest)
+    path, dtype = Path(path), label_type(largest)
+    header = _header_like(like, dtype, mask.shape, largest)
     if like.mark:  # that of the map, which a mask is not
         header["descrip"] = b""
-    _publish(path, _whole_file(header, mask.astype(np.uint8)))
+    _publish(path, _whole_file(header, mask.astype(dtype)))
+
+
+def label_type(largest: int) -> np.dtype:
+    """The smallest unsigned type of a label map.
+
+    Raises:
+        ValueError: 16 bits do not hold its largest label.
+    """
+    if largest > np.iinfo(np.uint16).max:
+        raise ValueError(f"label {largest} does not fit into 16 bits")
+    return np.min_scalar_type(largest)
 
 
 def probs_file(
@@ -177,6 +188,40 @@ def write_probs(
     header = probs_file(path, like, probs.shape[-1], storage, mark).header
     stored = probs if storage == "float32" else _in_steps(probs)
     _publish(path, _whole_file(header, stored.astype(header.get_data_dtype())))
+
+
+def write_map(
+    path: PathLike,
+    rows: Float[np.ndarray, "channels voxels"] | UInt[np.ndarray, "channels voxels"],
+    like: NiftiFile,
+    *,
+    slope: float = 1.0,
+    mark: str = "",
+) -> None:
+    """Write channels of a map on the grid of `like`, keeping its header and affine.
+
+    One channel has no class axis; several are the fourth one.
+
+    The file appears complete or not at all.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file.
+        rows: Stored values in storage order, x fastest.
+        like: Where they lie.
+        slope: What turns stored into real values.
+        mark: Which of our steps made the map.
+    """
+    n = len(rows)
+    shape = (*like.grid.shape, 1)[:3] if n > 1 else like.grid.shape
+    header = _header_like(like, rows.dtype, (*shape, n) if n > 1 else shape, 1)
+    if n > 1:
+        header["pixdim"][4] = 1
+    if slope != 1:
+        header["scl_slope"], header["scl_inter"] = slope, 0
+    if mark or like.mark:
+        header["descrip"] = description_of(mark) if mark else b""
+    stored = rows.astype(header.get_data_dtype(), copy=False)  # its order of bytes
+    _publish(Path(path), _whole_file(header, stored.reshape(-1)))
 
 
 def _in_steps(probs: Float[np.ndarray, "x y z classes"]) -> np.ndarray:

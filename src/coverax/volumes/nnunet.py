@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from coverax.files import one_line
-from coverax.volumes import itk
+from coverax.volumes import itk, png
 from coverax.volumes.grid import Grid, Origin
 from coverax.volumes.header import NiftiFile, check_affine, new_header
 from coverax.volumes.nifti import Buffer, check_channels
@@ -116,16 +116,24 @@ def _described(path: Path) -> _Map:
     segmentation = find_segmentation(path)
     beside = _header_beside(segmentation, needed=seen is None)
     target = beside.grid if beside else seen
+    x, y, z = three_axes(full[::-1])
+    if target is None and properties is not None and z == 1:
+        # A picture, which has no place: its reader keeps a spacing of pixels alone.
+        beside = png.bare_file(path, (x, y), np.dtype(np.float32))
+        target = beside.grid
     if target is None:
         raise ValueError(
             f"{path}: nothing says where its voxels lie: {path.stem}.pkl is missing or "
             "holds no geometry, and no segmentation lies beside it"
         )
-    if seen is None:  # merged predictions once kept no properties
-        seen = _as_stored(path, full, target)
-    turn = turn_between(seen, path, target, segmentation or path)
     n = array.shape[0]
-    own = Grid(target.shape, target.affine, Origin(path, (*target.shape, n)))
+    origin = Origin(path, (*target.shape, n))
+    if seen is None:  # merged predictions once kept no properties, pictures have none
+        seen = _as_stored(path, full, target)
+        if target.origin is not None:
+            origin = target.origin._replace(path=path, axes=origin.axes)
+    turn = turn_between(seen, path, target, segmentation or path)
+    own = Grid(target.shape, target.affine, origin)
     header = new_header(own, np.dtype(np.float32), n, _nifti_header(beside))
     file = NiftiFile(path, header, own, n, n > 1)
     return _Map(array, file, turn, crop, full, segmentation if beside else None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from coverax.files import one_line
 from coverax.table.region import Region
 
+DATASET = "dataset.json"
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -24,6 +25,7 @@ class Dataset:
         n_channels: Channels that a map of this model has.
         class_order: Of a region model, the label that each channel paints.
         ignore_label: Label of voxels that do not count.
+        file_ending: Of the segmentations that nnU-Net writes; empty where it is not said.
     """
 
     path: Path
@@ -32,12 +34,13 @@ class Dataset:
     n_channels: int
     class_order: tuple[int, ...] = ()
     ignore_label: int | None = None
+    file_ending: str = ""
 
 
 def find_dataset(folder: Path) -> Dataset | None:
     """The `dataset.json` of a folder of results, or up to two levels above it."""
     for place in (folder, *folder.resolve().parents[:2]):
-        path = place / "dataset.json"
+        path = place / DATASET
         if path.is_file():
             return _read_dataset(path, path.stat().st_mtime_ns)
     return None
@@ -68,6 +71,7 @@ def _read_dataset(path: Path, _changed: int) -> Dataset:
         }
         order = tuple(int(x) for x in content.get("regions_class_order") or ())
         ignored = None if ignore is None else int(ignore)
+        ending = str(content.get("file_ending") or "").lower()
     except (TypeError, ValueError):
         raise ValueError(
             f"{path}: labels must be whole numbers or lists of them"
@@ -78,7 +82,7 @@ def _read_dataset(path: Path, _changed: int) -> Dataset:
             for name, value in sorted(values.items(), key=lambda item: item[1])
         )
         n_channels = 1 + max((r.channels[0] for r in regions), default=0)
-        return Dataset(path, regions, False, n_channels, ignore_label=ignored)
+        return Dataset(path, regions, False, n_channels, (), ignored, ending)
     if len(order) != len(values):
         raise ValueError(
             f"{path}: a model of regions needs regions_class_order with one label for "
@@ -88,4 +92,4 @@ def _read_dataset(path: Path, _changed: int) -> Dataset:
         Region(name, (channel,), value)
         for channel, (name, value) in enumerate(values.items())
     )
-    return Dataset(path, regions, True, len(regions), order, ignored)
+    return Dataset(path, regions, True, len(regions), order, ignored, ending)

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coverax.files import PathLike, one_line, publish_rows
+from coverax.checks import normal_form
+from coverax.files import PathLike, one_line
 from coverax.table.columns import FOLD
 from coverax.volumes.case import Case, check_maps_differ, with_units
 from coverax.volumes.folders import nifti_files
 from coverax.volumes.formats import file_stem
+from coverax.volumes.names import other_spelling
 from coverax.volumes.nnunet_dataset import Dataset, find_dataset
 
 
@@ -85,7 +87,7 @@ def find_results(
     maps: dict[str, tuple[Path, str]] = {}
     unmapped: list[str] = []
     for fold, folder in where.items():
-        found = {p.stem: p for p in sorted(folder.glob("*.npz"))}
+        found = _by_case(sorted(folder.glob("*.npz")))
         for case_id, path in found.items():
             if case_id in maps:
                 raise ValueError(
@@ -122,26 +124,6 @@ def find_results(
     )
     found.notes.extend(_notes(found, results, folds))
     return found
-
-
-def write_results(found: FoundResults, output: PathLike) -> None:
-    """Write the cohort as CSV, paths relative to it where they lie below it.
-
-    Units are written where they are others than the cases.
-    """
-    output = Path(output)
-    has_units = any(case.unit != case.case_id for case in found.cases)
-    rows = [
-        {
-            "case_id": case.case_id,
-            "probs": _relative(Path(case.probs), output.parent),
-            "labels": _relative(Path(case.labels or ""), output.parent),
-            **({"unit": case.unit} if has_units else {}),
-            **dict(case.columns),
-        }
-        for case in found.cases
-    ]
-    publish_rows(output, rows)
 
 
 def _fold_folders(results: Path) -> dict[str, Path]:
@@ -197,8 +179,12 @@ def _split_notes(found: FoundResults, results: Path) -> list[str]:
         return []
     try:
         splits = json.loads(path.read_text(encoding="utf-8"))
-        wanted = {str(i) for split in splits for i in split["val"]}
-        where = {str(i): str(k) for k, split in enumerate(splits) for i in split["val"]}
+        wanted = {normal_form(str(i)) for split in splits for i in split["val"]}
+        where = {
+            normal_form(str(i)): str(k)
+            for k, split in enumerate(splits)
+            for i in split["val"]
+        }
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path}: not the splits of nnU-Net ({one_line(repr(error))})"
@@ -216,10 +202,27 @@ def _split_notes(found: FoundResults, results: Path) -> list[str]:
     return [f"{len(lost)} cases of {path.name} are not there: {', '.join(lost[:3])}"]
 
 
+def _by_case(paths: list[Path]) -> dict[str, Path]:
+    """Softmax files by the normal form of their stems.
+
+    Raises:
+        ValueError: Two stems are one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        other = found.setdefault(normal_form(path.stem), path)
+        if other != path:
+            raise ValueError(
+                f"case {path.stem} occurs twice in {path.parent}"
+                f"{other_spelling(other.stem, path.stem)}"
+            )
+    return found
+
+
 def _stems(folder: Path) -> set[str]:
     """Segmentations of a folder, by case."""
     return {
-        stem
+        normal_form(stem)
         for path in folder.iterdir()
         if not path.name.startswith(".") and (stem := file_stem(path)) is not None
     }
@@ -235,8 +238,3 @@ def _reader_of(folder: Path) -> str | None:
             except (ValueError, TypeError, KeyError):
                 return None
     return None
-
-
-def _relative(path: Path, folder: Path) -> str:
-    here, there = folder.resolve(), path.resolve()
-    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)

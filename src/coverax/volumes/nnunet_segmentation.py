@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coverax.volumes import itk
+from coverax.volumes import itk, png
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.nnunet_dataset import Dataset
 from coverax.volumes.orient import Turn
@@ -14,7 +14,7 @@ from coverax.volumes.same_grid import three_axes
 
 _log = logging.getLogger("coverax")
 # In the order of preference; files that need the extra come last.
-SUFFIXES = (".nii.gz", ".nii", *itk.SUFFIXES)
+SUFFIXES = (".nii.gz", ".nii", *itk.SUFFIXES, png.SUFFIX)
 # A segmentation may lack what postprocessing took away; what it has must be the map's.
 _LEAST_AGREEMENT = 0.99
 

@@ -135,25 +135,80 @@ def find_turn(old: Grid, new: Grid) -> Turn | None:
     Both must cover the same voxels: every centre of one is a centre of the other,
     within `AFFINE_TOLERANCE` of the smallest edge.
     """
-    shape = np.array(three_axes(old.shape))
+    placing = find_placing(old, new)
+    if placing is None:
+        return None
+    shape, (axes, flips) = three_axes(old.shape), placing.turn
+    ends = [(shape[a] - 1) * flip for a, flip in zip(axes, flips, strict=True)]
+    covers = tuple(shape[axis] for axis in axes) == three_axes(new.shape)
+    return placing.turn if covers and list(placing.starts) == ends else None
+
+
+class Placing(NamedTuple):
+    """How the voxels of one grid lie within another of the same lattice.
+
+    Attributes:
+        turn: The order of the axes.
+        starts: For each axis of the new grid, the index of the old one along it that
+            its first voxel has; may lie outside.
+    """
+
+    turn: Turn
+    starts: tuple[int, int, int]
+
+    def apply_flat(
+        self, values: np.ndarray, old: Grid, new: Grid
+    ) -> tuple[np.ndarray, int]:
+        """Values on the new grid, 0 where the old one has no voxel.
+
+        Returns:
+            Flat, x fastest; and how many voxels other than 0 the new grid has not.
+        """
+        volume = values.reshape(three_axes(old.shape), order="F")
+        out = np.zeros(three_axes(new.shape), values.dtype, order="F")
+        taken, given = [slice(None)] * 3, [slice(None)] * 3
+        for place, (axis, flip) in enumerate(
+            zip(self.turn.axes, self.turn.flips, strict=True)
+        ):
+            sign = -1 if flip else 1
+            index = self.starts[place] + sign * np.arange(out.shape[place])
+            inside = np.flatnonzero((index >= 0) & (index < volume.shape[axis]))
+            if not inside.size:
+                return out.reshape(-1, order="F"), int(np.count_nonzero(volume))
+            low, high = sorted((index[inside[0]], index[inside[-1]]))
+            taken[axis] = slice(int(low), int(high) + 1)
+            given[place] = slice(int(inside[0]), int(inside[-1]) + 1)
+        part = volume[tuple(taken)]
+        out[tuple(given)] = self.turn.apply(part)
+        lost = np.count_nonzero(volume) - np.count_nonzero(part)
+        return out.reshape(-1, order="F"), int(lost)
+
+
+def find_placing(old: Grid, new: Grid) -> Placing | None:
+    """How one grid lies within another by whole voxels; None where it does not.
+
+    Shapes may differ: every centre of one would be a centre of the other if both went
+    on, within `AFFINE_TOLERANCE` of the smallest edge at the corners of both.
+    """
     matrix = np.linalg.solve(old.affine, new.affine)  # new voxel -> old voxel
-    rotation = np.rint(matrix[:3, :3])
+    exact = np.rint(matrix[:3])
+    rotation = exact[:, :3]
     if not ((abs(rotation).sum(0) == 1).all() and (abs(rotation).sum(1) == 1).all()):
         return None
-    axes = np.argmax(abs(rotation), axis=0)
-    flips = rotation[axes, np.arange(3)] < 0
-    if tuple(shape[axes]) != three_axes(new.shape):
-        return None
-    exact = np.zeros((3, 4))
-    exact[:, :3] = rotation
-    exact[axes, 3] = np.where(flips, shape[axes] - 1, 0)
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape[axes]])).reshape(3, -1)
+    ends = [(0, n - 1) for n in three_axes(new.shape)]
+    corners = np.array(np.meshgrid(*ends)).reshape(3, -1)
     difference = old.affine[:3, :3] @ (matrix[:3] - exact)
     moved = difference[:, :3] @ corners + difference[:, 3:]
     distance_mm = np.sqrt((moved**2).sum(axis=0)).max()
     if not distance_mm <= AFFINE_TOLERANCE * min(old.edges_mm[: len(old.shape)]):
         return None
-    return Turn(
-        (int(axes[0]), int(axes[1]), int(axes[2])),
-        (bool(flips[0]), bool(flips[1]), bool(flips[2])),
+    axes = np.argmax(abs(rotation), axis=0)
+    flips = rotation[axes, np.arange(3)] < 0
+    starts = exact[axes, 3].astype(int)
+    return Placing(
+        Turn(
+            (int(axes[0]), int(axes[1]), int(axes[2])),
+            (bool(flips[0]), bool(flips[1]), bool(flips[2])),
+        ),
+        (int(starts[0]), int(starts[1]), int(starts[2])),
     )

@@ -1,7 +1,8 @@
 """Where maps came from: a mark in each header, and a record beside them.
 
 Maps that `infer` wrote say which model made them, those of `temperature apply` which
-fit scaled them: scores of one kind say nothing of maps of another. The record names the
+fit scaled them, those of `pack` that they were rounded: scores of one kind say nothing of
+maps of another. The record names the
 part of each case, so that what a model has learned from does not calibrate it. Of maps
 made elsewhere nothing is known, and nothing is said.
 """
@@ -9,10 +10,13 @@ made elsewhere nothing is known, and nothing is said.
 from pathlib import Path
 from typing import Any
 
+from coverax.checks import normal_form
 from coverax.files import PathLike, digest_json, is_sealed, read_json, sound
 
 INFER_RECORD = "infer.json"
 SCALED_RECORD = "scaled.json"
+PACKED_RECORD = "packed.json"
+EXPORTED_RECORD = "exported.json"
 _PREFIX = "coverax "
 _MOST = 80  # bytes of a NIfTI description
 
@@ -42,7 +46,9 @@ def add_mark(mark: str, what: str, digest: str) -> str:
 
 def describe_mark(mark: str) -> str:
     """A mark in words, for messages."""
-    return f"the mark {mark!r}" if mark else "no mark of infer or temperature apply"
+    return (
+        f"the mark {mark!r}" if mark else "no mark of infer, temperature apply or pack"
+    )
 
 
 def known_parts(folder: PathLike) -> dict[str, str]:
@@ -51,7 +57,7 @@ def known_parts(folder: PathLike) -> dict[str, str]:
     Raises:
         ValueError: The record is damaged.
     """
-    for name in (SCALED_RECORD, INFER_RECORD):
+    for name in (SCALED_RECORD, PACKED_RECORD, EXPORTED_RECORD, INFER_RECORD):
         path = Path(folder) / name
         if _is_there(path):
             return _parts_of(path)
@@ -75,4 +81,4 @@ def _parts_of(path: Path) -> dict[str, str]:
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(parts, dict):
         return {}
-    return {str(stem): str(part) for stem, part in parts.items()}
+    return {normal_form(str(stem)): str(part) for stem, part in parts.items()}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from coverax.checks import normal_form
 from coverax.files import PathLike
 from coverax.volumes.names import check_name
 
@@ -48,7 +49,7 @@ def read_rows(path: PathLike, what: str, required: Sequence[str]) -> Rows:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
     filled = [(line, cells) for line, cells in lines if any(cells)]
-    columns = tuple(filled[0][1]) if filled else ()
+    columns = tuple(map(normal_form, filled[0][1])) if filled else ()
     _check_columns(columns, required, path)
     for line, cells in filled[1:]:
         if len(cells) > len(columns):
