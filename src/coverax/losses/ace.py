@@ -22,12 +22,14 @@ from coverax.losses._voxels import (
     absent_factor,
     check_shapes,
     present_classes,
+    takes_arrays,
 )
 
 # A soft bin of less weight says nothing, and its gradient would know no bound.
 _LEAST_WEIGHT = 0.01
 
 
+@takes_arrays
 def hard_l1_ace(
     probs: Map,
     targets: Targets,
@@ -73,6 +75,7 @@ def hard_l1_ace(
     return _hard(n_bins, probs, targets, factor, valid)
 
 
+@takes_arrays
 def soft_l1_ace(
     probs: Map,
     targets: Targets,
