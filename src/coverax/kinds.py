@@ -22,6 +22,7 @@ KINDS = (
     ("record of a part", {"shard", "values", "cases_digest"}),
     ("record of packed maps", {"bits", "maps", "parts"}),
     ("record of exported maps", {"channels", "parts"}),
+    ("summary of a site", {"one", "n_cuts"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),

@@ -41,7 +41,7 @@ def test_the_examples_of_a_page_are_commands(name):
     text = pages.EXAMPLES[name.split()[-1]].replace("\\\n", " ")
     for line in text.splitlines():
         words = shlex.split(line)
-        assert line.startswith(f"{name} ")
+        assert f"{line} ".startswith(f"{name} ")
         own = words[len(name.split()) :]
         assert COMMANDS[name].make_context(name, own).params
 

@@ -156,6 +156,7 @@ COMMANDS = {
         ("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4", "-o", "out")
     ),
     "reliability": Command(("reliability", "in/s.parquet", "-o", "out")),
+    "report": Command(("report", "in/s.parquet", "in/c.json", "-o", "out")),
     "fit": Command(("temperature", "fit", *SCORES, "-o", "out")),
     "apply": Command(
         ("temperature", "apply", "in/t.json", "--probs", "in/probs", "-o", "out"),
@@ -392,7 +393,8 @@ def trial(command: Command, at: int, kind: str, whole: tuple) -> str | None:
         found = differences((published, beside), whole)
         return where + f"half an output, by {found}"
     if code == 0 and (published, beside) != whole:
-        return where + "exit 0 without the output"
+        found = differences((published, beside), whole)
+        return where + f"exit 0 without the output: {found}"
     is_folder = published and not output.is_file()
     if is_folder and not command.grows and not command.old:
         return None  # a folder that is there is not replaced

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from coverax._version import __version__
 from coverax.cli import (
     calibrate,
     demo,
+    doctor,
     evaluate,
     export,
     import_,
@@ -28,8 +29,10 @@ from coverax.cli import (
     plan,
     predict,
     reliability,
+    report,
     score,
     split,
+    summarise,
     temperature,
     train,
     validate,
@@ -59,6 +62,7 @@ for module in (
     split,
     score,
     merge,
+    summarise,
     learn_sets,
     calibrate,
     predict,
@@ -66,12 +70,14 @@ for module in (
     validate,
     monitor,
     reliability,
+    report,
     plan,
     train,
     infer,
     pack,
     export,
     verify,
+    doctor,
     demo,
 ):
     app.command(module.NAME, cls=pages.Command)(module.command)
@@ -136,6 +142,10 @@ def _print_version(wanted: bool) -> bool:
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    compile_cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep what the device compiles in this folder of your own."),
+    ] = None,
     version: bool = typer.Option(
         False,
         "--version",
@@ -147,6 +157,10 @@ def _options(
     del version
     if debug:
         os.environ["COVERAX_DEBUG"] = "1"
+    if compile_cache is not None:
+        from coverax.kernels import keep_programs
+
+        keep_programs(compile_cache)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -300,10 +300,7 @@ def parse_only(specs: list[str] | None) -> dict[str, str]:
 
 @contextmanager
 def show_progress(label: str, total: int) -> Iterator[Callable[..., None]]:
-    """Progress on stderr: a bar with rate and time left, or plain lines in a log.
-
-    What it yields is called once a case, with a few words to show where there are some.
-    """
+    """Progress on stderr, a bar or lines of a log; called once a case, maybe with words."""
     if not sys.stderr.isatty():
         yield from _plain_progress(label, total)
         return

@@ -40,16 +40,17 @@ PANELS: dict[str, tuple[str, ...]] = {
             "fraction",
         ),
         *("splits", "hold_out_by", "order_by", "once", "calibration_units", "n"),
+        *("sites", "fewest"),
     ),
     "What a map means": ("region", "softmax", "ignore_label", "logits"),
     "What is kept of a case": (
         *("transform", "set_sizes", "bins", "grid", "band_edges", "lesions"),
-        *("curves", "voxels"),
+        *("curves", "voxels", "soft_bins", "mask_lesions"),
     ),
     "Windows of the net": ("overlap", "flip", "batch", "score_only"),
     "What is written": (
         *("sides", "container", "merge", "overlay", "per_class", "bits", "storage"),
-        *("figures", "draws", "plot", "dry_run"),
+        *("figures", "draws", "plot", "dry_run", "nsd_tolerance"),
     ),
     "Units, raters and draws": (
         "by",
@@ -93,9 +94,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "pack",
         "export",
     ),
-    "After": ("validate", "monitor", "reliability", "verify"),
+    "After": ("validate", "monitor", "reliability", "report", "verify", "doctor"),
     "Nets": ("train", "infer"),
-    "In parts": ("merge",),
+    "In parts, at sites": ("merge", "summarise"),
 }
 # Command -> what one may type; lines of at most 56 signs.
 EXAMPLES: dict[str, str] = {
@@ -105,6 +106,9 @@ coverax score --probs probs --labels labels \\
     -o scores.parquet
 coverax score --cohort cohort.csv -o scores.parquet""",
     "merge": "coverax merge parts -o scores.parquet",
+    "summarise": "coverax summarise scores.parquet -o site.json",
+    "report": "coverax report evaluation -o report.html",
+    "doctor": "coverax doctor",
     "learn-sets": "coverax learn-sets learning.parquet -o transforms.json",
     "calibrate": """\
 coverax calibrate scores.parquet --alpha 0.1 \\
@@ -206,8 +210,9 @@ def _write_section(ctx: Any, formatter: Any, title: str, params: Iterable[Any]) 
 
 def _words_below(name: str, text: str) -> tuple[str, str]:
     """A name and its help; words that one may choose go to the help where they are many."""
-    option, _, words = name.rstrip(">").partition(" <")
-    if len(name) <= LONGEST or "|" not in words:
+    option, _, words = name.rpartition(" ")
+    words = words.strip("<>")
+    if len(name) <= LONGEST or words.count("|") < 2 or "=" in words:
         return name, text
     return f"{option} WORD", f"{words.replace('|', ', ')}. {text}"
 
