@@ -55,10 +55,10 @@ def test_sites_calibrate_validate_and_verify(summaries, tmp_path, cli):
     assert ended.json == found.to_json()
     shown = cli("validate", *summaries, "--sites", *asked)
     assert shown.code == 0
-    assert "left out B.json (12 units)" in shown.err
+    assert "left out B.json (12 units)" in shown.out
     ended = cli("verify", tmp_path)
     assert ended.code == 0
-    assert ended.err.count("whole: ") == 5
+    assert ended.out.count("whole: ") == 5
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,10 @@ def test_a_calibration_is_no_summary(summaries, tmp_path, cli):
     ended = cli("calibrate", "--sites", cal, *asked, "-o", tmp_path / "d.json")
     assert ended.code == 1
     assert len(ended.errors) == 1
-    assert "c.json: no summary of a site" in ended.errors[0]
+    assert (
+        "c.json: not a coverax summary of a site; it is a calibration"
+        in ended.errors[0]
+    )
 
 
 def test_what_sums_do_not_know_is_said(summaries, tmp_path, cli):

@@ -107,6 +107,7 @@ COMMANDS = {
     ),
     "merge": Command(("merge", "in/parts", "-o", "out")),
     "calibrate": Command(("calibrate", "in/s.parquet", "--alpha", ".3", "-o", "out")),
+    "summarise": Command(("summarise", "in/s.parquet", "--fewest", "1", "-o", "out")),
     "learn-sets": Command(
         ("learn-sets", "in/s.parquet", "--folds", "2", "--alpha", ".8", "-o", "out")
     ),
