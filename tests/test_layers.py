@@ -29,7 +29,7 @@ ALLOWED = {
     | {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
     "convert": {"table", "volumes", "stream"},
     "report": {"table", "volumes", "scores", "calibrate", "evaluate"}
-    | {"validate", "reliability"},
+    | {"validate", "reliability", "predict", "verify"},
     "verify": {"table", "stream", "train"},
     "demo": {"table", "volumes", "scores", "calibrate", "predict", "evaluate"},
 }
@@ -42,6 +42,8 @@ ONLY_IN = {
     "edt": {"host"},
     "cc3d": {"host"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "contourpy": {"report"},
     "dask": {"stream"},
     "orbax": {"train"},
     "flax": {"train"},
@@ -60,8 +62,19 @@ OUTSIDE = {
     "losses": {"numpy", "jax", "jaxtyping"},
 }
 ROOT_MODULES = {
-    *("_version", "checks", "choices", "files", "folders", "locks", "provenance"),
+    *(
+        "_version",
+        "checks",
+        "choices",
+        "exports",
+        "files",
+        "folders",
+        "locks",
+        "provenance",
+    ),
     "rational",
+    "records",
+    "shown",
     "tolerance",
 }
 

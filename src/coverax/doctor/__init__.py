@@ -7,3 +7,6 @@ from coverax.doctor.examine import Examination as Examination
 from coverax.doctor.examine import examine_device as examine_device
 from coverax.doctor.speed import Speed as Speed
 from coverax.doctor.speed import measure_speed as measure_speed
+from coverax.exports import exported
+
+__all__, __dir__ = exported(globals())

@@ -14,6 +14,7 @@ from coverax.engine.results import Overlap as Overlap
 from coverax.engine.results import ProperScores as ProperScores
 from coverax.engine.results import Sizes as Sizes
 from coverax.engine.results import SoftBinStatistics as SoftBinStatistics
+from coverax.exports import exported
 from coverax.kernels.batching import Batch as Batch
 from coverax.kernels.batching import batch_size as batch_size
 from coverax.kernels.batching import bucket_axes as bucket_axes
@@ -46,3 +47,5 @@ from coverax.kernels.program import score_batch as score_batch
 from coverax.kernels.proper import proper_scores as proper_scores
 from coverax.kernels.smooth import smooth as smooth
 from coverax.kernels.surface import surface_distance as surface_distance
+
+__all__, __dir__ = exported(globals())

@@ -139,6 +139,7 @@ def load_case(
             [v.labels for v in views[len(also) :][: len(definition.classes)]],
             valid,
             definition.n_bins,
+            definition.n_soft_bins,
         )
     return Loaded(facts, views)
 
