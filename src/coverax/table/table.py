@@ -69,7 +69,7 @@ class ScoreTable:
             ValueError: A further column has the name of one of the table's own, or one
                 that the definition does not name has lists of different lengths.
         """
-        check_further(further, definition)
+        names.check_further(further, definition)
         kinds = {kind.name: kind for kind in columns_of(definition)}
         others = [name for name in rows[0] if name not in kinds and name not in further]
         return cls(
