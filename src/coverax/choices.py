@@ -35,6 +35,8 @@ PerUnit = Literal["one", "all"]
 OnePerUnit = Literal["one"]
 # What several references of a case do.
 RaterRule = Literal["worst", "draw"]
+# What a map says of itself by which cases are grouped.
+MapFeature = Literal["predicted_volume", "uncertainty"]
 # Which expected loss is controlled, and at which cuts one of a file is small.
 LossName = Literal[
     "fnr",

@@ -20,5 +20,6 @@ from coverax.evaluate.set_results import FoldCoverage as FoldCoverage
 from coverax.evaluate.set_results import FoldSetsResult as FoldSetsResult
 from coverax.evaluate.set_results import SetsResult as SetsResult
 from coverax.evaluate.set_results import SideCoverage as SideCoverage
+from coverax.evaluate.strata import evaluate_strata as evaluate_strata
 from coverax.evaluate.write import fill_evaluation as fill_evaluation
 from coverax.evaluate.write import write_evaluation as write_evaluation

@@ -32,8 +32,14 @@ def evaluate_groups(
     for name, own in {name_of[group]: own for group, own in served.items()}.items():
         mine = tuple(case for case in cohort.cases if name_of[groups[case]] == name)
         parts[name] = evaluate_cohort(own, Cohort(mine, {}), none_too=True, **options)
+    found = joined(parts, cohort)
+    found.summary.check_results()
+    return found
+
+
+def joined(parts: dict[str, Evaluation], cohort: Cohort) -> Evaluation:
+    """The evaluations of groups as one."""
     summary = _joined({name: part.summary for name, part in parts.items()}, cohort)
-    summary.check_results()
     rows = [row for part in parts.values() for row in part.cases]
     overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
     return Evaluation(summary, rows, overlaps)
