@@ -1,6 +1,10 @@
 """Pure functions over score tables: ranks, thresholds, guarantees."""
 
 from coverax.calibrate import bounds as bounds
+from coverax.calibrate.audit import Audit as Audit
+from coverax.calibrate.audit import AuditPart as AuditPart
+from coverax.calibrate.audit import audit_of as audit_of
+from coverax.calibrate.audit import disagreement as disagreement
 from coverax.calibrate.controlled import calibrate_crc as calibrate_crc
 from coverax.calibrate.controlled import calibrate_ltt as calibrate_ltt
 from coverax.calibrate.controlled import calibrate_rcps as calibrate_rcps

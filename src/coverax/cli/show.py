@@ -9,7 +9,7 @@ from coverax.provenance import part_words
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from coverax.calibrate import Band
+    from coverax.calibrate import Audit, Band
     from coverax.evaluate import (
         CutResult,
         Distances,
@@ -39,7 +39,7 @@ def show_evaluation(summary: "Summary") -> None:
         table, sentence = _shown(summary, result)
         console.print(table)
         console.print(sentence)
-        for line in _audit(result):
+        for line in audit_lines(result.audit):
             console.print(line, markup=False)
         if result.n_empty_reference:
             console.print(f"{result.n_empty_reference} empty references.")
@@ -75,18 +75,17 @@ def _shown(summary: "Summary", result: "RegionResult") -> tuple["Table", str]:
     return _cut_table(summary, result), words(result, held_out=held_out)
 
 
-def _audit(result: "RegionResult") -> list[str]:
+def audit_lines(audit: "Audit | None") -> list[str]:
     """Where failures gather: one line each thing that cases are sorted by."""
-    if result.audit is None:
+    if audit is None:
         return []
     by: dict[str, list[str]] = {}
-    for part in result.audit.parts:
+    for part in audit.parts:
         band = f"{part.low:.0%} to {part.high:.0%}"
         text = f"{part.part} {part.share:.0%} ({band}, n {part.n})"
         by.setdefault(part.by, []).append(text)
     return [
-        f"By {name}, {result.audit.meaning}: {', '.join(texts)}."
-        for name, texts in by.items()
+        f"By {name}, {audit.meaning}: {', '.join(texts)}." for name, texts in by.items()
     ]
 
 

@@ -7,6 +7,7 @@ import typer
 
 from coverax.choices import CountedEmpty, ValidatedMethod
 from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json, results
+from coverax.cli.show import audit_lines
 
 if TYPE_CHECKING:
     from coverax.validate import ScoresResult
@@ -124,6 +125,9 @@ def _show(entry: "ScoresResult") -> None:
             f"held out {row.group}, alpha {row.alpha:g}: coverage "
             f"{row.coverage:.3f}, {verdict} {row.band.low:.3f} to {row.band.high:.3f}"
         )
+    for found in entry.audit[:1]:
+        for line in audit_lines(found.audit):
+            note(f"alpha {found.alpha:g}, each case by all others: {line}")
     if entry.order is not None:
         note(f"order: p-value {entry.order.p_value_capital:.3g}")
 

@@ -186,6 +186,7 @@ def _rows_of(case: Case, unit_column: str, result: CaseRows) -> Rows:
             "group": case.group,
             "rater": case.rater,
             "part": case.part,
+            "columns": dict(case.columns),
             "prediction_file": str(case.probs),
             "reference_file": str(case.labels),
             "voxel_volume_ml": result.facts["voxel_volume_ml"],
@@ -270,7 +271,8 @@ def summarise(
             lacking[region] = "all references are empty"
         elif mine:
             result, table = region_fn(calibration, region, mine, seed)
-            regions.append(replace(result, audit=audit.audited(table)))
+            columns = {row["case_id"]: row["columns"] for row in mine}
+            regions.append(replace(result, audit=audit.audited(table, columns)))
             cases.extend(table)
     summary = Summary(
         calibration_digest=calibration.digest,
