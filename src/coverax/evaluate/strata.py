@@ -68,7 +68,7 @@ def evaluate_strata(
                 **options,
             )
         if parts:
-            found.append(joined(parts, Cohort(cohort.cases, excluded)))
+            found.append(joined(calibration, parts, Cohort(cohort.cases, excluded)))
     return _all_regions(found)
 
 
