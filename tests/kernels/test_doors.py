@@ -47,6 +47,7 @@ ARGUMENTS = {
     "weights": (0.25, 0.5, 0.25),
     "border": "mirror",
     "temperature": 2.0,
+    "temperatures": (1.0, 2.0, 0.5, 3.0),
     "probability": 0.4,
     "ranks": np.array([[3], [2]], np.int32),
 }

@@ -68,15 +68,24 @@ def fit(
     voxels: Annotated[
         int, typer.Option(min=1, help="Voxels of a case at most; more are sampled.")
     ] = 200_000,
+    by_class: Annotated[
+        bool,
+        typer.Option(
+            "--by-class",
+            help="With --softmax: a temperature for the voxels that each class wins.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the temperature of least log loss: of a softmax, or of each region."""
+    """Find the temperature of least log loss: of a softmax or its classes, or of regions."""
     from coverax.files import check_output_file
     from coverax.reliability import fit_cohort
     from coverax.scores import ScoreDefinition
 
+    if by_class and not softmax:
+        raise typer.BadParameter("--by-class goes with --softmax")
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, False, unit_pattern)
@@ -95,6 +104,7 @@ def fit(
             cases,
             definition,
             voxels_per_case=voxels,
+            by_class=by_class,
             seed=seed,
             threads=threads,
             allow_hard_masks=allow_hard_masks,

@@ -46,6 +46,7 @@ from coverax.reliability.temperature import TemperatureFit as TemperatureFit
 from coverax.reliability.temperature import (
     apply_binary_temperature as apply_binary_temperature,
 )
+from coverax.reliability.temperature import apply_by_class as apply_by_class
 from coverax.reliability.temperature import apply_temperature as apply_temperature
 from coverax.reliability.temperature import binary_logits_of as binary_logits_of
 from coverax.reliability.temperature import fit_isotonic as fit_isotonic

@@ -33,6 +33,8 @@ class Temperature(JsonRecord):
         schema: Of the file.
         coverax: Version that fitted it.
         softmax: One of all classes, named `softmax`; else one a region.
+        by_class: Of a softmax, one for the voxels that each class wins, named
+            `softmax:CLASS`; None where there is one for all.
         regions: As text, `NAME=CHANNEL:LABEL`.
         logits: The maps are logits.
         allow_overshoot: The maps may lie a little outside [0, 1].
@@ -51,6 +53,7 @@ class Temperature(JsonRecord):
     schema: int = SCHEMA
     coverax: str = __version__
     softmax: bool
+    by_class: bool | None = field(default=None, metadata=MAYBE)
     regions: Sequence[str]
     logits: bool
     allow_overshoot: bool
@@ -89,6 +92,8 @@ class Temperature(JsonRecord):
     @property
     def names(self) -> list[str]:
         """Names of the fits that it applies."""
+        if self.by_class:
+            return class_names(self.parsed_regions)
         return [SOFTMAX] if self.softmax else [r.name for r in self.parsed_regions]
 
     @property
@@ -125,6 +130,11 @@ class Temperature(JsonRecord):
     def write(self, path: PathLike) -> None:
         """Write `temperature.json`; it appears complete or not at all."""
         publish_json(Path(path), self.to_json())
+
+
+def class_names(regions: Sequence[Region]) -> list[str]:
+    """Names of the fits of the classes of a softmax, the background first."""
+    return [f"{SOFTMAX}:{name}" for name in ("background", *(r.name for r in regions))]
 
 
 def read_temperature(path: PathLike) -> Temperature:

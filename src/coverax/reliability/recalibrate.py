@@ -16,12 +16,19 @@ from coverax.provenance import (
     check_parts,
     kind_of_values,
 )
-from coverax.reliability.fitted import KIND, SOFTMAX, Applied, Temperature
+from coverax.reliability.fitted import (
+    KIND,
+    SOFTMAX,
+    Applied,
+    Temperature,
+    class_names,
+)
 from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
     apply_binary_temperature,
+    apply_by_class,
     apply_temperature,
     binary_logits_of,
     fit_samples,
@@ -62,19 +69,21 @@ def fit_cohort(
     definition: ScoreDefinition,
     *,
     voxels_per_case: int = 200_000,
+    by_class: bool = False,
     seed: int = 0,
     threads: int | None = None,
     allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_fit: Callable[[str, int], None] = lambda _name, _n_voxels: None,
 ) -> Temperature:
-    """Fit one temperature to a softmax, or one to each sigmoid region.
+    """Fit one temperature to a softmax, or to each of its classes or sigmoid regions.
 
     Args:
         cohort: Cases with references, apart from those to be calibrated or evaluated.
         definition: The regions, whether the maps are a softmax, and how they are read.
         voxels_per_case: Larger cases are sampled, and weighted so that the mean is
             still that over all voxels.
+        by_class: Of a softmax, one temperature for the voxels that each class wins.
         seed: Seed of the sampling.
         threads: Cases at a time.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -83,9 +92,12 @@ def fit_cohort(
 
     Raises:
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
-        ValueError: A region joins channels, no voxel counts, the maps are masks, or a
-            record beside them says that their model was trained on their cases.
+        ValueError: A region joins channels, no voxel counts, the maps are masks, a
+            record beside them says that their model was trained on their cases, or
+            classes are asked for of what is no softmax, or one of them never wins.
     """
+    if by_class and not definition.softmax:
+        raise ValueError("temperatures by class are of a softmax (--softmax)")
     check_parts((case.part for case in cohort.cases), allowed=(LEARNING, FITTED))
     for region in definition.regions:
         if len(region.channels) > 1:
@@ -98,7 +110,7 @@ def fit_cohort(
         # Of the name and not of the row, so that the order of rows changes nothing.
         name = digest_ids([f"{case.case_id}\n{case.rater}"])
         rng = np.random.default_rng([seed, int(name[:16], 16)])
-        return _samples(case, definition, voxels_per_case, rng)
+        return _samples(case, definition, voxels_per_case, rng, by_class=by_class)
 
     samples: dict[str, list[Sample]] = {}
     contents: list[tuple[str, str, MapContent]] = []
@@ -117,11 +129,18 @@ def fit_cohort(
     )
     fits: dict[str, TemperatureFit] = {}
     for name, own in samples.items():
-        on_fit(name, sum(sample.n_voxels for sample in own))
+        n_voxels = sum(sample.n_voxels for sample in own)
+        if by_class and not n_voxels:
+            raise ValueError(
+                f"{name} wins in no voxel, so it has no temperature of its own: fit "
+                "without --by-class"
+            )
+        on_fit(name, n_voxels)
         fits[name] = fit_samples(own, threads=threads)
     case_ids = list(dict.fromkeys(case.case_id for case in cohort.cases))
     found = Temperature(
         softmax=definition.softmax,
+        by_class=by_class or None,
         regions=[str(region) for region in definition.regions],
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
@@ -251,6 +270,8 @@ def _samples(
     definition: ScoreDefinition,
     voxels_per_case: int,
     rng: np.random.Generator,
+    *,
+    by_class: bool,
 ) -> _Read:
     background = (_BACKGROUND,) if definition.softmax else ()
     lean = replace(definition, n_bins=0, band_edges_mm=())
@@ -268,7 +289,12 @@ def _samples(
         return _Read(own, contents)
     z = logits_of(np.stack([view.probs[kept] for view in views]))
     y = np.argmax([view.labels[kept] for view in views], axis=0)
-    return _Read({SOFTMAX: sample_of(z, y, weight)}, contents)
+    if not by_class:
+        return _Read({SOFTMAX: sample_of(z, y, weight)}, contents)
+    winner, names = z.argmax(axis=0), class_names(definition.regions)
+    won = {name: winner == k for k, name in enumerate(names)}
+    own = {name: sample_of(z[:, m], y[m], weight) for name, m in won.items()}
+    return _Read(own, contents)
 
 
 def _binary_sample(view: View, kept: np.ndarray, weight: float) -> Sample:
@@ -330,6 +356,9 @@ def _scaled(fitted: Temperature, prob_map: ProbMap) -> np.ndarray:
     proper = np.clip(probs, 0, 1) if fitted.allow_overshoot else probs
     if fitted.softmax:
         check_softmax(prob_map)
+        if fitted.by_class:
+            each = [fits[name].temperature for name in fitted.names]
+            return apply_by_class(proper, each, axis=0)
         return apply_temperature(proper, fits[SOFTMAX].temperature, axis=0)
     out = probs.copy()
     for region in fitted.parsed_regions:
