@@ -63,5 +63,7 @@ CorrectionName = Literal["bonferroni", "holm", "fixed_sequence"]
 Joint = Literal["each", "bonferroni", "max", "ranked"]
 Regions = Literal["each", "joint"]
 
+# How logits are recalibrated: divided by one number, or mapped class by class or jointly.
+Form = Literal["temperature", "vector", "matrix"]
 # What macro means do with cases that lack a class.
 Absent = Literal["skip", "include"]

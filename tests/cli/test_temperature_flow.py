@@ -359,3 +359,27 @@ def test_a_class_that_never_wins_has_no_temperature(root, cli):
     assert "softmax:b wins in no voxel" in result.errors[0]
     assert cli(*args).code == 2
     assert not (root / "t.json").exists()
+
+
+@pytest.mark.parametrize("form", ["vector", "matrix"])
+@pytest.mark.parametrize("more", [(), ("--by-class",)], ids=["all", "by class"])
+def test_affine_maps_through_the_command_line(by_class, cli, applied, form, more):
+    import coverax as cx
+
+    files = ("--probs", by_class / "probs", "--labels", by_class / "labels")
+    args = ("temperature", "fit", *files, *REGIONS, "--form", form, *more)
+    path = by_class / "t.json"
+    result = cli(*args, "--softmax", "-o", path)
+    assert result.code == 0, result.err
+    assert "of labels change, log loss" in result.err
+    fitted = cx.reliability.read_temperature(path)
+    assert fitted.form == form
+    assert applied(path).code == 0
+    for i in range(N):
+        before, after = (read(by_class / f / name(i)) for f in ("probs", "out"))
+        want = cx.reliability.apply_affine(before, fitted.affine)
+        np.testing.assert_array_equal(after, want)
+    record = json.loads((by_class / "out" / "scaled.json").read_text())
+    assert (record["form"], record["temperatures"]) == (form, {})
+    assert cli("verify", by_class / "out").code == 0
+    assert cli(*args, "-o", by_class / "other.json").code == 2

@@ -4,6 +4,8 @@ from coverax.reliability.adaptive import (
     adaptive_calibration_error as adaptive_calibration_error,
 )
 from coverax.reliability.adaptive import adaptive_ce_grid as adaptive_ce_grid
+from coverax.reliability.affine import AffineFit as AffineFit
+from coverax.reliability.affine import apply_affine as apply_affine
 from coverax.reliability.bootstrap import Interval as Interval
 from coverax.reliability.bootstrap import compare_models as compare_models
 from coverax.reliability.bootstrap import interval as interval

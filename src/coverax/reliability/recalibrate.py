@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax._version import __version__
+from coverax.choices import Form
 from coverax.files import PathLike, digest_ids, digest_json, publish_sealed_json
 from coverax.provenance import (
     FITTED,
@@ -15,6 +16,12 @@ from coverax.provenance import (
     check_not_masks,
     check_parts,
     kind_of_values,
+)
+from coverax.reliability.affine import (
+    AffineFit,
+    AffineSample,
+    apply_affine,
+    fit_affine,
 )
 from coverax.reliability.fitted import (
     KIND,
@@ -70,6 +77,7 @@ def fit_cohort(
     *,
     voxels_per_case: int = 200_000,
     by_class: bool = False,
+    form: Form = "temperature",
     seed: int = 0,
     threads: int | None = None,
     allow_hard_masks: bool = False,
@@ -83,7 +91,8 @@ def fit_cohort(
         definition: The regions, whether the maps are a softmax, and how they are read.
         voxels_per_case: Larger cases are sampled, and weighted so that the mean is
             still that over all voxels.
-        by_class: Of a softmax, one temperature for the voxels that each class wins.
+        by_class: Of a softmax, one fit for the voxels that each class wins.
+        form: `vector` or `matrix` of a softmax: an affine map, see `fit_affine`.
         seed: Seed of the sampling.
         threads: Cases at a time.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -96,8 +105,9 @@ def fit_cohort(
             record beside them says that their model was trained on their cases, or
             classes are asked for of what is no softmax, or one of them never wins.
     """
-    if by_class and not definition.softmax:
-        raise ValueError("temperatures by class are of a softmax (--softmax)")
+    if (by_class or form != "temperature") and not definition.softmax:
+        raise ValueError("fits by class, and of forms, are of a softmax (--softmax)")
+    make_sample = sample_of if form == "temperature" else AffineSample
     check_parts((case.part for case in cohort.cases), allowed=(LEARNING, FITTED))
     for region in definition.regions:
         if len(region.channels) > 1:
@@ -110,9 +120,11 @@ def fit_cohort(
         # Of the name and not of the row, so that the order of rows changes nothing.
         name = digest_ids([f"{case.case_id}\n{case.rater}"])
         rng = np.random.default_rng([seed, int(name[:16], 16)])
-        return _samples(case, definition, voxels_per_case, rng, by_class=by_class)
+        return _samples(
+            case, definition, voxels_per_case, rng, make_sample, by_class=by_class
+        )
 
-    samples: dict[str, list[Sample]] = {}
+    samples: dict[str, list[Any]] = {}
     contents: list[tuple[str, str, MapContent]] = []
 
     def take(case: Case, found: _Read) -> None:
@@ -127,20 +139,24 @@ def fit_cohort(
         [(i, region, kind_of_values(*content)) for i, region, content in contents],
         allow=allow_hard_masks,
     )
-    fits: dict[str, TemperatureFit] = {}
+    fits: dict[str, TemperatureFit | AffineFit] = {}
     for name, own in samples.items():
         n_voxels = sum(sample.n_voxels for sample in own)
         if by_class and not n_voxels:
             raise ValueError(
-                f"{name} wins in no voxel, so it has no temperature of its own: fit "
+                f"{name} wins in no voxel, so it has no {form} of its own: fit "
                 "without --by-class"
             )
         on_fit(name, n_voxels)
-        fits[name] = fit_samples(own, threads=threads)
+        if form == "temperature":
+            fits[name] = fit_samples(own, threads=threads)
+        else:
+            fits[name] = fit_affine(own, diagonal=form == "vector", threads=threads)
     case_ids = list(dict.fromkeys(case.case_id for case in cohort.cases))
     found = Temperature(
         softmax=definition.softmax,
         by_class=by_class or None,
+        form=None if form == "temperature" else form,
         regions=[str(region) for region in definition.regions],
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
@@ -214,7 +230,8 @@ def apply_folder(
             "schema": 1,
             "coverax": __version__,
             "temperature": meaning,
-            "temperatures": {n: fit.temperature for n, fit in fitted.fits.items()},
+            "temperatures": fitted.temperatures,
+            **({} if fitted.form is None else {"form": fitted.form}),
             "parts": scaled_parts(maps, fitted_on),
         }
         written = [folder / nifti_name(path) for path in maps.values()]
@@ -261,7 +278,7 @@ class MapScaler:
 class _Read(NamedTuple):
     """Voxels of a case for each fit, by its name, and what its maps hold, by region."""
 
-    samples: dict[str, Sample]
+    samples: dict[str, Any]
     contents: dict[str, MapContent]
 
 
@@ -270,6 +287,7 @@ def _samples(
     definition: ScoreDefinition,
     voxels_per_case: int,
     rng: np.random.Generator,
+    make_sample: Callable[..., Any],
     *,
     by_class: bool,
 ) -> _Read:
@@ -290,10 +308,10 @@ def _samples(
     z = logits_of(np.stack([view.probs[kept] for view in views]))
     y = np.argmax([view.labels[kept] for view in views], axis=0)
     if not by_class:
-        return _Read({SOFTMAX: sample_of(z, y, weight)}, contents)
+        return _Read({SOFTMAX: make_sample(z, y, weight)}, contents)
     winner, names = z.argmax(axis=0), class_names(definition.regions)
     won = {name: winner == k for k, name in enumerate(names)}
-    own = {name: sample_of(z[:, m], y[m], weight) for name, m in won.items()}
+    own = {name: make_sample(z[:, m], y[m], weight) for name, m in won.items()}
     return _Read(own, contents)
 
 
@@ -351,18 +369,20 @@ def _write_scaled(fitted: Temperature, prob_map: ProbMap, folder: Path) -> None:
 
 def _scaled(fitted: Temperature, prob_map: ProbMap) -> np.ndarray:
     """All channels of a map at the fitted temperatures, `[channels, voxels]`."""
-    fits, probs = fitted.fits, prob_map.probs
+    probs = prob_map.probs
     # An overshoot that was accepted has no logit; it counts as 0 or 1.
     proper = np.clip(probs, 0, 1) if fitted.allow_overshoot else probs
     if fitted.softmax:
         check_softmax(prob_map)
+        if fitted.form is not None:
+            return apply_affine(proper, fitted.affine, axis=0)
+        each = list(fitted.temperatures.values())
         if fitted.by_class:
-            each = [fits[name].temperature for name in fitted.names]
             return apply_by_class(proper, each, axis=0)
-        return apply_temperature(proper, fits[SOFTMAX].temperature, axis=0)
+        return apply_temperature(proper, each[0], axis=0)
     out = probs.copy()
     for region in fitted.parsed_regions:
         (channel,) = region.channels
-        temperature = fits[region.name].temperature
+        temperature = fitted.temperatures[region.name]
         out[channel] = apply_binary_temperature(proper[channel], temperature)
     return out
