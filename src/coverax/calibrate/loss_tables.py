@@ -77,17 +77,7 @@ class LossTables:
     ) -> Threshold:
         """A lam as a threshold of scores; what is infeasible takes everything or nothing."""
         sign = self.main.safe_sign
-        value = -sign * lam if status == Status.OK else -sign * np.inf
-        return Threshold(
-            region=part.region,
-            group=part.group,
-            side="lesion",
-            tolerance=None,
-            n_units=n_units,
-            rank=None,
-            status=informative(status, value),
-            value=value,
-        )
+        return threshold_of_lam(part.region, part.group, n_units, sign, lam, status)
 
     def _from_curves(
         self, curves: LossCurves, part: Part, n_losses: int
@@ -136,6 +126,23 @@ class LossTables:
         if self.components is None:
             return found
         return with_components(found, [self.components[row] for row in rows])
+
+
+def threshold_of_lam(
+    region: str, group: str, n_units: int, sign: int, lam: float, status: Status
+) -> Threshold:
+    """A lam as a threshold; `sign` is that of the cuts at the safe end."""
+    value = -sign * lam if status == Status.OK else -sign * np.inf
+    return Threshold(
+        region=region,
+        group=group,
+        side="lesion",
+        tolerance=None,
+        n_units=n_units,
+        rank=None,
+        status=informative(status, value),
+        value=value,
+    )
 
 
 def unit_means(losses: np.ndarray, units: np.ndarray) -> np.ndarray:

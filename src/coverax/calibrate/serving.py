@@ -96,6 +96,19 @@ def with_strata(calibration: "Calibration", strata: Strata) -> "Calibration":
     return replace(found, digest=found.to_json()["digest"])
 
 
+def check_named(calibration: "Calibration", what: str) -> None:
+    """Refuse a calibration by bins of maps where nothing looks for the bin of a map.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if calibration.parts.strata is not None:
+        raise ValueError(
+            f"the map of a case tells its {calibration.policy.group_by}, and {what} do not "
+            "look for it: predict and evaluate whole folders"
+        )
+
+
 def status_of_refused(
     calibration: "Calibration", region: str, group: str | None
 ) -> str | None:

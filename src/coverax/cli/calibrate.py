@@ -33,6 +33,7 @@ from coverax.cli.common import (
     print_json,
 )
 from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
+from coverax.cli.sites import calibrate_sums, one_table
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration, Strata
@@ -43,7 +44,11 @@ NAME = "calibrate"
 
 def command(
     scores: Annotated[
-        Path, typer.Argument(help="scores.parquet of the calibration cohort.")
+        list[Path],
+        typer.Argument(
+            help="scores.parquet of the calibration cohort; with --sites the files of "
+            "all sites."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="calibration.json to write.")
@@ -219,6 +224,13 @@ def command(
             metavar="C", help="triage: cut of the masks that go out. [default: 0.5]"
         ),
     ] = None,
+    sites: Annotated[
+        bool,
+        typer.Option(
+            "--sites",
+            help="crc, rcps, ltt: from the sums of several sites (coverax summarise).",
+        ),
+    ] = False,
     allow_vacuous: AllowVacuous = False,
     allow_scarce: Annotated[
         bool,
@@ -235,7 +247,7 @@ def command(
 
     if allow_vacuous and allow_scarce:
         raise typer.BadParameter("give either --allow-vacuous or --allow-scarce")
-    check_not_input(output, scores, transforms, edges_from)
+    check_not_input(output, *scores, transforms, edges_from)
     request = Request(
         alpha=alpha,
         tolerance=tolerance,
@@ -278,7 +290,15 @@ def command(
             "--allow-scarce does not go with bins of maps, since a new one may be of "
             "any: ask for fewer, or give --group-floor"
         )
-    calibration = _calibrated(method, read_table(scores), request, strata)
+    if sites and strata is not None:
+        raise typer.BadParameter(
+            "sums of sites hold no maps: --sites knows no bins of them"
+        )
+    if sites:
+        calibration = calibrate_sums(scores, method, request)
+    else:
+        table = read_table(one_table(scores))
+        calibration = _calibrated(method, table, request, strata)
     if allow_scarce:
         calibration = calibration.promised()
     if not allow_vacuous:

@@ -94,6 +94,9 @@ def command(
     bins: Annotated[
         int, typer.Option(min=0, max=4096, help="Calibration bins; 0 for none.")
     ] = 20,
+    soft_bins: Annotated[
+        int, typer.Option(min=0, max=4096, help="Soft bins beside them, for soft ACE.")
+    ] = 0,
     grid: Annotated[
         bool,
         typer.Option(
@@ -172,6 +175,7 @@ def command(
             ignore_label=ignore_label,
             allow_overshoot=allow_overshoot,
             n_bins=bins,
+            n_soft_bins=soft_bins,
             grid=grid,
             softmax=softmax,
             transforms=parse_transforms(transform or []),

@@ -10,21 +10,22 @@ import numpy as np
 
 from coverax.calibrate import Band, Calibration, bounds
 from coverax.choices import Kind
-from coverax.evaluate.compute import (
-    Evaluation,
-    RegionFn,
-    Rows,
-    check_hard_masks,
+from coverax.evaluate.cohorts import (
     check_regions,
     left_out,
     promised_regions,
-    refuse_copies,
-    summarise,
     unit_column_of,
 )
+from coverax.evaluate.compute import RegionFn, summarise
 from coverax.evaluate.cut_results import FoldCutResult
 from coverax.evaluate.cuts import ABOUT, FIXED_CUT, check_nsd_tolerance
 from coverax.evaluate.references import Counted, count_rows
+from coverax.evaluate.results import Evaluation, Rows
+from coverax.evaluate.rows import (
+    about_case,
+    check_hard_masks,
+    refuse_copies,
+)
 from coverax.evaluate.set_results import (
     FoldCoverage,
     FoldSetsResult,
@@ -113,7 +114,7 @@ def evaluate_folds(
         on_failure=on_failure,
     )
     rows = [
-        _about(case, unit_column) | row
+        about_case(case, unit_column) | row
         for case in cohort.cases
         for row in found.get(case, [])
     ]
@@ -153,20 +154,6 @@ class RowsOfFolds:
         own = self.paths[case.case_id]
         nsd = self.nsd_tolerance_mm
         return _rows(self.calibration, self.definition, case, own, nsd)
-
-
-def _about(case: Case, unit_column: str) -> dict[str, Any]:
-    """What a row says of its case."""
-    return {
-        "case_id": case.case_id,
-        "unit": case.column(unit_column),
-        "group": case.group,
-        "rater": case.rater,
-        "part": case.part,
-        "columns": dict(case.columns),
-        "prediction_file": str(case.probs),
-        "reference_file": str(case.labels),
-    }
 
 
 def _rows(

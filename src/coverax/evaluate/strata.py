@@ -5,13 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from coverax.calibrate import Calibration
-from coverax.evaluate.compute import (
-    Evaluation,
-    evaluate_cohort,
-    left_out,
-    promised_regions,
-)
+from coverax.evaluate.cohorts import left_out, promised_regions
+from coverax.evaluate.compute import evaluate_cohort
 from coverax.evaluate.groups import joined
+from coverax.evaluate.results import Evaluation
 from coverax.predict import check_map_kind, group_of_map
 from coverax.scores import load_case
 from coverax.stream import HERE, Where, gather, map_cases
@@ -68,7 +65,7 @@ def evaluate_strata(
                 **options,
             )
         if parts:
-            found.append(joined(calibration, parts, Cohort(cohort.cases, excluded)))
+            found.append(joined(calibration, parts, excluded))
     return _all_regions(found)
 
 

@@ -13,6 +13,7 @@ from coverax.engine.results import Overlap as Overlap
 from coverax.engine.results import ProperScores as ProperScores
 from coverax.engine.results import Sizes as Sizes
 from coverax.engine.results import SoftBinStatistics as SoftBinStatistics
+from coverax.exports import exported
 from coverax.host.bins import bin_statistics as bin_statistics
 from coverax.host.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.host.boxes import box_distance as box_distance
@@ -39,3 +40,5 @@ from coverax.host.proper import proper_scores as proper_scores
 from coverax.host.smooth import smooth as smooth
 from coverax.host.surface import surface_distance as surface_distance
 from coverax.host.tally import bin_index as bin_index
+
+__all__, __dir__ = exported(globals())

@@ -10,13 +10,25 @@ On other devices these functions run in the interpreter, for tests.
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from jaxtyping import Array, Float, Int
+
+
+def _optional(name: str) -> Any:
+    """A module, or None: not every jaxlib has the dialect of Triton."""
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+pl = _optional("jax.experimental.pallas")
+triton = _optional("jax.experimental.pallas.triton")
 
 _TILE = 256  # voxels of one matrix product
 SPAN = 1 << 15  # voxels of one program; times 255 below 2**24
@@ -32,8 +44,10 @@ Columns = Callable[[tuple[Array, ...], Look], tuple[Array, list[Array]]]
 
 
 def fits(n_values: int, n_keys: int = 1) -> bool:
-    """Whether a GPU's program can take so many values and keys."""
-    return 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
+    """Whether there are programs of a GPU, and one can take so many values and keys."""
+    return (
+        triton is not None and 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
+    )
 
 
 def tile_sums(

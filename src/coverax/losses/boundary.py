@@ -42,7 +42,7 @@ def boundary(
     Raises:
         ValueError: The shapes do not fit, or a spacing is not positive and finite.
 
-    Example:
+    Examples:
         >>> targets = jnp.array([[[0], [1], [1], [0]]])
         >>> float(boundary(targets.astype(jnp.float32), targets)[0, 0])
         -0.5
@@ -80,7 +80,7 @@ def signed_distance_target(
     Raises:
         ValueError: The shapes do not fit, or a spacing is not positive and finite.
 
-    Example:
+    Examples:
         >>> targets = jnp.array([[[0], [0], [1], [0]]])
         >>> signed_distance_target(targets)[0, :, 0].tolist()
         [-1.0, -0.5, 0.5, -0.5]

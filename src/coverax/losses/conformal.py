@@ -101,7 +101,7 @@ def conformal_size(
         ValueError: The batch has fewer than two examples, a level is out of range, or the
             shapes do not fit.
 
-    Example:
+    Examples:
         >>> probs = jnp.array([[[0.9], [0.8], [0.1]], [[0.9], [0.2], [0.1]]])
         >>> targets = jnp.array([[[1], [1], [0]], [[1], [0], [0]]])
         >>> round(float(conformal_size(probs, targets, temperature=0.01).mean()), 2)

@@ -23,7 +23,7 @@ def cross_entropy(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> logits = jnp.log(jnp.array([[[0.75, 0.25], [0.5, 0.5]]]))
         >>> targets = jnp.array([[[1, 0], [0, 1]]])
         >>> [round(float(x), 4) for x in cross_entropy(logits, targets)[0]]
@@ -61,7 +61,7 @@ def binary_cross_entropy(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> logits = jnp.array([[[0.0], [100.0]]])
         >>> round(float(binary_cross_entropy(logits, jnp.ones((1, 2, 1)))[0, 0]), 4)
         0.3466
@@ -88,7 +88,7 @@ def focal(
     Raises:
         ValueError: The shapes do not fit, or `gamma` is below 1.
 
-    Example:
+    Examples:
         >>> logits = jnp.log(jnp.array([[[0.75, 0.25]]]))
         >>> round(float(focal(logits, jnp.array([[[1, 0]]])).mean()), 4)
         0.018
@@ -119,7 +119,7 @@ def entropy_penalty(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> round(float(entropy_penalty(jnp.zeros((1, 1, 2)), jnp.eye(2)[None, :1]).mean()), 4)
         0.6238
 

@@ -39,7 +39,7 @@ def mbls(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> logits = jnp.array([[[16.0, 0.0]]])
         >>> round(float(mbls(logits, jnp.array([[[1, 0]]])).mean()), 4)
         0.3
@@ -91,7 +91,7 @@ def nacl(
         ValueError: The shapes do not fit, or `neighbours` is none of the above or needs
             two classes, or both `adapted` and `operation` are given.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
         >>> round(float(nacl(4 * targets, targets).mean()), 4)
         0.1848

@@ -40,7 +40,7 @@ def soft_dice(
     Raises:
         ValueError: The shapes do not fit, or `absent` is unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> probs = jnp.array([[[0.5], [0.5]]])
         >>> round(float(soft_dice(probs, jnp.array([[[1], [0]]]))[0, 0]), 4)

@@ -65,7 +65,7 @@ def sdc(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1, 0, 0]]), 2)
         >>> round(float(sdc(4 * targets, targets).mean()), 4)
         0.0667
@@ -123,7 +123,7 @@ def adapt_targets(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 0, 1, 1, 1]]), 2)
         >>> adapt_targets(targets, operation="erosion", aggregation="max")[0, :, 1].tolist()
         [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]

@@ -24,7 +24,7 @@ def label_smoothing(
     Raises:
         ValueError: The shapes do not fit, or `alpha` lies outside [0, 1].
 
-    Example:
+    Examples:
         >>> logits = jnp.log(jnp.array([[[0.75, 0.25]]]))
         >>> targets = jnp.array([[[1, 0]]])
         >>> round(float(label_smoothing(logits, targets).mean()), 4)
@@ -58,7 +58,7 @@ def svls(
     Raises:
         ValueError: The shapes do not fit, or `sigma` is not positive.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
         >>> round(float(svls(4 * targets, targets).mean()), 4)
         0.5181

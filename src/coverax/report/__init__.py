@@ -1,7 +1,15 @@
 """Figures and reports; needs the extra `report`."""
 
+from coverax.exports import exported
+from coverax.report.axes import plot_dataset_histogram as plot_dataset_histogram
+from coverax.report.axes import plot_reliability as plot_reliability
+from coverax.report.axes import plot_slice as plot_slice
 from coverax.report.capital import draw_capital as draw_capital
+from coverax.report.capital import plot_capital as plot_capital
 from coverax.report.figures import check_figures as check_figures
 from coverax.report.figures import draw_sets as draw_sets
 from coverax.report.figures import find_scans as find_scans
 from coverax.report.figures import plot_sets as plot_sets
+from coverax.report.write import write_report as write_report
+
+__all__, __dir__ = exported(globals())

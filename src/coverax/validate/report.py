@@ -148,7 +148,13 @@ def _validate_folds(table: ScoreTable, plan: Plan) -> Validation:
 
 
 def _check_method(table: ScoreTable, plan: Plan) -> None:
-    """Never answer a question about sets with the numbers of another method."""
+    """Never answer a question about one method with the numbers of another."""
+    if plan.method not in (None, "fnr"):
+        raise ValueError(
+            f"method {plan.method} is not validated on a table: the law of all splits is "
+            "that of a rank (fnr). leave_site_out (validate --sites) looks at it on "
+            "summaries of sites"
+        )
     transforms = [f"{t.side}={t.spec}" for t in table.definition.transforms]
     if transforms and plan.method is None:
         raise ValueError(
