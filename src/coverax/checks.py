@@ -130,18 +130,27 @@ def not_whole(name: str, found: Any) -> str:
 def takes_arrays(as_map: Convert, as_mask: Convert):
     """Decorator: every map and mask that a function is given is converted, by its name.
 
+    They lie on each other: other shapes are refused.
+
     Args:
         as_map: Converts the parameters named in `MAPS`.
         as_mask: Converts the parameters named in `MASKS`.
     """
+    by_name = dict.fromkeys(MAPS, as_map) | dict.fromkeys(MASKS, as_mask)
+    return takes(by_name, same_shape=True)
+
+
+def takes(by_name: Mapping[str, Convert], *, same_shape: bool):
+    """Decorator: parameters of these names are converted where they are given.
+
+    Args:
+        by_name: What converts each.
+        same_shape: Refuse arrays of another shape than the first.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        convert = {
-            name: as_map if name in MAPS else as_mask
-            for name in signature.parameters
-            if name in MAPS | MASKS
-        }
+        convert = {n: by_name[n] for n in signature.parameters if n in by_name}
 
         @wraps(function)
         def converted(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -151,7 +160,7 @@ def takes_arrays(as_map: Convert, as_mask: Convert):
                 if bound.arguments.get(name) is None:
                     continue
                 array = convert_one(bound.arguments[name], name)
-                if first:
+                if first and same_shape:
                     check_shape(array, name, bound.arguments[first].shape, first)
                 first = first or name
                 bound.arguments[name] = array

@@ -10,25 +10,19 @@ On other devices these functions run in the interpreter, for tests.
 """
 
 from collections.abc import Callable
-from importlib import import_module
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+try:
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
 
-def _optional(name: str) -> Any:
-    """A module, or None: not every jaxlib has the dialect of Triton."""
-    try:
-        return import_module(name)
-    except ImportError:
-        return None
-
-
-pl = _optional("jax.experimental.pallas")
-triton = _optional("jax.experimental.pallas.triton")
+    HAS_TRITON = True
+except ImportError:  # a jaxlib without the dialect: the reductions of others stand in
+    HAS_TRITON = False
 
 _TILE = 256  # voxels of one matrix product
 SPAN = 1 << 15  # voxels of one program; times 255 below 2**24
@@ -45,9 +39,7 @@ Columns = Callable[[tuple[Array, ...], Look], tuple[Array, list[Array]]]
 
 def fits(n_values: int, n_keys: int = 1) -> bool:
     """Whether there are programs of a GPU, and one can take so many values and keys."""
-    return (
-        triton is not None and 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
-    )
+    return HAS_TRITON and 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
 
 
 def tile_sums(

@@ -23,9 +23,11 @@ from coverax.losses._voxels import (
     absent_factor,
     check_shapes,
     present_classes,
+    takes_arrays,
 )
 
 
+@takes_arrays
 def hard_l1_ace(
     probs: Map,
     targets: Targets,
@@ -71,6 +73,7 @@ def hard_l1_ace(
     return _hard(n_bins, probs, targets, factor, valid)
 
 
+@takes_arrays
 def soft_l1_ace(
     probs: Map,
     targets: Targets,

@@ -11,12 +11,14 @@ from coverax.losses._voxels import (
     Valid,
     check_shapes,
     prepare,
+    takes_arrays,
     voxel_mean,
 )
 
 SpacingMm = Spacing | Float[Array, "..."]
 
 
+@takes_arrays
 def boundary(
     probs: Map,
     targets: Targets,
@@ -56,6 +58,7 @@ def boundary(
     return voxel_mean(probs * outwards.astype(probs.dtype), valid)
 
 
+@takes_arrays
 def signed_distance_target(
     targets: Targets,
     *,
@@ -99,6 +102,7 @@ def signed_distance_target(
     return -scaled if published_sign else scaled
 
 
+@takes_arrays
 def class_distances(
     targets: Targets,
     *,

@@ -10,7 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from coverax.losses._voxels import Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses._voxels import (
+    Map,
+    Targets,
+    Valid,
+    prepare,
+    takes_arrays,
+    voxel_mean,
+)
 
 _STEPS = 60  # halvings of a bracket: past float32 whatever the scale
 
@@ -66,6 +73,7 @@ def _smooth_order_statistic_jvp(temperature, primals, tangents):
     return root, jnp.where(where.any(axis=-1), moved, 0)
 
 
+@takes_arrays
 def conformal_size(
     probs: Map,
     targets: Targets,

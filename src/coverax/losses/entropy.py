@@ -4,9 +4,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coverax.losses._voxels import Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses._voxels import (
+    Map,
+    Targets,
+    Valid,
+    prepare,
+    takes_arrays,
+    voxel_mean,
+)
 
 
+@takes_arrays
 def cross_entropy(
     logits: Map, targets: Targets, *, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -46,6 +54,7 @@ def surprise(log_probs: Map, targets: Map) -> Map:
     return -classes * targets * jnp.where(asked, log_probs, 0)
 
 
+@takes_arrays
 def binary_cross_entropy(
     logits: Map, targets: Targets, *, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -74,6 +83,7 @@ def binary_cross_entropy(
     return voxel_mean(-targets * yes - (1 - targets) * no, valid)
 
 
+@takes_arrays
 def focal(
     logits: Map, targets: Targets, *, gamma: float = 2.0, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -105,6 +115,7 @@ def focal(
     return voxel_mean(rest**gamma * surprise(log_probs, targets), valid)
 
 
+@takes_arrays
 def entropy_penalty(
     logits: Map, targets: Targets, *, weight: float = 0.1, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:

@@ -10,10 +10,12 @@ from coverax.losses._voxels import (
     absent_factor,
     prepare,
     present_classes,
+    takes_arrays,
     voxel_sum,
 )
 
 
+@takes_arrays
 def soft_dice(
     probs: Map,
     targets: Targets,

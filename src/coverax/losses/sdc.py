@@ -13,6 +13,7 @@ from coverax.losses._voxels import (
     Valid,
     check_shapes,
     prepare,
+    takes_arrays,
     voxel_mean,
 )
 from coverax.losses._windows import THIRDS, gaussian_weights
@@ -23,6 +24,7 @@ Aggregation = Literal["mean", "max", "min", "mode", "gaussian"]
 Norm = Literal["l1", "l2"]
 
 
+@takes_arrays
 def sdc(
     logits: Map,
     targets: Targets,
@@ -97,6 +99,7 @@ def sdc(
     return voxel_mean(loss, valid)
 
 
+@takes_arrays
 def adapt_targets(
     targets: Targets,
     *,
