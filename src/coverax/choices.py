@@ -37,6 +37,8 @@ PerUnit = Literal["one", "all"]
 OnePerUnit = Literal["one"]
 # What several references of a case do.
 RaterRule = Literal["worst", "draw"]
+# What a map says of itself by which cases are grouped.
+MapFeature = Literal["predicted_volume", "uncertainty"]
 # Which expected loss is controlled, and at which cuts one of a file is small.
 LossName = Literal[
     "fnr",
@@ -63,5 +65,7 @@ CorrectionName = Literal["bonferroni", "holm", "fixed_sequence"]
 Joint = Literal["each", "bonferroni", "max", "ranked"]
 Regions = Literal["each", "joint"]
 
+# How logits are recalibrated: divided by one number, or mapped class by class or jointly.
+Form = Literal["temperature", "vector", "matrix"]
 # What macro means do with cases that lack a class.
 Absent = Literal["skip", "include"]

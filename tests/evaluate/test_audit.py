@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from coverax.evaluate.audit import audit, audited
+from coverax.evaluate.audit import audited
+
+
+def audit(rows, columns=None):
+    found = audited(rows, columns)
+    return [] if found is None else found.parts
 
 
 def rows(sizes, hits, groups=None, counted=None, name="covered"):
@@ -59,3 +64,59 @@ def test_rows_that_do_not_count_are_left_out():
 
 def test_a_mean_has_no_audit():
     assert audited(rows([1, 2, 3], [None] * 3, name="calibrated_complies")) is None
+
+
+def test_columns_of_the_cohort_are_groups_if_they_name_no_single_cases():
+    table = rows([1, 2, 3, 4], [True, False, True, True])
+    columns = {}
+    for k, row in enumerate(table):
+        row["case_id"] = f"case_{k}"
+        columns[f"case_{k}"] = {"site": "xy"[k % 2], "date": f"2026-01-0{k}"}
+    by = [(p.by, p.part, p.n_compliant, p.n) for p in audit(table, columns)]
+    assert [row for row in by if row[0] in ("site", "date")] == [
+        ("site", "x", 2, 2),
+        ("site", "y", 1, 2),
+    ]
+
+
+def test_cases_are_sorted_by_how_far_their_raters_lie_apart():
+    """Volumes 10 and 10, 10 and 8, 10 and 2: 1 - smallest / largest."""
+    table = rows([10, 10, 10, 8, 10, 2], [True, True, True, True, False, False])
+    for k, row in enumerate(table):
+        row["case_id"], row["counted"] = f"case_{k // 2}", k % 2 == 0
+    parts = [p for p in audit(table) if p.by == "rater_disagreement"]
+    assert [(p.to_value, p.n_compliant, p.n) for p in parts] == [
+        (0.0, 1, 1),
+        (pytest.approx(0.2), 1, 1),
+        (pytest.approx(0.8), 0, 1),
+    ]
+
+
+def test_a_cohort_is_audited_case_by_case_under_all_the_others():
+    import coverax as cx
+    from coverax.validate.audit import complies_with_others
+
+    rng = np.random.default_rng(0)
+    for n, alpha in [(9, "0.2"), (30, "0.1"), (5, "0.1")]:
+        scores = rng.integers(0, 12, n) / 12
+        want = [
+            scores[i] <= cx.calibrate.split_threshold(np.delete(scores, i), alpha)
+            for i in range(n)
+        ]
+        assert complies_with_others(scores, alpha).tolist() == want
+    probs = rng.random((30, 40), np.float32)
+    labels = rng.random((30, 40)) < np.linspace(0.1, 0.6, 30)[:, None]
+    table = cx.scores.score_arrays(probs, labels, 0.1, groups=["a", "b"] * 15)
+    plan = cx.validate.Plan(alphas=("0.2", "0.1"))
+    (result,) = cx.validate.validate_table(table, plan).results
+    first, second = result.audit
+    assert (first.alpha, second.alpha, first.n_calibration) == (0.2, 0.1, 29)
+    by = {p.by for p in first.audit.parts}
+    assert by == {"n_foreground", "uncertainty", "group"}
+    for name in by:
+        own = [p for p in first.audit.parts if p.by == name]
+        assert sum(p.n for p in own) == 30
+    assert all(
+        p.n_compliant <= q.n_compliant
+        for p, q in zip(first.audit.parts, second.audit.parts, strict=True)
+    )

@@ -45,8 +45,10 @@ ARGUMENTS = {
     "neighbours": "face",
     "slot": 0,
     "weights": (0.25, 0.5, 0.25),
+    "affine": np.eye(4, 5) * 2,
     "border": "mirror",
     "temperature": 2.0,
+    "temperatures": (1.0, 2.0, 0.5, 3.0),
     "probability": 0.4,
     "ranks": np.array([[3], [2]], np.int32),
 }

@@ -1,6 +1,10 @@
 """Pure functions over score tables: ranks, thresholds, guarantees."""
 
 from coverax.calibrate import bounds as bounds
+from coverax.calibrate.audit import Audit as Audit
+from coverax.calibrate.audit import AuditPart as AuditPart
+from coverax.calibrate.audit import audit_of as audit_of
+from coverax.calibrate.audit import disagreement as disagreement
 from coverax.calibrate.controlled import calibrate_crc as calibrate_crc
 from coverax.calibrate.controlled import calibrate_ltt as calibrate_ltt
 from coverax.calibrate.controlled import calibrate_rcps as calibrate_rcps
@@ -82,6 +86,8 @@ from coverax.calibrate.seen import check_sources as check_sources
 from coverax.calibrate.seen import map_digest as map_digest
 from coverax.calibrate.seen import seen_of as seen_of
 from coverax.calibrate.seen import unit_digests as unit_digests
+from coverax.calibrate.serving import check_named as check_named
+from coverax.calibrate.serving import with_strata as with_strata
 from coverax.calibrate.sets import calibrate_sets as calibrate_sets
 from coverax.calibrate.shift import likelihood_ratios as likelihood_ratios
 from coverax.calibrate.sites import calibrate_sites as calibrate_sites
@@ -89,6 +95,10 @@ from coverax.calibrate.sites import fixed_sizes_level as fixed_sizes_level
 from coverax.calibrate.sites import join_sites as join_sites
 from coverax.calibrate.split import rank_threshold as rank_threshold
 from coverax.calibrate.split import split_threshold as split_threshold
+from coverax.calibrate.strata import Strata as Strata
+from coverax.calibrate.strata import is_strata as is_strata
+from coverax.calibrate.strata import learn_strata as learn_strata
+from coverax.calibrate.strata import stratified as stratified
 from coverax.calibrate.summaries import SiteSummary as SiteSummary
 from coverax.calibrate.summaries import read_summary as read_summary
 from coverax.calibrate.summaries import summarise as summarise

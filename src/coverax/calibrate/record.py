@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from coverax.calibrate.losses import LOSSES
 from coverax.calibrate.policy import Policy
+from coverax.calibrate.strata import Strata
 from coverax.choices import (
     BoundName,
     Confidence,
@@ -69,6 +70,7 @@ class PartsRecord:
             the whole volume; None where no cut is.
         refused: Parts for which nothing is promised.
         group: Group of the cases that it serves, where each has its own threshold.
+        strata: How a map tells its group; None where the cohort does.
     """
 
     merged_groups: dict[str, list[str]] | None = None
@@ -77,13 +79,15 @@ class PartsRecord:
     gap_above_zero: dict[str, float] | None = None
     refused: tuple[Refused, ...] = ()
     group: str | None = None
+    strata: Strata | None = None
 
     @classmethod
     def of(cls, options: Json) -> "PartsRecord":
         """What options of `calibration.json` say of it."""
         own = {f.name: options[f.name] for f in fields(cls) if f.name in options}
         refused = tuple(Refused(**row) for row in own.pop("refused", ()))
-        return cls(**own, refused=refused)
+        strata = own.pop("strata", None)
+        return cls(**own, refused=refused, strata=strata and Strata.of(strata))
 
     def to_json(self) -> Json:
         """Its options of `calibration.json`, but for `merged_groups`."""
@@ -91,6 +95,7 @@ class PartsRecord:
         content: Json = {name: getattr(self, name) for name in names}
         content["refused"] = [row._asdict() for row in self.refused] or None
         content["group"] = self.group
+        content["strata"] = self.strata and self.strata.to_json()
         return {name: value for name, value in content.items() if value is not None}
 
 

@@ -1,6 +1,7 @@
 """A calibration: thresholds, what they promise, and the file that carries them."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from coverax.calibrate.record import (
 )
 from coverax.calibrate.refusals import refusal
 from coverax.calibrate.seen import Seen
-from coverax.calibrate.serving import served_group, status_of_refused
+from coverax.calibrate.serving import served_group, served_map, status_of_refused
 from coverax.calibrate.status import Status as Status
 from coverax.calibrate.status import informative as informative
 from coverax.calibrate.threshold import Threshold as Threshold
@@ -115,6 +116,8 @@ class Calibration(Shown):
     def seen(self) -> Seen:
         """What has been looked at: for the thresholds, and for transforms before."""
         own = Seen(self.unit_digests, self.case_digests, self.map_digests)
+        if self.parts.strata is not None:
+            own |= self.parts.strata.seen
         if not isinstance(self.record, SetsRecord):
             return own
         learned = (f"learned_{kind}" for kind in Seen._fields)
@@ -233,6 +236,14 @@ class Calibration(Shown):
                 floor, or nothing for `other`), or it was refused in every region.
         """
         return served_group(self, group) if self.is_grouped else self
+
+    def of_map(self, groups: Mapping[str, str]) -> "Calibration":
+        """What a case is served by whose map is of these groups, by region.
+
+        Raises:
+            ValueError: A group was not calibrated.
+        """
+        return served_map(self, groups)
 
     @property
     def tie_seed(self) -> int | None:

@@ -36,8 +36,12 @@ class Seen(NamedTuple):
         pairs = zip(self, other, strict=True)
         return Seen(*(tuple(sorted({*mine, *more})) for mine, more in pairs))
 
-    def check_apart(self, other: "Seen") -> None:
-        """Refuse units, cases or maps that these were, which chose transforms.
+    def check_apart(self, other: "Seen", did: str = "choose transforms") -> None:
+        """Refuse units, cases or maps that these were, which chose something.
+
+        Args:
+            other: What is to calibrate.
+            did: What these were used to do.
 
         Raises:
             ValueError: Some of them were.
@@ -46,8 +50,8 @@ class Seen(NamedTuple):
             n_shared = len(set(mine) & set(theirs))
             if n_shared:
                 raise ValueError(
-                    f"{n_shared} of {len(theirs)} calibration {what} were used to choose "
-                    "transforms; a choice made on them voids the guarantee: calibrate "
+                    f"{n_shared} of {len(theirs)} calibration {what} were used to "
+                    f"{did}; a choice made on them voids the guarantee: calibrate "
                     "on other units"
                 )
 

@@ -1,9 +1,11 @@
 """Whose threshold a case is served by, where groups have their own."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coverax.calibrate.groups import MERGED
+from coverax.calibrate.strata import Strata
 
 if TYPE_CHECKING:
     from coverax.calibrate.result import Calibration
@@ -40,6 +42,71 @@ def served_group(calibration: "Calibration", group: str) -> "Calibration":
     if lacking and (not own or None in refused.values()):
         raise ValueError(_not_served(calibration, by, group, refused, some=bool(own)))
     return found
+
+
+def served_map(calibration: "Calibration", groups: Mapping[str, str]) -> "Calibration":
+    """What a case is served by where its map tells its group, region by region.
+
+    Raises:
+        ValueError: Nothing was calibrated of a group, or it was refused.
+    """
+    own = tuple(
+        t
+        for t in calibration.thresholds
+        if t.region in groups
+        and t.group in ("", _serving(calibration, t.region, groups[t.region]))
+    )
+    lacking = groups.keys() - {t.region for t in own}
+    if lacking:
+        region = min(lacking)
+        raise ValueError(
+            f"region {region}: its map is of {calibration.policy.group_by} "
+            f"{groups[region]!r}, which was not calibrated: no promise can be given"
+        )
+    return replace(
+        calibration,
+        thresholds=own,
+        policy=calibration.policy._replace(group_by=None),
+    )
+
+
+def with_strata(calibration: "Calibration", strata: Strata) -> "Calibration":
+    """A calibration by the bins of maps, which knows how a new map tells its own.
+
+    Args:
+        calibration: Of a table of `stratified`, by `strata.name`.
+        strata: The bins.
+
+    Raises:
+        ValueError: It is by something else, a part of it was refused, or units, cases or
+            maps of its set the edges.
+    """
+    if calibration.policy.group_by != strata.name:
+        raise ValueError(
+            f"the calibration is by {calibration.policy.group_by}, not by {strata.name}"
+        )
+    strata.seen.check_apart(calibration.seen, "set the edges of groups")
+    n = len(strata.learned_units)
+    text = f"Groups are told by the map alone, by edges that {n} other units set."
+    found = replace(
+        calibration,
+        parts=replace(calibration.parts, strata=strata),
+        statement=f"{calibration.statement} {text}",
+    )
+    return replace(found, digest=found.to_json()["digest"])
+
+
+def check_named(calibration: "Calibration", what: str) -> None:
+    """Refuse a calibration by bins of maps where nothing looks for the bin of a map.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if calibration.parts.strata is not None:
+        raise ValueError(
+            f"the map of a case tells its {calibration.policy.group_by}, and {what} do not "
+            "look for it: predict and evaluate whole folders"
+        )
 
 
 def status_of_refused(

@@ -37,7 +37,8 @@ from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
 from coverax.cli.sites import calibrate_sums, one_table
 
 if TYPE_CHECKING:
-    from coverax.calibrate import Calibration
+    from coverax.calibrate import Calibration, Strata
+    from coverax.scores import ScoreTable
 
 NAME = "calibrate"
 
@@ -107,7 +108,20 @@ def command(
         ),
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(help="Column of groups, each with its own threshold.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN|FEATURE:N",
+            help="Column of groups, each with its own threshold; or N bins of "
+            "predicted_volume or uncertainty, which every map tells of itself.",
+        ),
+    ] = None,
+    edges_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="With --group-by FEATURE:N: scores.parquet of other units, which set the "
+            "edges of the bins.",
+        ),
     ] = None,
     group_floor: Annotated[
         int | None, typer.Option(min=1, help="Merge groups of fewer units into one.")
@@ -234,7 +248,7 @@ def command(
 
     if allow_vacuous and allow_scarce:
         raise typer.BadParameter("give either --allow-vacuous or --allow-scarce")
-    check_not_input(output, *scores, transforms)
+    check_not_input(output, *scores, transforms, edges_from)
     request = Request(
         alpha=alpha,
         tolerance=tolerance,
@@ -271,11 +285,21 @@ def command(
         cut=cut,
     )
     check_options(method, request)
+    strata = _strata(request, edges_from)
+    if strata is not None and allow_scarce:
+        raise typer.BadParameter(
+            "--allow-scarce does not go with bins of maps, since a new one may be of "
+            "any: ask for fewer, or give --group-floor"
+        )
+    if sites and strata is not None:
+        raise typer.BadParameter(
+            "sums of sites hold no maps: --sites knows no bins of them"
+        )
     if sites:
         calibration = calibrate_sums(scores, method, request)
     else:
         table = read_table(one_table(scores))
-        calibration = METHODS[method].calibrate(table, request)
+        calibration = _calibrated(method, table, request, strata)
     if allow_scarce:
         calibration = calibration.promised()
     if not allow_vacuous:
@@ -285,6 +309,37 @@ def command(
         print_json(calibration.to_json())
         return
     _tell(calibration)
+
+
+def _strata(request: Request, edges_from: Path | None) -> "Strata | None":
+    """The bins of maps that were asked for, by the table that sets their edges."""
+    from coverax.calibrate import is_strata, learn_strata
+    from coverax.scores import read_table
+
+    if not is_strata(request.group_by):
+        if edges_from is not None:
+            raise typer.BadParameter(
+                "--edges-from goes with --group-by predicted_volume:N or uncertainty:N"
+            )
+        return None
+    if edges_from is None:
+        raise typer.BadParameter(
+            f"--group-by {request.group_by} needs --edges-from: edges are fixed on other "
+            "units than those that calibrate"
+        )
+    table = read_table(edges_from)
+    return learn_strata(table, str(request.group_by), unit_column=request.unit)
+
+
+def _calibrated(
+    method: Method, table: "ScoreTable", request: Request, strata: "Strata | None"
+) -> "Calibration":
+    from coverax.calibrate import stratified, with_strata
+
+    calibrate = METHODS[method].calibrate
+    if strata is None:
+        return calibrate(table, request)
+    return with_strata(calibrate(stratified(table, strata), request), strata)
 
 
 def _tell(calibration: "Calibration") -> None:

@@ -78,6 +78,7 @@ def command(
         evaluate_folds,
         evaluate_groups,
         evaluate_part,
+        evaluate_strata,
         evaluated_parts,
         fill_evaluation,
     )
@@ -125,8 +126,10 @@ def command(
         whole_folder(output) as folder,  # first, so that one who cannot write waits not
         show_progress("Evaluating", len(cases.cases)) as on_case,
     ):
+        by_map = loaded.parts.strata is not None
+        by_group = evaluate_strata if by_map else evaluate_groups
         evaluate = partial(
-            evaluate_groups if loaded.is_grouped else evaluate_cohort, engine=engine
+            by_group if loaded.is_grouped else evaluate_cohort, engine=engine
         )
         if several:
             evaluate = partial(evaluate_folds, maps=maps)

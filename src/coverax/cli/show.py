@@ -8,6 +8,7 @@ from coverax.cli.terminal import can_show, results
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from coverax.calibrate import Audit
     from coverax.evaluate import (
         CutResult,
         FoldCutResult,
@@ -33,7 +34,7 @@ def show_evaluation(summary: "Summary") -> None:
     for result in summary.results:
         console.print(_table_of(summary, result))
         console.print(sentence(result, held_out=summary.held_out))
-        for line in _audit(result):
+        for line in audit_lines(result.audit):
             console.print(line, markup=False)
         if result.n_empty_reference:
             console.print(f"{result.n_empty_reference} empty references.")
@@ -64,18 +65,17 @@ def _table_of(summary: "Summary", result: "RegionResult") -> "Table":
     return _sets_table(summary, result)
 
 
-def _audit(result: "RegionResult") -> list[str]:
+def audit_lines(audit: "Audit | None") -> list[str]:
     """Where failures gather: one line each thing that cases are sorted by."""
-    if result.audit is None:
+    if audit is None:
         return []
     by: dict[str, list[str]] = {}
-    for part in result.audit.parts:
+    for part in audit.parts:
         band = f"{part.low:.0%} to {part.high:.0%}"
         text = f"{part.part} {part.share:.0%} ({band}, n {part.n})"
         by.setdefault(part.by, []).append(text)
     return [
-        f"By {name}, {result.audit.meaning}: {', '.join(texts)}."
-        for name, texts in by.items()
+        f"By {name}, {audit.meaning}: {', '.join(texts)}." for name, texts in by.items()
     ]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coverax.choices import Form
 from coverax.cli.common import (
     AllowHardMasks,
     AllowOvershoot,
@@ -74,15 +75,31 @@ def fit(
     voxels: Annotated[
         int, typer.Option(min=1, help="Voxels of a case at most; more are sampled.")
     ] = 200_000,
+    by_class: Annotated[
+        bool,
+        typer.Option(
+            "--by-class",
+            help="With --softmax: a fit of its own for the voxels that each class wins.",
+        ),
+    ] = False,
+    form: Annotated[
+        Form,
+        typer.Option(
+            help="With --softmax: one number, or an affine map of the logits, each class "
+            "on its own (vector) or jointly (matrix); these may change labels."
+        ),
+    ] = "temperature",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the temperature of least log loss: of a softmax, or of each region."""
+    """Find the temperature of least log loss: of a softmax or its classes, or of regions."""
     from coverax.files import check_output_file
     from coverax.reliability import fit_cohort
     from coverax.scores import ScoreDefinition
 
+    if (by_class or form != "temperature") and not softmax:
+        raise typer.BadParameter("--by-class and --form go with --softmax")
     check_not_input(output, cohort)
     check_output_file(output)
     cases = load_cohort(probs, labels, cohort, False, unit_pattern)
@@ -101,6 +118,8 @@ def fit(
             cases,
             definition,
             voxels_per_case=voxels,
+            by_class=by_class,
+            form=form,
             seed=seed,
             threads=threads,
             allow_hard_masks=allow_hard_masks,
@@ -113,10 +132,11 @@ def fit(
         print_json(fitted.to_json())
         return
     for name, found in fitted.fits.items():
-        say(
-            f"{name}: temperature {found.temperature:.4f}, log loss "
-            f"{found.nll_before:.5f} -> {found.nll_after:.5f} ({found.status})"
-        )
+        loss = f"{found.nll_before:.5f} -> {found.nll_after:.5f} ({found.status})"
+        what = f"{form}, {getattr(found, 'changed', 0):.2%} of labels change"
+        if form == "temperature":
+            what = f"temperature {fitted.temperatures[name]:.4f}"
+        say(f"{name}: {what}, log loss {loss}")
 
 
 @app.command("apply", cls=Command)

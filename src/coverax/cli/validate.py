@@ -16,6 +16,7 @@ from coverax.cli.common import (
     say,
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
+from coverax.cli.show import audit_lines
 from coverax.cli.sites import one_table, read_sites
 
 if TYPE_CHECKING:
@@ -220,6 +221,9 @@ def _show(entry: "ScoresResult") -> None:
             f"held out {row.group}, alpha {row.alpha:g}: coverage "
             f"{row.coverage:.3f}, {verdict} {row.band.low:.3f} to {row.band.high:.3f}"
         )
+    for found in entry.audit[:1]:
+        for line in audit_lines(found.audit):
+            say(f"alpha {found.alpha:g}, each case by all others: {line}")
     if entry.order is not None:
         say(f"order: p-value {entry.order.p_value_capital:.3g}")
 

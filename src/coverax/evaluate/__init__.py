@@ -26,6 +26,7 @@ from coverax.evaluate.set_results import FoldCoverage as FoldCoverage
 from coverax.evaluate.set_results import FoldSetsResult as FoldSetsResult
 from coverax.evaluate.set_results import SetsResult as SetsResult
 from coverax.evaluate.set_results import SideCoverage as SideCoverage
+from coverax.evaluate.strata import evaluate_strata as evaluate_strata
 from coverax.evaluate.words import all_regions_words as all_regions_words
 from coverax.evaluate.words import band_words as band_words
 from coverax.evaluate.words import law_words as law_words

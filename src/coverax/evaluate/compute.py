@@ -225,7 +225,8 @@ def summarise(
             lacking[region] = "all references are empty"
         elif mine:
             result, table = region_fn(calibration, region, mine, seed)
-            regions.append(replace(result, audit=audit.audited(table)))
+            columns = {row["case_id"]: row.get("columns", {}) for row in mine}
+            regions.append(replace(result, audit=audit.audited(table, columns)))
             cases.extend(table)
     summary = Summary(
         calibration_digest=calibration.digest,

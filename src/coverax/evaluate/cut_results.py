@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from coverax.calibrate import Band, Histogram
+from coverax.calibrate import Audit, Band, Histogram
 from coverax.choices import RaterRule
-from coverax.evaluate.audit import Audit
 from coverax.files import MAYBE, JsonRecord
 
 Law = Literal["exact", "at_least"]

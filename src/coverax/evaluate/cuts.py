@@ -132,6 +132,7 @@ def evaluate_cut(
             "counted": bool(counted.rows[i]),
             "n_voxels": row["n_voxels"],
             "n_foreground": row["n_foreground"],
+            **({"n_lesions": row["n_lesions"]} if "n_lesions" in row else {}),
             "critical_probability": row["critical_probability"],
             "score": float(scores[i]),
             **own.columns(i),

@@ -58,10 +58,24 @@ def by_group(
     for name, own in {name_of[group]: own for group, own in served.items()}.items():
         mine = [i for i, group in enumerate(groups) if name_of[group] == name]
         parts[name] = evaluate_fn(own, mine)
+    found = joined(calibration, parts, excluded)
+    found.summary.check_results()
+    return found
+
+
+def joined(
+    calibration: Calibration,
+    parts: dict[str, Evaluation],
+    excluded: Mapping[str, Sequence[str]],
+) -> Evaluation:
+    """The evaluations of groups as one.
+
+    Raises:
+        ValueError: Cases of several units share a map.
+    """
     # Each group has looked at its own maps; copies may lie in two.
     refuse_copies(calibration, [own for part in parts.values() for own in part.maps])
     summary = _joined({name: part.summary for name, part in parts.items()}, excluded)
-    summary.check_results()
     rows = [row for part in parts.values() for row in part.cases]
     overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
     return Evaluation(summary, rows, overlaps)

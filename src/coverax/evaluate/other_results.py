@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from coverax.calibrate import Audit
 from coverax.choices import RaterRule
-from coverax.evaluate.audit import Audit
 from coverax.evaluate.set_results import Coverage
 from coverax.files import MAYBE, JsonRecord
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import Calibration
+from coverax.calibrate import Calibration, check_named
 from coverax.choices import EngineName
 from coverax.evaluate.cohorts import check_regions, unit_column_of
 from coverax.evaluate.compute import count_cases
@@ -138,6 +138,7 @@ def _whole(
     calibration: Calibration, cohort: Cohort, nsd_tolerance_mm: float | None
 ) -> FolderOf:
     """What all parts have in common."""
+    check_named(calibration, "parts of an evaluation")
     if calibration.folds is not None:
         raise ValueError(
             "a calibration from folds is not evaluated in parts: its masks are of the "

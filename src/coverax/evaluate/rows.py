@@ -19,6 +19,7 @@ def about_case(case: Case, unit_column: str) -> dict[str, Any]:
         "group": case.group,
         "rater": case.rater,
         "part": case.part,
+        "columns": dict(case.columns),
         "prediction_file": str(case.probs),
         "reference_file": str(case.labels),
     }

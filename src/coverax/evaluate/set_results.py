@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from coverax.calibrate import Band
+from coverax.calibrate import Audit, Band
 from coverax.choices import Joint, RaterRule, Regions, Side
-from coverax.evaluate.audit import Audit
 from coverax.evaluate.cut_results import Law
 from coverax.files import MAYBE, Json, JsonRecord
 from coverax.records import record_of

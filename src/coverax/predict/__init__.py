@@ -12,6 +12,7 @@ from coverax.predict.map_kind import check_map_kind as check_map_kind
 from coverax.predict.masks import threshold_mask as threshold_mask
 from coverax.predict.merge import merged_labels as merged_labels
 from coverax.predict.segmenter import ConformalSegmenter as ConformalSegmenter
+from coverax.predict.strata import group_of_map as group_of_map
 from coverax.predict.triage import triage_of as triage_of
 from coverax.predict.triage import verdict as verdict
 from coverax.predict.volumes import interval_of as interval_of

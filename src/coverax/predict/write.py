@@ -18,6 +18,7 @@ from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.merge import merged_labels
 from coverax.predict.outputs import Wanted, output_names, write_masks
 from coverax.predict.sets import side_masks
+from coverax.predict.strata import group_of_map
 from coverax.predict.triage import release_masks
 from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks
@@ -114,13 +115,19 @@ def predict_folder(
     maps = {name: Path(path) for name, path in maps.items()}
     if calibration.folds is not None:
         raise ValueError(several_maps(calibration))
-    if calibration.is_grouped and groups is None:
+    by_map = calibration.parts.strata is not None
+    if by_map and groups is not None:
+        raise ValueError(
+            f"the map of a case tells its {calibration.policy.group_by}: no groups are "
+            "named (--groups)"
+        )
+    if calibration.is_grouped and groups is None and not by_map:
         raise ValueError(
             f"the calibration has a threshold for each {calibration.policy.group_by}: "
             "name the group of each case (--groups)"
         )
     check_request(calibration, sides=sides, allow_vacuous=allow_vacuous)
-    if not allow_missing:
+    if not allow_missing and not by_map:
         _check_groups(calibration, maps, groups or {})
     definition = calibration.definition
     check_first_mark(maps.values(), definition)
@@ -172,8 +179,9 @@ class MaskWriter:
 
     def __call__(self, case_id: str, path: Path, folder: Path) -> None:
         """From its map to its masks and sidecar."""
-        group = _group_of(self.calibration, self.groups, case_id)
-        own = self.calibration.of_group(group).of_case(case_id)
+        own = self.calibration
+        if own.parts.strata is None:
+            own = own.of_group(_group_of(own, self.groups, case_id)).of_case(case_id)
         _write_case(own, case_id, path, folder, self.wanted)
 
 
@@ -243,8 +251,17 @@ def _write_case(
             values_of[region.name] = map_values(probs, prob_map.file)
             nothing = np.zeros(probs.shape, bool)
             view = View(region, probs, nothing, None, prob_map.file.grid)
-            masks[region.name] = REGION_MASKS[calibration.kind](calibration, view)
+            masks[region.name] = _region_masks(calibration, case_id, view)
     write_masks(calibration, case_id, prob_map.file, masks, values_of, folder, wanted)
+
+
+def _region_masks(calibration: Calibration, case_id: str, view: View) -> RegionMasks:
+    """What a region gets, by the group of its map where this tells one."""
+    if (group := group_of_map(calibration, view)) is None:
+        return REGION_MASKS[calibration.kind](calibration, view)
+    own = calibration.of_map({view.region.name: group}).of_case(case_id)
+    made = REGION_MASKS[calibration.kind](own, view)
+    return made._replace(entry={"group": group} | made.entry)
 
 
 def read_sidecars(folder: Path, maps: Mapping[str, Path]) -> list[dict[str, Any]]:

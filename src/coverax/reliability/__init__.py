@@ -5,6 +5,8 @@ from coverax.reliability.adaptive import (
     adaptive_calibration_error as adaptive_calibration_error,
 )
 from coverax.reliability.adaptive import adaptive_ce_grid as adaptive_ce_grid
+from coverax.reliability.affine import AffineFit as AffineFit
+from coverax.reliability.affine import apply_affine as apply_affine
 from coverax.reliability.arrays import reliability_of_arrays as reliability_of_arrays
 from coverax.reliability.bootstrap import Interval as Interval
 from coverax.reliability.bootstrap import compare_models as compare_models
@@ -49,6 +51,7 @@ from coverax.reliability.temperature import TemperatureFit as TemperatureFit
 from coverax.reliability.temperature import (
     apply_binary_temperature as apply_binary_temperature,
 )
+from coverax.reliability.temperature import apply_by_class as apply_by_class
 from coverax.reliability.temperature import apply_temperature as apply_temperature
 from coverax.reliability.temperature import binary_logits_of as binary_logits_of
 from coverax.reliability.temperature import fit_isotonic as fit_isotonic

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
+
 from coverax._version import __version__
+from coverax.choices import Form
 from coverax.files import (
     MAYBE,
     Json,
@@ -17,6 +20,7 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
+from coverax.reliability.affine import AffineFit
 from coverax.reliability.temperature import TemperatureFit
 from coverax.volumes import Region, parse_regions
 
@@ -33,6 +37,9 @@ class Temperature(JsonRecord):
         schema: Of the file.
         coverax: Version that fitted it.
         softmax: One of all classes, named `softmax`; else one a region.
+        by_class: Of a softmax, one for the voxels that each class wins, named
+            `softmax:CLASS`; None where there is one for all.
+        form: `vector` or `matrix` where a fit is an affine map; None for temperatures.
         regions: As text, `NAME=CHANNEL:LABEL`.
         logits: The maps are logits.
         allow_overshoot: The maps may lie a little outside [0, 1].
@@ -51,11 +58,13 @@ class Temperature(JsonRecord):
     schema: int = SCHEMA
     coverax: str = __version__
     softmax: bool
+    by_class: bool | None = field(default=None, metadata=MAYBE)
+    form: Form | None = field(default=None, metadata=MAYBE)
     regions: Sequence[str]
     logits: bool
     allow_overshoot: bool
     ignore_label: int | None
-    fits: Mapping[str, TemperatureFit]
+    fits: Mapping[str, TemperatureFit | AffineFit]
     n_cases: int
     case_ids: Sequence[str]
     cases_digest: str
@@ -74,12 +83,15 @@ class Temperature(JsonRecord):
                 a temperature could not be applied.
         """
         own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
-        own["fits"] = {k: TemperatureFit(**fit) for k, fit in content["fits"].items()}
+        kind = AffineFit if content.get("form") else TemperatureFit
+        own["fits"] = {k: kind(**fit) for k, fit in content["fits"].items()}
         found = cls(**own)
         check_fields(found)
         for name in found.names:
             fit = found.fits[name]
-            if not 0 < fit.temperature < math.inf and fit.status == "OK":
+            if isinstance(fit, AffineFit):
+                check_weights(name, fit, len(found.channels))
+            elif not 0 < fit.temperature < math.inf and fit.status == "OK":
                 raise ValueError(f"the temperature of {name} must be a positive number")
         for name in ("case_ids", "units"):
             if not all(isinstance(value, str) for value in content[name]):
@@ -89,7 +101,27 @@ class Temperature(JsonRecord):
     @property
     def names(self) -> list[str]:
         """Names of the fits that it applies."""
+        if self.by_class:
+            return class_names(self.parsed_regions)
         return [SOFTMAX] if self.softmax else [r.name for r in self.parsed_regions]
+
+    @property
+    def temperatures(self) -> dict[str, float]:
+        """Temperature of each fit that is one."""
+        fits = self.fits
+        found = {name: fits[name] for name in self.names if name in fits}
+        return {
+            name: fit.temperature
+            for name, fit in found.items()
+            if isinstance(fit, TemperatureFit)
+        }
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Weights of the affine map, of each class where they are by class."""
+        found = (self.fits[name] for name in self.names)
+        each = [fit.weights for fit in found if isinstance(fit, AffineFit)]
+        return np.array(each if self.by_class else each[0], np.float64)
 
     @property
     def parsed_regions(self) -> tuple[Region, ...]:
@@ -112,10 +144,13 @@ class Temperature(JsonRecord):
         if bad:
             which = "; ".join(
                 f"{name}: {fit.status} ({fit.temperature:g})"
+                if isinstance(fit, TemperatureFit)
+                else f"{name}: {fit.status}"
                 for name, fit in bad.items()
             )
             sentences = dict.fromkeys(fit.sentence for fit in bad.values())
-            raise ValueError(f"no temperature for {which}. {' '.join(sentences)}")
+            what = self.form or "temperature"
+            raise ValueError(f"no {what} for {which}. {' '.join(sentences)}")
 
     @property
     def meaning(self) -> str:
@@ -125,6 +160,23 @@ class Temperature(JsonRecord):
     def write(self, path: PathLike) -> None:
         """Write `temperature.json`; it appears complete or not at all."""
         publish_json(Path(path), self.to_json())
+
+
+def check_weights(name: str, fit: AffineFit, n_classes: int) -> None:
+    """Refuse weights that could not be applied.
+
+    Raises:
+        ValueError: They are not finite, or of another number of classes.
+    """
+    weights = np.asarray(fit.weights, np.float64)
+    shape = (n_classes, n_classes + 1)
+    if weights.shape != shape or not np.isfinite(weights).all():
+        raise ValueError(f"the weights of {name} must be {shape} finite numbers")
+
+
+def class_names(regions: Sequence[Region]) -> list[str]:
+    """Names of the fits of the classes of a softmax, the background first."""
+    return [f"{SOFTMAX}:{name}" for name in ("background", *(r.name for r in regions))]
 
 
 def read_temperature(path: PathLike) -> Temperature:

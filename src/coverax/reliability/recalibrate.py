@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax._version import __version__
+from coverax.choices import Form
 from coverax.files import PathLike, digest_ids, digest_json, publish_sealed_json
 from coverax.provenance import (
     FITTED,
@@ -16,12 +17,25 @@ from coverax.provenance import (
     check_parts,
     kind_of_values,
 )
-from coverax.reliability.fitted import KIND, SOFTMAX, Applied, Temperature
+from coverax.reliability.affine import (
+    AffineFit,
+    AffineSample,
+    apply_affine,
+    fit_affine,
+)
+from coverax.reliability.fitted import (
+    KIND,
+    SOFTMAX,
+    Applied,
+    Temperature,
+    class_names,
+)
 from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
     Sample,
     TemperatureFit,
     apply_binary_temperature,
+    apply_by_class,
     apply_temperature,
     binary_logits_of,
     fit_samples,
@@ -62,19 +76,23 @@ def fit_cohort(
     definition: ScoreDefinition,
     *,
     voxels_per_case: int = 200_000,
+    by_class: bool = False,
+    form: Form = "temperature",
     seed: int = 0,
     threads: int | None = None,
     allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_fit: Callable[[str, int], None] = lambda _name, _n_voxels: None,
 ) -> Temperature:
-    """Fit one temperature to a softmax, or one to each sigmoid region.
+    """Fit one temperature to a softmax, or to each of its classes or sigmoid regions.
 
     Args:
         cohort: Cases with references, apart from those to be calibrated or evaluated.
         definition: The regions, whether the maps are a softmax, and how they are read.
         voxels_per_case: Larger cases are sampled, and weighted so that the mean is
             still that over all voxels.
+        by_class: Of a softmax, one fit for the voxels that each class wins.
+        form: `vector` or `matrix` of a softmax: an affine map, see `fit_affine`.
         seed: Seed of the sampling.
         threads: Cases at a time.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -83,9 +101,13 @@ def fit_cohort(
 
     Raises:
         ExceptionGroup: Cases are unsound; one exception each, naming case and file.
-        ValueError: A region joins channels, no voxel counts, the maps are masks, or a
-            record beside them says that their model was trained on their cases.
+        ValueError: A region joins channels, no voxel counts, the maps are masks, a
+            record beside them says that their model was trained on their cases, or
+            classes are asked for of what is no softmax, or one of them never wins.
     """
+    if (by_class or form != "temperature") and not definition.softmax:
+        raise ValueError("fits by class, and of forms, are of a softmax (--softmax)")
+    make_sample = sample_of if form == "temperature" else AffineSample
     check_parts((case.part for case in cohort.cases), allowed=(LEARNING, FITTED))
     for region in definition.regions:
         if len(region.channels) > 1:
@@ -98,9 +120,11 @@ def fit_cohort(
         # Of the name and not of the row, so that the order of rows changes nothing.
         name = digest_ids([f"{case.case_id}\n{case.rater}"])
         rng = np.random.default_rng([seed, int(name[:16], 16)])
-        return _samples(case, definition, voxels_per_case, rng)
+        return _samples(
+            case, definition, voxels_per_case, rng, make_sample, by_class=by_class
+        )
 
-    samples: dict[str, list[Sample]] = {}
+    samples: dict[str, list[Any]] = {}
     contents: list[tuple[str, str, MapContent]] = []
 
     def take(case: Case, found: _Read) -> None:
@@ -115,13 +139,24 @@ def fit_cohort(
         [(i, region, kind_of_values(*content)) for i, region, content in contents],
         allow=allow_hard_masks,
     )
-    fits: dict[str, TemperatureFit] = {}
+    fits: dict[str, TemperatureFit | AffineFit] = {}
     for name, own in samples.items():
-        on_fit(name, sum(sample.n_voxels for sample in own))
-        fits[name] = fit_samples(own, threads=threads)
+        n_voxels = sum(sample.n_voxels for sample in own)
+        if by_class and not n_voxels:
+            raise ValueError(
+                f"{name} wins in no voxel, so it has no {form} of its own: fit "
+                "without --by-class"
+            )
+        on_fit(name, n_voxels)
+        if form == "temperature":
+            fits[name] = fit_samples(own, threads=threads)
+        else:
+            fits[name] = fit_affine(own, diagonal=form == "vector", threads=threads)
     case_ids = list(dict.fromkeys(case.case_id for case in cohort.cases))
     found = Temperature(
         softmax=definition.softmax,
+        by_class=by_class or None,
+        form=None if form == "temperature" else form,
         regions=[str(region) for region in definition.regions],
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
@@ -195,7 +230,8 @@ def apply_folder(
             "schema": 1,
             "coverax": __version__,
             "temperature": meaning,
-            "temperatures": {n: fit.temperature for n, fit in fitted.fits.items()},
+            "temperatures": fitted.temperatures,
+            **({} if fitted.form is None else {"form": fitted.form}),
             "parts": scaled_parts(maps, fitted_on),
         }
         written = [folder / nifti_name(path) for path in maps.values()]
@@ -242,7 +278,7 @@ class MapScaler:
 class _Read(NamedTuple):
     """Voxels of a case for each fit, by its name, and what its maps hold, by region."""
 
-    samples: dict[str, Sample]
+    samples: dict[str, Any]
     contents: dict[str, MapContent]
 
 
@@ -251,6 +287,9 @@ def _samples(
     definition: ScoreDefinition,
     voxels_per_case: int,
     rng: np.random.Generator,
+    make_sample: Callable[..., Any],
+    *,
+    by_class: bool,
 ) -> _Read:
     background = (_BACKGROUND,) if definition.softmax else ()
     lean = replace(definition, n_bins=0, n_soft_bins=0, band_edges_mm=())
@@ -268,7 +307,12 @@ def _samples(
         return _Read(own, contents)
     z = logits_of(np.stack([view.probs[kept] for view in views]))
     y = np.argmax([view.labels[kept] for view in views], axis=0)
-    return _Read({SOFTMAX: sample_of(z, y, weight)}, contents)
+    if not by_class:
+        return _Read({SOFTMAX: make_sample(z, y, weight)}, contents)
+    winner, names = z.argmax(axis=0), class_names(definition.regions)
+    won = {name: winner == k for k, name in enumerate(names)}
+    own = {name: make_sample(z[:, m], y[m], weight) for name, m in won.items()}
+    return _Read(own, contents)
 
 
 def _binary_sample(view: View, kept: np.ndarray, weight: float) -> Sample:
@@ -325,15 +369,20 @@ def _write_scaled(fitted: Temperature, prob_map: ProbMap, folder: Path) -> None:
 
 def _scaled(fitted: Temperature, prob_map: ProbMap) -> np.ndarray:
     """All channels of a map at the fitted temperatures, `[channels, voxels]`."""
-    fits, probs = fitted.fits, prob_map.probs
+    probs = prob_map.probs
     # An overshoot that was accepted has no logit; it counts as 0 or 1.
     proper = np.clip(probs, 0, 1) if fitted.allow_overshoot else probs
     if fitted.softmax:
         check_softmax(prob_map)
-        return apply_temperature(proper, fits[SOFTMAX].temperature, axis=0)
+        if fitted.form is not None:
+            return apply_affine(proper, fitted.affine, axis=0)
+        each = list(fitted.temperatures.values())
+        if fitted.by_class:
+            return apply_by_class(proper, each, axis=0)
+        return apply_temperature(proper, each[0], axis=0)
     out = probs.copy()
     for region in fitted.parsed_regions:
         (channel,) = region.channels
-        temperature = fits[region.name].temperature
+        temperature = fitted.temperatures[region.name]
         out[channel] = apply_binary_temperature(proper[channel], temperature)
     return out

@@ -1,6 +1,7 @@
 """Temperature scaling: one positive number that divides all logits.
 
-It changes confidences and never the order of the classes of a voxel. The mean log loss
+It changes confidences and never the order of the classes of a voxel. So does one of each
+class that wins, fitted on the voxels where it does. The mean log loss
 is convex in 1 / T, so its derivative has one root, found by Newton steps in log T inside
 a bracket. Fit it on units that are used neither for calibration nor for evaluation.
 """
@@ -194,7 +195,31 @@ def apply_temperature(
     return _scaled(probs, temperature, axis)
 
 
-def _scaled(probs: np.ndarray, temperature: float, axis: int) -> np.ndarray:
+@takes_numpy
+def apply_by_class(
+    probs: Float[np.ndarray, "*shape"], temperatures: Sequence[float], *, axis: int = -1
+) -> Float[np.ndarray, "*shape"]:
+    """Softmax probabilities at the temperature of the class that wins each voxel.
+
+    The order of the classes of a voxel is kept; of equal classes the first wins.
+
+    Args:
+        probs: The map, classes along an axis.
+        temperatures: One a class.
+        axis: That of the classes.
+
+    Raises:
+        ValueError: There are not as many temperatures as classes.
+    """
+    each = np.asarray(temperatures, np.float64)
+    if each.shape != (probs.shape[axis],):
+        raise ValueError(f"{each.size} temperatures for {probs.shape[axis]} classes")
+    return _scaled(probs, each[probs.argmax(axis=axis, keepdims=True)], axis)
+
+
+def _scaled(
+    probs: np.ndarray, temperature: float | np.ndarray, axis: int
+) -> np.ndarray:
     with np.errstate(divide="ignore"):
         z = np.log(probs, dtype=np.float64) / temperature
     e = np.exp(z - z.max(axis=axis, keepdims=True))

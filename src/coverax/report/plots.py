@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coverax.calibrate import Band, Histogram, compliance_pmf
+from coverax.calibrate import Audit, AuditPart, Band, Histogram, compliance_pmf
 from coverax.evaluate import SetsResult
-from coverax.evaluate.audit import Audit, AuditPart
 from coverax.evaluate.other_results import Release
 from coverax.report.blocks import Figure, percent, plural
 from coverax.report.style import (

@@ -18,7 +18,6 @@ from coverax.table import columns as names
 from coverax.table.columns import (
     Columns,
     Curves,
-    check_further,
     column_values,
     columns_of,
     digest_columns,
@@ -77,7 +76,7 @@ class ScoreTable(Shown):
             ValueError: A further column has the name of one of the table's own, or one
                 that the definition does not name has lists of different lengths.
         """
-        check_further(further, definition)
+        names.check_further(further, definition)
         kinds = {kind.name: kind for kind in columns_of(definition)}
         others = [name for name in rows[0] if name not in kinds and name not in further]
         return cls(

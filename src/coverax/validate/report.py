@@ -22,6 +22,7 @@ from coverax.choices import CountedEmpty, RaterRule, ValidatedMethod
 from coverax.rational import Level, as_fraction, check_level
 from coverax.scores import ScoreTable
 from coverax.table import FOLD
+from coverax.validate.audit import audits
 from coverax.validate.exact import AllSplits, Pool, make_pool, splits_of
 from coverax.validate.exchangeability import conformal_p_value, order_test
 from coverax.validate.metrics import critical_metrics
@@ -197,6 +198,7 @@ def _validate_scores(
         ],
         hold_out=hold_out,
         order=order,
+        audit=audits(table, drawn, scores, plan.alphas),
     )
 
 

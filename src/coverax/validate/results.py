@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coverax.calibrate import Band, Histogram
+from coverax.calibrate import Audit, Band, Histogram
 from coverax.choices import RaterRule
 from coverax.files import MAYBE, Json, JsonRecord
 from coverax.table import ScoreDefinition
@@ -132,6 +132,21 @@ class OrderResult(JsonRecord):
     p_value_uniform: float
 
 
+@dataclass(frozen=True, slots=True)
+class LevelAudit(JsonRecord):
+    """Compliance of the parts of a cohort, each case by the threshold of all others.
+
+    Attributes:
+        alpha: Tolerated miscoverage.
+        n_calibration: Units that set each threshold.
+        audit: Thirds and groups.
+    """
+
+    alpha: float
+    n_calibration: int
+    audit: Audit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoresResult(JsonRecord):
     """One region and tolerance.
@@ -145,6 +160,7 @@ class ScoresResult(JsonRecord):
         splits: One a share and level.
         hold_out: One a group and level, where groups are held out.
         order: Where an order is asked for.
+        audit: Where failures gather, one a level.
     """
 
     fold: str | None = field(default=None, metadata=MAYBE)
@@ -155,6 +171,7 @@ class ScoresResult(JsonRecord):
     splits: Sequence[SplitsResult]
     hold_out: Sequence[HeldOutGroup] | None = field(default=None, metadata=MAYBE)
     order: OrderResult | None = field(default=None, metadata=MAYBE)
+    audit: Sequence[LevelAudit] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

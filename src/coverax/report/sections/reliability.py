@@ -170,7 +170,7 @@ def _temperatures(found: Found) -> Iterator[Table]:
         rows = [
             [
                 name,
-                number(fit.temperature),
+                number(item.content.temperatures.get(name)),
                 number(fit.nll_before),
                 number(fit.nll_after),
                 fit.sentence,
