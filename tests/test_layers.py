@@ -28,7 +28,7 @@ ALLOWED = {
     | {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
     "convert": {"table", "volumes", "stream"},
     "report": {"table", "volumes", "scores", "calibrate", "evaluate"}
-    | {"validate", "reliability"},
+    | {"validate", "reliability", "stream"},
     "verify": {"table", "stream", "train"},
     "demo": {"table", "volumes", "scores", "calibrate", "predict", "evaluate"},
 }
@@ -41,6 +41,7 @@ ONLY_IN = {
     "edt": {"host"},
     "cc3d": {"host"},
     "matplotlib": {"report"},
+    "PIL": {"report"},
     "dask": {"stream"},
     "orbax": {"train"},
     "flax": {"train"},

@@ -24,6 +24,7 @@ from coverax.cli import (
     merge,
     monitor,
     pack,
+    picture,
     plan,
     predict,
     reliability,
@@ -72,6 +73,7 @@ for module in (
     infer,
     pack,
     export,
+    picture,
     verify,
     demo,
 ):
