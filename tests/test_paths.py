@@ -6,6 +6,7 @@ import os
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import coverax as cx
@@ -80,6 +81,11 @@ READERS = {
     "volumes.read_labels": {},
     "volumes.read_segments": {"regions": ()},
     "volumes.read_valid": {},
+    "volumes.read_scan": {
+        "grid": cx.volumes.Grid((1, 1, 1), np.eye(4)),
+        "target": "mask.nii.gz",
+    },
+    "report.read_masks": {},
 }
 
 

@@ -134,8 +134,11 @@ def find_backgrounds(
         FileNotFoundError: There is no such folder.
     """
     found = find_scans(targets, folder, what)
-    if not (allow_missing and found.files):
-        check_failures(found.missing, len(targets))
+    if found.missing and not (allow_missing and found.files):
+        raise ExceptionGroup(
+            f"{len(found.missing)} of {len(targets)} cases have no {what} that can be drawn",
+            [ValueError(f"case {i}: {why}") for i, why in found.missing.items()],
+        )
     return found
 
 
