@@ -18,7 +18,7 @@ Side = Literal["inner", "outer"]
 # Which guarantee a calibration gives.
 Method = Literal["fnr", "crc", "rcps", "ltt", "sets", "volume", "triage"]
 # Which of them is validated over all splits.
-ValidatedMethod = Literal["fnr"]
+ValidatedMethod = Literal["fnr", "sets"]
 # What a calibration gives: one cut of the map, a set on each side of the border (from one
 # map, or from one of each fold), an interval of the volume, or masks to release.
 Kind = Literal["cut", "sides", "fold_cuts", "fold_sides", "interval", "release"]

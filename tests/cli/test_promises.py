@@ -236,8 +236,11 @@ def test_validate_does_not_answer_for_sets_with_another_method(
     assert refused.code == 1
     assert len(refused.errors) == 1
     assert "scores of sets (inner=surface:cut=0.5" in refused.errors[0]
-    named = cli("validate", tmp_path / "s.parquet", "--alpha", "0.2", "--method", "fnr")
-    assert named.code == 0, named.err
+    for method in ("fnr", "sets"):
+        args = ("validate", tmp_path / "s.parquet", "--alpha", "0.2", "--json")
+        named = cli(*args, "--method", method)
+        assert named.code == 0, named.err
+        assert named.json["method"] == method
 
 
 @pytest.mark.parametrize("levels", [None, 4])

@@ -51,7 +51,16 @@ def command(
             help="All splits, exactly; a number adds that many random ones.",
         ),
     ] = "exact",
-    empty: Annotated[CountedEmpty, typer.Option(help="Empty references.")] = "exclude",
+    empty: Annotated[
+        CountedEmpty | None,
+        typer.Option(help="Empty references. [default: exclude; of sets include]"),
+    ] = None,
+    inner: Annotated[
+        str | None, typer.Option(help="sets: transform of the inner set.")
+    ] = None,
+    outer: Annotated[
+        str | None, typer.Option(help="sets: transform of the outer set.")
+    ] = None,
     hold_out_by: Annotated[
         str | None, typer.Option(help="Column of groups to hold out, each in turn.")
     ] = None,
@@ -80,6 +89,8 @@ def command(
         order_by=order_by,
         raters=raters,
         method=method,
+        inner=inner,
+        outer=outer,
     )
     result = validate_table(read_table(scores), plan)
     if output is not None:
@@ -97,10 +108,11 @@ def command(
 
 def _show(entry: "ScoresResult") -> None:
     fold = "" if entry.fold is None else f"fold {entry.fold}: "
-    title = (
-        f"{fold}fnr of {entry.region}, tolerance {entry.tolerance}, {entry.n_units} "
-        "units, all splits"
-    )
+    what = f"fnr of {entry.region}, tolerance {entry.tolerance}"
+    if entry.side is not None:
+        sides = "both sets at once" if entry.side == "joint" else f"{entry.side} set"
+        what = f"{sides} of {entry.region} ({entry.transform})"
+    title = f"{fold}{what}, {entry.n_units} units, all splits"
     splits = entry.splits
     setting = [
         (f"{row.alpha:g}", f"{row.n_calibration} / {row.n_test}") for row in splits

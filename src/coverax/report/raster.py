@@ -57,7 +57,7 @@ class Inks:
         from PIL import Image
 
         image = Image.fromarray(np.ascontiguousarray(values))
-        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         if self.in_colour:
             return np.array(image.convert("RGB"))
         return _TO_GREYS[np.asarray(image)]

@@ -1,5 +1,6 @@
 """Scans to draw on: found by name, and only on the grid of what is drawn."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -124,10 +125,8 @@ def read_scan(
     volumes = [turn.apply(_volume(row, file.grid)) for row in stored]
     if file_suffix(path) == PICTURES:
         joined = np.stack(volumes, axis=-1) if len(volumes) > 1 else volumes[0]
-    elif len(volumes) > 1:
-        joined = np.sum(volumes, axis=0, dtype=np.float32)
     else:
-        joined = volumes[0]
+        joined = functools.reduce(np.add, volumes)
     return Scan(joined, n_channels)
 
 
