@@ -12,10 +12,12 @@ from coverax.cli.common import (
     AsJson,
     CohortFile,
     EngineChoice,
+    Figures,
     FoldProbsDirs,
     LabelsDir,
     Threads,
     UnitPattern,
+    check_figures_wanted,
     load_cohort,
     maps_of_folds,
     note_left_out,
@@ -47,6 +49,7 @@ def command(
     ] = 0,
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
+    figures: Figures = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
@@ -59,6 +62,7 @@ def command(
     )
     from coverax.folders import whole_folder
 
+    check_figures_wanted(figures)
     where = place_of(workers, dask, memory)
     loaded = read_calibration(calibration)
     several = loaded.folds is not None or len(probs or []) > 1
@@ -92,6 +96,11 @@ def command(
             on_failure=failures.append,
         )
         fill_evaluation(evaluation, folder)
+        if figures:
+            from coverax.report import save_figures
+            from coverax.report.result_figures import evaluation_figures
+
+            save_figures(evaluation_figures(evaluation), folder / "figures")
     note_left_out(failures)
     if as_json:
         print_json(evaluation.summary.to_json())

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coverax.choices import CountedEmpty, ValidatedMethod
-from coverax.cli.common import AsJson, Raters, note, parse_alpha, print_json, results
+from coverax.cli.common import (
+    AsJson,
+    Figures,
+    Raters,
+    check_figures_wanted,
+    note,
+    parse_alpha,
+    print_json,
+    results,
+)
 
 if TYPE_CHECKING:
     from coverax.validate import ScoresResult
@@ -69,6 +78,7 @@ def command(
     ] = None,
     raters: Raters = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits and draws.")] = 0,
+    figures: Figures = False,
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
@@ -77,6 +87,9 @@ def command(
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
 
+    if figures and output is None:
+        raise typer.BadParameter("--figures goes with -o")
+    check_figures_wanted(figures)
     if output is not None:
         check_output_folder(output)
     plan = Plan(
@@ -92,10 +105,17 @@ def command(
         inner=inner,
         outer=outer,
     )
-    result = validate_table(read_table(scores), plan)
+    table = read_table(scores)
+    result = validate_table(table, plan)
     if output is not None:
         with whole_folder(output) as folder:
             publish_sealed_json(folder / "validation.json", result.to_json())
+            if figures:
+                from coverax.report import save_figures
+                from coverax.report.result_figures import validation_figures
+
+                drawn = validation_figures(table, plan, result)
+                save_figures(drawn, folder / "figures")
     if as_json:
         print_json(result.to_json())
         return

@@ -7,3 +7,4 @@ from coverax.report.pictures import Pictured as Pictured
 from coverax.report.pictures import find_backgrounds as find_backgrounds
 from coverax.report.pictures import picture_folder as picture_folder
 from coverax.report.pictures import read_masks as read_masks
+from coverax.report.saved import save_figures as save_figures

@@ -85,6 +85,7 @@ class Plan:
         method: `fnr` or `sets`; to be named where the table holds scores of sets.
         inner: Transform of the inner set, for `sets`; the table's only one by default.
         outer: Transform of the outer set, likewise.
+        closed: Only what is in closed form: no count of splits of whole units.
     """
 
     alphas: tuple[Level, ...]
@@ -98,6 +99,7 @@ class Plan:
     method: ValidatedMethod | None = None
     inner: str | None = None
     outer: str | None = None
+    closed: bool = False
 
     @property
     def counts_empty(self) -> CountedEmpty:
@@ -257,7 +259,7 @@ def _splits(
     found: list[SplitsResult] = []
     for k, alpha in enumerate(plan.alphas):
         entry = _entry(splits_of(pool, n, alpha), alpha, fraction)
-        if whole.scores.size > n_units:
+        if whole.scores.size > n_units and not plan.closed:
             entry = replace(entry, whole_units=_whole_units(*whole, n, alpha))
         if random is not None:
             entry = replace(entry, random=_random(random[:, k], plan))
