@@ -8,6 +8,8 @@ from coverax.files import publish_sealed_json
 from coverax.stream import Journal
 from coverax.volumes import read_groups
 
+PARTS = ("probs", "labels")
+
 
 def test_a_column_that_is_not_there_is_answered_with_those_that_could_be(
     template, tmp_path, cli
@@ -36,6 +38,28 @@ def test_copies_are_refused_in_evaluation_too(template, tmp_path, cli):
     found = cli(
         "evaluate", calibration, *cases, "--engine", "host", "-o", tmp_path / "e"
     )
+    assert found.code == 1
+    assert "one map under several names" in found.errors[0]
+
+
+def test_copies_in_two_groups_are_refused_too(template, tmp_path, cli):
+    names = sorted(p.name[:-7] for p in (template / "probs").iterdir())
+    rows = [
+        ",".join(
+            [name, *(f"{template}/{part}/{name}.nii.gz" for part in PARTS), "AB"[i % 2]]
+        )
+        for i, name in enumerate(names)
+    ]
+    cohort, calibration = tmp_path / "cohort.csv", tmp_path / "c.json"
+    cohort.write_text("\n".join(["case_id,probs,labels,group", *rows]))
+    cases = ("--cohort", cohort, "--engine", "host")
+    assert cli("score", *cases, "-o", tmp_path / "s.parquet").code == 0
+    level = ("--alpha", ".4", "--group-by", "group")
+    assert cli("calibrate", tmp_path / "s.parquet", *level, "-o", calibration).code == 0
+    shutil.copy(template / "probs" / f"{names[0]}.nii.gz", tmp_path / "copy.nii.gz")
+    copied = f"copy,copy.nii.gz,{template}/labels/{names[0]}.nii.gz,B"
+    cohort.write_text("\n".join(["case_id,probs,labels,group", *rows, copied]))
+    found = cli("evaluate", calibration, *cases, "-o", tmp_path / "e")
     assert found.code == 1
     assert "one map under several names" in found.errors[0]
 

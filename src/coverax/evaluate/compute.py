@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -45,6 +45,7 @@ _log = logging.getLogger("coverax")
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
+_MARKS = ("case_id", "unit", "region", "map_fingerprint")  # what tells copies
 Rows = list[dict[str, Any]]
 
 
@@ -56,11 +57,13 @@ class Evaluation:
         summary: The content of `evaluation.json`.
         cases: One row a case and region, the content of `cases.csv`.
         overlaps: The masks of all cases, the content of `summary.json`.
+        maps: What tells copies: case, unit, region and fingerprint of each map.
     """
 
     summary: Summary
     cases: Rows
     overlaps: tuple[Overlap, ...] = ()
+    maps: Rows = field(default_factory=list)
 
 
 def evaluate_cohort(
@@ -142,7 +145,7 @@ def evaluate_cohort(
     evaluation = summarise(calibration, rows, left_out(cohort, failures), seed)
     if not none_too:
         evaluation.summary.check_results()
-    return evaluation
+    return replace(evaluation, maps=[{k: row[k] for k in _MARKS} for row in rows])
 
 
 def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> None:
@@ -155,8 +158,7 @@ def check_hard_masks(calibration: Calibration, maps: Rows, *, allow: bool) -> No
 
 def refuse_copies(calibration: Calibration, maps: Rows) -> None:
     """Refuse one map under the names of several units, as scoring does."""
-    names = ("case_id", "unit", "region", "map_fingerprint")
-    case_ids, units, regions, marks = ([r[k] for r in maps] for k in names)
+    case_ids, units, regions, marks = ([r[k] for r in maps] for k in _MARKS)
     allow = calibration.definition.allow_duplicates
     check_no_copies(case_ids, units, regions, marks, allow=allow)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
-from coverax.evaluate.compute import Evaluation, evaluate_cohort
+from coverax.evaluate.compute import Evaluation, evaluate_cohort, refuse_copies
 from coverax.evaluate.results import Summary
 from coverax.volumes import Cohort
 
@@ -32,6 +32,8 @@ def evaluate_groups(
     for name, own in {name_of[group]: own for group, own in served.items()}.items():
         mine = tuple(case for case in cohort.cases if name_of[groups[case]] == name)
         parts[name] = evaluate_cohort(own, Cohort(mine, {}), none_too=True, **options)
+    # Each group has looked at its own maps; copies may lie in two.
+    refuse_copies(calibration, [own for part in parts.values() for own in part.maps])
     summary = _joined({name: part.summary for name, part in parts.items()}, cohort)
     summary.check_results()
     rows = [row for part in parts.values() for row in part.cases]
