@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from coverax.calibrate import Calibration, calibrate_fnr
 from coverax.choices import EngineName

@@ -149,13 +149,13 @@ def _fcr(result: SetsResult) -> "Figure":
     for side, (colour, dash) in _SIDES:
         values = [getattr(point, side) for point in result.fcr]
         bands = [getattr(point, f"{side}_band") for point in result.fcr]
-        own = {"color": colour, "label": side, "drawstyle": "steps-post"}
-        axes.plot(alphas, values, dash, **own)
+        steps = "steps-post"
+        axes.plot(alphas, values, dash, color=colour, label=side, drawstyle=steps)
         known = np.array([band is not None for band in bands])
         if known.any():
             low, high = zip(*(band for band in bands if band), strict=True)
-            own = {"color": colour, "alpha": 0.15, "lw": 0, "step": "post"}
-            axes.fill_between(alphas[known], low, high, **own)
+            own: dict[str, Any] = {"color": colour, "alpha": 0.15, "lw": 0}
+            axes.fill_between(alphas[known], low, high, step="post", **own)
     axes.set(xlabel="alpha", ylabel="share of cases not covered", ylim=(0, None))
     axes.set_title(f"{_title(result)}; shaded: 95 % of the law", loc="left")
     axes.legend(ncols=2)
