@@ -342,7 +342,8 @@ def said_of(entry: Json) -> str:
     if "released" in entry:
         said.append("released" if entry["released"] else "held back for a reader")
     if entry.get("whole_volume"):
-        said.append("all of the volume is marked")
+        whole = "the outer set is" if isinstance(ml, dict) else "marked is"
+        said.append(f"{whole} all of the volume")
     if entry.get("n_hidden"):
         said.append(f"{entry['n_hidden']} of its voxels show another region")
     return "; ".join(said)

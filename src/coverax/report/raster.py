@@ -80,7 +80,8 @@ class Layer(NamedTuple):
     Attributes:
         name: For the legend.
         mask: `[x, y, z]`.
-        colour: Of the line; a second one makes it a broken line of both.
+        colour: Of the line.
+        second: Makes it a broken line of both colours, with gaps.
         outside: Whether the line runs just outside the mask, not just inside.
     """
 
@@ -151,11 +152,15 @@ def paint(picture: np.ndarray, mask: np.ndarray, layer: Layer, inks: Inks) -> No
     if not mask.any():
         return
     line = contour(scaled_mask(mask, picture.shape[:2]), outside=layer.outside)
-    picture[line] = inks.of(layer.colour)
-    if layer.second is not None:
-        rows, columns = np.nonzero(line)
-        broken = (rows // _DASH[0] + columns // _DASH[1]) % 2 == 1
-        picture[rows[broken], columns[broken]] = inks.of(layer.second)
+    if layer.second is None:
+        picture[line] = inks.of(layer.colour)
+        return
+    rows, columns = np.nonzero(line)
+    part = (rows // _DASH[0] + columns // _DASH[1]) % 3
+    # Every third dash shows what lies below, another contour on the same edge.
+    for k, colour in enumerate((layer.colour, layer.second)):
+        own = part == k
+        picture[rows[own], columns[own]] = inks.of(colour)
 
 
 def bar_length(width_mm: float) -> float:

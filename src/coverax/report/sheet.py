@@ -269,8 +269,11 @@ class _Sheet:
     def _sample(self, draw: Any, layer: Layer, x: int, y: int) -> None:
         """A piece of the line of a layer, on grey as its slices are."""
         draw.rectangle([(x, y - 4), (x + 24, y + 4)], self.ink(GREY))
+        colours = (
+            (layer.colour, layer.second, GREY) if layer.second else (layer.colour,)
+        )
         for part in range(5):
-            colour = layer.second if part % 2 and layer.second else layer.colour
+            colour = colours[part % len(colours)]
             ends = [(x + 5 * part, y), (x + 5 * part + 4, y)]
             draw.line(ends, self.ink(colour), 2)
 
