@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= build/demo
+SITE ?= build/site
 JOBS ?= auto
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -27,6 +28,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/python docs/make_cli.py --check
 	$(BIN)/python -m benchmarks.tables --check
 
+# The site as a folder that works by double click; a warning is an error.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir "$(abspath $(SITE))"
+	@echo "the site: $(SITE)/index.html"
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -37,6 +43,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,report,train,itk]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]' \
+	  || { echo "the packages of the extra docs could not be installed: no site was built" >&2; exit 1; }
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist

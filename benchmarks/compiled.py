@@ -46,7 +46,10 @@ KERNELS = {
     "`score_batch`, every column": lambda p, y: kernels.score_batch(
         p, y, FIVE, n_soft_bins=20, n_cuts=1024, sets=SETS
     ),
+    "`signed_distance`, of a mask": lambda _, y: kernels.signed_distance(y, SPACING_MM),
+    "`surface_distance`": lambda p, _: kernels.surface_distance(p, 0.5, SPACING_MM),
 }
+SPACING_MM = (1.0, 1.5, 2.0)
 COUNTED = ("fusion", "custom-call", "while", "scatter", "sort")
 
 

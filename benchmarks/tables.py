@@ -33,7 +33,7 @@ def filled(text: str) -> str:
 def main() -> None:
     """Fill the pages, or name those that are stale."""
     stale = []
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         text = page.read_text(encoding="utf-8")
         if filled(text) != text:
             stale.append(page.name)

@@ -21,7 +21,8 @@ HEAD = """# Commands and options
 
 Made from `--help` by `python docs/make_cli.py`: change the help in `src/coverax/cli`, not
 this page. `coverax --version` shows the version, `coverax --debug COMMAND` shows
-tracebacks. [Files and exit codes](files.md).
+tracebacks, `coverax --compile-cache DIR COMMAND` keeps what the device engine compiles
+([on a GPU](accelerators.md)). [Files and exit codes](files.md).
 """
 
 

@@ -67,7 +67,7 @@ def counts_of(situation, engine):
     """Counts of the one mask {p >= 0.5}, and its lesions."""
     from coverax import host
     from coverax.calibrate import Counts
-    from coverax.calibrate.losses import with_lesions
+    from coverax.calibrate.losses import with_components, with_lesions
 
     ops, asarray = ops_of(engine)
     reference, mask, valid = (np.array([x]) for x in OF_MASKS[situation])
@@ -80,7 +80,9 @@ def counts_of(situation, engine):
     of_mask = [np.asarray(n) for n in (overlap.n_predicted, overlap.n_true_positive)]
     line = [x.reshape(-1, 1, 1) for x in (probs, reference, valid)]
     peaks = host.lesion_peaks(*line[:2], "corner", valid=line[2])
-    return with_lesions(Counts(cuts, *whole, *of_mask), [np.asarray(peaks)])
+    counts = with_lesions(Counts(cuts, *whole, *of_mask), [np.asarray(peaks)])
+    events = host.component_events(*line[:2], "corner", valid=line[2])
+    return with_components(counts, [events])
 
 
 OF_EVALUATE = {
@@ -90,21 +92,46 @@ OF_EVALUATE = {
     "Dice": "dice",
     "volume, voxels": "volume_ml",
     "lesion detection": "lesion_detection",
+    "precision": "precision",
+    "IoU": "iou",
+    "relative volume error": "relative_volume_error",
+    "lesion precision": "lesion_precision",
+    "lesion F1": "lesion_f1",
+    "false lesions": "n_false_lesions",
+    "HD95, mm": "hd95_mm",
+    "ASSD, mm": "assd_mm",
+    "NSD": "nsd",
 }
+
+
+def shapes_of(situation):
+    """Components of the one mask, and how far its surface is from the reference's."""
+    from coverax import host
+
+    reference, mask, valid = (
+        np.array(x).reshape(-1, 1, 1) for x in OF_MASKS[situation]
+    )
+    found = host.count_components(mask, reference, "corner", valid=valid)
+    gaps = host.surface_distances(mask, reference, (1.0, 1.0, 1.0), valid=valid)
+    surfaces = {"hd95_mm": gaps.hd95, "assd_mm": gaps.assd, "nsd": gaps.within(1.0)}
+    parts = (np.array([n]) for n in found)
+    return tuple(parts), {k: np.array([v]) for k, v in surfaces.items()}
 
 
 @each_cell(MASKS)
 def test_metrics_of_a_mask(name, situation, written, engine):
     from coverax.calibrate.losses import LOSSES as RISKS
-    from coverax.evaluate import case_metrics
+    from coverax.evaluate import LesionCounts, case_metrics
 
     counts = counts_of(situation, engine)
     if name.startswith("loss"):
         assert_is(RISKS[name.split("`")[1]].of(counts)[0, 0], written)
         return
     flat = [np.asarray(n).ravel() for n in counts[1:]]
-    *voxels, n_lesions, n_missed = flat
-    metrics = case_metrics(*voxels, np.ones(1), n_lesions, n_lesions - n_missed)
+    *voxels, n_lesions, n_missed, _, _ = flat
+    n_parts, surfaces = shapes_of(situation)
+    lesions = LesionCounts(n_lesions, n_lesions - n_missed, *n_parts)
+    metrics = case_metrics(*voxels, np.ones(1), lesions, surfaces)
     assert_is(getattr(metrics, OF_EVALUATE[name.split(" (")[0]])[0], written)
 
 

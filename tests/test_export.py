@@ -1,13 +1,18 @@
-"""Every kernel and loss lowers for a CPU, a GPU and a TPU, on a machine without them.
+"""Every kernel, loss and step lowers for a GPU and a TPU, on a machine without them.
 
 The functions are found, not listed. What a program must not hold on an accelerator is
 looked for in it: float64, calls back to the host, scatters and sorts beyond those named.
 """
 
 import inspect
+import math
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +22,7 @@ from jax import export
 from coverax import kernels, losses
 from coverax.checks import MAPS, MASKS
 
+ROOT = Path(__file__).resolve().parents[1]
 PLATFORMS = ("cuda", "tpu")
 SPATIAL = (12, 9, 8)
 VOXELS = 12 * 9 * 8
@@ -68,9 +74,14 @@ def operations(text):
     return Counter(re.findall(r'"stablehlo\.(\w+)"\(', text))
 
 
-def check(text, platform, name):
+def check_no_host(text):
+    """Neither float64, which accelerators lack or crawl on, nor calls of Python."""
     assert not re.search("[<x]f64>", text)
     assert not re.findall(r"custom_call @\w*callback", text)
+
+
+def check(text, platform, name):
+    check_no_host(text)
     found = operations(text)
     assert found["scatter"] == SCATTERS.get((platform, name), 0)
     assert found["sort"] == SORTS.get((platform, name), 0)
@@ -130,3 +141,88 @@ def test_a_loss_and_its_gradient_lower_for_an_accelerator(name, platform):
         return function(probs, targets).mean()
 
     check(lowered(mean, (shape, shape), platform), platform, name)
+
+
+WITHOUT_TRITON = """
+import sys
+sys.modules["jax.experimental.pallas.triton"] = None  # as in a jaxlib that lacks it
+import jax, numpy as np
+from jax import export
+from coverax import host, kernels
+
+probs = np.random.default_rng(0).random((2, 500), np.float32)
+call = jax.jit(lambda p: jax.tree.leaves(kernels.grid_counts(p, p > 0.5, 64)))
+found = export.export(call, platforms=["cuda"])(jax.ShapeDtypeStruct((2, 500), "f4"))
+assert "triton" not in found.mlir_module()
+want = host.grid_counts(probs, probs > 0.5, 64)
+for ours, theirs in zip(want, call(probs), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+"""
+
+
+def test_without_triton_the_reductions_of_other_devices_stand_in():
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", WITHOUT_TRITON], env=environment, check=True)
+
+
+NET = {"channels": [4, 6, 8]}
+PATCH = (8, 4, 8)
+# Rotations of augmentation are put together from their entries, a matrix a patch; nothing
+# of the size of a patch is scattered, forwards or backwards.
+MATRIX = 9
+EVERY_PLATFORM = ("cpu", *PLATFORMS)
+
+
+def scattered(text):
+    """Numbers of each array that something is scattered into."""
+    found = re.findall(
+        r'"stablehlo.scatter"\(.*?-> tensor<([\dx]*)x\w+>', text, re.DOTALL
+    )
+    return [math.prod(map(int, shape.split("x"))) for shape in found]
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch, platform):
+    """Config, model and parameters' shapes of a net as the platform has it."""
+    from coverax.train.model import build_model
+    from tests.train import stand_in
+
+    known = {"cuda": "gpu"}.get(platform, platform)
+    monkeypatch.setattr(jax, "default_backend", lambda: known)
+    patch = {"size": list(PATCH), "batch": 2}
+    config = stand_in.config_of(tmp_path, net={"sizes": NET}, patch=patch)
+    model = build_model(config)
+    return config, model, jax.eval_shape(model.start, 0)
+
+
+@pytest.mark.parametrize("platform", EVERY_PLATFORM)
+def test_a_step_of_training_lowers(net, platform):
+    from coverax.train.augment import augment
+    from coverax.train.step import device_mesh, make_step, start_state
+
+    config, model, _ = net
+    mesh = device_mesh(2, jax.devices()[:1])
+    step = make_step(model, config, mesh, augment)
+    state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+        start_state(model, config, mesh),
+    )
+    batch = {
+        "image": jax.ShapeDtypeStruct((2, *PATCH, 1), MAP),
+        "label": jax.ShapeDtypeStruct((2, *PATCH), jnp.int32),
+    }
+    text = lowered(step, (state, batch), platform)
+    check_no_host(text)
+    assert operations(text)["sort"] == 0
+    assert max(scattered(text)) <= 2 * MATRIX
+
+
+@pytest.mark.parametrize("platform", EVERY_PLATFORM)
+def test_a_step_of_inference_lowers(net, platform):
+    from coverax.train.model import make_predict
+
+    _, model, params = net
+    images = jax.ShapeDtypeStruct((2, *PATCH, 1), MAP)
+    text = lowered(make_predict(model), (params, images), platform)
+    check_no_host(text)
+    assert not operations(text).keys() & {"scatter", "sort", "while"}

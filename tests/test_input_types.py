@@ -1,5 +1,7 @@
 """The flow of README with arrays of every kind: the same masks to the bit."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,12 +36,19 @@ def flow(maps, labels, new, **columns):
     )
     calibration = cx.calibrate.calibrate_fnr(table, alpha=0.2)
     cut = calibration.thresholds[0].probability
-    return table.rows_digest, cut, [cx.predict.threshold_mask(p, cut) for p in new]
+    masks = [cx.predict.threshold_mask(p, cut) for p in new]
+    about = {"spacing_mm": (1.0, 1.0, 2.0), "engine": "host"}
+    found = cx.evaluate.evaluate_arrays(calibration, maps, labels, **about)
+    for own, mask in zip(cx.predict.apply(calibration, new), masks, strict=True):
+        np.testing.assert_array_equal(own.mask, mask)
+    said = json.dumps(found.summary.to_json()["results"])
+    return table.rows_digest, cut, masks, said
 
 
 def assert_same_flow(got, want):
     assert got[0] == want[0]
     assert got[1] == want[1]
+    assert got[3] == want[3]
     for a, b in zip(got[2], want[2], strict=True):
         assert a.dtype == bool
         np.testing.assert_array_equal(a, b)
@@ -78,7 +87,8 @@ def test_float64_maps_are_those_of_their_float32_rounding():
 def test_a_threshold_takes_the_very_voxel_that_set_it():
     third = np.full((9, 1, 3), 1 / 3)
     labels = np.ones(third.shape, np.uint8)
-    _, cut, masks = flow(third[..., None], labels[..., None], [third[0]])
+    third = third[..., None]
+    _, cut, masks, _ = flow(third, labels[..., None], third[:1])
     assert cut == np.float32(1 / 3)
     assert masks[0].all()
 
@@ -104,6 +114,55 @@ def test_torch_tensors_give_the_same_masks(dtype):
     rounded = FINE.astype(np.float32)
     labels = references(FINE)
     assert_same_flow(flow(fine, labels, fine), flow(rounded, labels, rounded))
+
+
+def test_subclasses_of_tensors_are_tensors():
+    """As a MetaTensor of MONAI is: it carries more, and answers with its own type."""
+    torch = pytest.importorskip("torch")
+
+    class Meta(torch.Tensor):
+        pass
+
+    labels = references(COARSE)
+    want = flow(COARSE.astype(np.float32), labels, COARSE.astype(np.float32))
+    maps = torch.as_tensor(COARSE.astype(np.float32)).as_subclass(Meta)
+    given = torch.as_tensor(labels).as_subclass(Meta)
+    assert_same_flow(flow(list(maps), list(given), maps), want)
+
+
+class Exchanged:
+    """What speaks DLPack alone, as arrays of other libraries may."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class Asked:
+    """What speaks `__array__` alone."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype)
+
+
+@pytest.mark.parametrize("kind", [Exchanged, Asked])
+def test_what_exchanges_arrays_is_an_array(kind):
+    labels = references(COARSE).astype(np.uint8)
+    plain = COARSE.astype(np.float32)
+    want = flow(plain, labels, plain)
+    maps = [kind(p) for p in plain]
+    assert_same_flow(flow(maps, [kind(y) for y in labels], maps), want)
+    got = cx.host.bin_statistics(kind(plain), kind(labels), 8)
+    for a, b in zip(got, cx.host.bin_statistics(plain, labels, 8), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_columns_of_pandas_are_read_by_position():

@@ -19,7 +19,8 @@ ALLOWED = {
     "host": {"engine"},
     "calibrate": {"table"},
     "losses": {"engine", "kernels"},
-    "scores": FLOOR | {"volumes", "stream", "kernels", "host"},
+    "doctor": {"engine", "kernels", "host"},
+    "scores": FLOOR | {"volumes", "stream", "kernels", "host", "doctor"},
     "predict": FLOOR | {"scores", "calibrate", "volumes", "stream"},
     "evaluate": FLOOR | {"scores", "calibrate", "volumes", "stream", "predict"},
     "validate": FLOOR | {"scores", "calibrate", "volumes", "stream", "predict"},
@@ -28,7 +29,7 @@ ALLOWED = {
     | {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
     "convert": {"table", "volumes", "stream"},
     "report": {"table", "volumes", "scores", "calibrate", "evaluate"}
-    | {"validate", "reliability", "stream"},
+    | {"validate", "reliability", "predict", "verify", "stream"},
     "verify": {"table", "stream", "train"},
     "demo": {"table", "volumes", "scores", "calibrate", "predict", "evaluate"},
 }
@@ -42,6 +43,8 @@ ONLY_IN = {
     "cc3d": {"host"},
     "matplotlib": {"report"},
     "PIL": {"report"},
+    "jinja2": {"report"},
+    "contourpy": {"report"},
     "dask": {"stream"},
     "orbax": {"train"},
     "flax": {"train"},
@@ -60,8 +63,19 @@ OUTSIDE = {
     "losses": {"numpy", "jax", "jaxtyping"},
 }
 ROOT_MODULES = {
-    *("_version", "checks", "choices", "files", "folders", "locks", "provenance"),
+    *(
+        "_version",
+        "checks",
+        "choices",
+        "exports",
+        "files",
+        "folders",
+        "locks",
+        "provenance",
+    ),
     "rational",
+    "records",
+    "shown",
     "tolerance",
 }
 

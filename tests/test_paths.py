@@ -12,16 +12,15 @@ import pytest
 import coverax as cx
 from tests import synthetic
 
-PACKAGES = (*cx.__all__[1:], "stream", "demo")
+PACKAGES = (*cx.__all__[1:], "stream", "demo", "table")
 
 
 def public_functions():
     """Functions, methods and constructors that the packages export, by name."""
     for package in PACKAGES:
         module = importlib.import_module(f"coverax.{package}")
-        for name, thing in vars(module).items():
-            if name.startswith("_"):
-                continue
+        for name in module.__all__:
+            thing = getattr(module, name)
             if inspect.isfunction(thing):
                 yield f"{package}.{name}", thing
             elif inspect.isclass(thing) and thing.__module__.startswith("coverax"):
@@ -67,11 +66,18 @@ def test_every_parameter_that_takes_a_path_takes_text():
 READERS = {
     "scores.read_part": {},
     "scores.read_table": {},
+    "table.read_table": {},
+    "train.read_split": {},
     "calibrate.read_calibration": {},
     "validate.read_memory": {},
     "calibrate.read_learned": {},
     "calibrate.read_loss_curves": {"safe": "large"},
+    "calibrate.read_summary": {},
     "reliability.read_temperature": {},
+    "reliability.read_reliability": {},
+    "evaluate.read_evaluation": {},
+    "evaluate.read_cases": {},
+    "validate.read_validation": {},
     "volumes.read_cohort": {},
     "volumes.read_groups": {},
     "volumes.nifti_files": {},

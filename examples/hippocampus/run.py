@@ -25,6 +25,12 @@ LOSSES = {
     "soft-ml1-ace": THIRDS | {"soft_l1_ace": 0.33},
     "sdc": BASE | {"sdc": 1.0},
 }
+NAMES = {
+    "dice-ce": "Dice + CE",
+    "hard-ml1-ace": "+ hard mL1-ACE",
+    "soft-ml1-ace": "+ soft mL1-ACE",
+    "sdc": "+ SDC",
+}
 N = {"train": 100, "learning": 20, "calibration": 70, "test": 70}
 REGIONS = ["--region", "anterior=1:1", "--region", "posterior=2:2", "--softmax"]
 ANY = ["--region", "any=1+2:1,2"]
@@ -183,7 +189,7 @@ def table(rows):
             f"{run['ace'] - base['ace']:+.3f}"
             for run, base in zip(runs, rows["dice-ce"], strict=True)
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} | {', '.join(change)} |")
+        lines.append(f"| {NAMES[name]} | {' | '.join(cells)} | {', '.join(change)} |")
     return "\n".join(lines)
 
 

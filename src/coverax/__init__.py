@@ -8,6 +8,7 @@ from coverax._version import __version__ as __version__
 if TYPE_CHECKING:
     from coverax import calibrate as calibrate
     from coverax import convert as convert
+    from coverax import doctor as doctor
     from coverax import evaluate as evaluate
     from coverax import host as host
     from coverax import kernels as kernels
@@ -25,6 +26,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "convert",
+    "doctor",
     "evaluate",
     "host",
     "kernels",

@@ -40,7 +40,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
         )
     try:
         array = np.asarray(_in_memory(values))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (BufferError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be read as an array: {error}") from None
     if array.dtype.kind in "biuf":
         return array
@@ -52,8 +52,14 @@ def as_array(values: Any, name: str) -> np.ndarray:
 
 
 def _in_memory(values: Any) -> Any:
-    """A torch tensor off its graph and its device; anything else as it is."""
+    """A torch tensor off its graph and its device; anything else as it is.
+
+    What speaks DLPack alone (CuPy and its kin) comes as a view of its memory, or as a
+    copy where that is another device's.
+    """
     if not callable(getattr(values, "detach", None)):
+        if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+            return np.from_dlpack(values, device="cpu")
         return values
     values = values.detach().cpu()
     try:
@@ -124,25 +130,40 @@ def not_whole(name: str, found: Any) -> str:
 def takes_arrays(as_map: Convert, as_mask: Convert):
     """Decorator: every map and mask that a function is given is converted, by its name.
 
+    They lie on each other: other shapes are refused.
+
     Args:
         as_map: Converts the parameters named in `MAPS`.
         as_mask: Converts the parameters named in `MASKS`.
     """
+    by_name = dict.fromkeys(MAPS, as_map) | dict.fromkeys(MASKS, as_mask)
+    return takes(by_name, same_shape=True)
+
+
+def takes(by_name: Mapping[str, Convert], *, same_shape: bool):
+    """Decorator: parameters of these names are converted where they are given.
+
+    Args:
+        by_name: What converts each.
+        same_shape: Refuse arrays of another shape than the first.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        convert = {
-            name: as_map if name in MAPS else as_mask
-            for name in signature.parameters
-            if name in MAPS | MASKS
-        }
+        convert = {n: by_name[n] for n in signature.parameters if n in by_name}
 
         @wraps(function)
         def converted(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
+            first = ""
             for name, convert_one in convert.items():
-                if bound.arguments.get(name) is not None:
-                    bound.arguments[name] = convert_one(bound.arguments[name], name)
+                if bound.arguments.get(name) is None:
+                    continue
+                array = convert_one(bound.arguments[name], name)
+                if first and same_shape:
+                    check_shape(array, name, bound.arguments[first].shape, first)
+                first = first or name
+                bound.arguments[name] = array
             return function(*bound.args, **bound.kwargs)
 
         return converted
@@ -316,6 +337,29 @@ def as_weights(values: Any, name: str = "weights") -> list[float]:
             )
         weights.append(weight)
     return weights
+
+
+def check_shape(
+    array: Any, name: str, wanted: tuple[int, ...], of: str = "probs", hint: str = ""
+) -> None:
+    """Refuse an array of another shape than what it lies on.
+
+    Args:
+        array: Of any library.
+        name: What it is.
+        wanted: Its shape.
+        of: What has this shape.
+        hint: What else may be the cause.
+
+    Raises:
+        ValueError: They differ.
+    """
+    got = tuple(np.shape(array))
+    if got != tuple(wanted):
+        raise ValueError(
+            f"{name} has shape {got}, wanted {tuple(wanted)}, that of {of}"
+            + (f"; {hint}" if hint else "")
+        )
 
 
 def check_lengths(columns: Mapping[str, Sequence[Any]], n_cases: int) -> None:

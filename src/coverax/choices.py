@@ -17,8 +17,11 @@ Bits = Literal["16", "8"]
 Side = Literal["inner", "outer"]
 # Which guarantee a calibration gives.
 Method = Literal["fnr", "crc", "rcps", "ltt", "sets", "volume", "triage"]
-# Which of them is validated over all splits.
-ValidatedMethod = Literal["fnr", "sets"]
+# Which of them control an expected loss, of which sums are enough.
+RiskMethod = Literal["crc", "rcps", "ltt"]
+# Which of them is validated: `fnr` and `sets` over all splits, the others with each site
+# left out.
+ValidatedMethod = Literal["fnr", "sets", "crc", "rcps", "ltt"]
 # What a calibration gives: one cut of the map, a set on each side of the border (from one
 # map, or from one of each fold), an interval of the volume, or masks to release.
 Kind = Literal["cut", "sides", "fold_cuts", "fold_sides", "interval", "release"]
@@ -36,11 +39,20 @@ OnePerUnit = Literal["one"]
 # What several references of a case do.
 RaterRule = Literal["worst", "draw"]
 # Which expected loss is controlled, and at which cuts one of a file is small.
-LossName = Literal["fnr", "fpr", "dice", "missed_lesions"]
+LossName = Literal[
+    "fnr",
+    "fpr",
+    "dice",
+    "missed_lesions",
+    "false_lesions",
+    "precision",
+    "iou",
+    "relative_volume",
+]
 Safe = Literal["small", "large"]
 # What a released mask may lose, what `--loss` takes at all, and what a map is ranked by.
 TriageLoss = Literal["dice", "missed", "fnr"]
-AnyLoss = Literal["fnr", "fpr", "dice", "missed_lesions", "missed"]
+AnyLoss = Literal[LossName, "missed"]
 Confidence = Literal["sdc", "mass"]
 # Upper bound of a mean loss.
 BoundName = Literal[

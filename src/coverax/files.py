@@ -163,6 +163,11 @@ def _no_formula(cell: Any) -> Any:
     return f"'{cell}" if is_formula else cell
 
 
+def without_apostrophe(cell: str) -> str:
+    """The text that `publish_rows` wrote as this cell."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
+
+
 @contextmanager
 def sound(path: PathLike, what: str) -> Iterator[None]:
     """Make one line, with the file, of all that content of a wrong form leads to.

@@ -76,6 +76,7 @@ def write_part(root, part, rng):
 
 FLOW = """
 score --cohort cal.csv {transforms} --set-sizes --lesions corner --band-edges=-2,0,2
+    --soft-bins 5
     --curves --engine host -o scores.parquet
 calibrate scores.parquet --alpha .2 --tolerance .1 -o calibration.json
 calibrate scores.parquet --alpha .2 --tolerance .1 --group-by group -o groups.json
@@ -85,6 +86,12 @@ calibrate scores.parquet --alpha .3 --method sets --inner identity --outer dista
     -o sets.json
 calibrate scores.parquet --alpha .3 --method volume -o volume.json
 calibrate scores.parquet --alpha .3 --method triage --bad-below .5 -o triage.json
+score --cohort cal.csv --engine host -o site-a.parquet
+score --cohort new.csv --engine host -o site-b.parquet
+summarise site-a.parquet -o site-a.json
+summarise site-b.parquet -o site-b.json
+calibrate --sites site-a.json site-b.json --method crc --alpha .2 -o of-sites.json
+validate --sites site-a.json site-b.json --method crc --alpha .2 -o validated-sites
 learn-sets scores.parquet --alpha .3 -o transforms.json
 evaluate calibration.json --cohort new.csv --engine host -o evaluated
 evaluate ltt.json --cohort new.csv --engine host -o evaluated-ltt
@@ -158,6 +165,9 @@ FILES = [
     "ties.json",
     "ltt.json",
     "sets.json",
+    "site-a.json",
+    "of-sites.json",
+    "validated-sites/validation.json",
     "transforms.json",
     "temperature.json",
     "scores.parquet",

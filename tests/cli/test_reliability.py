@@ -315,3 +315,28 @@ def test_few_units_are_said_in_one_line(sites, cli):
         "intervals over fewer than 10 units are rough and too short, and there is none "
         "of one unit: background (5), a (5), b (5)"
     ]
+
+
+def test_soft_bins_are_kept_read_and_shown(volumes, cli):
+    """By way of a table, of parts, and of the volumes: the same."""
+    args = options(volumes, *REGIONS, "--softmax", "--engine", "host")
+    asked = (*args, "--soft-bins", 10)
+    assert cli("score", *asked, "-o", volumes / "s.parquet").code == 0
+    for shard in ("1/2", "2/2"):
+        made = cli("score", *asked, "--shard", shard, "-o", volumes / "parts")
+        assert made.code == 0
+    joined = volumes / "joined.parquet"
+    assert cli("merge", volumes / "parts", "-o", joined).code == 0
+    assert joined.read_bytes() == (volumes / "s.parquet").read_bytes()
+    plain = ("--draws", 0, "--no-figures")
+    shown = cli("reliability", joined, *plain, "-o", volumes / "out")
+    assert shown.code == 0
+    assert "a, soft ACE: macro" in shown.out
+    read = cli("reliability", *asked, *plain, "-o", volumes / "read", "--json")
+    own = json.loads((volumes / "out" / "reliability.json").read_text())
+    assert read.json["regions"][1]["macro"] == own["regions"][1]["macro"]
+    refused = cli("reliability", joined, "--soft-bins", 5, "-o", volumes / "no")
+    assert refused.code == 2
+    assert "--soft-bins cannot change a score table" in " ".join(refused.err.split())
+    refused = cli("score", *asked, "--bins", 0, "-o", volumes / "no.parquet")
+    assert refused.code == 2

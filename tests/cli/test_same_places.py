@@ -99,8 +99,7 @@ def test_parts_workers_and_another_order_give_the_same_bytes(flow):
         assert here
         if name != "apply":  # the other folder goes the same way
             assert flow.made(command, "--workers=2") == here, name
-        if name != "evaluate":
-            assert flow.in_parts(command) == here, name
+        assert flow.in_parts(command) == here, name
     assert flow.after_a_shuffled_journal(commands["score"]) == flow.made(
         commands["score"]
     )

@@ -169,23 +169,34 @@ def test_a_case_at_its_tolerance_stands_with_those_that_comply():
 
 def test_a_loss_that_does_not_apply_to_a_case_is_none_and_counts():
     """As in calibration: no background has no false positives, no lesion none missed."""
-    from coverax.evaluate.metrics import case_metrics
-    from coverax.evaluate.summary import risks_of
+    from coverax.calibrate import Cases
+    from coverax.evaluate.references import Counted
+    from coverax.evaluate.summary import counts_at, risks_of
 
-    metrics = case_metrics(
-        n_voxels=np.array([10, 10, 10]),
-        n_foreground=np.array([10, 4, 0]),
-        n_predicted=np.array([5, 5, 5]),
-        n_true_positive=np.array([5, 2, 0]),
-        voxel_volume_ml=np.ones(3),
-        n_lesions=np.array([1, 2, 0]),
-        n_lesions_hit=np.array([1, 1, 0]),
-    )
+    column = {
+        "n_voxels": np.array([10, 10, 10]),
+        "n_foreground": np.array([10, 4, 0]),
+        "n_predicted": np.array([[5], [5], [5]]),
+        "n_true_positive": np.array([[5], [2], [0]]),
+        "n_lesions": np.array([1, 2, 0]),
+        "n_lesions_hit": np.array([[1], [1], [0]]),
+        "n_components": np.array([[2], [4], [0]]),
+        "n_false_components": np.array([[1], [1], [0]]),
+    }
     losses = {"fnr": 0.5, "fpr": 0.1, "dice": 0.3, "missed_lesions": 0.4}
-    risks = risks_of(losses, metrics, np.ones(3, bool))
+    losses |= {"precision": 0.2, "iou": 0.3, "relative_volume": 0.6, "own": 0.1}
+    losses["false_lesions"] = 0.2
+    each = np.arange(3)
+    counted = Counted(np.ones(3, bool), Cases(each, each, each))
+    risks = risks_of(losses, counts_at(column, np.zeros(3, int)), counted)
     means = {risk.loss: risk.mean for risk in risks}
     assert {risk.loss: risk.level for risk in risks} == losses
     assert means["fnr"] == pytest.approx((0.5 + 0.5 + 0) / 3)
     assert means["fpr"] == pytest.approx((0 + 0.5 + 0.5) / 3)
     assert means["dice"] == pytest.approx((1 / 3 + 5 / 9 + 1) / 3)
     assert means["missed_lesions"] == pytest.approx((0 + 0.5 + 0) / 3)
+    assert means["precision"] == pytest.approx((0 + 3 / 5 + 1) / 3)
+    assert means["iou"] == pytest.approx((1 / 2 + 5 / 7 + 1) / 3)
+    assert means["relative_volume"] == pytest.approx((1 / 2 + 1 / 4 + 1) / 3)
+    assert means["false_lesions"] == pytest.approx((1 / 2 + 1 / 4 + 0) / 3)
+    assert means["own"] is None

@@ -142,6 +142,7 @@ COMMANDS = {
         ("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4", "-o", "out")
     ),
     "reliability": Command(("reliability", "in/s.parquet", "-o", "out")),
+    "report": Command(("report", "in/s.parquet", "in/c.json", "-o", "out")),
     "fit": Command(("temperature", "fit", *SCORES, "-o", "out")),
     "apply": Command(
         ("temperature", "apply", "in/t.json", "--probs", "in/probs", "-o", "out"),
@@ -371,7 +372,8 @@ def trial(command: Command, at: int, kind: str, whole: tuple) -> str | None:
         found = differences((published, beside), whole)
         return where + f"half an output, by {found}"
     if code == 0 and (published, beside) != whole:
-        return where + "exit 0 without the output"
+        found = differences((published, beside), whole)
+        return where + f"exit 0 without the output: {found}"
     if published and not output.is_file() and not command.grows:
         return None  # a folder that is there is not replaced
     if command.grows and output.exists() and (why := damage_of(output)):

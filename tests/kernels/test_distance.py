@@ -160,3 +160,23 @@ def test_kernel_needs_no_new_trace_and_little_memory():
     for valid in (None, first):
         compiled = _signed_distance.lower(first, spacing, valid).compile()
         assert compiled.memory_analysis().temp_size_in_bytes <= 16 * first.size
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("signed_distance", 8), ("surface_distance", 16)]
+)
+def test_little_memory_is_needed_beside_a_volume(name, most):
+    """Bytes a voxel, of which 4 are one map; in one piece it were 13 and 28."""
+    from coverax import kernels
+
+    shape, spacing = (1, 64, 64, 48), SPACINGS[3]
+    calls = {
+        "signed_distance": (lambda y: kernels.signed_distance(y, spacing), bool),
+        "surface_distance": (
+            lambda p: kernels.surface_distance(p, 0.5, spacing),
+            np.float32,
+        ),
+    }
+    call, dtype = calls[name]
+    compiled = jax.jit(call).lower(jax.ShapeDtypeStruct(shape, dtype)).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes <= most * np.prod(shape)

@@ -52,11 +52,14 @@ ARGUMENTS = {
 }
 # Functions of one case, of its voxels, of flat cases; one of labels that are classes.
 ONE_CASE = {"lesion_peaks", "component_boxes", "components"}
+ONE_CASE |= {"count_components", "component_events", "surface_distances"}
 VOXELS = {"fill_slot", "fit_platt", "fit_isotonic"}
 VOXELS |= {"binary_logits_of", "apply_binary_temperature"}
 OTHERS = {"fit_temperature"}
 # `score_batch` is its door; the pipeline calls it with arrays that it made itself.
 OTHERS |= {"run_plan"}
+# Of whole cohorts, in tests/test_arrays.py and test_input_types.py.
+OTHERS |= {"apply", "reliability_of_arrays"}
 FLAT = {"grid_counts", "cut_counts", "overlap_counts", "sizes", "order_statistics"}
 
 
@@ -212,6 +215,22 @@ def test_a_traced_mask_is_true_where_it_is_not_0(name):
     for dtype in (jnp.int8, jnp.float32):
         negative = {n: -mask.astype(dtype) for n, mask in masks.items()}
         assert_same(jax.tree.leaves(traced(negative)), want)
+
+
+@each_function
+@pytest.mark.parametrize("as_type", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_arrays_of_other_shapes_are_refused_with_what_was_wanted(engine, name, as_type):
+    function = getattr(ENGINES[engine], name)
+    parameters = taken(function, MAPS | MASKS)
+    for parameter in parameters[1:]:
+        given = arguments(name, function)
+        wanted = given[parameter].shape
+        given[parameter] = as_type(given[parameter][..., :-1])
+        got = given[parameter].shape
+        with pytest.raises(ValueError, match="has shape") as error:
+            function(**given)
+        said = f"{parameter} has shape {got}, wanted {wanted}, that of {parameters[0]}"
+        assert said in str(error.value)
 
 
 @each_function

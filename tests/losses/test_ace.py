@@ -263,7 +263,7 @@ def test_a_bin_of_many_voxels_keeps_its_accuracy():
 
 def test_static_misuse_is_named(no_type_hook):
     logits, targets = example((4,), 2)
-    with pytest.raises(ValueError, match="targets have shape"):
+    with pytest.raises(ValueError, match="targets has shape"):
         losses.hard_l1_ace(logits, targets[:, :3])
     with pytest.raises(ValueError, match=r"jax.nn.one_hot\(labels, 2\)"):
         losses.hard_l1_ace(logits, targets.argmax(-1))

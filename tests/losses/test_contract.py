@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coverax import losses
-from tests.losses.cases import ALL, OF_LOGITS, example, of_logits
+from tests.losses.cases import ALL, OF_LOGITS, OF_PROBS, example, of_logits
 
 EACH = pytest.mark.parametrize("name", ALL)
 # Losses without windows or distances: they do not see where a voxel lies.
@@ -167,3 +167,25 @@ def test_deep_supervision_weights_halve_and_sum_to_one():
     np.testing.assert_allclose(weights.sum(), 1)
     with pytest.raises(ValueError, match="leave none"):
         losses.deep_supervision_weights(1, drop_coarsest=True)
+
+
+class Tensor:
+    """What other libraries hand over: values, and whether they want a gradient."""
+
+    def __init__(self, array, requires_grad=False):
+        self.array, self.requires_grad = np.asarray(array), requires_grad
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype)
+
+
+@EACH
+def test_arrays_of_other_libraries_are_taken_and_lost_gradients_refused(name):
+    loss = (OF_LOGITS | OF_PROBS)[name]
+    logits, targets = example((3, 4), 3)
+    given = logits if name in OF_LOGITS else jax.nn.softmax(logits)
+    want = np.asarray(loss(given, targets))
+    for kind in (Tensor, lambda array: np.asarray(array).tolist()):
+        np.testing.assert_allclose(loss(kind(given), kind(targets)), want, rtol=1e-6)
+    with pytest.raises(TypeError, match="losses give those of JAX alone"):
+        loss(Tensor(given, requires_grad=True), targets)

@@ -54,7 +54,7 @@ WHOLE = "labels must hold whole numbers, none of them negative"
         (lambda y: y * np.uint8(255), "unexpected label 255; expected 0, 1"),
         (lambda y: y * 2, "unexpected label 2; expected 0, 1"),
         (lambda y: y.astype(str), "labels must hold numbers, got text"),
-        (lambda y: y[0], r"labels have shape \(5, 3\), probs \(4, 5, 3\)"),
+        (lambda y: y[0], r"labels has shape \(5, 3\), wanted \(4, 5, 3\)"),
         (lambda _: [[0, 1], [1]], "labels cannot be read as an array"),
         (lambda _: None, "labels must hold numbers, got NoneType objects"),
     ],
@@ -195,6 +195,18 @@ def test_a_declared_class_axis_gives_each_region_its_own_row(axis, one_hot, engi
         same_rows(table.select(table.column("region") == f"r{k}"), alone)
 
 
+@pytest.mark.parametrize("softmax", [False, True])
+def test_the_classes_of_regions_are_the_last_axis_unless_said_otherwise(softmax):
+    probs, labels, _ = classes()
+    options = {"regions": ["r1=1:1", "r2=2:2"], "softmax": softmax}
+    want = score_arrays(probs, labels, 0.1, channels="first", **options)
+    same_rows(score_arrays(np.moveaxis(probs, 1, -1), labels, 0.1, **options), want)
+    same_rows(
+        score_arrays(probs[:, 0], labels, 0.1, regions="any=0:1,2"),
+        score_arrays(probs[:, 0], labels > 0, 0.1, region="any"),
+    )
+
+
 def test_joined_classes_and_a_softmax_are_those_of_files():
     probs, labels, _ = classes()
     table = score_arrays(
@@ -226,8 +238,10 @@ def test_joined_classes_and_a_softmax_are_those_of_files():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("hot", {}, "class axis is declared by channels"),
-        ("labels", {}, "class axis is declared by channels"),
+        ("hot", {}, "an axis of classes comes with regions"),
+        ("labels", {}, "an axis of classes comes with regions"),
+        ("hot", {"regions": "a=1:1"}, "where the classes are by channels"),
+        ("labels", {"regions": "a=1:1"}, "of shape (3, 4, 5, 3) with the classes last"),
         ("slices", {}, "sum to 1 along axis 0"),
         ("hot", {"channels": "first"}, "3 classes; name regions"),
         ("bad", {"channels": "first", "regions": "a=1:1"}, "no one-hot reference"),
@@ -255,7 +269,6 @@ def test_a_class_axis_is_declared_and_never_pooled(kind, options, message):
     ("options", "message"),
     [
         ({"channels": "middle"}, 'channels must be "first", "last" or None'),
-        ({"regions": "a=1:1"}, 'need channels="first" or "last"'),
         ({"softmax": True, "channels": "last"}, "regions of a softmax are"),
         ({"regions": []}, "regions is empty"),
         ({"regions": "a=0:1", "region": "b"}, "leave region out"),

@@ -52,14 +52,16 @@ def set_of(
     )
     from coverax.volumes import FOREGROUND, Grid
 
-    grid = Grid(probs.shape[::-1], np.diag([*spacing[::-1], 1.0]))
-    view = View(FOREGROUND, probs.ravel(), np.zeros(probs.size, bool), None, grid)
+    grid = Grid(probs.shape, np.diag([*spacing, 1.0]))
+    flat = probs.ravel(order="F")
+    view = View(FOREGROUND, flat, np.zeros(probs.size, bool), None, grid)
     chosen = resolve_engine(engine)
     definition = definition or ScoreDefinition(transforms=(transform,))
     batch = lone_batch(chosen, view, spatial=definition.is_spatial)
     maps = score_maps(chosen, batch, definition, [transform])
     values = unpadded(batch, maps[transform.side, transform.map_spec], 0)
-    return (values >= side_cut(transform, threshold)).reshape(probs.shape)
+    held = values >= side_cut(transform, threshold)
+    return held.reshape(probs.shape, order="F")
 
 
 def misses(transform, held, truth):

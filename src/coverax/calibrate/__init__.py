@@ -83,8 +83,14 @@ from coverax.calibrate.seen import seen_of as seen_of
 from coverax.calibrate.seen import unit_digests as unit_digests
 from coverax.calibrate.sets import calibrate_sets as calibrate_sets
 from coverax.calibrate.shift import likelihood_ratios as likelihood_ratios
+from coverax.calibrate.sites import calibrate_sites as calibrate_sites
+from coverax.calibrate.sites import fixed_sizes_level as fixed_sizes_level
+from coverax.calibrate.sites import join_sites as join_sites
 from coverax.calibrate.split import rank_threshold as rank_threshold
 from coverax.calibrate.split import split_threshold as split_threshold
+from coverax.calibrate.summaries import SiteSummary as SiteSummary
+from coverax.calibrate.summaries import read_summary as read_summary
+from coverax.calibrate.summaries import summarise as summarise
 from coverax.calibrate.ties import broken_rank_threshold as broken_rank_threshold
 from coverax.calibrate.ties import just_below as just_below
 from coverax.calibrate.ties import tie_numbers as tie_numbers
@@ -99,3 +105,6 @@ from coverax.calibrate.weighted import fixed_weight_threshold as fixed_weight_th
 from coverax.calibrate.weighted import weighted_threshold as weighted_threshold
 from coverax.choices import EmptyPolicy as EmptyPolicy
 from coverax.choices import RaterRule as RaterRule
+from coverax.exports import exported
+
+__all__, __dir__ = exported(globals(), "bounds")

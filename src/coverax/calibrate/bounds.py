@@ -76,19 +76,41 @@ def hoeffding_bentkus_p_value(losses: Losses, risk: Bounds | float) -> Bounds:
     References:
         Angelopoulos, Bates, Candes, Jordan and Lei (2021), Learn then Test, eq. (5).
     """
+    losses = _check_losses(losses)
+    n_lost = np.ceil(losses.sum(0))
+    return hoeffding_bentkus_of_mean(len(losses), losses.mean(0), n_lost, risk)
+
+
+def hoeffding_bentkus_of_mean(
+    n: int,
+    mean: Bounds,
+    n_lost: Bounds,
+    risk: Bounds | float,
+) -> Bounds:
+    """The same p-value, from what it knows of the losses.
+
+    It holds for independent losses that are not identically distributed too, of which
+    the mean expectation is at least `risk`: both bounds were proved for them.
+
+    Args:
+        n: Number of losses, each in [0, 1].
+        mean: Their mean.
+        n_lost: Their sum, rounded up to a whole number.
+        risk: What the mean expectation is, at least, under the hypothesis.
+
+    References:
+        Hoeffding (1963), Theorem 1; Bentkus (2004), On Hoeffding's inequalities.
+    """
     from scipy.special import (  # pyright: ignore[reportMissingTypeStubs]
         bdtr,
         rel_entr,
     )
 
-    losses = _check_losses(losses)
-    n, mean = len(losses), losses.mean(0)
     risk = np.broadcast_to(np.asarray(risk, np.float64), mean.shape)
     low = np.minimum(mean, risk)
     entropy = rel_entr(low, risk) + rel_entr(1 - low, 1 - risk)
     # bdtr is NaN at risk 0 and 1: nothing is rejected at 0, everything but all ones at 1.
     inside = np.where((risk > 0) & (risk < 1), risk, 0.5)
-    n_lost = np.ceil(losses.sum(0))
     tail = np.where(n_lost >= n, 1.0, bdtr(n_lost, n, inside))
     p_value = np.minimum(np.exp(-n * entropy), np.minimum(1.0, np.e * tail))
     at_one = np.where(mean < 1, 0.0, 1.0)

@@ -5,7 +5,7 @@ may look at any cuts for a monotone loss, so it takes the cohort's own critical
 probabilities too where a second pass counted there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +57,7 @@ def calibrate_crc(
         ValueError: The loss is not monotone or, the user's own, above `alpha` at the
             safest cut; the table has no curves, or its cases cannot calibrate.
     """
-    main = _monotone(loss, "crc")
+    main = monotone_loss(loss, "crc")
     found = LossTables(table, policy.unit_column, main, refined=True)
     record = _record(main)
 
@@ -69,7 +69,7 @@ def calibrate_crc(
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        text = _statement(thresholds, policy, record, [(main, alpha)], *_MARGINAL)
+        text = risk_statement(thresholds, policy, record, [(main, alpha)], *MARGINAL)
         return f"{text} {_OWN_SAFEST}" if is_own(main) else text
 
     return calibrate_parts(
@@ -111,7 +111,7 @@ def calibrate_rcps(
         ValueError: The loss is not monotone, the table has no curves, or its cases
             cannot calibrate.
     """
-    main = _monotone(loss, "rcps")
+    main = monotone_loss(loss, "rcps")
     _check_unit_bound([main])
     found = LossTables(table, policy.unit_column, main)
     record = replace(_record(main), bound=bound, order_seed=policy.seed)
@@ -123,12 +123,14 @@ def calibrate_rcps(
         )
         if chosen.status != Status.OK:
             level = attainable_level(losses, delta, method=bound, seed=policy.seed)
-            _note_attainable(record, part, {main.name: (level, level)})
+            note_attainable(
+                record, part.region, part.group, {main.name: (level, level)}
+            )
         return found.threshold(part, len(losses), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        return _statement(
-            thresholds, policy, record, [(main, alpha)], _all_but(delta), _IDENTICAL
+        return risk_statement(
+            thresholds, policy, record, [(main, alpha)], all_but(delta), IDENTICAL
         )
 
     return calibrate_parts(
@@ -164,7 +166,7 @@ def calibrate_ltt(
         alpha: Tolerated expectation of `loss`, in (0, 1).
         delta: Tolerated share of calibration sets with any loss above its level.
         policy: Which rows count.
-        loss: `fnr`, `fpr`, `dice`, `missed_lesions`, or a loss of one's own.
+        loss: any of `LOSSES`, or a loss of one's own.
         also: Further losses with their levels.
         correction: How multiple tests are paid for: `fixed_sequence` from the safe end for one
             monotone loss, `holm` otherwise.
@@ -199,12 +201,13 @@ def calibrate_ltt(
         if chosen.status != Status.OK:
             each = attainable_levels(tables, lams, alphas, delta, correction=how)
             names = [loss.name for loss in losses]
-            _note_attainable(record, part, dict(zip(names, each, strict=True)))
+            levels_of = dict(zip(names, each, strict=True))
+            note_attainable(record, part.region, part.group, levels_of)
         return found.threshold(part, len(tables[0]), chosen.lam, chosen.status)
 
     def statement(thresholds: list[Threshold]) -> str:
-        return _statement(
-            thresholds, policy, record, levels, _all_but(delta), _IDENTICAL
+        return risk_statement(
+            thresholds, policy, record, levels, all_but(delta), IDENTICAL
         )
 
     return calibrate_parts(
@@ -220,7 +223,12 @@ def calibrate_ltt(
     )
 
 
-def _monotone(loss: LossName | Loss | LossCurves, method: str) -> Loss | LossCurves:
+def monotone_loss(loss: LossName | Loss | LossCurves, method: str) -> Loss | LossCurves:
+    """The loss of a name, for methods that need it monotone.
+
+    Raises:
+        ValueError: It is not.
+    """
     found = find_loss(loss)
     if not found.is_monotone:
         raise ValueError(
@@ -253,20 +261,21 @@ def _record(loss: Loss | LossCurves) -> RiskRecord:
     return replace(record, loss_digest=digest)
 
 
-def _note_attainable(
+def note_attainable(
     record: RiskRecord,
-    part: Part,
+    region: str,
+    group: str,
     levels: Mapping[str, tuple[float | None, float | None]],
 ) -> None:
     """Record the levels that would have passed: beside the others, and alone."""
     record.attainable.extend(
-        Attainable(part.region, part.group, loss, level, alone)
+        Attainable(region, group, loss, level, alone)
         for loss, (level, alone) in levels.items()
     )
 
 
-_MARGINAL = ("marginally over", "exchangeable")
-_IDENTICAL = "independent and identically distributed"
+MARGINAL = ("marginally over", "exchangeable")
+IDENTICAL = "independent and identically distributed"
 _OWN_LOSS = (
     "The loss is the user's own: that it is what its name says, that its cuts were fixed "
     "beforehand and that its bound holds for every case is assumed; range and "
@@ -288,16 +297,17 @@ def _check_safest(name: str, losses: np.ndarray, alpha: Level) -> None:
         )
 
 
-def _all_but(delta: Level) -> str:
+def all_but(delta: Level) -> str:
+    """Of how many calibration sets a statement with confidence speaks."""
     share = float(check_level("delta", delta))
     return f"for all but a share {share} of"
 
 
-def _statement(
+def risk_statement(
     thresholds: list[Threshold],
     policy: Policy,
     record: RiskRecord,
-    levels: list[tuple[Loss | LossCurves, Level]],
+    levels: Sequence[tuple[Loss | LossCurves, Level]],
     over: str,
     units: str,
 ) -> str:

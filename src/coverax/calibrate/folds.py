@@ -224,7 +224,7 @@ def fold_mean_p(
     Raises:
         ValueError: The lengths differ, or a score is NaN.
 
-    Example:
+    Examples:
         >>> scores, folds = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 1, 1])
         >>> float(fold_mean_p(scores, folds, np.array([1.5, 5.0])))
         0.5

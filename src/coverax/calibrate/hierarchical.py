@@ -34,7 +34,7 @@ def hierarchical_threshold(
     Raises:
         ValueError: A unit is missing, `scores` has a NaN, or the lengths differ.
 
-    Example:
+    Examples:
         >>> scores = np.array([0.1, 0.2, 0.3, 0.9])
         >>> hierarchical_threshold(scores, np.array(["a", "a", "b", "c"]), "0.5")
         0.3

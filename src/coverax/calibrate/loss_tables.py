@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from coverax.calibrate.losses import Counts, Loss, LossCurves, with_lesions
+from coverax.calibrate.losses import (
+    Counts,
+    Loss,
+    LossCurves,
+    with_components,
+    with_lesions,
+)
 from coverax.calibrate.result import Status, Threshold, informative
 from coverax.calibrate.seal import Part, nothing_known
 from coverax.table import ScoreTable
@@ -30,6 +36,7 @@ class LossTables:
         self.table, self.main, self.refined = table, main, refined
         self.units = table.units(unit_column)
         self.peaks = table.lesion_peaks()
+        self.components = table.component_events()
 
     @property
     def nothing(self) -> Threshold:
@@ -70,17 +77,7 @@ class LossTables:
     ) -> Threshold:
         """A lam as a threshold of scores; what is infeasible takes everything or nothing."""
         sign = self.main.safe_sign
-        value = -sign * lam if status == Status.OK else -sign * np.inf
-        return Threshold(
-            region=part.region,
-            group=part.group,
-            side="lesion",
-            tolerance=None,
-            n_units=n_units,
-            rank=None,
-            status=informative(status, value),
-            value=value,
-        )
+        return threshold_of_lam(part.region, part.group, n_units, sign, lam, status)
 
     def _from_curves(
         self, curves: LossCurves, part: Part, n_losses: int
@@ -125,7 +122,27 @@ class LossTables:
     def _with_lesions(self, counts: Counts, rows: np.ndarray) -> Counts:
         if self.peaks is None:
             return counts
-        return with_lesions(counts, [self.peaks[row] for row in rows])
+        found = with_lesions(counts, [self.peaks[row] for row in rows])
+        if self.components is None:
+            return found
+        return with_components(found, [self.components[row] for row in rows])
+
+
+def threshold_of_lam(
+    region: str, group: str, n_units: int, sign: int, lam: float, status: Status
+) -> Threshold:
+    """A lam as a threshold; `sign` is that of the cuts at the safe end."""
+    value = -sign * lam if status == Status.OK else -sign * np.inf
+    return Threshold(
+        region=region,
+        group=group,
+        side="lesion",
+        tolerance=None,
+        n_units=n_units,
+        rank=None,
+        status=informative(status, value),
+        value=value,
+    )
 
 
 def unit_means(losses: np.ndarray, units: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from coverax.checks import normal_form
 from coverax.choices import LossName, Safe
 from coverax.files import PathLike
+from coverax.table import ComponentEvents
 
 
 class Counts(NamedTuple):
@@ -30,6 +31,8 @@ class Counts(NamedTuple):
         n_true_positive: Voxels of both.
         n_lesions: Connected components of the reference; None where the table has none.
         n_lesions_missed: Those that the mask does not touch.
+        n_components: Connected components of the mask; None where nobody counted them.
+        n_false_components: Those that touch no voxel of the reference.
     """
 
     cuts: Float[np.ndarray, " cuts"]
@@ -39,6 +42,8 @@ class Counts(NamedTuple):
     n_true_positive: Int[np.ndarray, "cases cuts"]
     n_lesions: Int[np.ndarray, "cases 1"] | None = None
     n_lesions_missed: Int[np.ndarray, "cases cuts"] | None = None
+    n_components: Int[np.ndarray, "cases cuts"] | None = None
+    n_false_components: Int[np.ndarray, "cases cuts"] | None = None
 
 
 def with_lesions(counts: Counts, peaks: list[np.ndarray]) -> Counts:
@@ -51,6 +56,15 @@ def with_lesions(counts: Counts, peaks: list[np.ndarray]) -> Counts:
     return counts._replace(
         n_lesions=np.array([[own.size] for own in peaks]),
         n_lesions_missed=np.stack([np.searchsorted(p, counts.cuts) for p in peaks]),
+    )
+
+
+def with_components(counts: Counts, events: list[ComponentEvents]) -> Counts:
+    """Add the components of the masks of each row at each cut."""
+    each = [own.at(counts.cuts) for own in events]
+    return counts._replace(
+        n_components=np.stack([own.n for own in each]),
+        n_false_components=np.stack([own.n_false for own in each]),
     )
 
 
@@ -191,6 +205,29 @@ def dice_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
     return _share(n_both - 2 * counts.n_true_positive, n_both)
 
 
+def precision_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Share of the mask that is false; 0 for an empty mask. Not monotone: for LTT.
+
+    A larger cut takes true voxels away as well as false ones.
+    """
+    return _share(counts.n_predicted - counts.n_true_positive, counts.n_predicted)
+
+
+def iou_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """1 - IoU (Jaccard); 0 where reference and mask are both empty. For LTT."""
+    n_either = counts.n_foreground + counts.n_predicted - counts.n_true_positive
+    return _share(n_either - counts.n_true_positive, n_either)
+
+
+def relative_volume_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Error of the volume as a share of the true one, at most 1. For LTT.
+
+    A mask of an empty reference loses 1, no mask 0.
+    """
+    error = np.abs(counts.n_predicted - counts.n_foreground)
+    return np.minimum(error / np.maximum(counts.n_foreground, 1), 1.0)
+
+
 def missed_lesions_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
     """Share of the lesions that the mask does not touch; 0 without lesions.
 
@@ -200,6 +237,23 @@ def missed_lesions_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
     if counts.n_lesions is None or counts.n_lesions_missed is None:
         raise ValueError("the table has no lesions; score again with --lesions")
     return _share(counts.n_lesions_missed, counts.n_lesions)
+
+
+def false_lesions_loss(counts: Counts) -> Float[np.ndarray, "cases cuts"]:
+    """Share of the mask's components that touch no reference; 0 without components.
+
+    Not monotone: components merge as the cut falls, and all of the image is one that
+    touches. For LTT, beside a loss that small masks have.
+
+    Raises:
+        ValueError: The table knows nothing of the components of masks.
+    """
+    if counts.n_components is None or counts.n_false_components is None:
+        raise ValueError(
+            "the table has no lesions of masks; score again with --lesions and "
+            "--mask-lesions"
+        )
+    return _share(counts.n_false_components, counts.n_components)
 
 
 LOSSES: dict[LossName, Loss] = {
@@ -213,6 +267,24 @@ LOSSES: dict[LossName, Loss] = {
         True,
         "missed_lesions",
         jumps_at_lesions=True,
+    ),
+    "false_lesions": Loss(
+        false_lesions_loss,
+        "share of the mask's lesions that touch no reference",
+        1,
+        False,
+        "false_lesions",
+    ),
+    "precision": Loss(
+        precision_loss, "share of the mask that is false", 1, False, "precision"
+    ),
+    "iou": Loss(iou_loss, "1 - intersection over union", -1, False, "iou"),
+    "relative_volume": Loss(
+        relative_volume_loss,
+        "error of the volume as a share of the true one (at most 1)",
+        -1,
+        False,
+        "relative_volume",
     ),
 }
 

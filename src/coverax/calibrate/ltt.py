@@ -82,6 +82,22 @@ def ltt_threshold(
         ],
         axis=0,
     )
+    return certified_lams(p_values, lams, delta, correction=correction, order=order)
+
+
+def certified_lams(
+    p_values: PValues,
+    lams: Lams,
+    delta: Level,
+    *,
+    correction: CorrectionName = "fixed_sequence",
+    order: Order | None = None,
+) -> CertifiedLams:
+    """What p-values certify; takes the options of `ltt_threshold`.
+
+    Raises:
+        ValueError: There is no such correction, or an order goes with another.
+    """
     d = float(check_level("delta", delta))
     if correction not in CORRECTIONS:
         raise ValueError(

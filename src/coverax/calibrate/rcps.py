@@ -1,7 +1,7 @@
 """Risk-controlling prediction sets: a bound of the risk at every lam."""
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Bool, Num
 
 from coverax.calibrate.attainable import smallest_level
 from coverax.calibrate.bounds import BOUNDS, is_at_most
@@ -58,8 +58,11 @@ def rcps_threshold(
     level = float(check_level("alpha", alpha))
     losses, lams = check_monotone(loss_table, lams)
     losses = losses[np.random.default_rng(seed).permutation(len(losses))]
-    passes = is_at_most(method, losses, level, delta)
-    # From the safe end on, up to the first lam that does not pass.
+    return from_safe_end(is_at_most(method, losses, level, delta), lams)
+
+
+def from_safe_end(passes: Bool[np.ndarray, " lams"], lams: Lams) -> RiskThreshold:
+    """The smallest lam that passes with all safer ones: from the safe end on."""
     n_safe = lams.size if passes.all() else int(np.argmin(passes[::-1]))
     return first_passing(lams, lams.size - n_safe)
 

@@ -170,6 +170,7 @@ class RiskRecord:
         also: Further losses with their levels; None for methods of one loss.
         correction: How multiple tests are paid for, with `also`.
         attainable: What would have passed where nothing did.
+        sites: Seal and number of cases of each site whose sums it is of; None of a table.
     """
 
     loss: str
@@ -182,6 +183,7 @@ class RiskRecord:
     also: dict[str, float] | None = None
     correction: CorrectionName | None = None
     attainable: list[Attainable] = field(default_factory=list[Attainable])
+    sites: list[Json] | None = None
 
     @property
     def is_safe(self) -> bool:

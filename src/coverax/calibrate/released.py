@@ -37,7 +37,7 @@ def released(
         ValueError: A loss lies outside [0, 1], a confidence is not finite, or alpha is
             out of range.
 
-    Example:
+    Examples:
         >>> released(np.array([1.0, 2.0, 3.0]), np.array([0, 0, 1]), np.array([1.5, 3]), 0.3)
         array([ True, False])
 

@@ -1,5 +1,6 @@
 """A calibration: thresholds, what they promise, and the file that carries them."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from coverax.calibrate.record import (
     PartsRecord,
     Record,
     Refused,
+    RiskRecord,
     SetsRecord,
     options_of,
     record_of,
@@ -38,14 +40,15 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
+from coverax.shown import Shown, few, short
 from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
 _KIND_OF_SIDE: dict[str, Kind] = {"volume": "interval", "release": "release"}
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
+@dataclass(frozen=True, slots=True, repr=False)
+class Calibration(Shown):
     """Thresholds with the statement they carry.
 
     Attributes:
@@ -87,6 +90,22 @@ class Calibration:
     map_digests: tuple[str, ...] = ()
     parts: PartsRecord = NO_PARTS
 
+    def _facts(self) -> dict[str, object]:
+        levels = {"alpha": self.alpha, "delta": self.delta}
+        return {
+            "method": self.method,
+            **{name: level for name, level in levels.items() if level is not None},
+            "status": self.status.name,
+            "units": self.n_units,
+            "thresholds": few(map(_words, self.thresholds)),
+            "refused": len(self.refused_parts),
+        }
+
+    def _details(self) -> dict[str, object]:
+        every = "; ".join(map(_words, self.thresholds))
+        more = {"thresholds": every, "statement": self.statement, "digest": self.digest}
+        return self._facts() | more
+
     @property
     def options(self) -> Json:
         """What of it `calibration.json` holds as `options`."""
@@ -100,6 +119,11 @@ class Calibration:
             return own
         learned = (f"learned_{kind}" for kind in Seen._fields)
         return own | Seen(*(tuple(getattr(self.record, name)) for name in learned))
+
+    @property
+    def of_sites(self) -> bool:
+        """Whether it is of sums of sites, so that nobody knows which cases calibrated."""
+        return isinstance(self.record, RiskRecord) and self.record.sites is not None
 
     @property
     def kind(self) -> Kind:
@@ -264,6 +288,15 @@ class Calibration:
     def write(self, path: PathLike) -> None:
         """Write `calibration.json`; it appears complete or not at all."""
         publish_json(Path(path), self.to_json())
+
+
+def _words(threshold: Threshold) -> str:
+    """A threshold for people: a cut as the probability it is."""
+    side = "" if threshold.side == "lesion" else f" {threshold.side}"
+    cut = side or threshold.value == math.inf
+    value = threshold.value if cut else threshold.probability
+    ok = "" if threshold.status == Status.OK else f" ({threshold.status.name})"
+    return f"{threshold.name}{side} {short(value)}{ok}"
 
 
 def read_calibration(path: PathLike) -> Calibration:

@@ -25,7 +25,7 @@ def split_threshold(scores: Num[np.ndarray, " units"], alpha: Level) -> float:
     Raises:
         ValueError: `alpha` lies outside (0, 1), or `scores` is empty or has a NaN.
 
-    Example:
+    Examples:
         >>> split_threshold(np.array([0.3, 0.1, 0.2, 0.4]), alpha=0.25)
         0.4
         >>> split_threshold(np.array([0.3, 0.1, 0.2, 0.4]), alpha=0.1)

@@ -41,7 +41,7 @@ def weighted_threshold(
     Raises:
         ValueError: A weight is negative or not finite, all are 0, or the lengths differ.
 
-    Example:
+    Examples:
         >>> weighted_threshold(np.array([0.1, 0.2, 0.3]), np.array([1, 1, 2]), 1, 0.2)
         0.3
 

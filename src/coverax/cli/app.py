@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from coverax._version import __version__
 from coverax.cli import (
     calibrate,
     demo,
+    doctor,
     evaluate,
     export,
     import_,
@@ -28,7 +29,9 @@ from coverax.cli import (
     plan,
     predict,
     reliability,
+    report,
     score,
+    summarise,
     temperature,
     train,
     validate,
@@ -61,6 +64,7 @@ app = typer.Typer(
 for module in (
     score,
     merge,
+    summarise,
     learn_sets,
     calibrate,
     predict,
@@ -68,6 +72,7 @@ for module in (
     validate,
     monitor,
     reliability,
+    report,
     plan,
     train,
     infer,
@@ -75,6 +80,7 @@ for module in (
     export,
     picture,
     verify,
+    doctor,
     demo,
 ):
     app.command(module.NAME)(module.command)
@@ -139,6 +145,10 @@ def _print_version(wanted: bool) -> bool:
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    compile_cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep what the device compiles in this folder of your own."),
+    ] = None,
     version: bool = typer.Option(
         False,
         "--version",
@@ -150,6 +160,10 @@ def _options(
     del version
     if debug:
         os.environ["COVERAX_DEBUG"] = "1"
+    if compile_cache is not None:
+        from coverax.kernels import keep_programs
+
+        keep_programs(compile_cache)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -33,6 +33,7 @@ from coverax.cli.common import (
     print_json,
 )
 from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
+from coverax.cli.sites import calibrate_sums, one_table
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration
@@ -42,7 +43,11 @@ NAME = "calibrate"
 
 def command(
     scores: Annotated[
-        Path, typer.Argument(help="scores.parquet of the calibration cohort.")
+        list[Path],
+        typer.Argument(
+            help="scores.parquet of the calibration cohort; with --sites the files of "
+            "all sites."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="calibration.json to write.")
@@ -205,6 +210,13 @@ def command(
             metavar="C", help="triage: cut of the masks that go out. [default: 0.5]"
         ),
     ] = None,
+    sites: Annotated[
+        bool,
+        typer.Option(
+            "--sites",
+            help="crc, rcps, ltt: from the sums of several sites (coverax summarise).",
+        ),
+    ] = False,
     allow_vacuous: AllowVacuous = False,
     allow_scarce: Annotated[
         bool,
@@ -221,7 +233,7 @@ def command(
 
     if allow_vacuous and allow_scarce:
         raise typer.BadParameter("give either --allow-vacuous or --allow-scarce")
-    check_not_input(output, scores, transforms)
+    check_not_input(output, *scores, transforms)
     request = Request(
         alpha=alpha,
         tolerance=tolerance,
@@ -258,7 +270,11 @@ def command(
         cut=cut,
     )
     check_options(method, request)
-    calibration = METHODS[method].calibrate(read_table(scores), request)
+    if sites:
+        calibration = calibrate_sums(scores, method, request)
+    else:
+        table = read_table(one_table(scores))
+        calibration = METHODS[method].calibrate(table, request)
     if allow_scarce:
         calibration = calibration.promised()
     if not allow_vacuous:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,11 +20,21 @@ from coverax.cli.common import (
     check_figures_wanted,
     load_cohort,
     maps_of_folds,
+    note,
     note_left_out,
     print_json,
     show_progress,
 )
-from coverax.cli.places import DaskAddress, Memory, Workers, place_of
+from coverax.cli.places import (
+    DaskAddress,
+    Memory,
+    Parts,
+    ShardOf,
+    Workers,
+    home_of,
+    place_of,
+    shard_of,
+)
 from coverax.cli.show import show_evaluation
 
 NAME = "evaluate"
@@ -44,9 +54,18 @@ def command(
     workers: Workers = 0,
     dask: DaskAddress = None,
     memory: Memory = None,
+    shard: ShardOf = None,
+    parts: Parts = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the draw where units own several cases.")
     ] = 0,
+    nsd_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="Measure surfaces too: HD95, ASSD, and NSD within this distance.",
+        ),
+    ] = None,
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
     figures: Figures = False,
@@ -58,12 +77,17 @@ def command(
         evaluate_cohort,
         evaluate_folds,
         evaluate_groups,
+        evaluate_part,
+        evaluated_parts,
         fill_evaluation,
     )
     from coverax.folders import whole_folder
 
     check_figures_wanted(figures)
-    where = place_of(workers, dask, memory)
+    where, part = place_of(workers, dask, memory), shard_of(shard)
+    if figures and part is not None:
+        raise typer.BadParameter("--figures goes with the whole: give it with --parts")
+    output = home_of(output, part, parts)
     loaded = read_calibration(calibration)
     several = loaded.folds is not None or len(probs or []) > 1
     if several and (cohort is not None or engine != "auto"):
@@ -75,6 +99,29 @@ def command(
     first = probs[0] if probs else None
     cases = load_cohort(first, labels, cohort, allow_missing, unit_pattern)
     failures: list[str] = []
+    if part is not None:
+        with show_progress("Counting", len(part.of(cases.cases))) as on_case:
+            n_counted = evaluate_part(
+                loaded,
+                cases,
+                part,
+                output,
+                engine=engine,
+                threads=threads,
+                where=where,
+                nsd_tolerance_mm=nsd_tolerance,
+                allow_missing=allow_missing,
+                on_case=on_case,
+                on_failure=failures.append,
+            )
+        note(f"{output}: counts of {n_counted} cases")
+        note_left_out(failures)
+        return
+    options: dict[str, Any] = {}
+    if parts is not None:
+        options["parts"] = evaluated_parts(
+            parts, loaded, cases, nsd_tolerance_mm=nsd_tolerance
+        )
     with (
         whole_folder(output) as folder,  # first, so that one who cannot write waits not
         show_progress("Evaluating", len(cases.cases)) as on_case,
@@ -90,10 +137,12 @@ def command(
             threads=threads,
             where=where,
             seed=seed,
+            nsd_tolerance_mm=nsd_tolerance,
             allow_missing=allow_missing,
             allow_hard_masks=allow_hard_masks,
             on_case=on_case,
             on_failure=failures.append,
+            **options,
         )
         fill_evaluation(evaluation, folder)
         if figures:

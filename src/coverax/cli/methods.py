@@ -210,12 +210,12 @@ def _calibrate_ltt(table: Any, request: Request) -> "Calibration":
         _delta(request),
         _policy(request),
         loss=_loss(request),
-        also=_levels(request.also or []),
+        also=parse_levels(request.also or []),
         correction=request.correction,
     )
 
 
-def _levels(pairs: list[str]) -> dict[Any, str]:
+def parse_levels(pairs: list[str]) -> dict[Any, str]:
     """Parse `LOSS=LEVEL` pairs."""
     from coverax.calibrate import LOSSES
 

@@ -143,12 +143,7 @@ def _say(result: "WatchedLook", state: Path) -> None:
             f"{n_not} maps are not counted: of units seen before, here or in "
             "calibration"
         )
-    verdict = "ALARM" if found.alarm else "no alarm"
-    note(
-        f"{verdict}: capital {found.capital:.3g}, largest ever "
-        f"{found.largest:.3g} ({found.largest_of}), alarm at "
-        f"{found.alarm_at:g}"
-    )
+    note(found.sentence)
     note(result.meaning)
 
 

@@ -77,6 +77,12 @@ def command(
             min=1, max=4096, help="Bins, when volumes are read. [default: 20]"
         ),
     ] = None,
+    soft_bins: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=4096, help="Soft bins too, when volumes are read, for soft ACE."
+        ),
+    ] = None,
     absent: Annotated[
         Absent, typer.Option(help="Cases that lack a class, in macro means.")
     ] = "skip",
@@ -128,6 +134,7 @@ def command(
         "logits": logits,
         "allow_overshoot": allow_overshoot,
         "bins": bins,
+        "soft_bins": soft_bins,
         "allow_hard_masks": allow_hard_masks,
         "allow_duplicates": allow_duplicates,
     }
@@ -214,6 +221,7 @@ def _score(
         definition = ScoreDefinition(
             regions=regions,
             n_bins=options["bins"] or DEFAULT_BINS,
+            n_soft_bins=options["soft_bins"] or 0,
             softmax=options["softmax"],
             logits=options["logits"],
             ignore_label=ignore_label,

@@ -94,6 +94,9 @@ def command(
     bins: Annotated[
         int, typer.Option(min=0, max=4096, help="Calibration bins; 0 for none.")
     ] = 20,
+    soft_bins: Annotated[
+        int, typer.Option(min=0, max=4096, help="Soft bins beside them, for soft ACE.")
+    ] = 0,
     grid: Annotated[
         bool,
         typer.Option(
@@ -109,6 +112,14 @@ def command(
             "voxels of one share this."
         ),
     ] = None,
+    mask_lesions: Annotated[
+        bool,
+        typer.Option(
+            "--mask-lesions",
+            help="With --lesions: count the components of masks at every cut too, and "
+            "those that touch no reference.",
+        ),
+    ] = False,
     curves: Annotated[
         bool,
         typer.Option(
@@ -164,11 +175,13 @@ def command(
             ignore_label=ignore_label,
             allow_overshoot=allow_overshoot,
             n_bins=bins,
+            n_soft_bins=soft_bins,
             grid=grid,
             softmax=softmax,
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,
             lesions=lesions,
+            mask_lesions=mask_lesions,
             band_edges_mm=parse_edges(band_edges),
             allow_hard_masks=allow_hard_masks,
             allow_duplicates=allow_duplicates,

@@ -1,6 +1,6 @@
 """A reliability in the terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from coverax.cli import terminal
@@ -52,6 +52,8 @@ def show_summary(summary: "ReliabilitySummary") -> None:
         )
         _add_rows(shown, "softmax", None, every)
     console.print(shown)
+    if summary.n_soft_bins:
+        _print_soft(console.print, results)
     if summary.n_draws:
         console.print("A pooled MCE has no lower end: maxima of noise lie above it.")
     if any(result.groups for result in results):
@@ -106,10 +108,22 @@ def _add_rows(
             shown.add_row(name, "", *cells, style="dim")
 
 
+def _print_soft(
+    print_line: Callable[..., None], results: "Sequence[ClassResult]"
+) -> None:
+    """Soft ACE beside hard ACE, the mean of cases and pooled."""
+    for result in results:
+        each = [
+            f"{how} {_number(values.get('soft_ace'))} (hard {_number(values.get('ace'))})"
+            for how, values in (("macro", result.macro), ("pooled", result.pooled))
+        ]
+        print_line(f"{result.region}, soft ACE: {', '.join(each)}", highlight=False)
+
+
 def _print_differences(
     print_line: Callable[..., None], name: str, measures: "Mapping[str, Difference]"
 ) -> None:
-    for measure in ("nll", "brier", "ece", "ace"):
+    for measure in ("nll", "brier", "ece", "ace", "soft_ace"):
         if measure not in measures:
             continue
         found = measures[measure]

@@ -1,13 +1,15 @@
 """`coverax validate`: does the guarantee hold on this table, over every split."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coverax.choices import CountedEmpty, ValidatedMethod
+from coverax.choices import CountedEmpty, LossName, ValidatedMethod
 from coverax.cli.common import (
     AsJson,
+    Delta,
     Figures,
     Raters,
     check_figures_wanted,
@@ -16,9 +18,10 @@ from coverax.cli.common import (
     print_json,
     results,
 )
+from coverax.cli.sites import one_table, read_sites
 
 if TYPE_CHECKING:
-    from coverax.validate import ScoresResult
+    from coverax.validate import ScoresResult, SitesValidation, Validation
 
 NAME = "validate"
 
@@ -31,7 +34,10 @@ def parse_splits(value: str) -> str:
 
 
 def command(
-    scores: Annotated[Path, typer.Argument(help="scores.parquet.")],
+    scores: Annotated[
+        list[Path],
+        typer.Argument(help="scores.parquet; with --sites the files of all sites."),
+    ],
     alpha: Annotated[
         list[str],
         typer.Option(parser=parse_alpha, metavar="LEVEL", help="Levels; repeat."),
@@ -42,7 +48,10 @@ def command(
     ] = None,
     method: Annotated[
         ValidatedMethod | None,
-        typer.Option(help="Name it where the table holds scores of sets too."),
+        typer.Option(
+            help="fnr: name it where the table holds scores of sets too; the others "
+            "with --sites."
+        ),
     ] = None,
     fraction: Annotated[
         list[str] | None,
@@ -79,11 +88,22 @@ def command(
     raters: Raters = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits and draws.")] = 0,
     figures: Figures = False,
+    sites: Annotated[
+        bool,
+        typer.Option(
+            "--sites",
+            help="Each site left out in turn, from the sums of all (coverax summarise).",
+        ),
+    ] = False,
+    loss: Annotated[
+        LossName | None,
+        typer.Option(help="With --sites: the expected loss. [default: fnr]"),
+    ] = None,
+    delta: Delta = None,
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
-    from coverax.files import publish_sealed_json
-    from coverax.folders import check_output_folder, whole_folder
+    from coverax.folders import check_output_folder
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
 
@@ -92,6 +112,18 @@ def command(
     check_figures_wanted(figures)
     if output is not None:
         check_output_folder(output)
+    if sites:
+        settled = (fraction, hold_out_by, order_by, raters, inner, outer, figures)
+        if any(settled) or seed or splits != "exact" or empty:
+            raise typer.BadParameter(
+                "--sites takes --alpha, --method, --loss and --delta alone: the rest is "
+                "settled by `coverax summarise`"
+            )
+        found = _leave_out(scores, alpha, method, loss, delta)
+        _give(found, output, as_json, _show_sites)
+        return
+    if loss is not None or delta is not None:
+        raise typer.BadParameter("--loss and --delta go with --sites")
     plan = Plan(
         alphas=tuple(alpha),
         fractions=tuple(fraction or ["0.5"]),
@@ -105,25 +137,84 @@ def command(
         inner=inner,
         outer=outer,
     )
-    table = read_table(scores)
+    table = read_table(one_table(scores))
     result = validate_table(table, plan)
+
+    def draw(folder: Path) -> None:
+        from coverax.report import save_figures
+        from coverax.report.result_figures import validation_figures
+
+        save_figures(validation_figures(table, plan, result), folder / "figures")
+
+    _give(result, output, as_json, _show_splits, draw if figures else None)
+
+
+def _give(
+    result: Any,
+    output: Path | None,
+    as_json: bool,
+    show: Any,
+    draw: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a validation, and print or show it."""
+    from coverax.files import publish_sealed_json
+    from coverax.folders import whole_folder
+
     if output is not None:
         with whole_folder(output) as folder:
             publish_sealed_json(folder / "validation.json", result.to_json())
-            if figures:
-                from coverax.report import save_figures
-                from coverax.report.result_figures import validation_figures
-
-                drawn = validation_figures(table, plan, result)
-                save_figures(drawn, folder / "figures")
+            if draw is not None:
+                draw(folder)
     if as_json:
         print_json(result.to_json())
         return
+    show(result)
+
+
+def _show_splits(result: "Validation") -> None:
     for entry in result.results:
         _show(entry)
     for text in result.evidence.values():
         note(text)
     note(f"metrics: {result.metrics}")
+
+
+def _leave_out(
+    paths: list[Path],
+    alphas: list[str],
+    method: str | None,
+    loss: LossName | None,
+    delta: str | None,
+) -> "SitesValidation":
+    from coverax.validate import leave_site_out
+
+    summaries, known = read_sites(paths, method)
+    if known != "crc" and delta is None:
+        raise typer.BadParameter("this method needs --delta")
+    return leave_site_out(summaries, alphas, delta, method=known, loss=loss or "fnr")
+
+
+def _show_sites(result: "SitesValidation") -> None:
+    for row in result.results:
+        name = Path(row.site).name
+        text = (
+            f"{row.region}, alpha {row.alpha:g}, left out {name} ({row.n_test} units)"
+        )
+        if row.loss_mean is None:
+            note(f"{text}: no cut of the others ({row.status}), or no unit")
+            continue
+        verdict = "EXCEEDS" if row.exceeds else "not told from"
+        note(
+            f"{text}: mean {result.loss} {row.loss_mean:.4f}, {verdict} {row.alpha:g} "
+            f"(p-value {row.p_value:.3g})"
+        )
+        for own in row.above:
+            note(
+                f"  {own.count} of {row.n_test} units miss more than {own.tolerance:g} "
+                f"({own.low:.3f} to {own.high:.3f})"
+            )
+    for text in result.evidence.values():
+        note(text)
 
 
 def _show(entry: "ScoresResult") -> None:

@@ -2,3 +2,6 @@
 
 from coverax.demo.run import DemoResult as DemoResult
 from coverax.demo.run import run_demo as run_demo
+from coverax.exports import exported
+
+__all__, __dir__ = exported(globals())

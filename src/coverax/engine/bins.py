@@ -15,6 +15,9 @@ SMALLEST = np.float32(2.0**-126)
 LEAST_PROBABILITY = np.float32(2.0**-24)
 LARGEST_LOSS = np.float32(24 * np.log(2.0))
 
+# A soft bin of less weight says nothing, and its gradient would know no bound.
+LEAST_WEIGHT = 0.01
+
 
 def bin_edges(n_bins: int) -> np.ndarray:
     """The `n_bins + 1` edges, each the float32 nearest to `k / n_bins`.

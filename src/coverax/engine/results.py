@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Float, Int
 
 # An array of either engine: JAX's is no NumPy array, and NumPy's no JAX array.
@@ -74,6 +75,29 @@ class Overlap(NamedTuple):
 
     n_predicted: Int[Numbers, "batch cuts"]
     n_true_positive: Int[Numbers, "batch cuts"]
+
+
+class ComponentEvents(NamedTuple):
+    """Where the components of masks `{probs >= cut}` change.
+
+    The mask at a cut has the counts of the first of `cuts` that is not below it, and none
+    above the last.
+
+    Attributes:
+        cuts: Ascending.
+        n: Components of `{probs >= cut}`.
+        n_false: Those that touch no voxel of the reference.
+    """
+
+    cuts: Float[np.ndarray, " events"]
+    n: Int[np.ndarray, " events"]
+    n_false: Int[np.ndarray, " events"]
+
+    def at(self, cuts: Float[np.ndarray, " cuts"]) -> "ComponentEvents":
+        """Counts at other cuts."""
+        place = np.searchsorted(self.cuts, cuts)
+        n, n_false = (np.append(own, 0)[place] for own in (self.n, self.n_false))
+        return ComponentEvents(np.asarray(cuts, np.float32), n, n_false)
 
 
 class BatchScores(NamedTuple):

@@ -13,6 +13,23 @@ Law = Literal["exact", "at_least"]
 
 
 @dataclass(frozen=True, slots=True)
+class Distances(JsonRecord):
+    """Distances of the cases that have a surface to measure, in mm.
+
+    Attributes:
+        n: Cases with a mask, a reference, or both.
+        n_infinite: Those with one of them alone: a missed structure is infinitely far.
+        median: Over all `n`; None where it is infinite.
+        mean: Over all `n`; None where one of them is infinite.
+    """
+
+    n: int
+    n_infinite: int
+    median: float | None
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class AtCut(JsonRecord):
     """Compliance and metrics of the cases that count at one cut.
 
@@ -30,6 +47,15 @@ class AtCut(JsonRecord):
         volume_ml: Mean volume of the mask.
         lesion_detection: Mean share of the lesions that the mask touches.
         fnr_histogram: Cases by their missed share; an edge is in the bar that it ends.
+        precision: Mean true share of the mask.
+        iou: Mean intersection over union.
+        relative_volume_error: Mean error of the volume as a share of the true one.
+        lesion_precision: Mean share of the mask's components that touch the reference.
+        lesion_f1: Mean F1 of lesions touched, false components and missed lesions.
+        n_false_lesions: Mean number of components that touch no reference.
+        hd95_mm: 95th percentile of the distances between surfaces.
+        assd_mm: Mean distance between surfaces.
+        nsd: Mean share of the surfaces within the tolerance of each other.
     """
 
     probability_threshold: float | None
@@ -44,6 +70,15 @@ class AtCut(JsonRecord):
     volume_ml: float | None
     lesion_detection: float | None
     fnr_histogram: Histogram
+    precision: float | None
+    iou: float | None
+    relative_volume_error: float | None
+    lesion_precision: float | None = field(default=None, metadata=MAYBE)
+    lesion_f1: float | None = field(default=None, metadata=MAYBE)
+    n_false_lesions: float | None = field(default=None, metadata=MAYBE)
+    hd95_mm: Distances | None = field(default=None, metadata=MAYBE)
+    assd_mm: Distances | None = field(default=None, metadata=MAYBE)
+    nsd: float | None = field(default=None, metadata=MAYBE)
 
 
 @dataclass(frozen=True, slots=True)

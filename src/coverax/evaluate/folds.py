@@ -10,35 +10,35 @@ import numpy as np
 
 from coverax.calibrate import Band, Calibration, bounds
 from coverax.choices import Kind
-from coverax.evaluate.compute import (
-    ABOUT,
-    FIXED_CUT,
-    Evaluation,
-    RegionFn,
-    Rows,
-    check_hard_masks,
+from coverax.evaluate.cohorts import (
     check_regions,
     left_out,
     promised_regions,
-    refuse_copies,
-    summarise,
     unit_column_of,
 )
+from coverax.evaluate.compute import RegionFn, summarise
 from coverax.evaluate.cut_results import FoldCutResult
+from coverax.evaluate.cuts import ABOUT, FIXED_CUT, check_nsd_tolerance
 from coverax.evaluate.references import Counted, count_rows
+from coverax.evaluate.results import Evaluation, Rows
+from coverax.evaluate.rows import (
+    about_case,
+    check_hard_masks,
+    refuse_copies,
+)
 from coverax.evaluate.set_results import (
     FoldCoverage,
     FoldSetsResult,
     FoldSideCoverage,
 )
 from coverax.evaluate.sets import mean_of, mean_sizes_of, side_sizes
-from coverax.evaluate.summary import Masks, complies_at, metrics_at
+from coverax.evaluate.summary import Masks, complies_at
 from coverax.predict import check_map_kind
 from coverax.predict.fold_tally import Sides, Votes, new_tally
 from coverax.predict.folds import check_folds, common_maps, fold_definitions
 from coverax.provenance import kind_of_values
 from coverax.rational import as_fraction
-from coverax.scores import ScoreDefinition, View, load_case, view_peaks
+from coverax.scores import ScoreDefinition, View, load_case, mask_shapes
 from coverax.stream import HERE, Where, gather, map_cases
 from coverax.table import SIDES
 from coverax.volumes import Case, Cohort, declared_bytes, read_probs
@@ -54,6 +54,7 @@ def evaluate_folds(
     threads: int | None = None,
     where: Where = HERE,
     seed: int = 0,
+    nsd_tolerance_mm: float | None = None,
     allow_missing: bool = False,
     allow_hard_masks: bool = False,
     none_too: bool = False,
@@ -75,6 +76,7 @@ def evaluate_folds(
         threads: Cases at a time.
         where: Where cases are read.
         seed: Seed of the draw of one case a unit.
+        nsd_tolerance_mm: Measure surfaces too, which agree within this distance.
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
         none_too: Return without results where no case counts, instead of raising.
@@ -85,6 +87,7 @@ def evaluate_folds(
         ExceptionGroup: Cases failed or lack a map; one exception each.
         ValueError: The calibration is of another number of folds, or no case was left.
     """
+    check_nsd_tolerance(calibration, nsd_tolerance_mm)
     folds = check_folds(calibration, len(maps))
     definition = promised_regions(calibration)
     unit_column = unit_column_of(calibration, cohort)
@@ -95,7 +98,7 @@ def evaluate_folds(
 
     found: dict[Case, Rows] = {}
     outcomes = map_cases(
-        RowsOfFolds(calibration, definition, paths),
+        RowsOfFolds(calibration, definition, paths, nsd_tolerance_mm),
         cohort.cases,
         threads=threads,
         where=where,
@@ -111,7 +114,7 @@ def evaluate_folds(
         on_failure=on_failure,
     )
     rows = [
-        _about(case, unit_column) | row
+        about_case(case, unit_column) | row
         for case in cohort.cases
         for row in found.get(case, [])
     ]
@@ -142,26 +145,15 @@ class RowsOfFolds:
     calibration: Calibration
     definition: ScoreDefinition
     paths: Mapping[str, Sequence[Path]]
+    nsd_tolerance_mm: float | None = None
 
     def __call__(self, case: Case) -> Rows:
         """One row a region."""
         if case.case_id not in self.paths:
             raise ValueError("it lacks the map of a fold")
         own = self.paths[case.case_id]
-        return _rows(self.calibration, self.definition, case, own)
-
-
-def _about(case: Case, unit_column: str) -> dict[str, Any]:
-    """What a row says of its case."""
-    return {
-        "case_id": case.case_id,
-        "unit": case.column(unit_column),
-        "group": case.group,
-        "rater": case.rater,
-        "part": case.part,
-        "prediction_file": str(case.probs),
-        "reference_file": str(case.labels),
-    }
+        nsd = self.nsd_tolerance_mm
+        return _rows(self.calibration, self.definition, case, own, nsd)
 
 
 def _rows(
@@ -169,6 +161,7 @@ def _rows(
     definition: ScoreDefinition,
     case: Case,
     paths: Sequence[Path],
+    nsd_tolerance_mm: float | None,
 ) -> Rows:
     """Counts of the masks of a case, one row a region."""
     kinds = fold_definitions(calibration)
@@ -192,7 +185,9 @@ def _rows(
             contents.setdefault(name, []).append(facts["content"][name])
             last[name] = view._replace(probs=view.probs[:0])
     return [
-        _row(calibration, tallies[name], means[name] / len(paths), view)
+        _row(
+            calibration, tallies[name], means[name] / len(paths), view, nsd_tolerance_mm
+        )
         | {
             "region": name,
             "voxel_volume_ml": facts["voxel_volume_ml"],
@@ -207,7 +202,11 @@ def _values(content: Any) -> str:
 
 
 def _row(
-    calibration: Calibration, tally: Votes | Sides, mean: np.ndarray, view: View
+    calibration: Calibration,
+    tally: Votes | Sides,
+    mean: np.ndarray,
+    view: View,
+    nsd_tolerance_mm: float | None,
 ) -> dict[str, Any]:
     counts = np.ones(view.labels.size, bool) if view.valid is None else view.valid
     labels = view.labels & counts
@@ -226,13 +225,7 @@ def _row(
     row["n_predicted"] = np.array([(mask & counts).sum() for mask in masks])
     row["n_true_positive"] = np.array([(mask & labels).sum() for mask in masks])
     neighbours = calibration.definition.lesions
-    if neighbours is not None:
-        hits = [
-            view_peaks(view._replace(probs=mask.astype(np.float32)), neighbours)
-            for mask in masks
-        ]
-        row["n_lesions"] = hits[0].size
-        row["n_lesions_hit"] = np.array([int((peaks > 0).sum()) for peaks in hits])
+    row |= mask_shapes(view, masks, neighbours, nsd_tolerance_mm)
     return row
 
 
@@ -277,9 +270,10 @@ def _evaluate_cuts(
     """The mask by votes beside the mean of the maps at the fixed cut."""
     column, counted, about, table = _judge(calibration, region, rows, seed)
     votes, fixed = (
-        Masks(
+        Masks.of(
             name,
-            metrics_at(column, np.full(len(rows), k)),
+            column,
+            np.full(len(rows), k),
             complies_at(about["tolerance"], column, k, counted),
             counted,
         )

@@ -1,11 +1,13 @@
 """A calibration with a threshold a group, against cases whose group is known."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
-from coverax.evaluate.compute import Evaluation, evaluate_cohort, refuse_copies
-from coverax.evaluate.results import Summary
+from coverax.evaluate.compute import evaluate_cohort
+from coverax.evaluate.results import Evaluation, Summary
+from coverax.evaluate.rows import refuse_copies
 from coverax.volumes import Cohort
 
 
@@ -23,29 +25,55 @@ def evaluate_groups(
         ExceptionGroup: Cases failed; one exception each.
     """
     column = str(calibration.policy.group_by)
-    groups = {case: case.column(column) for case in cohort.cases}
-    served = {
-        group: calibration.of_group(group) for group in sorted(set(groups.values()))
-    }
+
+    def evaluate(own: Calibration, mine: list[int]) -> Evaluation:
+        cases = tuple(cohort.cases[i] for i in mine)
+        return evaluate_cohort(own, Cohort(cases, {}), none_too=True, **options)
+
+    groups = [case.column(column) for case in cohort.cases]
+    return by_group(calibration, groups, evaluate, cohort.excluded)
+
+
+def by_group(
+    calibration: Calibration,
+    groups: Sequence[str],
+    evaluate_fn: Callable[[Calibration, list[int]], Evaluation],
+    excluded: Mapping[str, Sequence[str]],
+) -> Evaluation:
+    """The evaluations of the cases of each group, as one.
+
+    Args:
+        calibration: By groups.
+        groups: Of each case.
+        evaluate_fn: From what serves a group, and the places of its cases, to their
+            evaluation, which may be without results.
+        excluded: Reason to case ids.
+
+    Raises:
+        ValueError: A case is of a group that was not calibrated, or no case counts.
+    """
+    served = {group: calibration.of_group(group) for group in sorted(set(groups))}
     name_of = {group: _name(group, own) for group, own in served.items()}
     parts: dict[str, Evaluation] = {}
     for name, own in {name_of[group]: own for group, own in served.items()}.items():
-        mine = tuple(case for case in cohort.cases if name_of[groups[case]] == name)
-        parts[name] = evaluate_cohort(own, Cohort(mine, {}), none_too=True, **options)
+        mine = [i for i, group in enumerate(groups) if name_of[group] == name]
+        parts[name] = evaluate_fn(own, mine)
     # Each group has looked at its own maps; copies may lie in two.
     refuse_copies(calibration, [own for part in parts.values() for own in part.maps])
-    summary = _joined({name: part.summary for name, part in parts.items()}, cohort)
+    summary = _joined({name: part.summary for name, part in parts.items()}, excluded)
     summary.check_results()
     rows = [row for part in parts.values() for row in part.cases]
     overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
     return Evaluation(summary, rows, overlaps)
 
 
-def _joined(parts: dict[str, Summary], cohort: Cohort) -> Summary:
+def _joined(
+    parts: dict[str, Summary], left_out: Mapping[str, Sequence[str]]
+) -> Summary:
     """The summaries of groups as one."""
     every = list(parts.values())
     spent: dict[str, int] = {}
-    excluded = {why: list(ids) for why, ids in cohort.excluded.items()}
+    excluded = {why: list(ids) for why, ids in left_out.items()}
     for part in every:
         for name, n in part.n_cases_of_spent_parts.items():
             spent[name] = spent.get(name, 0) + n

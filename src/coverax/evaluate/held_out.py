@@ -29,3 +29,13 @@ def held_out_facts(calibration: Calibration, rows: list[dict[str, Any]]) -> Held
     part_of = {row["case_id"]: row["part"] for row in rows}
     spent = count_parts(part_of.values())
     return HeldOut(len(known), spent, not known and not spent)
+
+
+def unknown_notes(calibration: Calibration) -> list[str]:
+    """What is not known of whether cases calibrated, a line each."""
+    if not calibration.of_sites:
+        return []
+    return [
+        "the calibration is of sums of sites, which name no case: that none of these "
+        "cases calibrated is taken for granted"
+    ]

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from coverax.evaluate.cut_results import CutResult, FoldCutResult
+from coverax.evaluate.nnunet_summary import Overlap
 from coverax.evaluate.other_results import IntervalResult, ReleaseResult
 from coverax.evaluate.set_results import AllRegions, FoldSetsResult, SetsResult
 from coverax.files import MAYBE, JsonRecord
+from coverax.shown import Shown, few, short
 
 RegionResult = (
     CutResult
@@ -16,6 +19,7 @@ RegionResult = (
     | IntervalResult
     | ReleaseResult
 )
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +79,55 @@ class Summary(JsonRecord):
             every = replace(every, found=every.found.without_law())
         results = [result.without_law() for result in self.results]
         return replace(self, results=results, all_regions=every)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Shown):
+    """What happened on cases with references.
+
+    Attributes:
+        summary: The content of `evaluation.json`.
+        cases: One row a case and region, the content of `cases.csv`.
+        overlaps: The masks of all cases, the content of `summary.json`.
+        maps: What tells copies: case, unit, region and fingerprint of each map.
+    """
+
+    summary: Summary
+    cases: Rows
+    overlaps: tuple[Overlap, ...] = ()
+    maps: Rows = field(default_factory=list)
+
+    def _facts(self) -> dict[str, object]:
+        found = self.summary
+        return {
+            "method": found.method,
+            "alpha": found.alpha,
+            "cases": found.n_cases,
+            "units": found.n_units,
+            "held_out": found.held_out,
+            "results": few(map(_words, found.results)),
+            "not_evaluated": len(found.not_evaluated),
+            "left out": sum(map(len, found.excluded.values())),
+        }
+
+    def _details(self) -> dict[str, object]:
+        every = "; ".join(map(_words, self.summary.results))
+        lacking = "; ".join(f"{k}: {v}" for k, v in self.summary.not_evaluated.items())
+        more = {"results": every, "not_evaluated": lacking or "none"}
+        return self._facts() | more | {"statement": self.summary.statement}
+
+
+def _words(result: RegionResult) -> str:
+    """What happened in a region, for people."""
+    group = f" ({result.group})" if result.group else ""
+    if isinstance(result, CutResult | FoldCutResult):
+        at = result.calibrated
+        what = f"FNR {short(at.fnr_mean)}"
+        if at.n_compliant is not None:
+            what = f"{at.n_compliant} of {result.n_counted} comply"
+    elif isinstance(result, ReleaseResult):
+        what = f"{result.release.n_released} of {result.n_counted} released"
+    else:
+        own = result.interval if isinstance(result, IntervalResult) else result.joint
+        what = f"{own.n_covered} of {result.n_counted} covered"
+    return f"{result.region}{group}: {what}"

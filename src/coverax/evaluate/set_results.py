@@ -9,6 +9,7 @@ from coverax.choices import Joint, RaterRule, Regions, Side
 from coverax.evaluate.audit import Audit
 from coverax.evaluate.cut_results import Law
 from coverax.files import MAYBE, Json, JsonRecord
+from coverax.records import record_of
 
 C = TypeVar("C", bound="Coverage")
 F = TypeVar("F", bound="FoldCoverage")
@@ -47,6 +48,14 @@ class SideSizes(JsonRecord):
             f"{side}_{wrong}_voxels": self.wrong_voxels,
             f"{side}_{wrong}_ml": self.wrong_ml,
         }
+
+    @classmethod
+    def from_json(cls, content: Json) -> "SideSizes":
+        """Inverse of `to_json`."""
+        side: Side = "inner" if "inner_ml" in content else "outer"
+        wrong = WRONG[side]
+        names = ("size_ratio", "volume_ratio", "ml", f"{wrong}_voxels", f"{wrong}_ml")
+        return cls(side, *[content[f"{side}_{name}"] for name in names])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,13 @@ class SideCoverage(Coverage):
         content = JsonRecord.to_json(self)
         sizes = content.pop("sizes")
         return content | sizes
+
+    @classmethod
+    def from_json(cls, content: Json) -> "SideCoverage":
+        """Inverse of `to_json`."""
+        sizes = {k: v for k, v in content.items() if k.startswith(tuple(WRONG))}
+        rest = {k: v for k, v in content.items() if k not in sizes}
+        return record_of(cls, rest, sizes=SideSizes.from_json(sizes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +218,13 @@ class FoldSideCoverage(FoldCoverage):
         sizes = content.pop("sizes")
         return content | sizes
 
+    @classmethod
+    def from_json(cls, content: Json) -> "FoldSideCoverage":
+        """Inverse of `to_json`."""
+        sizes = {k: v for k, v in content.items() if k.startswith(tuple(WRONG))}
+        rest = {k: v for k, v in content.items() if k not in sizes}
+        return record_of(cls, rest, sizes=SideSizes.from_json(sizes))
+
 
 @dataclass(frozen=True, slots=True)
 class FoldSetsResult(JsonRecord):
@@ -267,3 +290,9 @@ class AllRegions(JsonRecord):
         if self.found is None:
             return None
         return {"n_counted": self.n_counted} | self.found.to_json()
+
+    @classmethod
+    def from_json(cls, content: Json) -> "AllRegions":
+        """Inverse of `to_json`, but for null."""
+        rest = {k: v for k, v in content.items() if k != "n_counted"}
+        return cls(content["n_counted"], record_of(Coverage, rest))

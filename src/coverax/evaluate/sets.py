@@ -37,7 +37,7 @@ def side_columns(
     """Scores of a batch, and the sizes of its sets on and off the reference."""
     transforms = _transforms(calibration)
     maps = score_maps(engine, batch, calibration.definition, transforms)
-    labels, valid = batch.labels, batch.valid
+    labels, valid = (batch.place(engine, a) for a in batch[1:3])
     sizes = engine.ops.sizes(labels, valid=valid)
     out = {
         "n_voxels": np.asarray(sizes.n_voxels),
@@ -54,7 +54,8 @@ def side_columns(
         for slot, view in enumerate(batch.views):
             threshold = calibration.threshold_of(view.region.name, side)
             cuts[slot, 0] = side_cut(transform, threshold.value)
-        overlap = engine.ops.overlap_counts(values, labels, cuts, valid=valid)
+        placed = batch.place(engine, values)
+        overlap = engine.ops.overlap_counts(placed, labels, cuts, valid=valid)
         out[f"{side}_score"] = side_scores(engine, batch, transform, values)
         out[f"n_{side}"] = np.asarray(overlap.n_predicted)[:, 0]
         out[f"n_{side}_hit"] = np.asarray(overlap.n_true_positive)[:, 0]

@@ -6,21 +6,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coverax.calibrate import (
+    LOSSES,
     MERGED,
     Band,
     Calibration,
+    Counts,
     Histogram,
+    Loss,
     RiskRecord,
     Threshold,
     compliance_band,
     tie_numbers,
 )
-from coverax.evaluate.cut_results import AtCut, Law, MeanLoss
-from coverax.evaluate.metrics import CaseMetrics, case_metrics, worst_metrics
+from coverax.evaluate.cut_results import AtCut, Distances, Law, MeanLoss
+from coverax.evaluate.metrics import (
+    SURFACES,
+    CaseMetrics,
+    LesionCounts,
+    case_metrics,
+    worst_metrics,
+)
 from coverax.evaluate.references import Counted
 from coverax.rational import allowed_misses, tolerance_terms
 
 BAND_LEVELS = (0.95, 0.999)
+# By name, whatever a calibration calls a loss of the user's own.
+_KNOWN: Mapping[str, Loss] = {loss.name: loss for loss in LOSSES.values()}
 _HISTOGRAM_EDGES = np.arange(11) / 10
 
 
@@ -28,19 +39,47 @@ def metrics_at(column: dict[str, np.ndarray], place: np.ndarray) -> CaseMetrics:
     """Metrics of each row at the cut of its place."""
 
     def at(name: str) -> np.ndarray:
-        return np.take_along_axis(column[name], place[:, None], axis=1)[:, 0]
+        return _at(column, name, place)[:, 0]
 
-    lesions = (None, None)
+    lesions = surfaces = None
     if "n_lesions" in column:
-        lesions = (column["n_lesions"], at("n_lesions_hit"))
+        names = ("n_lesions_hit", "n_components", "n_false_components")
+        lesions = LesionCounts(column["n_lesions"], *map(at, names))
+    if SURFACES[0] in column:
+        surfaces = {name: at(name) for name in SURFACES}
     return case_metrics(
         column["n_voxels"],
         column["n_foreground"],
         at("n_predicted"),
         at("n_true_positive"),
         column["voxel_volume_ml"].astype(float),
-        *lesions,
+        lesions,
+        surfaces,
     )
+
+
+def counts_at(column: dict[str, np.ndarray], place: np.ndarray) -> Counts:
+    """Counts of each row at the cut of its place, as losses take them."""
+    counts = Counts(
+        np.full(1, np.nan, np.float32),
+        column["n_voxels"][:, None],
+        column["n_foreground"][:, None],
+        _at(column, "n_predicted", place),
+        _at(column, "n_true_positive", place),
+    )
+    if "n_lesions" not in column:
+        return counts
+    n_lesions = column["n_lesions"][:, None]
+    return counts._replace(
+        n_lesions=n_lesions,
+        n_lesions_missed=n_lesions - _at(column, "n_lesions_hit", place),
+        n_components=_at(column, "n_components", place),
+        n_false_components=_at(column, "n_false_components", place),
+    )
+
+
+def _at(column: dict[str, np.ndarray], name: str, place: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(column[name], place[:, None], axis=1)
 
 
 class Masks(NamedTuple):
@@ -49,6 +88,7 @@ class Masks(NamedTuple):
     Attributes:
         name: `calibrated` or `fixed`.
         metrics: A row a reference.
+        counts: Those that losses are made of, likewise.
         complies: Whether a case complies, a row a reference; None where a mean is
             controlled.
         counted: Which rows count.
@@ -56,8 +96,22 @@ class Masks(NamedTuple):
 
     name: str
     metrics: CaseMetrics
+    counts: Counts
     complies: np.ndarray | None
     counted: Counted
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        column: dict[str, np.ndarray],
+        place: np.ndarray,
+        complies: np.ndarray | None,
+        counted: Counted,
+    ) -> "Masks":
+        """Those at the place of each row among its cuts."""
+        metrics, counts = metrics_at(column, place), counts_at(column, place)
+        return cls(name, metrics, counts, complies, counted)
 
     @property
     def worst(self) -> CaseMetrics:
@@ -74,7 +128,7 @@ class Masks(NamedTuple):
         if not isinstance(record, RiskRecord):
             return None
         levels = record.levels(calibration.alpha)
-        return risks_of(levels, self.worst, self.counted.rows)
+        return risks_of(levels, self.counts, self.counted)
 
     def columns(self, row: int) -> dict[str, Any]:
         """What `cases.csv` says of a row."""
@@ -117,6 +171,15 @@ def summary_at(
         dice=_mean(metrics.dice[counted]),
         volume_ml=_mean(metrics.volume_ml[counted]),
         lesion_detection=_mean(metrics.lesion_detection[counted]),
+        precision=_mean(metrics.precision[counted]),
+        iou=_mean(metrics.iou[counted]),
+        relative_volume_error=_mean(metrics.relative_volume_error[counted]),
+        lesion_precision=_mean(metrics.lesion_precision[counted]),
+        lesion_f1=_mean(metrics.lesion_f1[counted]),
+        n_false_lesions=_mean(metrics.n_false_lesions[counted]),
+        hd95_mm=_distances(metrics.hd95_mm[counted]),
+        assd_mm=_distances(metrics.assd_mm[counted]),
+        nsd=_mean(metrics.nsd[counted]),
         fnr_histogram=Histogram(_HISTOGRAM_EDGES.tolist(), _histogram(fnr)),
     )
 
@@ -134,6 +197,21 @@ def _mean(values: np.ndarray) -> float | None:
     """Mean over the cases a metric applies to; None where it applies to none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else None
+
+
+def _distances(values: np.ndarray) -> Distances | None:
+    """Of the cases with a surface; one without the other is infinitely far, and counts."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None
+    middle = np.sort(known)[[(known.size - 1) // 2, known.size // 2]]
+    mean, median = float(known.mean()), float(middle.mean())
+    return Distances(
+        n=known.size,
+        n_infinite=int(np.isinf(known).sum()),
+        median=median if np.isfinite(median) else None,
+        mean=mean if np.isfinite(mean) else None,
+    )
 
 
 def is_tied(threshold: Threshold, scores: np.ndarray) -> bool:
@@ -200,17 +278,14 @@ def bands_of(threshold: Threshold, n_new: int, *, tied: bool) -> list[Band]:
 
 
 def risks_of(
-    levels: Mapping[str, float], metrics: CaseMetrics, counted: np.ndarray
+    levels: Mapping[str, float], counts: Counts, counted: Counted
 ) -> list[MeanLoss]:
-    """Mean losses beside their levels; None for a loss of the user's own."""
-    # A loss of a case that a metric does not apply to is 0.
-    losses = {
-        "fnr": metrics.fnr,
-        "fpr": np.nan_to_num(metrics.fpr),
-        "dice": 1 - metrics.dice,
-        "missed_lesions": np.nan_to_num(1 - metrics.lesion_detection),
-    }
-    return [
-        MeanLoss(loss, level, _mean(losses[loss][counted]) if loss in losses else None)
-        for loss, level in levels.items()
-    ]
+    """Mean losses beside their levels, as calibrated; None for a loss of the user's own."""
+
+    def mean(loss: str) -> float | None:
+        known = _KNOWN.get(loss)
+        if known is None:
+            return None
+        return _mean(counted.worst(known.of(counts)[:, 0])[counted.rows])
+
+    return [MeanLoss(loss, level, mean(loss)) for loss, level in levels.items()]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from coverax.evaluate.compute import Evaluation
 from coverax.evaluate.nnunet_summary import write_summaries
+from coverax.evaluate.results import Evaluation
 from coverax.files import PathLike, publish_rows, publish_sealed_json
 from coverax.folders import whole_folder
 

@@ -38,3 +38,20 @@ def components(
     volume = np.pad(mask.reshape((*mask.shape, 1)[:3]), 1)
     labels = cc3d.connected_components(volume, connectivity=_CONNECTIVITY[neighbours])
     return labels[1:-1, 1:-1, 1:-1].reshape(mask.shape)
+
+
+def bounding_box(mask: Bool[np.ndarray, "*spatial"]) -> tuple[slice, ...]:
+    """Slices around all of a mask; empty ones around an empty mask."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(a for a in range(mask.ndim) if a != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0))
+    return tuple(box)
+
+
+def check_masks(mask: np.ndarray, labels: np.ndarray, valid: np.ndarray | None) -> None:
+    """Refuse a reference or a valid mask of another shape than the mask."""
+    for name, array in (("labels", labels), ("valid", valid)):
+        if array is not None and array.shape != mask.shape:
+            raise ValueError(f"{name} has shape {array.shape}, mask has {mask.shape}")

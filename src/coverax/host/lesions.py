@@ -1,12 +1,14 @@
 """Lesions of a reference, and the cut at which a mask loses each of them."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float
 
 from coverax.checks import takes_numpy
 from coverax.choices import Neighbours
 from coverax.engine.bins import check_shapes
-from coverax.host.components import components
+from coverax.host.components import bounding_box, check_masks, components
 
 
 @takes_numpy
@@ -38,7 +40,7 @@ def lesion_peaks(
     check_shapes(probs, mask, valid, what="mask")
     if not mask.any():
         return np.zeros(0, probs.dtype)
-    box = _bounding_box(mask)
+    box = bounding_box(mask)
     inside = mask[box]
     labels = components(inside, neighbours)
     if valid is not None:
@@ -48,11 +50,38 @@ def lesion_peaks(
     return np.sort(peaks[1:][peaks[1:] >= 0]) + probs.dtype.type(0)  # -0.0 counts as 0
 
 
-def _bounding_box(mask: Bool[np.ndarray, "*spatial"]) -> tuple[slice, ...]:
-    """Slices around all foreground: components are searched in there alone."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(a for a in range(mask.ndim) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return tuple(box)
+class ComponentCounts(NamedTuple):
+    """Connected components of a mask, and those that touch no voxel of the reference."""
+
+    n: int
+    n_false: int
+
+
+@takes_numpy
+def count_components(
+    mask: Bool[np.ndarray, "*spatial"],
+    labels: Bool[np.ndarray, "*spatial"],
+    neighbours: Neighbours,
+    *,
+    valid: Bool[np.ndarray, "*spatial"] | None = None,
+) -> ComponentCounts:
+    """Count the components of a mask, and the false ones among them.
+
+    Args:
+        mask: The mask.
+        labels: The reference.
+        neighbours: As for `lesion_peaks`.
+        valid: Voxels that count; the others belong to neither.
+
+    Raises:
+        ValueError: The shapes differ, or have not 2 or 3 axes.
+    """
+    check_masks(mask, labels, valid)
+    inside = mask if valid is None else mask & valid
+    if not inside.any():
+        return ComponentCounts(0, 0)
+    box = bounding_box(inside)
+    found = components(inside[box], neighbours)
+    n = int(found.max())
+    touched = np.unique(found[labels[box] & inside[box]])
+    return ComponentCounts(n, n - touched.size)

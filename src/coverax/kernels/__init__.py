@@ -14,6 +14,7 @@ from coverax.engine.results import Overlap as Overlap
 from coverax.engine.results import ProperScores as ProperScores
 from coverax.engine.results import Sizes as Sizes
 from coverax.engine.results import SoftBinStatistics as SoftBinStatistics
+from coverax.exports import exported
 from coverax.kernels.batching import Batch as Batch
 from coverax.kernels.batching import batch_size as batch_size
 from coverax.kernels.batching import bucket_axes as bucket_axes
@@ -26,10 +27,14 @@ from coverax.kernels.bins import bin_statistics as bin_statistics
 from coverax.kernels.bins import soft_bin_statistics as soft_bin_statistics
 from coverax.kernels.curves import cut_counts as cut_counts
 from coverax.kernels.curves import grid_counts as grid_counts
+from coverax.kernels.devices import n_devices as n_devices
+from coverax.kernels.devices import on_own_device as on_own_device
+from coverax.kernels.devices import spread as spread
 from coverax.kernels.distance import signed_distance as signed_distance
 from coverax.kernels.extremes import extreme_scores as extreme_scores
 from coverax.kernels.extremes import inner_score as inner_score
 from coverax.kernels.extremes import outer_score as outer_score
+from coverax.kernels.kept import keep_programs as keep_programs
 from coverax.kernels.morphology import Operation as Operation
 from coverax.kernels.morphology import morphology as morphology
 from coverax.kernels.morphology import window_mean as window_mean
@@ -42,3 +47,5 @@ from coverax.kernels.program import score_batch as score_batch
 from coverax.kernels.proper import proper_scores as proper_scores
 from coverax.kernels.smooth import smooth as smooth
 from coverax.kernels.surface import surface_distance as surface_distance
+
+__all__, __dir__ = exported(globals())

@@ -53,10 +53,10 @@ def batch_size(bucket: int) -> int:
     return int(np.clip(BATCH_VOXELS // bucket, 1, LARGEST_BATCH))
 
 
-def empty_batch(bucket: int | tuple[int, ...]) -> Batch:
-    """A batch of a bucket's shape in which nothing is valid; always flat."""
+def empty_batch(bucket: int | tuple[int, ...], devices: int = 1) -> Batch:
+    """Batches of a bucket's shape, one a device, in which nothing is valid; flat."""
     n_voxels = bucket if isinstance(bucket, int) else math.prod(bucket)
-    shape = (batch_size(n_voxels), n_voxels)
+    shape = (devices * batch_size(n_voxels), n_voxels)
     return Batch(
         np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, bool)
     )

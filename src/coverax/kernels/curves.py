@@ -11,6 +11,7 @@ from coverax.engine.bins import MARGIN, check_cuts
 from coverax.engine.results import Overlap
 from coverax.kernels import tiles
 from coverax.kernels.arrays import count_true, takes_arrays
+from coverax.kernels.devices import per_device
 from coverax.kernels.order import sortable_bits
 
 
@@ -88,6 +89,7 @@ def tiled_grid(
 
 
 @takes_arrays
+@per_device("cuts")
 @jax.jit
 def cut_counts(
     probs: Float[Array, "batch voxels"],

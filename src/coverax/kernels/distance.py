@@ -11,18 +11,23 @@ one copy of it. Slabs without a site (all that lie outside the box of a lesion) 
 passed over.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from coverax.engine.spacing import Spacing, batched_spacing
 from coverax.kernels.arrays import Mask, Valid, takes_arrays
 
 # Source positions folded into one pass over the volume.
 _SLAB = 16
+# A volume is worked on in so many pieces, each in its place.
+_PIECES = 8
 # Axes up to this length are indexed in 16 bits, which halves the memory of a pass.
 _SHORT_AXIS = 1 << 14
 
@@ -62,26 +67,38 @@ def signed_distance(
 
 @jax.jit
 def _signed_distance(mask, spacing_mm, valid):
-    foreground, background = mask, ~mask
-    if valid is not None:
-        foreground, background = foreground & valid, background & valid
+    def one_side(side, signed):
+        # Inside, side 1, the sites are the background.
+        own = mask == (side == 1)
+        sites = ~own if valid is None else ~own & valid
+        distance = _distance(sites, spacing_mm)
+        counted = own if valid is None else own & valid
+        return jnp.where(counted, jnp.where(side == 1, distance, -distance), signed)
 
-    def to_sites(sites):
-        return jax.vmap(_distance)(sites, spacing_mm)
-
-    signed = jnp.where(mask, to_sites(background), -to_sites(foreground))
-    return signed if valid is None else jnp.where(valid, signed, 0.0)
+    # One side after the other, so that they share their memory.
+    return lax.fori_loop(0, 2, one_side, jnp.zeros(mask.shape, jnp.float32))
 
 
 def _distance(sites, spacing_mm):
-    """Distance of every voxel of one case to the nearest site, `inf` without one."""
+    """Distance of every voxel to the nearest site of its case, `inf` without one."""
     # The cheap first pass goes along the longest axis: it needs no envelope there.
-    first = int(np.argmax(sites.shape))
-    squared = (_steps_to_site(sites, first) * spacing_mm[first]) ** 2
-    for axis in range(sites.ndim):
+    first = 1 + int(np.argmax(sites.shape[1:]))
+    edge = each_case(spacing_mm[:, first - 1], sites.ndim)
+
+    def along_first(_, sites):
+        return (_steps_to_site(sites, first) * edge) ** 2
+
+    blank = jnp.zeros(sites.shape, jnp.float32)
+    squared = in_pieces(along_first, first, blank, sites)
+    for axis in range(1, sites.ndim):
         if axis != first:
-            squared = lower_envelope(squared, spacing_mm[axis], axis)
+            squared = lower_envelope(squared, spacing_mm[:, axis - 1], axis)
     return jnp.sqrt(squared)
+
+
+def each_case(values: Float[Array, " batch"], ndim: int) -> Float[Array, "batch *_"]:
+    """A number a case, to be taken times an array of so many axes."""
+    return jnp.reshape(values, (-1, *[1] * (ndim - 1)))
 
 
 def _steps_to_site(sites, axis):
@@ -97,12 +114,55 @@ def _steps_to_site(sites, axis):
 
 
 def lower_envelope(
-    squared: Float[Array, "*spatial"], spacing_mm: Float[Array, ""], axis: int
-) -> Float[Array, "*spatial"]:
+    squared: Float[Array, "batch *spatial"],
+    spacing_mm: Float[Array, " batch"],
+    axis: int,
+) -> Float[Array, "batch *spatial"]:
     """Lower envelope along an axis of the parabolas that rise from `squared`."""
-    n = squared.shape[axis]
-    if n == 1:
+    if squared.shape[axis] == 1:
         return squared
+    envelope = jax.vmap(partial(_envelope, axis=axis - 1))
+    return in_pieces(lambda own: envelope(own, spacing_mm), axis, squared)
+
+
+def in_pieces(
+    fn: Callable[..., Array],
+    axis: int,
+    result: Float[Array, "batch *spatial"],
+    *arrays: Shaped[Array, "batch *spatial"],
+) -> Float[Array, "batch *spatial"]:
+    """`fn(result, *arrays)`, put into the place of `result` piece by piece.
+
+    What `fn` needs beside its arrays is then needed of one piece at a time.
+
+    Args:
+        fn: Works on each line along `axis` by itself.
+        axis: Pieces are cut across another one, the longest.
+        result: Taken, and overwritten.
+        arrays: What else `fn` takes.
+    """
+    others = [a for a in range(1, result.ndim) if a != axis]
+    if not others:
+        return fn(result, *arrays)
+    across = max(others, key=result.shape.__getitem__)
+    n = result.shape[across]
+    width = -(-n // _PIECES)
+
+    def put(start, width: int, result: Array) -> Array:
+        pieces = [
+            lax.dynamic_slice_in_dim(array, start, width, across)
+            for array in (result, *arrays)
+        ]
+        return lax.dynamic_update_slice_in_dim(result, fn(*pieces), start, across)
+
+    whole, rest = divmod(n, width)
+    result = lax.fori_loop(0, whole, lambda k, own: put(k * width, width, own), result)
+    return put(whole * width, rest, result) if rest else result
+
+
+def _envelope(squared, spacing_mm, axis):
+    """The envelope of a piece of one case, whole along the axis."""
+    n = squared.shape[axis]
     width = min(_SLAB, n)
     index = lax.broadcasted_iota(jnp.float32, _along(n, axis, squared.ndim), axis)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels.arrays import Labels, Map, Valid, count_true, takes_arrays
+from coverax.kernels.devices import per_device
 from coverax.kernels.order import (
     from_sortable_bits,
     order_statistics,
@@ -64,6 +65,7 @@ def outer_score(
     return _outer_score(score_map, labels, valid, *tolerance_terms([tolerance]))
 
 
+@per_device("numerators", "denominators")
 @jax.jit
 def _inner_score(score_map, labels, valid, numerators, denominators):
     values, foreground, background = _masked(score_map, labels, valid)
@@ -81,6 +83,7 @@ def _inner_score(score_map, labels, valid, numerators, denominators):
     return positive_zero(score)
 
 
+@per_device("numerators", "denominators")
 @jax.jit
 def _outer_score(score_map, labels, valid, numerators, denominators):
     values, foreground, _ = _masked(score_map, labels, valid)

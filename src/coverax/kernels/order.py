@@ -25,6 +25,7 @@ from coverax.kernels.arrays import (
     flat,
     takes_arrays,
 )
+from coverax.kernels.devices import per_device
 from coverax.rational import Level, allowed_misses, tolerance_terms
 
 # On CPU a case is compacted first when its foreground fits this share of the voxels.
@@ -73,6 +74,7 @@ def critical_probability(
     return critical_by_terms(probs, labels, valid, numerators, denominators)
 
 
+@per_device("numerators", "denominators")
 @jax.jit
 def critical_by_terms(
     probs: AnyArray,

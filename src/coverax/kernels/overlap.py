@@ -6,10 +6,12 @@ from jaxtyping import Array, Bool, Float
 
 from coverax.engine.results import Overlap, Sizes
 from coverax.kernels.arrays import count_true, takes_arrays
+from coverax.kernels.devices import per_device
 from coverax.kernels.order import sortable_bits
 
 
 @takes_arrays
+@per_device()
 @jax.jit
 def sizes(
     labels: Bool[Array, "batch voxels"],
@@ -26,6 +28,7 @@ def sizes(
 
 
 @takes_arrays
+@per_device()
 @jax.jit
 def overlap_counts(
     probs: Float[Array, "batch voxels"],

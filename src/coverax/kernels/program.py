@@ -31,6 +31,7 @@ from coverax.engine.results import (
 from coverax.kernels.arrays import Labels, Map, Valid, flat, takes_arrays
 from coverax.kernels.bins import bin_statistics, soft_bin_statistics
 from coverax.kernels.curves import grid_counts
+from coverax.kernels.devices import per_device
 from coverax.kernels.extremes import inner_score, outer_score
 from coverax.kernels.order import critical_by_terms
 from coverax.kernels.overlap import overlap_counts, sizes
@@ -205,6 +206,7 @@ def run_plan(
     return _program(probs, labels, valid, terms, places, plan=same)
 
 
+@per_device("terms", static=("plan",))
 @partial(jax.jit, static_argnames="plan")
 def _program(probs, labels, valid, terms, places, *, plan: ScorePlan) -> BatchScores:
     spacing_mm, shapes, given = places

@@ -14,7 +14,12 @@ from jaxtyping import Array, Float
 
 from coverax.engine.spacing import Spacing
 from coverax.kernels.arrays import Map, Valid, takes_arrays
-from coverax.kernels.distance import lower_envelope, traced_spacing
+from coverax.kernels.distance import (
+    each_case,
+    in_pieces,
+    lower_envelope,
+    traced_spacing,
+)
 
 
 @takes_arrays
@@ -49,24 +54,30 @@ def surface_distance(
 
 @jax.jit
 def _surface_distance(probs, cut, spacing_mm, valid):
-    values = probs
     level = jnp.asarray(cut, jnp.float32)
-    counted = jnp.ones(values.shape, bool) if valid is None else valid
-
-    def one_case(values, counted, spacing_mm):
-        least = jnp.full(values.shape, jnp.inf, jnp.float32)
-        for direction in range(values.ndim):
-            steps = _steps_to_crossing(values, level, counted, direction)
-            squared = (steps * spacing_mm[direction]) ** 2
-            for axis in range(values.ndim):
-                if axis != direction:
-                    squared = lower_envelope(squared, spacing_mm[axis], axis)
-            least = jnp.minimum(least, squared)
-        return jnp.sqrt(least)
-
-    distance = jax.vmap(one_case)(values, counted, spacing_mm)
-    signed = jnp.where(values >= level, distance, -distance)
+    arrays = (probs,) if valid is None else (probs, valid)
+    least = jnp.full(probs.shape, jnp.inf, jnp.float32)
+    for direction in range(1, probs.ndim):
+        squared = _squared_to_crossings(level, direction, spacing_mm, *arrays)
+        least = jnp.minimum(least, squared)
+    distance = jnp.sqrt(least)
+    signed = jnp.where(probs >= level, distance, -distance)
     return signed if valid is None else jnp.where(valid, signed, 0.0)
+
+
+def _squared_to_crossings(level, direction, spacing_mm, *arrays):
+    """Squared distance of every voxel to crossings on edges of one direction."""
+    edge = each_case(spacing_mm[:, direction - 1], arrays[0].ndim)
+
+    def along(_, values, counted=None):
+        return (_steps_to_crossing(values, level, counted, direction) * edge) ** 2
+
+    blank = jnp.zeros(arrays[0].shape, jnp.float32)
+    squared = in_pieces(along, direction, blank, *arrays)
+    for axis in range(1, squared.ndim):
+        if axis != direction:
+            squared = lower_envelope(squared, spacing_mm[:, axis - 1], axis)
+    return squared
 
 
 def _steps_to_crossing(values, level, counted, axis):
@@ -81,8 +92,11 @@ def _steps_to_crossing(values, level, counted, axis):
             lax.slice_in_dim(array, 1, n, axis=axis),
         )
 
-    (low, high), (low_counts, high_counts) = ends(values), ends(counted)
-    crosses = ((low >= level) != (high >= level)) & low_counts & high_counts
+    low, high = ends(values)
+    crosses = (low >= level) != (high >= level)
+    if counted is not None:
+        low_counts, high_counts = ends(counted)
+        crosses &= low_counts & high_counts
     rise = jnp.where(crosses, high - low, 1.0)
     position = lax.broadcasted_iota(jnp.float32, low.shape, axis) + (level - low) / rise
 

@@ -14,9 +14,15 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 from jaxtyping import Array, Float, Int
+
+try:
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+
+    HAS_TRITON = True
+except ImportError:  # a jaxlib without the dialect: the reductions of others stand in
+    HAS_TRITON = False
 
 _TILE = 256  # voxels of one matrix product
 SPAN = 1 << 15  # voxels of one program; times 255 below 2**24
@@ -32,8 +38,8 @@ Columns = Callable[[tuple[Array, ...], Look], tuple[Array, list[Array]]]
 
 
 def fits(n_values: int, n_keys: int = 1) -> bool:
-    """Whether a GPU's program can take so many values and keys."""
-    return 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
+    """Whether there are programs of a GPU, and one can take so many values and keys."""
+    return HAS_TRITON and 0 < n_values <= _LARGEST - SPAN and n_keys <= MOST_KEYS
 
 
 def tile_sums(

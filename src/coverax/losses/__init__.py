@@ -4,6 +4,7 @@ The mean over classes of each is the loss as published. Keyword-only options; `v
 the voxels that count; targets are constants. Not tied to any network library.
 """
 
+from coverax.exports import exported
 from coverax.losses._voxels import present_classes as present_classes
 from coverax.losses.ace import hard_l1_ace as hard_l1_ace
 from coverax.losses.ace import soft_l1_ace as soft_l1_ace
@@ -27,3 +28,5 @@ from coverax.losses.sdc import sdc as sdc
 from coverax.losses.smoothing import label_smoothing as label_smoothing
 from coverax.losses.smoothing import svls as svls
 from coverax.losses.smoothing import svls_targets as svls_targets
+
+__all__, __dir__ = exported(globals())

@@ -4,17 +4,42 @@ Every loss returns `[batch, classes]`, scaled so that its mean over classes is t
 published: one line of the training step masks, weights and averages them all.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
+
+from coverax import checks
 
 Map = Float[Array, "batch *spatial classes"]
 Targets = Num[Array, "batch *spatial classes"] | Bool[Array, "batch *spatial classes"]
 Valid = Bool[Array, "batch *spatial"]
 Absent = Literal["reference", "skip", "include"]
 Border = Literal["replicate", "zeros"]
+
+
+def as_jax(values: Any, name: str) -> Array | np.ndarray:
+    """Arrays of JAX and NumPy as they are, of other libraries as those of JAX.
+
+    Raises:
+        TypeError: It is a tensor of another library that wants a gradient, which would
+            be lost.
+    """
+    if isinstance(values, Array | np.ndarray):
+        return values
+    if getattr(values, "requires_grad", False):
+        raise TypeError(
+            f"{name} wants a gradient of {type(values).__module__}, and losses give those "
+            "of JAX alone: detach it, or compute the loss in JAX"
+        )
+    return jnp.asarray(checks.as_array(values, name))
+
+
+# For public losses: arrays of any library.
+takes_arrays = checks.takes(
+    dict.fromkeys(("probs", "logits", "targets", "valid"), as_jax), same_shape=False
+)
 
 
 def prepare(map_: Map, targets: Targets, valid: Valid | None) -> tuple[Map, Map]:
@@ -34,18 +59,12 @@ def check_shapes(map_, targets, valid) -> None:
         raise ValueError(
             f"a map has the shape [batch, *spatial, classes], got {map_.shape}"
         )
-    if targets.shape != map_.shape:
-        hint = ""
-        if targets.shape == map_.shape[:-1]:
-            n_classes = map_.shape[-1]
-            hint = f"; integer labels go through jax.nn.one_hot(labels, {n_classes})"
-        raise ValueError(
-            f"targets have shape {targets.shape}, the map {map_.shape}{hint}"
-        )
-    if valid is not None and valid.shape != map_.shape[:-1]:
-        raise ValueError(
-            f"valid has shape {valid.shape}, expected {map_.shape[:-1]}: it has no classes"
-        )
+    hint = ""
+    if targets.shape == map_.shape[:-1]:
+        hint = f"integer labels go through jax.nn.one_hot(labels, {map_.shape[-1]})"
+    checks.check_shape(targets, "targets", map_.shape, "the map", hint)
+    if valid is not None:
+        checks.check_shape(valid, "valid", map_.shape[:-1], "the map without classes")
     if valid is not None and valid.dtype != bool:
         raise ValueError(f"valid must be boolean, got {valid.dtype}")
 
@@ -65,6 +84,7 @@ def voxel_mean(values: Map, valid: Valid | None) -> Float[Array, "batch classes"
     return voxel_sum(values, valid) / jnp.maximum(n, 1).astype(values.dtype)
 
 
+@takes_arrays
 def present_classes(
     targets: Targets, *, valid: Valid | None = None
 ) -> Bool[Array, "batch classes"]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from coverax.engine.bins import LEAST_WEIGHT
 from coverax.kernels import bin_index
 from coverax.losses._binned import behind_tables, binned_sums, looked_up
 from coverax.losses._voxels import (
@@ -22,12 +23,11 @@ from coverax.losses._voxels import (
     absent_factor,
     check_shapes,
     present_classes,
+    takes_arrays,
 )
 
-# A soft bin of less weight says nothing, and its gradient would know no bound.
-_LEAST_WEIGHT = 0.01
 
-
+@takes_arrays
 def hard_l1_ace(
     probs: Map,
     targets: Targets,
@@ -59,7 +59,7 @@ def hard_l1_ace(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> probs = jnp.array([[[0.7], [0.3], [0.1], [0.9]]])
         >>> targets = jnp.array([[[1], [0], [0], [1]]])
         >>> round(float(hard_l1_ace(probs, targets, n_bins=5)[0, 0]), 4)
@@ -73,6 +73,7 @@ def hard_l1_ace(
     return _hard(n_bins, probs, targets, factor, valid)
 
 
+@takes_arrays
 def soft_l1_ace(
     probs: Map,
     targets: Targets,
@@ -105,7 +106,7 @@ def soft_l1_ace(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> probs = jnp.array([[[0.65], [0.25], [0.15], [0.95]]])
         >>> targets = jnp.array([[[1], [0], [0], [1]]])
         >>> round(float(soft_l1_ace(probs, targets, n_bins=5)[0, 0]), 4)
@@ -208,7 +209,7 @@ def _soft_forward(n_bins, probs, targets, factor, valid):
     sums = binned_sums(probs, targets, valid, rows, n_bins + 1, 4)
     weight = sums[..., 1:, 0] + sums[..., :-1, 1]
     gap_sum = sums[..., 1:, 2] + sums[..., :-1, 3]
-    loss, mean, slope, n_used = _mean_gap(weight, gap_sum, _LEAST_WEIGHT)
+    loss, mean, slope, n_used = _mean_gap(weight, gap_sum, LEAST_WEIGHT)
     slope = slope * factor[..., None]
     return factor * loss, (probs, targets, slope, slope * mean, n_used, valid)
 

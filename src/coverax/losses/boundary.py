@@ -11,12 +11,14 @@ from coverax.losses._voxels import (
     Valid,
     check_shapes,
     prepare,
+    takes_arrays,
     voxel_mean,
 )
 
 SpacingMm = Spacing | Float[Array, "..."]
 
 
+@takes_arrays
 def boundary(
     probs: Map,
     targets: Targets,
@@ -42,7 +44,7 @@ def boundary(
     Raises:
         ValueError: The shapes do not fit, or a spacing is not positive and finite.
 
-    Example:
+    Examples:
         >>> targets = jnp.array([[[0], [1], [1], [0]]])
         >>> float(boundary(targets.astype(jnp.float32), targets)[0, 0])
         -0.5
@@ -56,6 +58,7 @@ def boundary(
     return voxel_mean(probs * outwards.astype(probs.dtype), valid)
 
 
+@takes_arrays
 def signed_distance_target(
     targets: Targets,
     *,
@@ -80,7 +83,7 @@ def signed_distance_target(
     Raises:
         ValueError: The shapes do not fit, or a spacing is not positive and finite.
 
-    Example:
+    Examples:
         >>> targets = jnp.array([[[0], [0], [1], [0]]])
         >>> signed_distance_target(targets)[0, :, 0].tolist()
         [-1.0, -0.5, 0.5, -0.5]
@@ -99,6 +102,7 @@ def signed_distance_target(
     return -scaled if published_sign else scaled
 
 
+@takes_arrays
 def class_distances(
     targets: Targets,
     *,

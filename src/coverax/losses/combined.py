@@ -70,7 +70,7 @@ def combine(
         ValueError: A name or an option is unknown, or options are given for a loss
             without weight.
 
-    Example:
+    Examples:
         >>> loss = combine({"soft_dice": 1, "cross_entropy": 1})
         >>> logits, targets = jnp.zeros((1, 4, 2)), jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
         >>> round(float(loss(logits, targets).mean()), 4)
@@ -158,7 +158,7 @@ def deep_supervision_weights(
     Raises:
         ValueError: No level is left.
 
-    Example:
+    Examples:
         >>> deep_supervision_weights(3, drop_coarsest=True).round(4).tolist()
         [0.6667, 0.3333, 0.0]
 

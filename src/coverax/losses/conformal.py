@@ -10,7 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from coverax.losses._voxels import Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses._voxels import (
+    Map,
+    Targets,
+    Valid,
+    prepare,
+    takes_arrays,
+    voxel_mean,
+)
 
 _STEPS = 60  # halvings of a bracket: past float32 whatever the scale
 
@@ -66,6 +73,7 @@ def _smooth_order_statistic_jvp(temperature, primals, tangents):
     return root, jnp.where(where.any(axis=-1), moved, 0)
 
 
+@takes_arrays
 def conformal_size(
     probs: Map,
     targets: Targets,
@@ -101,7 +109,7 @@ def conformal_size(
         ValueError: The batch has fewer than two examples, a level is out of range, or the
             shapes do not fit.
 
-    Example:
+    Examples:
         >>> probs = jnp.array([[[0.9], [0.8], [0.1]], [[0.9], [0.2], [0.1]]])
         >>> targets = jnp.array([[[1], [1], [0]], [[1], [0], [0]]])
         >>> round(float(conformal_size(probs, targets, temperature=0.01).mean()), 2)

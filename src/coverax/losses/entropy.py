@@ -4,9 +4,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from coverax.losses._voxels import Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses._voxels import (
+    Map,
+    Targets,
+    Valid,
+    prepare,
+    takes_arrays,
+    voxel_mean,
+)
 
 
+@takes_arrays
 def cross_entropy(
     logits: Map, targets: Targets, *, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -23,7 +31,7 @@ def cross_entropy(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> logits = jnp.log(jnp.array([[[0.75, 0.25], [0.5, 0.5]]]))
         >>> targets = jnp.array([[[1, 0], [0, 1]]])
         >>> [round(float(x), 4) for x in cross_entropy(logits, targets)[0]]
@@ -46,6 +54,7 @@ def surprise(log_probs: Map, targets: Map) -> Map:
     return -classes * targets * jnp.where(asked, log_probs, 0)
 
 
+@takes_arrays
 def binary_cross_entropy(
     logits: Map, targets: Targets, *, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -61,7 +70,7 @@ def binary_cross_entropy(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> logits = jnp.array([[[0.0], [100.0]]])
         >>> round(float(binary_cross_entropy(logits, jnp.ones((1, 2, 1)))[0, 0]), 4)
         0.3466
@@ -74,6 +83,7 @@ def binary_cross_entropy(
     return voxel_mean(-targets * yes - (1 - targets) * no, valid)
 
 
+@takes_arrays
 def focal(
     logits: Map, targets: Targets, *, gamma: float = 2.0, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -88,7 +98,7 @@ def focal(
     Raises:
         ValueError: The shapes do not fit, or `gamma` is below 1.
 
-    Example:
+    Examples:
         >>> logits = jnp.log(jnp.array([[[0.75, 0.25]]]))
         >>> round(float(focal(logits, jnp.array([[[1, 0]]])).mean()), 4)
         0.018
@@ -105,6 +115,7 @@ def focal(
     return voxel_mean(rest**gamma * surprise(log_probs, targets), valid)
 
 
+@takes_arrays
 def entropy_penalty(
     logits: Map, targets: Targets, *, weight: float = 0.1, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -119,7 +130,7 @@ def entropy_penalty(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> round(float(entropy_penalty(jnp.zeros((1, 1, 2)), jnp.eye(2)[None, :1]).mean()), 4)
         0.6238
 

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels import Operation, morphology, window_mean
-from coverax.losses._voxels import Border, Map, Targets, Valid, prepare, voxel_mean
+from coverax.losses._voxels import (
+    Border,
+    Map,
+    Targets,
+    Valid,
+    prepare,
+    takes_arrays,
+    voxel_mean,
+)
 from coverax.losses._windows import THIRDS, WIDE
 from coverax.losses.entropy import surprise
 from coverax.losses.sdc import Aggregation, adapt_targets
@@ -16,6 +24,7 @@ from coverax.losses.smoothing import svls_targets
 Neighbours = Literal["mean", "gaussian", "wide", "max", "min", "median", "mode"]
 
 
+@takes_arrays
 def mbls(
     logits: Map,
     targets: Targets,
@@ -39,7 +48,7 @@ def mbls(
     Raises:
         ValueError: The shapes do not fit.
 
-    Example:
+    Examples:
         >>> logits = jnp.array([[[16.0, 0.0]]])
         >>> round(float(mbls(logits, jnp.array([[[1, 0]]])).mean()), 4)
         0.3
@@ -55,6 +64,7 @@ def mbls(
     return voxel_mean(entropy + weight * penalty, valid)
 
 
+@takes_arrays
 def nacl(
     logits: Map,
     targets: Targets,
@@ -91,7 +101,7 @@ def nacl(
         ValueError: The shapes do not fit, or `neighbours` is none of the above or needs
             two classes, or both `adapted` and `operation` are given.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
         >>> round(float(nacl(4 * targets, targets).mean()), 4)
         0.1848
@@ -118,6 +128,7 @@ def nacl(
     return voxel_mean(entropy + weight * penalty, valid)
 
 
+@takes_arrays
 def neighbour_targets(
     targets: Targets,
     neighbours: Neighbours = "mean",

@@ -10,10 +10,12 @@ from coverax.losses._voxels import (
     absent_factor,
     prepare,
     present_classes,
+    takes_arrays,
     voxel_sum,
 )
 
 
+@takes_arrays
 def soft_dice(
     probs: Map,
     targets: Targets,
@@ -40,7 +42,7 @@ def soft_dice(
     Raises:
         ValueError: The shapes do not fit, or `absent` is unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> probs = jnp.array([[[0.5], [0.5]]])
         >>> round(float(soft_dice(probs, jnp.array([[[1], [0]]]))[0, 0]), 4)

@@ -13,6 +13,7 @@ from coverax.losses._voxels import (
     Valid,
     check_shapes,
     prepare,
+    takes_arrays,
     voxel_mean,
 )
 from coverax.losses._windows import THIRDS, gaussian_weights
@@ -23,6 +24,7 @@ Aggregation = Literal["mean", "max", "min", "mode", "gaussian"]
 Norm = Literal["l1", "l2"]
 
 
+@takes_arrays
 def sdc(
     logits: Map,
     targets: Targets,
@@ -65,7 +67,7 @@ def sdc(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1, 0, 0]]), 2)
         >>> round(float(sdc(4 * targets, targets).mean()), 4)
         0.0667
@@ -97,6 +99,7 @@ def sdc(
     return voxel_mean(loss, valid)
 
 
+@takes_arrays
 def adapt_targets(
     targets: Targets,
     *,
@@ -123,7 +126,7 @@ def adapt_targets(
     Raises:
         ValueError: The shapes do not fit, or an option is unknown.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 0, 1, 1, 1]]), 2)
         >>> adapt_targets(targets, operation="erosion", aggregation="max")[0, :, 1].tolist()
         [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]

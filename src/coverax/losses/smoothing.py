@@ -5,11 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.kernels import window_mean
-from coverax.losses._voxels import Border, Map, Targets, Valid, prepare
+from coverax.losses._voxels import Border, Map, Targets, Valid, prepare, takes_arrays
 from coverax.losses._windows import gaussian_weights
 from coverax.losses.entropy import cross_entropy
 
 
+@takes_arrays
 def label_smoothing(
     logits: Map, targets: Targets, *, alpha: float = 0.1, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -24,7 +25,7 @@ def label_smoothing(
     Raises:
         ValueError: The shapes do not fit, or `alpha` lies outside [0, 1].
 
-    Example:
+    Examples:
         >>> logits = jnp.log(jnp.array([[[0.75, 0.25]]]))
         >>> targets = jnp.array([[[1, 0]]])
         >>> round(float(label_smoothing(logits, targets).mean()), 4)
@@ -40,6 +41,7 @@ def label_smoothing(
     return cross_entropy(logits, smooth, valid=valid)
 
 
+@takes_arrays
 def svls(
     logits: Map, targets: Targets, *, sigma: float = 1.0, valid: Valid | None = None
 ) -> Float[Array, "batch classes"]:
@@ -58,7 +60,7 @@ def svls(
     Raises:
         ValueError: The shapes do not fit, or `sigma` is not positive.
 
-    Example:
+    Examples:
         >>> targets = jax.nn.one_hot(jnp.array([[0, 0, 1, 1]]), 2)
         >>> round(float(svls(4 * targets, targets).mean()), 4)
         0.5181
@@ -71,6 +73,7 @@ def svls(
     return cross_entropy(logits, smooth, valid=valid)
 
 
+@takes_arrays
 def svls_targets(
     targets: Targets,
     *,

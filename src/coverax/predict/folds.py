@@ -89,7 +89,8 @@ def fold_masks(
     for fold, own in enumerate(probs):
         tally.add(fold, array_view(named[0], own, spacing_mm))
     found = {"mask": tally.mask()} if isinstance(tally, Votes) else tally.sets()
-    return {name: mask.reshape(np.shape(probs[0])) for name, mask in found.items()}
+    shape = probs[0].shape
+    return {name: mask.reshape(shape, order="F") for name, mask in found.items()}
 
 
 def predict_folds(

@@ -50,6 +50,12 @@ def score_maps_of(calibration: Calibration, view: View) -> dict[Side, np.ndarray
     definition = calibration.definition
     engine = engine_of(definition, "auto" if definition.engine else "host")
     batch = lone_batch(engine, view, spatial=definition.is_spatial)
+    if engine.is_device:
+        from coverax.scores.first_use import check_maps_once
+
+        check_maps_once(
+            engine, definition, view.region, batch.axes or batch.probs.shape[1]
+        )
     maps = score_maps(engine, batch, definition, transforms)
     return {t.side: unpadded(batch, maps[t.side, t.map_spec], 0) for t in transforms}
 

@@ -1,9 +1,11 @@
 """How far confidences are from the truth: errors, histograms, intervals, temperature."""
 
+from coverax.exports import exported
 from coverax.reliability.adaptive import (
     adaptive_calibration_error as adaptive_calibration_error,
 )
 from coverax.reliability.adaptive import adaptive_ce_grid as adaptive_ce_grid
+from coverax.reliability.arrays import reliability_of_arrays as reliability_of_arrays
 from coverax.reliability.bootstrap import Interval as Interval
 from coverax.reliability.bootstrap import compare_models as compare_models
 from coverax.reliability.bootstrap import interval as interval
@@ -22,6 +24,7 @@ from coverax.reliability.fitted import Temperature as Temperature
 from coverax.reliability.fitted import read_temperature as read_temperature
 from coverax.reliability.histogram import DatasetHistogram as DatasetHistogram
 from coverax.reliability.histogram import dataset_histogram as dataset_histogram
+from coverax.reliability.read import read_reliability as read_reliability
 from coverax.reliability.recalibrate import apply_folder as apply_folder
 from coverax.reliability.recalibrate import count_finished as count_finished
 from coverax.reliability.recalibrate import fit_cohort as fit_cohort
@@ -54,3 +57,5 @@ from coverax.reliability.temperature import fit_temperature as fit_temperature
 from coverax.reliability.temperature import logits_of as logits_of
 from coverax.reliability.write import fill_reliability as fill_reliability
 from coverax.reliability.write import write_reliability as write_reliability
+
+__all__, __dir__ = exported(globals())

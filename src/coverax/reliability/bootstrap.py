@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from coverax.engine.results import BinStatistics
+from coverax.reliability.statistics import Bins
 
 # Pooled measures that have no lower end.
 ONE_SIDED = ("mce",)
@@ -68,10 +69,10 @@ def unit_sums(
 
 
 def resampled(
-    statistics: BinStatistics,
+    statistics: Bins,
     units: Sequence[str],
     weights: Int[np.ndarray, "draws units"],
-) -> BinStatistics:
+) -> Bins:
     """Pooled statistics of every bootstrap sample, `[draws, bins]`."""
 
     def draw(values):
@@ -79,7 +80,7 @@ def resampled(
         sums = weights @ unit_sums(values, units)
         return np.rint(sums).astype(np.int64) if values.dtype.kind in "iu" else sums
 
-    return BinStatistics(*[draw(values) for values in statistics])
+    return type(statistics)(*[draw(values) for values in statistics])
 
 
 def interval(draws: Float[np.ndarray, " draws"], level: float = 0.95) -> Interval:

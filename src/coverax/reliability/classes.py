@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from coverax.engine.results import BinStatistics, ProperScores
+from coverax.engine.results import BinStatistics, ProperScores, SoftBinStatistics
 from coverax.reliability.bootstrap import resampled, unit_sums
 from coverax.reliability.errors import (
     calibration_errors,
@@ -17,7 +17,7 @@ from coverax.reliability.errors import (
     pixelwise_ece,
 )
 from coverax.reliability.statistics import exact_sum, plain, pooled, select
-from coverax.scores import ScoreTable, read_bins, read_proper_scores
+from coverax.scores import ScoreTable, read_bins, read_proper_scores, read_soft_bins
 from coverax.table.columns import BACKGROUND, REGION
 
 # Measures by name: of cases, of draws, or of a cohort.
@@ -33,6 +33,7 @@ class ClassSums(NamedTuple):
     proper: ProperScores
     present: np.ndarray
     units: tuple[str, ...]
+    soft: SoftBinStatistics | None = None
 
     @property
     def groups(self) -> np.ndarray:
@@ -56,7 +57,13 @@ def class_sums(rows: ScoreTable, name: str, softmax: bool) -> ClassSums:
     present = np.asarray(statistics.sum_y).sum(1) > 0
     units = tuple(part.column("unit").tolist())
     return ClassSums(
-        name, part, statistics, read_proper_scores(part.columns, prefix), present, units
+        name,
+        part,
+        statistics,
+        read_proper_scores(part.columns, prefix),
+        present,
+        units,
+        read_soft_bins(part.columns, prefix),
     )
 
 
@@ -74,6 +81,7 @@ def select_class(sums: ClassSums, kept: Bool[np.ndarray, " rows"]) -> ClassSums:
         ProperScores(*[np.asarray(x)[kept] for x in sums.proper]),
         sums.present[kept],
         tuple(np.array(sums.units)[kept].tolist()),
+        None if sums.soft is None else select(sums.soft, kept),
     )
 
 
@@ -87,7 +95,7 @@ def groups_of(sums: ClassSums) -> dict[str, np.ndarray]:
 def case_measures(sums: ClassSums) -> Measures:
     """Every measure of each row."""
     squares, losses = sums.proper.sum_squares.sum(1), sums.proper.sum_log_loss.sum(1)
-    return _measures(sums.statistics, squares, losses)
+    return _measures(sums.statistics, sums.soft, squares, losses)
 
 
 def pooled_measures(sums: ClassSums) -> dict[str, float | None]:
@@ -96,7 +104,8 @@ def pooled_measures(sums: ClassSums) -> dict[str, float | None]:
         np.reshape(exact_sum(x.sum(1)), 1)
         for x in (sums.proper.sum_squares, sums.proper.sum_log_loss)
     ]
-    measures = _measures(pooled(sums.statistics), *totals)
+    soft = None if sums.soft is None else pooled(sums.soft)
+    measures = _measures(pooled(sums.statistics), soft, *totals)
     return {k: plain(v[0]) for k, v in measures.items()}
 
 
@@ -118,7 +127,9 @@ def draw_class(
         weights @ unit_sums(x.sum(1), sums.units)
         for x in (sums.proper.sum_squares, sums.proper.sum_log_loss)
     )
-    whole = _measures(resampled(sums.statistics, sums.units, weights), squares, losses)
+    soft = None if sums.soft is None else resampled(sums.soft, sums.units, weights)
+    hard = resampled(sums.statistics, sums.units, weights)
+    whole = _measures(hard, soft, squares, losses)
     values = case_measures(sums)
     counted = {k: counted_cases(v, sums.present, absent) for k, v in values.items()}
     return Drawn(whole, drawn_means(values, counted, sums.units, weights))
@@ -183,6 +194,7 @@ def case_rows(sums: ClassSums) -> list[dict[str, Any]]:
 
 def _measures(
     statistics: BinStatistics,
+    soft: SoftBinStatistics | None,
     squares: Float[np.ndarray, " batch"],
     log_loss: Float[np.ndarray, " batch"],
 ) -> Measures:
@@ -191,6 +203,7 @@ def _measures(
     errors = calibration_errors(statistics)
     return {
         **errors._asdict(),
+        **({} if soft is None else {"soft_ace": calibration_errors(soft).ace}),
         "debiased_squared_ece": debiased_squared_ece(statistics),
         "overconfidence_error": overconfidence_error(statistics),
         "pixelwise_ece": pixelwise_ece(statistics),

@@ -129,7 +129,7 @@ def _check_definitions(
 ) -> None:
     """Refuse tables whose numbers do not mean the same; the maps may differ."""
     for what, a, b in zip(
-        ("bins", "regions", "softmax", "band edges"),
+        ("bins", "regions", "softmax", "band edges", "soft bins"),
         _meaning(first),
         _meaning(second),
         strict=True,
@@ -141,7 +141,7 @@ def _check_definitions(
             )
 
 
-def _meaning(definition: ScoreDefinition) -> tuple[str, str, str, str]:
+def _meaning(definition: ScoreDefinition) -> tuple[str, str, str, str, str]:
     """What must agree: of regions the labels, as channels belong to a model."""
     regions = sorted(
         f"{region.name}:{region.label_spec}" for region in definition.regions
@@ -151,6 +151,7 @@ def _meaning(definition: ScoreDefinition) -> tuple[str, str, str, str]:
         " ".join(regions),
         "yes" if definition.softmax else "no",
         ",".join(f"{edge:g}" for edge in definition.band_edges_mm) or "none",
+        str(definition.n_soft_bins or "none"),
     )
 
 

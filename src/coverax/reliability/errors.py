@@ -1,6 +1,6 @@
 """Calibration errors of binned statistics, per case; float64 on the host.
 
-All of them are functions of the sums that `bin_statistics` returns, so pooled, per-site
+All of them are functions of the sums that bin statistics hold, so pooled, per-site
 and per-case errors differ only in what was added up before. NaN means: no voxel.
 """
 
@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.engine.results import BinStatistics
+from coverax.engine.bins import LEAST_WEIGHT
+from coverax.engine.results import BinStatistics, SoftBinStatistics
 
 
 class CalibrationErrors(NamedTuple):
@@ -27,28 +28,42 @@ class CalibrationErrors(NamedTuple):
 
 
 def bin_means(
-    statistics: BinStatistics,
+    statistics: BinStatistics | SoftBinStatistics,
 ) -> tuple[Float[np.ndarray, "batch bins"], Float[np.ndarray, "batch bins"]]:
     """Mean probability and observed frequency of each bin; NaN where it is empty."""
-    count = np.asarray(statistics.count, np.float64)
+    count = bin_weights(statistics)
     return _ratio(statistics.sum_p, count), _ratio(statistics.sum_y, count)
 
 
-def calibration_errors(statistics: BinStatistics) -> CalibrationErrors:
-    """ECE, ACE and MCE of each case from its bins.
+def bin_weights(
+    statistics: BinStatistics | SoftBinStatistics,
+) -> Float[np.ndarray, "batch bins"]:
+    """Voxels of each bin, or their weight; 0 for a soft bin of less than 0.01."""
+    if isinstance(statistics, BinStatistics):
+        return np.asarray(statistics.count, np.float64)
+    weight = np.asarray(statistics.weight, np.float64)
+    return np.where(weight < LEAST_WEIGHT, 0.0, weight)
+
+
+def calibration_errors(
+    statistics: BinStatistics | SoftBinStatistics,
+) -> CalibrationErrors:
+    """ECE, ACE and MCE of each case from its bins, hard or soft.
 
     These are errors of this binning: a lower bound of the error of the binned map, not
     of the map itself, and ECE of a perfectly calibrated map is above 0 in a finite
     sample (see `debiased_squared_ece`).
 
     Args:
-        statistics: Hard bins of `kernels.bin_statistics` or `host.bin_statistics`.
+        statistics: Of `bin_statistics` or `soft_bin_statistics` of `kernels` or `host`.
+            Soft bins of a weight below 0.01 are empty, as in `losses.soft_l1_ace`, of
+            which the ACE of a case is the value.
 
     References:
         Naeini, Cooper and Hauskrecht (2015), Obtaining Well Calibrated Probabilities
         Using Bayesian Binning; Neumann, Zisserman and Vedaldi (2018), Relaxed Softmax.
     """
-    count = np.asarray(statistics.count, np.float64)
+    count = bin_weights(statistics)
     mean_p, mean_y = bin_means(statistics)
     gap = np.abs(mean_p - mean_y)
     occupied = count > 0

@@ -253,7 +253,7 @@ def _samples(
     rng: np.random.Generator,
 ) -> _Read:
     background = (_BACKGROUND,) if definition.softmax else ()
-    lean = replace(definition, n_bins=0, band_edges_mm=())
+    lean = replace(definition, n_bins=0, n_soft_bins=0, band_edges_mm=())
     loaded = load_case(case, lean, also=background)
     views, contents = loaded.views, loaded.facts["content"]
     valid = views[0].valid

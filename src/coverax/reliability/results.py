@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coverax.files import MAYBE, Json, JsonRecord
+from coverax.records import record_of
 
 Values = Mapping[str, float | None]
 Ends = Mapping[str, Sequence[float | None] | None] | None
@@ -190,6 +191,12 @@ class Against(JsonRecord):
         """One object."""
         return {"table": self.table} | self.found.to_json()
 
+    @classmethod
+    def from_json(cls, content: Json) -> "Against":
+        """Inverse of `to_json`."""
+        rest = {k: v for k, v in content.items() if k != "table"}
+        return cls(content["table"], record_of(Comparison, rest))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilitySummary(JsonRecord):
@@ -198,6 +205,7 @@ class ReliabilitySummary(JsonRecord):
     Attributes:
         schema: Of the file.
         n_bins: Bins of probabilities.
+        n_soft_bins: Soft bins of `soft_ace`, where the table has them.
         absent: What macro means do with cases whose reference lacks the class.
         left_out: Regions not reported.
         level: Of intervals.
@@ -223,6 +231,7 @@ class ReliabilitySummary(JsonRecord):
     seed: int
     cases_digest: str
     excluded: Mapping[str, Sequence[str]]
+    n_soft_bins: int | None = field(default=None, metadata=MAYBE)
     regions: Sequence[ClassResult]
     mean_over_regions: Measured
     top_label: TopLabel | None = field(default=None, metadata=MAYBE)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from coverax.engine.results import BinStatistics
+from coverax.engine.results import BinStatistics, SoftBinStatistics
+
+Bins = TypeVar("Bins", BinStatistics, SoftBinStatistics)
 
 
 def plain(value: Any) -> float | None:
@@ -33,7 +35,7 @@ def mean_of_known(
     return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
-def pooled(statistics: BinStatistics) -> BinStatistics:
+def pooled(statistics: Bins) -> Bins:
     """Statistics of all cases together, as one case; the same bits in any order."""
 
     def total(values):
@@ -42,27 +44,31 @@ def pooled(statistics: BinStatistics) -> BinStatistics:
             return values.sum(axis=0, dtype=np.int64, keepdims=True)
         return exact_sum(values)[None]
 
-    return BinStatistics(*[total(values) for values in statistics])
+    return type(statistics)(*[total(values) for values in statistics])
 
 
 def select(
-    statistics: BinStatistics,
+    statistics: Bins,
     rows: Int[np.ndarray, " chosen"] | Bool[np.ndarray, " batch"],
-) -> BinStatistics:
+) -> Bins:
     """Statistics of some of the cases."""
-    return BinStatistics(*[np.asarray(values)[rows] for values in statistics])
+    return type(statistics)(*[np.asarray(values)[rows] for values in statistics])
 
 
-def add(parts: Sequence[BinStatistics]) -> BinStatistics:
+def add(parts: Sequence[Bins]) -> Bins:
     """Cases of several parts (shards, machines) in one; pool them afterwards.
 
     Raises:
-        ValueError: There is no part, or the parts have different bins.
+        ValueError: There is no part, or the parts have different bins, or hard and soft
+            ones.
     """
     if not parts:
         raise ValueError("there are no statistics to add")
-    widths = sorted({np.shape(part.count)[1] for part in parts})
+    (kind, *others) = {type(part) for part in parts}
+    if others:
+        raise ValueError("some parts have hard bins and others soft ones")
+    widths = sorted({np.shape(part.sum_p)[1] for part in parts})
     if len(widths) > 1:
         raise ValueError(f"the parts have different numbers of bins: {widths}")
     columns = zip(*parts, strict=True)
-    return BinStatistics(*[np.concatenate([np.asarray(c) for c in x]) for x in columns])
+    return kind(*[np.concatenate([np.asarray(c) for c in x]) for x in columns])

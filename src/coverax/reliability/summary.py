@@ -44,6 +44,7 @@ from coverax.reliability.results import (
 )
 from coverax.reliability.statistics import mean_of_known, plain, pooled
 from coverax.scores import ScoreTable, read_bins
+from coverax.shown import Shown, few, short
 from coverax.table.columns import TOP_LABEL
 
 LEVEL = 0.95
@@ -68,8 +69,8 @@ class RegionBins:
     units: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reliability:
+@dataclass(frozen=True, slots=True, repr=False)
+class Reliability(Shown):
     """What the reliability command reports.
 
     Attributes:
@@ -81,6 +82,22 @@ class Reliability:
     summary: ReliabilitySummary
     cases: list[dict[str, Any]]
     regions: tuple[RegionBins, ...]
+
+    def _facts(self) -> dict[str, object]:
+        found = self.summary
+        left_out = sum(map(len, found.excluded.values()))
+        each = few(map(_words, found.regions))
+        return {"bins": found.n_bins, "regions": each, "left out": left_out}
+
+    def _details(self) -> dict[str, object]:
+        every = "; ".join(map(_words, self.summary.regions))
+        return self._facts() | {"regions": every}
+
+
+def _words(result: ClassResult) -> str:
+    """The pooled errors of a class, for people."""
+    known = (f"{n.upper()} {short(result.pooled.get(n))}" for n in ("ece", "ace"))
+    return f"{result.region}: {result.n_cases} cases, {', '.join(known)}"
 
 
 def summarise(
@@ -124,6 +141,7 @@ def summarise(
     jointly = _drawn_jointly(classes, drawn, absent, n_draws, seed)
     summary = ReliabilitySummary(
         n_bins=int(table.definition.n_bins),
+        n_soft_bins=table.definition.n_soft_bins or None,
         absent=absent,
         left_out=list(leave_out),
         level=LEVEL,

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from coverax.report.raster import window_of
+
 # Blue and orange are told apart by every reader.
 INNER_COLOUR, OUTER_COLOUR = "#ff9f1c", "#2ec4ff"
 _N_SLICES = 4
@@ -25,7 +27,7 @@ def check_figures() -> None:
 
 def plot_sets(
     image: np.ndarray, labels: np.ndarray, spacing_mm: tuple[float, ...], title: str
-) -> Any:
+) -> list[Any]:
     """A row of slices along the third axis, with the contours of both sets.
 
     Args:
@@ -35,7 +37,7 @@ def plot_sets(
         title: Above the row.
 
     Returns:
-        A matplotlib figure.
+        The matplotlib axes, one a slice.
 
     Raises:
         ValueError: matplotlib is not installed.
@@ -47,25 +49,8 @@ def plot_sets(
     slices = _slices(labels)
     figure = Figure(figsize=(2.6 * len(slices), 3.1), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(slices)))
-    low, high = float(image.min()), float(image.max())
-    extent = (0, image.shape[0] * spacing_mm[0], 0, image.shape[1] * spacing_mm[1])
     for panel, z in zip(panels, slices, strict=True):
-        panel.imshow(
-            image[:, :, z].T,
-            cmap="gray",
-            vmin=low,
-            vmax=high if high > low else low + 1,
-            origin="lower",
-            extent=extent,
-        )
-        for label, colour in ((1, OUTER_COLOUR), (2, INNER_COLOUR)):
-            inside = np.pad((labels[:, :, z] >= label).T.astype(float), 1)
-            if inside.any():
-                x = (np.arange(-1, labels.shape[0] + 1) + 0.5) * spacing_mm[0]
-                y = (np.arange(-1, labels.shape[1] + 1) + 0.5) * spacing_mm[1]
-                panel.contour(x, y, inside, [0.5], colors=colour, linewidths=1.6)
-        panel.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
-        panel.set_xlabel(f"z = {z}", fontsize=8)
+        draw_slice(panel, image, labels, spacing_mm, z)
     figure.legend(
         handles=[
             Line2D([], [], color=INNER_COLOUR, label="inner set: surely lesion"),
@@ -79,7 +64,35 @@ def plot_sets(
         frameon=False,
     )
     figure.suptitle(title, fontsize=9)
-    return figure
+    return list(panels)
+
+
+def draw_slice(
+    panel: Any,
+    image: np.ndarray,
+    labels: np.ndarray,
+    spacing_mm: tuple[float, ...],
+    z: int,
+) -> None:
+    """One slice along the third axis, with the contours of both sets."""
+    low, high = window_of(image)
+    extent = (0, image.shape[0] * spacing_mm[0], 0, image.shape[1] * spacing_mm[1])
+    panel.imshow(
+        image[:, :, z].T,
+        cmap="gray",
+        vmin=low,
+        vmax=high if high > low else low + 1,
+        origin="lower",
+        extent=extent,
+    )
+    for label, colour in ((1, OUTER_COLOUR), (2, INNER_COLOUR)):
+        inside = np.pad((labels[:, :, z] >= label).T.astype(float), 1)
+        if inside.any():
+            x = (np.arange(-1, labels.shape[0] + 1) + 0.5) * spacing_mm[0]
+            y = (np.arange(-1, labels.shape[1] + 1) + 0.5) * spacing_mm[1]
+            panel.contour(x, y, inside, [0.5], colors=colour, linewidths=1.6)
+    panel.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
+    panel.set_xlabel(f"z = {z}", fontsize=8)
 
 
 def _slices(labels: np.ndarray) -> list[int]:
@@ -91,3 +104,9 @@ def _slices(labels: np.ndarray) -> list[int]:
     # The first and the last slice of a set show little of it.
     inner = places[1:-1] if places.size > 2 else places
     return sorted({int(held[round(p)]) for p in inner})
+
+
+def middle_slice(labels: np.ndarray) -> int:
+    """The middle one of the slices along the third axis that a mask touches."""
+    held = np.flatnonzero((labels > 0).any(axis=(0, 1)))
+    return int(held[held.size // 2]) if held.size else labels.shape[2] // 2

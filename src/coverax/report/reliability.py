@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from coverax.files import PathLike
@@ -50,29 +51,34 @@ def reliability_figure(regions: Sequence[RegionBins]) -> Figure:
     """Pooled reliability diagram of each region, with the voxels of each bin below."""
     figure, panels = _panels(len(regions), colour_bar=False)
     for region, (top, bottom) in zip(regions, panels, strict=True):
-        whole = pooled(region.statistics)
-        mean_p, mean_y = (x[0] for x in bin_means(whole))
-        errors = calibration_errors(whole)
-        n_bins = mean_p.size
-        left = np.arange(n_bins) / n_bins
-        top.bar(
-            left,
-            mean_y,
-            1 / n_bins,
-            align="edge",
-            color=_BLUE,
-            alpha=0.35,
-            lw=0.5,
-            edgecolor="white",
-        )
-        top.vlines(mean_p, mean_p, mean_y, color=_ORANGE, lw=2, label="gap")
-        top.plot(mean_p, mean_y, "o", color=_BLUE, ms=4, label="observed")
-        shown = (f"{name.upper()} {e[0]:.4f}" for name, e in errors._asdict().items())
-        _unit_square(top, f"{_title(region.name)}\n{'  '.join(shown)}")
-        _count_bars(bottom, np.asarray(whole.count)[0], "voxels")
+        draw_diagram(top, region)
+        count = np.asarray(pooled(region.statistics).count)[0]
+        _count_bars(bottom, count, "voxels")
     _label_rows(panels, "observed frequency")
     _add_legend(figure, panels[0][0])
     return figure
+
+
+def draw_diagram(axes: Axes, region: RegionBins) -> None:
+    """Pooled reliability diagram of one region."""
+    whole = pooled(region.statistics)
+    mean_p, mean_y = (x[0] for x in bin_means(whole))
+    errors = calibration_errors(whole)
+    n_bins = mean_p.size
+    axes.bar(
+        np.arange(n_bins) / n_bins,
+        mean_y,
+        1 / n_bins,
+        align="edge",
+        color=_BLUE,
+        alpha=0.35,
+        lw=0.5,
+        edgecolor="white",
+    )
+    axes.vlines(mean_p, mean_p, mean_y, color=_ORANGE, lw=2, label="gap")
+    axes.plot(mean_p, mean_y, "o", color=_BLUE, ms=4, label="observed")
+    shown = (f"{name.upper()} {e[0]:.4f}" for name, e in errors._asdict().items())
+    _unit_square(axes, f"{_title(region.name)}\n{'  '.join(shown)}")
 
 
 def histogram_figure(regions: Sequence[RegionBins]) -> Figure:
@@ -85,21 +91,7 @@ def histogram_figure(regions: Sequence[RegionBins]) -> Figure:
     figure, axes = _panels(len(panels), colour_bar=True)
     image = None
     for (name, share, mean_y, n_cases), (top, bottom) in zip(panels, axes, strict=True):
-        shown = np.ma.masked_invalid(np.where(share > 0, share, np.nan))
-        image = top.imshow(
-            shown,
-            origin="lower",
-            extent=(0, 1, 0, 1),
-            cmap=colormaps[_MAP],
-            norm=PowerNorm(0.5, 0, 1),  # one case of hundreds stays visible
-            aspect="auto",
-            interpolation="nearest",
-        )
-        centres = (np.arange(mean_y.size) + 0.5) / mean_y.size
-        top.plot(
-            centres, mean_y, "o-", color=_ORANGE, ms=3, lw=1.2, label="mean of cases"
-        )
-        _unit_square(top, _title(name))
+        image = draw_histogram(top, name, share, mean_y)
         _count_bars(bottom, n_cases, "cases", log=False)
     _label_rows(axes, "observed frequency of a case")
     _add_legend(figure, axes[0][0])
@@ -112,6 +104,32 @@ def histogram_figure(regions: Sequence[RegionBins]) -> Figure:
             aspect=20 * _n_rows(len(panels)),
         )
     return figure
+
+
+def draw_histogram(
+    axes: Axes, name: str, share: np.ndarray, mean_y: np.ndarray
+) -> AxesImage:
+    """Dataset reliability histogram of one region, and what a colour bar is of.
+
+    Args:
+        axes: Where to.
+        name: Above it.
+        share: Of the cases of a column, by row, as `DatasetHistogram` has it.
+        mean_y: Mean over cases of each column.
+    """
+    image = axes.imshow(
+        np.ma.masked_invalid(np.where(share > 0, share, np.nan)),
+        origin="lower",
+        extent=(0, 1, 0, 1),
+        cmap=colormaps[_MAP],
+        norm=PowerNorm(0.5, 0, 1),  # one case of hundreds stays visible
+        aspect="auto",
+        interpolation="nearest",
+    )
+    centres = (np.arange(mean_y.size) + 0.5) / mean_y.size
+    axes.plot(centres, mean_y, "o-", color=_ORANGE, ms=3, lw=1.2, label="mean of cases")
+    _unit_square(axes, _title(name))
+    return image
 
 
 def _average(

@@ -1,8 +1,7 @@
 """Arrays in memory to views: checked as files are, class axes declared, never pooled."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,120 +11,38 @@ from coverax.checks import (
     as_list,
     as_map,
     as_mask,
-    as_names,
-    as_weights,
     check_labels,
-    check_lengths,
     check_probabilities,
+    check_shape,
 )
 from coverax.engine.spacing import batched_spacing
+from coverax.scores.array_cases import ArrayCases
 from coverax.scores.batch import Loaded, View
 from coverax.scores.bins import check_sums, softmax_columns
 from coverax.scores.stream import foreground
-from coverax.table.columns import FOLD
 from coverax.table.definition import ScoreDefinition
-from coverax.tolerance import SUM_ROUNDING, sum_slack
+from coverax.tolerance import MAX_OVERSHOOT, SUM_ROUNDING, range_slack, sum_slack
 from coverax.volumes import Grid, Region, join_channels, map_content, parse_regions
 
 CLASS_AXES = ("first", "last")
+Order = Literal["C", "F"]
 _MAX_AXES = 3
 _HINT = (
-    'a class axis is declared by channels="first" or "last", with regions '
-    '("liver=1:1", ...)'
+    'an axis of classes comes with regions ("liver=1:1", ...), and is the last one '
+    'unless channels="first" says otherwise'
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayCases:
-    """Cases in memory, column by column, one entry a case each.
-
-    Attributes:
-        probs: Maps.
-        labels: References.
-        valid: Masks of the voxels that count; None where all do.
-        spacing_mm: Voxel edges; None where they are not known.
-        voxel_volume_ml: Volumes; NaN where they are not known.
-        about: `case_id`, `unit`, `group`, `weight` and `rater` of each case, and `fold`
-            where they have one.
-    """
-
-    probs: list[Any]
-    labels: list[Any]
-    valid: list[Any]
-    spacing_mm: list[Any]
-    voxel_volume_ml: list[float]
-    about: list[dict[str, Any]]
-
-    @classmethod
-    def of(
-        cls,
-        probs: Any,
-        labels: Any,
-        *,
-        valid: Any,
-        spacing_mm: Any,
-        voxel_volume_ml: Any,
-        case_ids: Any,
-        units: Any,
-        groups: Any,
-        weights: Any,
-        raters: Any,
-        folds: Any = None,
-    ) -> "ArrayCases":
-        """Check the columns and take them by position.
-
-        Raises:
-            TypeError: A column is no sequence, or holds what it cannot hold.
-            ValueError: The lengths differ, a case occurs twice, or the rows of one case
-                differ in more than the rater.
-        """
-        maps = as_list(probs, "probs")
-        n = len(maps)
-        ids = [f"case_{i}" for i in range(n)]
-        if case_ids is not None:
-            ids = as_names(case_ids, "case_ids")
-        columns: dict[str, list[Any]] = {
-            "labels": as_list(labels, "labels"),
-            "valid": [None] * n if valid is None else as_list(valid, "valid"),
-            "case_ids": ids,
-            "units": ids if units is None else as_names(units, "units"),
-            "groups": [""] * n if groups is None else as_names(groups, "groups"),
-            "weights": [1.0] * n if weights is None else as_weights(weights),
-            "raters": [""] * n if raters is None else as_names(raters, "raters"),
-            "folds": [""] * n if folds is None else as_names(folds, "folds"),
-            "spacing_mm": _spacings(spacing_mm, n),
-            "voxel_volume_ml": _volumes(voxel_volume_ml, n),
-        }
-        check_lengths(columns, n)
-        named = ("case_ids", "units", "groups", "weights", "raters")
-        about: list[dict[str, Any]] = [
-            dict(zip(("case_id", "unit", "group", "weight", "rater"), row, strict=True))
-            for row in zip(*(columns[name] for name in named), strict=True)
-        ]
-        if folds is not None:
-            for row, fold in zip(about, columns["folds"], strict=True):
-                row[FOLD] = fold
-        _check_unique(about)
-        return cls(
-            maps,
-            columns["labels"],
-            columns["valid"],
-            columns["spacing_mm"],
-            columns["voxel_volume_ml"],
-            about,
-        )
-
-
 def array_view(region: Region, probs: Any, spacing_mm: Any = None) -> View:
-    """A map in memory as a view of its region, without a reference.
+    """A map in memory as a view of its region, without a reference; as `axis_order` F.
 
     Raises:
         ValueError: A value is no probability.
     """
     values = as_map(probs)
     check_probabilities(values)
-    flat = values.reshape(-1)
-    grid = _grid(spacing_mm, values.shape)
+    flat = values.reshape(-1, order="F")
+    grid = _grid(spacing_mm, values.shape, "F")
     return View(region, flat, np.zeros(flat.shape, bool), None, grid)
 
 
@@ -148,25 +65,104 @@ def array_regions(
     return parse_regions([str(one) for one in each])
 
 
-def check_channels(channels: str | None, definition: ScoreDefinition) -> None:
-    """Refuse a declaration of the class axis that the regions do not fit.
+def class_axis(channels: str | None, definition: ScoreDefinition) -> str | None:
+    """Where the classes of a map in memory are: as it is said, or last.
 
     Args:
-        channels: Where the class axis is; None for maps without one.
-        definition: The regions.
+        channels: What the user says: `first`, `last`, or nothing.
+        definition: The regions; those of one class alone need no axis.
+
+    Returns:
+        None for maps without such an axis.
 
     Raises:
-        ValueError: They contradict each other.
+        ValueError: `channels` is another word.
     """
     if channels not in (None, *CLASS_AXES):
         raise ValueError(f'channels must be "first", "last" or None, got {channels!r}')
-    if channels is None and (definition.softmax or definition.channels != (0,)):
-        raise ValueError(
-            'regions of several classes, or a softmax, need channels="first" or "last"'
-        )
+    several = definition.softmax or definition.channels != (0,)
+    return "last" if several and channels is None else channels
 
 
-def load_arrays(
+def axis_order(definition: ScoreDefinition) -> Order:
+    """Which axis runs fastest in views of arrays.
+
+    As in files the first one where neighbours matter: smoothing rounds otherwise along
+    other axes. Elsewhere the order changes nothing, and arrays lie as they are.
+    """
+    return "F" if definition.needs_mm else "C"
+
+
+def map_views(
+    probs: Any,
+    definition: ScoreDefinition,
+    *,
+    channels: str | None = None,
+    spacing_mm: Any = None,
+) -> tuple[list[View], tuple[int, ...]]:
+    """A map in memory as the views of its regions, without a reference.
+
+    Args:
+        probs: The map, with an axis of classes where `channels` says so.
+        definition: The regions, and what was allowed of maps.
+        channels: As `class_axis` gives it.
+        spacing_mm: Voxel edges; None where they are not known.
+
+    Returns:
+        The views, and the shape of each.
+
+    Raises:
+        TypeError: The map is not of a float type.
+        ValueError: A value is no probability, or the classes are not those of a map
+            that was calibrated on.
+    """
+    values = as_map(probs)
+    if channels is None and values.ndim > _MAX_AXES:
+        raise ValueError(f"probs has shape {values.shape}, more than 3 axes; {_HINT}")
+    classes = _class_maps(values, channels)
+    _check_kind(None if channels is None else len(classes), definition)
+    _check_n_channels(len(classes), definition, declared=True)
+    classes = _in_range(classes, definition)
+    shape = classes.shape[1:]
+    order = axis_order(definition)
+    rows, grid = _rows_of(classes, definition), _grid(spacing_mm, shape, order)
+    nothing = np.zeros(classes[0].size, bool)
+    return [
+        View(region, _map_of(region, rows), nothing, None, grid)
+        for region in definition.regions
+    ], shape
+
+
+def array_loader(
+    cases: ArrayCases,
+    definition: ScoreDefinition,
+    channels: str | None,
+    *,
+    declared: bool,
+) -> Callable[[int, Any], Loaded]:
+    """What checks the arrays of a case, by its number, and cuts out its regions.
+
+    Args:
+        cases: All cases.
+        definition: What to score.
+        channels: Where the class axis of maps is, as `class_axis` gives it.
+        declared: Whether the user named regions: labels of others are background then.
+
+    Returns:
+        A function that raises `ValueError` where values, labels or shapes are not what
+        they must be.
+    """
+
+    def load(i: int, _buffers: Any) -> Loaded:
+        try:
+            return _load_arrays(cases, i, definition, channels, declared=declared)
+        except TypeError as error:  # of the case, which is then named
+            raise ValueError(str(error)) from None
+
+    return load
+
+
+def _load_arrays(
     cases: ArrayCases,
     i: int,
     definition: ScoreDefinition,
@@ -174,40 +170,31 @@ def load_arrays(
     *,
     declared: bool,
 ) -> Loaded:
-    """Check the arrays of a case and cut out its regions.
-
-    Args:
-        cases: All cases.
-        i: Which of them.
-        definition: What to score.
-        channels: Where the class axis of maps is.
-        declared: Whether the user named regions: labels of others are background then.
-
-    Raises:
-        TypeError: An array holds text, or a map is not of a float type.
-        ValueError: Values, labels or shapes are not what they must be.
-    """
+    """The regions of a case, with its reference."""
     reference = as_array(cases.labels[i], "labels")
     _check_swapped(cases.probs[i], reference)
     values = as_map(cases.probs[i])
     reference = as_labels(reference, ignore_label=definition.ignore_label)
-    classes, labels = _classes(values, reference, channels)
+    classes, labels = _with_reference(values, reference, channels)
+    _check_kind(None if channels is None else len(classes), definition)
     _check_n_channels(len(classes), definition, declared=declared)
     ignore = definition.ignore_label
     expected = {label for region in definition.regions for label in region.labels}
     every = declared and not definition.softmax
     check_labels(labels, "labels", None if every else sorted(expected), ignore)
-    valid = _valid(cases.valid[i], labels, ignore)
+    counted = _valid(cases.valid[i], labels, ignore)
     is_sound = classes.size > 0 and classes.min() >= 0 and classes.max() <= 1
-    if valid is not None and not definition.is_spatial and not is_sound:
+    if counted is not None and not definition.is_spatial and not is_sound:
         # What does not count need hold no number, but a transform looks at every voxel.
         # A sound map stays as it is, as one of a file does.
-        classes = np.where(valid.reshape(labels.shape), classes, np.float32(0))
-    check_probabilities(classes)
-    shape, flat = labels.shape, labels.reshape(-1)
-    rows = classes[list(definition.channels)].reshape(len(definition.channels), -1)
-    row_of = dict(zip(definition.channels, rows, strict=True))
-    grid = _grid(cases.spacing_mm[i], shape)
+        classes = np.where(counted, classes, np.float32(0))
+    classes = _in_range(classes, definition)
+    order = axis_order(definition)
+    flat = labels.reshape(-1, order=order)
+    valid = None if counted is None else counted.reshape(-1, order=order)
+    row_of = _rows_of(classes, definition)
+    grid = _grid(cases.spacing_mm[i], labels.shape, order)
+    shape = labels.shape if order == "C" else labels.shape[::-1]
     views = [
         View(
             region,
@@ -224,9 +211,12 @@ def load_arrays(
         "content": {v.region.name: map_content(v.probs, shape) for v in views},
     }
     if definition.softmax:
+        rows = np.stack(list(row_of.values()))
         check_sums(rows, "probs", sum_slack(len(rows)), valid)
         masks = [view.labels for view in views[: len(definition.classes)]]
-        facts["softmax"] = softmax_columns(rows, masks, valid, definition.n_bins)
+        facts["softmax"] = softmax_columns(
+            rows, masks, valid, definition.n_bins, definition.n_soft_bins
+        )
     return Loaded(facts, views)
 
 
@@ -235,38 +225,83 @@ def _map_of(region: Region, row_of: dict[int, np.ndarray]) -> np.ndarray:
     return join_channels(rows, region, "probs", sum_slack(len(rows))[1])
 
 
-def _classes(
+def _check_kind(n_classes: int | None, definition: ScoreDefinition) -> None:
+    """Refuse what is no map of the kind that files of a definition were.
+
+    How their values were rounded on disk, and by which model they were made, no array
+    tells.
+
+    Args:
+        n_classes: Length of the class axis; None where there is none.
+        definition: Of the calibration.
+
+    Raises:
+        ValueError: The files had other classes, or held logits.
+    """
+    if definition.logits:
+        raise ValueError(
+            "the calibration is for files of logits, and arrays hold probabilities: "
+            "calibrate on arrays, or predict from files"
+        )
+    kind = definition.map_kind
+    if kind is not None and max(kind.n_channels, 1) != (n_classes or 1):
+        raise ValueError(
+            f"probs has {n_classes or 'no axis of'} classes, the calibration is for maps "
+            f"with {kind.n_channels or 'no axis of'}"
+        )
+
+
+def _in_range(classes: np.ndarray, definition: ScoreDefinition) -> np.ndarray:
+    """Probabilities; what leaves [0, 1] by rounding alone is the 0 or 1 it stands for.
+
+    Raises:
+        ValueError: There is NaN, or a value further outside than was allowed of files.
+    """
+    allowed = MAX_OVERSHOOT if definition.allow_overshoot else 0.0
+    check_probabilities(classes, overshoot=max(allowed, range_slack()))
+    over = max(-float(classes.min()), float(classes.max()) - 1)
+    return np.clip(classes, 0, 1) if 0 < over <= range_slack() else classes
+
+
+def _rows_of(classes: np.ndarray, definition: ScoreDefinition) -> dict[int, np.ndarray]:
+    """The channels that the regions need, each flat."""
+    order = axis_order(definition)
+    return {c: classes[c].reshape(-1, order=order) for c in definition.channels}
+
+
+def _class_maps(values: np.ndarray, channels: str | None) -> np.ndarray:
+    """Maps `[classes, *spatial]`; one where there is no axis of classes."""
+    if channels is None:
+        return values[None]
+    if values.ndim < 2:
+        raise ValueError(f"probs has shape {values.shape}: no axis of classes")
+    return np.moveaxis(values, 0 if channels == "first" else -1, 0)
+
+
+def _with_reference(
     values: np.ndarray, labels: np.ndarray, channels: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maps `[classes, *spatial]` and the reference, `[*spatial]`."""
     if channels is None:
         _check_undeclared(values, labels)
-        return values[None], labels
-    if values.ndim < 2:
-        raise ValueError(f"probs has shape {values.shape}: no axis of classes")
-    axis = 0 if channels == "first" else -1
-    classes = np.moveaxis(values, axis, 0)
-    if labels.ndim == values.ndim:
-        one_hot = np.moveaxis(labels, axis, 0)
+    classes = _class_maps(values, channels)
+    if channels is not None and labels.ndim == values.ndim:
+        one_hot = np.moveaxis(labels, 0 if channels == "first" else -1, 0)
         if one_hot.shape == classes.shape and len(classes) > 1:
-            return classes, _labels_of_one_hot(one_hot)
+            return classes, _labels_of_one_hot(one_hot, channels)
         labels = one_hot[0] if len(one_hot) == 1 else labels
-    if labels.shape != classes.shape[1:]:
-        raise ValueError(
-            f"labels have shape {labels.shape}, probs {values.shape} with the classes "
-            f"{channels}"
-        )
+    where = f"probs of shape {values.shape}"
+    if channels is not None:
+        where += f" with the classes {channels}"
+    check_shape(labels, "labels", classes.shape[1:], where)
     return classes, labels
 
 
 def _check_undeclared(values: np.ndarray, labels: np.ndarray) -> None:
     """Refuse maps that have, or seem to have, an axis of classes."""
-    if values.shape != labels.shape:
-        inside = labels.shape in (values.shape[1:], values.shape[:-1])
-        hint = f"; {_HINT}" if inside or values.ndim > _MAX_AXES else ""
-        raise ValueError(
-            f"labels have shape {labels.shape}, probs {values.shape}{hint}"
-        )
+    inside = labels.shape in (values.shape[1:], values.shape[:-1])
+    hint = _HINT if inside or values.ndim > _MAX_AXES else ""
+    check_shape(labels, "labels", values.shape, hint=hint)
     if values.ndim > _MAX_AXES:
         raise ValueError(f"probs has shape {values.shape}, more than 3 axes; {_HINT}")
     n_foreground = np.count_nonzero(labels)
@@ -284,13 +319,14 @@ def _check_undeclared(values: np.ndarray, labels: np.ndarray) -> None:
             )
 
 
-def _labels_of_one_hot(one_hot: np.ndarray) -> np.ndarray:
+def _labels_of_one_hot(one_hot: np.ndarray, channels: str) -> np.ndarray:
     """The class of each voxel; class 0 is the background."""
     if not (one_hot <= 1).all() or not (one_hot.sum(axis=0, dtype=np.int64) == 1).all():
         raise ValueError(
-            f"labels of shape {one_hot.shape} (classes first) are no one-hot reference: "
-            "each voxel belongs to exactly one class, the background is the first; or "
-            "give one label a voxel"
+            f"labels are no one-hot reference of {len(one_hot)} classes with the classes "
+            f"{channels}: each voxel belongs to exactly one, the background is the first; "
+            'give one label a voxel, or say where the classes are by channels="first" or '
+            '"last"'
         )
     return one_hot.argmax(axis=0).astype(np.int32)
 
@@ -326,54 +362,20 @@ def _check_swapped(probs: Any, labels: np.ndarray) -> None:
 
 
 def _valid(valid: Any, labels: np.ndarray, ignore: int | None) -> np.ndarray | None:
-    """Voxels that count, flat; None where all do."""
-    counted = None if ignore is None else (labels != ignore).reshape(-1)
+    """Voxels that count; None where all do."""
+    counted = None if ignore is None else labels != ignore
     if valid is None:
         return counted
     mask = as_mask(valid, "valid")
-    if mask.shape != labels.shape:
-        raise ValueError(f"valid has shape {mask.shape}, labels {labels.shape}")
-    flat = mask.reshape(-1)
-    return flat if counted is None else flat & counted
+    check_shape(mask, "valid", labels.shape, "labels")
+    return mask if counted is None else mask & counted
 
 
-def _grid(spacing_mm: Any, shape: tuple[int, ...]) -> Grid | None:
+def _grid(spacing_mm: Any, shape: tuple[int, ...], order: Order) -> Grid | None:
     if spacing_mm is None:
         return None
-    # Flat in C order, the last axis runs fastest: it is the grid's first.
     spacing = batched_spacing(spacing_mm, (1, *shape))[0].astype(np.float64)
-    affine = np.diag([*[*spacing[::-1], 1.0, 1.0, 1.0][:3], 1.0])
-    return Grid(shape[::-1], affine)
-
-
-def _spacings(spacing_mm: Any, n: int) -> list[Any]:
-    if spacing_mm is None:
-        return [None] * n
-    rows = np.asarray(as_list(spacing_mm, "spacing_mm"), np.float64)
-    return list(rows) if rows.ndim == 2 else [rows] * n
-
-
-def _volumes(voxel_volume_ml: Any, n: int) -> list[float]:
-    """Volumes, one for all or one a case; NaN is unknown."""
-    alone = np.ndim(voxel_volume_ml) == 0
-    values = [voxel_volume_ml] * n if alone else as_list(voxel_volume_ml, "volumes")
-    volumes = [float(value) for value in values]
-    wrong = [v for v in volumes if not np.isnan(v) and not 0 < v < np.inf]
-    if wrong:
-        raise ValueError(
-            f"voxel_volume_ml must be positive, or NaN where unknown, got {wrong[0]}"
-        )
-    return volumes
-
-
-def _check_unique(about: list[dict[str, Any]]) -> None:
-    """The rows of a case are of different raters, and differ in nothing else."""
-    if len({(row["case_id"], row["rater"]) for row in about}) < len(about):
-        raise ValueError("case_ids must differ, or the raters of a case")
-    first: dict[str, dict[str, Any]] = {}
-    for row in about:
-        known = first.setdefault(row["case_id"], row)
-        if known | {"rater": row["rater"]} != row:
-            raise ValueError(
-                f"the rows of case {row['case_id']} differ in unit, group or weight"
-            )
+    if order == "C":  # the last axis runs fastest: it is the grid's first
+        spacing, shape = spacing[::-1], shape[::-1]
+    affine = np.diag([*[*spacing, 1.0, 1.0, 1.0][:3], 1.0])
+    return Grid(shape, affine)

@@ -45,6 +45,19 @@ class ViewBatch(NamedTuple):
     views: list[View]
     axes: tuple[int, ...] | None = None
 
+    def place(self, engine: Engine, array: Any) -> Any:
+        """An array of the batch where the engine computes it.
+
+        Where all devices have a batch of their own, each has its part. A batch of one
+        device stays whole, so that a lone view is computed as one among many.
+        """
+        if array is None or not engine.is_device:
+            return array
+        from coverax.kernels import batch_size, spread
+
+        is_whole = len(array) == batch_size(self.probs.shape[1])
+        return array if is_whole else spread(array)
+
 
 class Scored(NamedTuple):
     """What families make columns of: what the one program found, and the views."""

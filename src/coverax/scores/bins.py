@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from coverax import host
 from coverax.scores.batch import Scored
-from coverax.table.columns import BACKGROUND, REGION, TOP_LABEL
+from coverax.table.columns import BACKGROUND, REGION, SOFT, TOP_LABEL
 from coverax.table.definition import ScoreDefinition
 from coverax.tolerance import sum_slack
 from coverax.volumes import ProbMap
@@ -81,6 +81,7 @@ def softmax_columns(
     masks: Sequence[np.ndarray],
     valid: np.ndarray | None,
     n_bins: int,
+    n_soft_bins: int = 0,
 ) -> dict[str, Any]:
     """Columns of a softmax: its background, and the most probable class of each voxel.
 
@@ -92,6 +93,7 @@ def softmax_columns(
         masks: References of the other classes, in order.
         valid: Voxels that count; None means all.
         n_bins: Number of bins; none without bins.
+        n_soft_bins: Number of soft bins of the background; 0 for none.
     """
     if not n_bins:
         return {}
@@ -107,8 +109,15 @@ def softmax_columns(
     counted = None if valid is None else valid[None]
     one, truth = probs[:1], background[None]
     top = host.bin_statistics(confidence, correct, n_bins, valid=counted)
-    found = host.score_batch(one, truth, (), n_bins=n_bins, valid=counted)
-    parts = {TOP_LABEL: top, BACKGROUND + REGION: found.bins, BACKGROUND: found.proper}
+    found = host.score_batch(
+        one, truth, (), n_bins=n_bins, n_soft_bins=n_soft_bins, valid=counted
+    )
+    parts = {
+        TOP_LABEL: top,
+        BACKGROUND + REGION: found.bins,
+        BACKGROUND: found.proper,
+        BACKGROUND + SOFT: found.soft_bins,
+    }
     return {
         prefix + name: values[0].tolist()
         for prefix, part in parts.items()

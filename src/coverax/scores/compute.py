@@ -8,12 +8,8 @@ from coverax.checks import as_list
 from coverax.choices import EngineName, Neighbours
 from coverax.engine.switch import Engine, resolve_engine
 from coverax.rational import Level, each_level
-from coverax.scores.arrays import (
-    ArrayCases,
-    array_regions,
-    check_channels,
-    load_arrays,
-)
+from coverax.scores.array_cases import ArrayCases
+from coverax.scores.arrays import array_loader, array_regions, class_axis
 from coverax.scores.batch import CaseRows, Loaded, ViewBatch
 from coverax.scores.families import all_columns
 from coverax.scores.first_pass import first_pass
@@ -140,8 +136,10 @@ def score_arrays(
     softmax: bool = False,
     ignore_label: int | None = None,
     n_bins: int = DEFAULT_BINS,
+    n_soft_bins: int = 0,
     band_edges_mm: Sequence[float] = (),
     lesions: Neighbours | None = None,
+    mask_lesions: bool = False,
     allow_hard_masks: bool = False,
     allow_duplicates: bool = False,
     engine: EngineName = "auto",
@@ -153,8 +151,9 @@ def score_arrays(
     JAX too. A map of another float type is rounded once to float32.
 
     Args:
-        probs: `[batch, *spatial]`, or a sequence of arrays of any shapes of at most 3
-            axes, beside that of the classes.
+        probs: `[batch, *spatial]`, with `regions` `[batch, *spatial, classes]`, or a
+            sequence of arrays of any shapes of at most 3 axes, beside that of the
+            classes.
         labels: References of whole numbers: 0 and 1, or the labels of `regions`. Where
             the map has classes, one label a voxel or a one-hot array of the map's shape.
         tolerances: Tolerated false-negative rates of one case, or a single one.
@@ -174,16 +173,19 @@ def score_arrays(
         region: Name of the region, where there is one.
         regions: Structures, `NAME=CHANNEL[+CHANNEL]:LABEL[,LABEL]`; other labels are
             background then.
-        channels: Where the class axis of the maps is, `first` or `last`; None where they
-            have none.
+        channels: Where the class axis of the maps is, `first` or `last`. Where regions
+            are of several classes and nothing is said it is the last; without regions
+            there is none.
         softmax: The maps are a softmax; channel 0 is the background and the regions are
             the other channels, in order.
         ignore_label: Label of voxels that do not count.
         n_bins: Bins of the calibration statistics; 0 for none.
+        n_soft_bins: Soft bins beside them; 0 for none.
         band_edges_mm: Distances to the surface of the reference, positive inside,
             between which bins are kept apart; needs spacings.
         lesions: Keep the peak of each lesion; voxels of one share a `face`, `edge` or
             `corner`. Needs `spacing_mm`.
+        mask_lesions: Count the components of masks at every cut too, and the false ones.
         allow_hard_masks: Accept maps that hold 0 and 1 alone.
         allow_duplicates: Accept one map under the names of several units.
         engine: `host` and `device` give the same bits.
@@ -214,22 +216,17 @@ def score_arrays(
         ignore_label=ignore_label,
         softmax=softmax,
         n_bins=n_bins,
+        n_soft_bins=n_soft_bins,
         transforms=parse_transforms(as_list(transforms, "transforms")),
         set_sizes=set_sizes,
         lesions=lesions,
+        mask_lesions=mask_lesions,
         band_edges_mm=tuple(map(float, band_edges_mm)),
         allow_hard_masks=allow_hard_masks,
         allow_duplicates=allow_duplicates,
     )
-    check_channels(channels, definition)
-    declared = regions is not None
-
-    def load(i: int, _buffers: Any) -> Loaded:
-        try:
-            return load_arrays(cases, i, definition, channels, declared=declared)
-        except TypeError as error:  # of the case, which is then named
-            raise ValueError(str(error)) from None
-
+    axis = class_axis(channels, definition)
+    load = array_loader(cases, definition, axis, declared=regions is not None)
     return _score_loaded(cases.about, load, definition, resolve_engine(engine))
 
 

@@ -45,7 +45,9 @@ def side_scores(
     engine: Engine, batch: ViewBatch, transform: Transform, values: np.ndarray
 ) -> np.ndarray:
     """Scores of one transform from its map: elements of it (or minus them), float64."""
+    arrays = (values, batch.labels, batch.valid)
+    values, labels, valid = (batch.place(engine, a) for a in arrays)
     score = getattr(engine.ops, f"{transform.side}_score")(
-        values, batch.labels, tolerance=transform.tolerance, valid=batch.valid
+        values, labels, tolerance=transform.tolerance, valid=valid
     )
     return on_scale(transform, score)

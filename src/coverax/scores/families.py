@@ -18,7 +18,7 @@ import numpy as np
 from coverax.engine.plan import ScorePlan
 from coverax.engine.results import BatchScores
 from coverax.engine.switch import Engine
-from coverax.scores import bands, bins, curves, extremes, fnr, lesions
+from coverax.scores import bands, bins, curves, extremes, fnr, lesions, soft
 from coverax.scores.batch import Scored, ViewBatch
 from coverax.scores.maps import MapsOf, geometry
 from coverax.table.definition import ScoreDefinition
@@ -40,7 +40,7 @@ class Family(Protocol):
         ...
 
 
-FAMILIES: tuple[Family, ...] = (fnr, extremes, curves, bins, bands, lesions)
+FAMILIES: tuple[Family, ...] = (fnr, extremes, curves, bins, soft, bands, lesions)
 
 
 def all_columns(
@@ -63,7 +63,9 @@ def count_columns(
         tolerances=(),
         transforms=(),
         set_sizes=False,
+        n_soft_bins=0,
         lesions=None,
+        mask_lesions=False,
         band_edges_mm=(),
     )
     return all_columns(engine, batch, lean)
@@ -99,7 +101,7 @@ def score_views(
         if space.shapes is not None:
             places["shapes"] = space.shapes
         arrays = [a if a is None else a.reshape(-1, *space.axes) for a in arrays]
-    probs, labels, valid = arrays
+    probs, labels, valid = (batch.place(engine, a) for a in arrays)
     return engine.ops.run_plan(probs, labels, plan, valid=valid, **places)
 
 

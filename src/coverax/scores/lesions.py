@@ -1,7 +1,9 @@
 """The lesion family: the critical probability of every lesion of the reference.
 
 A lesion is a connected component of the reference; how voxels connect is part of the
-score definition. It is missed where the mask touches none of its voxels.
+score definition. It is missed where the mask touches none of its voxels. The other way
+round a component of a mask is false where it touches no reference; with `mask_lesions`
+their number at every cut is kept, where it changes.
 """
 
 from typing import Any
@@ -10,8 +12,9 @@ import numpy as np
 
 from coverax import host
 from coverax.choices import Neighbours
+from coverax.engine.results import ComponentEvents
 from coverax.scores.batch import Scored, View
-from coverax.table.columns import LESION_PEAKS
+from coverax.table.columns import COMPONENTS, GRID_CUTS, LESION_PEAKS
 from coverax.table.definition import ScoreDefinition
 
 
@@ -25,10 +28,19 @@ def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray
     """The column of a batch."""
     if definition.lesions is None:
         return {}
-    out = np.empty(len(scored.views), object)
-    for slot, view in enumerate(scored.views):
-        out[slot] = view_peaks(view, definition.lesions)
-    return {LESION_PEAKS: out}
+    found = {LESION_PEAKS: [view_peaks(v, definition.lesions) for v in scored.views]}
+    if definition.mask_lesions:
+        events = [view_events(view, definition.lesions) for view in scored.views]
+        found |= dict(
+            zip(COMPONENTS, map(list, zip(*events, strict=True)), strict=True)
+        )
+    return {name: _rows(values) for name, values in found.items()}
+
+
+def _rows(values: list[np.ndarray]) -> np.ndarray:
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
 
 
 def view_peaks(view: View, neighbours: Neighbours) -> np.ndarray:
@@ -37,10 +49,34 @@ def view_peaks(view: View, neighbours: Neighbours) -> np.ndarray:
     Raises:
         ValueError: The view has no grid, so that nobody knows which voxels touch.
     """
+    probs, labels, valid = _volumes(view)
+    return host.lesion_peaks(probs, labels, neighbours, valid=valid)
+
+
+def view_events(view: View, neighbours: Neighbours) -> ComponentEvents:
+    """Components of the masks of one view, at the cuts of the grid and all above them.
+
+    Between cut 0, where all is mask, and the first cut above it nothing is looked at.
+
+    Raises:
+        ValueError: The view has no grid, so that nobody knows which voxels touch.
+    """
+    probs, labels, valid = _volumes(view)
+    floor = float(GRID_CUTS[1])
+    events = host.component_events(probs, labels, neighbours, floor=floor, valid=valid)
+    all_of_it = np.ones(labels.shape, bool)
+    whole = host.count_components(all_of_it, labels, neighbours, valid=valid)
+    return ComponentEvents(
+        *(
+            np.append(own.dtype.type(first), own)
+            for first, own in zip((0, *whole), events, strict=True)
+        )
+    )
+
+
+def _volumes(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     if view.grid is None:
         raise ValueError("lesions need the grid of the voxels: give spacing_mm")
     shape = view.grid.shape[::-1]
     valid = None if view.valid is None else view.valid.reshape(shape)
-    return host.lesion_peaks(
-        view.probs.reshape(shape), view.labels.reshape(shape), neighbours, valid=valid
-    )
+    return view.probs.reshape(shape), view.labels.reshape(shape), valid

@@ -9,10 +9,10 @@ from coverax.provenance import check_no_copies, check_not_masks, kind_of_values
 from coverax.scores.batch import CaseRows
 from coverax.scores.notes import TURNED
 from coverax.stream import Journal, file_facts
-from coverax.table.columns import FOLD
+from coverax.table.columns import FOLD, check_further
 from coverax.table.definition import MapKind, ScoreDefinition
 from coverax.table.part import ScoredCase
-from coverax.table.table import ScoreTable, check_further
+from coverax.table.table import ScoreTable
 from coverax.volumes import Case, common_storages, describe_mark, files_beside
 
 

@@ -48,9 +48,8 @@ def add_critical_curves(
     place = {name: np.searchsorted(every, own) for name, own in cuts.items()}
 
     def batch_fn(engine: Engine, batch: ViewBatch) -> dict[str, np.ndarray]:
-        counts = engine.ops.cut_counts(
-            batch.probs, batch.labels, every, valid=batch.valid
-        )
+        probs, labels, valid = (batch.place(engine, a) for a in batch[:3])
+        counts = engine.ops.cut_counts(probs, labels, every, valid=valid)
         return {
             CRITICAL_PREDICTED: np.asarray(counts.n_predicted),
             CRITICAL_TRUE_POSITIVE: np.asarray(counts.n_true_positive),

@@ -21,9 +21,9 @@ from coverax.scores.batch import (
     Loaded,
     View,
     ViewBatch,
-    bucket_of,
     lone_batch,
 )
+from coverax.scores.batches import Batches, row_of
 from coverax.scores.bins import check_softmax, softmax_columns
 from coverax.scores.notes import case_notes, turn_notes
 from coverax.stream import HERE, EachCase, Outcome, Where, map_stream
@@ -48,10 +48,6 @@ from coverax.volumes import (
 )
 
 C = TypeVar("C")
-
-# Device batches of different buckets that may be open at once.
-_MAX_OPEN_BATCHES = 4
-
 
 BatchFn = Callable[[Engine, ViewBatch], dict[str, np.ndarray]]
 LoadFn = Callable[[Any, tuple[Buffer, Buffer] | None], Loaded]
@@ -143,6 +139,7 @@ def load_case(
             [v.labels for v in views[len(also) :][: len(definition.classes)]],
             valid,
             definition.n_bins,
+            definition.n_soft_bins,
         )
     return Loaded(facts, views)
 
@@ -304,7 +301,8 @@ class RowStream:
         each = EachCase(fn, _declared_bytes)
         outcomes = each(cases, threads=threads, memory=memory)
         if self.engine.is_device:
-            return _through_batches(outcomes, self.batch_fn, self.engine, self.spatial)
+            batches = Batches(self.batch_fn, self.engine, self.spatial)
+            return batches.rows_of(outcomes)
         return outcomes
 
     def _load(self, case: Any) -> Loaded:
@@ -329,60 +327,7 @@ def _score_alone(
     view: View, batch_fn: BatchFn, engine: Engine
 ) -> tuple[Region, dict[str, Any]]:
     batch = lone_batch(engine, view, spatial=False)
-    return view.region, _row(batch_fn(engine, batch), 0)
-
-
-def _through_batches(
-    outcomes: Iterable[Outcome], batch_fn: BatchFn, engine: Engine, spatial: bool
-) -> Iterator[Outcome]:
-    """Fill one open batch a bucket; run it when it is full, and all at the end."""
-    from coverax.kernels import clear_slots, empty_batch, fill_slot
-
-    open_batches: dict[Any, tuple[Any, list[tuple[Any, Any]]]] = {}
-    waiting: dict[int, tuple[Any, dict[str, Any], list[Any], int]] = {}
-
-    def run(bucket: int | tuple[int, ...]) -> Iterator[Outcome]:
-        batch, slots = open_batches.pop(bucket)
-        clear_slots(batch, len(slots))
-        views = [view for _, view in slots]
-        axes = bucket if isinstance(bucket, tuple) else None
-        arrays = (batch.probs, batch.labels, batch.valid)
-        columns = batch_fn(engine, ViewBatch(*arrays, views, axes))
-        for slot, (number, view) in enumerate(slots):
-            case, facts, rows, n_views = waiting[number]
-            rows.append((view.region, _row(columns, slot)))
-            if len(rows) == n_views:
-                del waiting[number]
-                yield Outcome(case, CaseRows(facts, rows), None)
-
-    for number, (case, loaded, error) in enumerate(outcomes):
-        if loaded is None:
-            yield Outcome(case, None, error)
-            continue
-        if not loaded.views:
-            yield Outcome(case, CaseRows(loaded.facts, []), None)
-            continue
-        waiting[number] = (case, loaded.facts, [], len(loaded.views))
-        for view in loaded.views:
-            shape, axes, bucket = bucket_of(view, spatial=spatial)
-            if bucket not in open_batches:
-                if len(open_batches) == _MAX_OPEN_BATCHES:
-                    yield from run(
-                        max(open_batches, key=lambda b: len(open_batches[b][1]))
-                    )
-                open_batches[bucket] = (empty_batch(bucket), [])
-            batch, slots = open_batches[bucket]
-            arrays = (view.probs, view.labels, view.valid)
-            fill_slot(batch, len(slots), *arrays, shape=shape, axes=axes)
-            slots.append((number, view))
-            if len(slots) == len(batch.probs):
-                yield from run(bucket)
-    for bucket in list(open_batches):
-        yield from run(bucket)
-
-
-def _row(columns: dict[str, np.ndarray], slot: int) -> dict[str, Any]:
-    return {name: values[slot].tolist() for name, values in columns.items()}
+    return view.region, row_of(batch_fn(engine, batch), 0)
 
 
 def foreground(

@@ -1,5 +1,6 @@
 """Cases in, outcomes out; knows no statistics."""
 
+from coverax.exports import exported
 from coverax.stream.folder import count_finished as count_finished
 from coverax.stream.folder import fill_folder as fill_folder
 from coverax.stream.gather import check_failures as check_failures
@@ -20,3 +21,5 @@ from coverax.stream.threads import RunError as RunError
 from coverax.stream.threads import default_threads as default_threads
 from coverax.stream.where import HERE as HERE
 from coverax.stream.where import Where as Where
+
+__all__, __dir__ = exported(globals())

@@ -7,14 +7,14 @@ columns in `coverax.scores`; what they are called, and what they hold, stands he
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from coverax.choices import Side
-from coverax.engine.results import BinStatistics, ProperScores
+from coverax.engine.results import BinStatistics, ProperScores, SoftBinStatistics
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform
 
@@ -28,12 +28,26 @@ GRID_PREDICTED, GRID_TRUE_POSITIVE = "grid_predicted", "grid_true_positive"
 CRITICAL_PREDICTED = "critical_predicted"
 CRITICAL_TRUE_POSITIVE = "critical_true_positive"
 LESION_PEAKS = "lesion_peaks"
+# Where the components of the mask change: cuts, components from there, false ones.
+COMPONENTS = ("lesion_cuts", "lesion_components", "lesion_false_components")
 FOLD = "fold"  # of cohort.csv: whose model made the map of a case
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
+SOFT = "soft_"
 N_SIZE_CUTS = 125
 NO_COLUMN = (
     "column {} holds neither a number nor a list of one length in every row: say what it "
     "is in coverax.table.columns"
+)
+# What statistics of other definitions are called.
+_RESERVED = (
+    "bin_",
+    "band_",
+    "grid_",
+    "critical_",
+    "lesion_",
+    "top_label_",
+    "background_",
+    "soft_",
 )
 _WHOLE_NUMBERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
 
@@ -84,14 +98,46 @@ CRITICAL_COLUMNS = (
     Column(CRITICAL_TRUE_POSITIVE, "int64", "ragged"),
 )
 _PEAKS = Column(LESION_PEAKS, "float32", "ragged")
-RAGGED = tuple(column.name for column in (*CRITICAL_COLUMNS, _PEAKS))
+_COMPONENTS = (
+    Column(COMPONENTS[0], "float32", "ragged"),
+    *(Column(name, "int64", "ragged") for name in COMPONENTS[1:]),
+)
+RAGGED = tuple(column.name for column in (*CRITICAL_COLUMNS, _PEAKS, *_COMPONENTS))
 
 
 def columns_of(definition: ScoreDefinition) -> tuple[Column, ...]:
     """The columns of a table of this definition, in their order."""
-    families = (_fnr, _sets, _curves, _bins, _bands, _lesions)
+    families = (_fnr, _sets, _curves, _bins, _soft, _bands, _lesions)
     own = [column for family in families for column in family(definition)]
     return (*CASE_COLUMNS, *own)
+
+
+def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
+    """Refuse a further column of the cohort that is called as one of the table's own.
+
+    Raises:
+        ValueError: One is.
+    """
+    own = {column.name for column in columns_of(definition)}
+    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
+    if taken:
+        raise ValueError(
+            f"column {', '.join(taken)} of the cohort is called as columns of the score "
+            "table are: rename it"
+        )
+
+
+def column_values(name: str, kind: Column | None, values: Sequence[Any]) -> np.ndarray:
+    """Plain values of the rows as an array of their kind, or of what they look like."""
+    if kind is None:
+        if len({np.shape(value) for value in values}) > 1:
+            raise ValueError(NO_COLUMN.format(name))
+        return np.array(values, object if isinstance(values[0], str) else None)
+    if kind.form == "ragged":
+        out = np.empty(len(values), object)
+        out[:] = [np.asarray(row, kind.kind) for row in values]
+        return out
+    return np.array(values, object if kind.kind == "text" else kind.kind)
 
 
 def column_kind(name: str, values: Shaped[np.ndarray, "rows *entries"]) -> Column:
@@ -175,6 +221,19 @@ def read_bins(columns: Columns, prefix: str = REGION) -> BinStatistics:
     return BinStatistics(*[columns[prefix + name] for name in BinStatistics._fields])
 
 
+def read_soft_bins(columns: Columns, prefix: str = REGION) -> SoftBinStatistics | None:
+    """Soft bin statistics of the rows of a table; None where it was scored without.
+
+    Args:
+        columns: Columns of a score table.
+        prefix: `REGION` or `BACKGROUND`.
+    """
+    start = prefix + SOFT if prefix == BACKGROUND else SOFT
+    if start + SoftBinStatistics._fields[0] not in columns:
+        return None
+    return SoftBinStatistics(*[columns[start + n] for n in SoftBinStatistics._fields])
+
+
 def read_proper_scores(columns: Columns, prefix: str = REGION) -> ProperScores:
     """Proper scores of the rows of a table, `[rows, 2]`: outside, inside the class."""
     start = prefix if prefix == BACKGROUND else ""
@@ -232,6 +291,14 @@ def _bins(definition: ScoreDefinition) -> Iterable[Column]:
         yield from _proper_columns(BACKGROUND)
 
 
+def _soft(definition: ScoreDefinition) -> Iterable[Column]:
+    prefixes = (SOFT, BACKGROUND + SOFT) if definition.softmax else (SOFT,)
+    for prefix in prefixes if definition.n_soft_bins else ():
+        for name in ("weight", "sum_p", "sum_y"):
+            yield Column(prefix + name, "float64", "bins", definition.n_soft_bins)
+        yield Column(prefix + "n_refused", "int64")
+
+
 def _bands(definition: ScoreDefinition) -> Iterable[Column]:
     for band in range(n_bands(definition)):
         yield from _bin_columns(band_prefix(band), definition.n_bins)
@@ -240,7 +307,7 @@ def _bands(definition: ScoreDefinition) -> Iterable[Column]:
 def _lesions(definition: ScoreDefinition) -> Iterable[Column]:
     if definition.lesions is None:
         return []
-    return [_PEAKS]
+    return [_PEAKS, *(_COMPONENTS if definition.mask_lesions else ())]
 
 
 def _bin_columns(prefix: str, n_bins: int) -> Iterable[Column]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverax.choices import Neighbours
+from coverax.engine.bins import bin_edges
 from coverax.files import check_fields
 from coverax.rational import MAX_DENOMINATOR, Level, as_fraction, check_tolerance
 from coverax.table.region import FOREGROUND, Region, parse_regions
@@ -13,7 +14,12 @@ from coverax.table.transforms import Transform, parse_transforms
 
 DEFAULT_BINS = 20
 # Parts that the first files of this schema lack; without them nothing was allowed.
-_LATER = {"allow_hard_masks", "allow_duplicates"}
+_LATER = {
+    "allow_hard_masks": False,
+    "allow_duplicates": False,
+    "mask_lesions": False,
+    "n_soft_bins": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class ScoreDefinition:
         allow_overshoot: Values up to 1e-3 outside [0, 1] were accepted.
         map_kind: What the maps looked like; None before they were read.
         n_bins: Bins of the calibration statistics; 0 for none.
+        n_soft_bins: Soft bins beside them; 0 for none.
         grid: Whether voxel counts at the fixed grid of cuts are kept, for loss curves.
         softmax: The maps are a softmax: channel 0 is the background and the first
             regions are the other channels, in order; further ones may join them.
@@ -63,10 +70,14 @@ class ScoreDefinition:
             between which bins are kept apart; none for no bands.
         allow_hard_masks: Maps that hold 0 and 1 alone were accepted.
         allow_duplicates: One map under several names was accepted.
+        mask_lesions: Whether components of masks are counted at every cut, and which of
+            them touch no reference.
 
     Raises:
         ValueError: The label to ignore belongs to a region, a softmax has not one region
-            a channel, or band edges do not ascend, or have no bins.
+            a channel, band edges do not ascend, band edges or soft bins have no bins, or
+            there are too many of these, or components of masks are asked for and not
+            how voxels connect.
     """
 
     regions: tuple[Region, ...] = (FOREGROUND,)
@@ -85,6 +96,8 @@ class ScoreDefinition:
     band_edges_mm: tuple[float, ...] = ()
     allow_hard_masks: bool = False
     allow_duplicates: bool = False
+    mask_lesions: bool = False
+    n_soft_bins: int = 0
 
     def __post_init__(self):
         edges = self.band_edges_mm
@@ -92,8 +105,16 @@ class ScoreDefinition:
             raise ValueError(
                 f"band edges must be finite and ascending, got {', '.join(map(str, edges))}"
             )
+        for n_bins in filter(None, (self.n_bins, self.n_soft_bins)):
+            bin_edges(n_bins)
+        if self.n_soft_bins and not self.n_bins:
+            raise ValueError("soft bins stand beside bins, got 0 bins")
         if edges and not self.n_bins:
             raise ValueError("distance bands need bins, got 0 bins")
+        if self.mask_lesions and self.lesions is None:
+            raise ValueError(
+                "lesions of masks need --lesions: which voxels are of one lesion"
+            )
         for region in self.regions:
             if self.ignore_label in region.labels:
                 raise ValueError(
@@ -155,6 +176,8 @@ class ScoreDefinition:
         }
         if self.map_kind and not self.map_kind.fold_marks:
             del plain["map_kind"]["fold_marks"]
+        if not self.n_soft_bins:  # the first tables knew none
+            del plain["n_soft_bins"]
         return json.loads(json.dumps(plain))
 
     @classmethod
@@ -173,7 +196,7 @@ class ScoreDefinition:
 
     @classmethod
     def _from_json(cls, content: dict[str, Any]) -> "ScoreDefinition":
-        missing = cls.__dataclass_fields__.keys() - content.keys() - _LATER
+        missing = cls.__dataclass_fields__.keys() - content.keys() - _LATER.keys()
         if missing:
             raise ValueError(
                 f"the score definition lacks {', '.join(sorted(missing))}: it was "
@@ -201,7 +224,7 @@ class ScoreDefinition:
             engine=content["engine"],
             lesions=content["lesions"],
             band_edges_mm=tuple(content["band_edges_mm"]),
-            **{name: bool(content.get(name)) for name in _LATER},
+            **{name: content.get(name, none) for name, none in _LATER.items()},
         )
         check_fields(found)
         return found

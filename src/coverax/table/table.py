@@ -11,30 +11,27 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from coverax._version import __version__
 from coverax.choices import Side
-from coverax.files import PathLike, digest_ids, sound
+from coverax.engine.results import ComponentEvents
+from coverax.files import PathLike, digest_ids
+from coverax.shown import Shown, few
 from coverax.table import columns as names
-from coverax.table.columns import Column, Columns, Curves, columns_of, digest_columns
+from coverax.table.columns import (
+    Columns,
+    Curves,
+    check_further,
+    column_values,
+    columns_of,
+    digest_columns,
+)
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, parse_transform
-
-# What statistics of other definitions are called.
-_RESERVED = (
-    "bin_",
-    "band_",
-    "grid_",
-    "critical_",
-    "lesion_",
-    "top_label_",
-    "background_",
-)
-
 
 # Text that the cohort does not fill: `part` is of the record beside a map.
 _NO_COHORT = (*names.RAGGED, "region", "part")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoreTable:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ScoreTable(Shown):
     """Sufficient statistics of a cohort.
 
     Attributes:
@@ -85,12 +82,27 @@ class ScoreTable:
         others = [name for name in rows[0] if name not in kinds and name not in further]
         return cls(
             {
-                name: _column(name, kinds.get(name), [row[name] for row in rows])
+                name: column_values(name, kinds.get(name), [row[name] for row in rows])
                 for name in (*kinds, *others, *further)
             },
             definition,
             excluded or {},
         )
+
+    def _facts(self) -> dict[str, object]:
+        held = {
+            name: self.columns.get(name, np.zeros(0)) for name in ("case_id", "unit")
+        }
+        return {
+            "cases": len(set(held["case_id"].tolist())),
+            "units": len(set(held["unit"].tolist())),
+            "rows": self.n_rows,
+            "columns": len(self.columns),
+            "regions": few(self.definition.regions),
+            "tolerances": few(self.tolerances),
+            "transforms": few(self.definition.transforms) or "none",
+            "left out": sum(map(len, self.excluded.values())),
+        }
 
     @property
     def n_rows(self) -> int:
@@ -160,6 +172,36 @@ class ScoreTable:
         from coverax.table.parquet import to_arrow
 
         return to_arrow(self.columns, names.kinds_of(self.columns, self.definition))
+
+    def to_pandas(self) -> Any:
+        """The table as a frame of pandas, for notebooks; `from_pandas` takes it back.
+
+        What the columns mean goes along, sealed, in `frame.attrs`.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        from coverax.table.frames import to_frame
+
+        return to_frame(self)
+
+    @classmethod
+    def from_pandas(
+        cls, frame: Any, definition: ScoreDefinition | None = None
+    ) -> "ScoreTable":
+        """A table from such a frame, or from rows of it; the same bits.
+
+        Args:
+            frame: Of all columns of `to_pandas`, and further ones, as a site.
+            definition: What the scores mean, where a join or concat lost it.
+
+        Raises:
+            ValueError: Columns are missing or hold what they cannot hold, or the frame
+                does not say what they mean.
+        """
+        from coverax.table.frames import from_frame
+
+        return from_frame(frame, definition)
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -275,6 +317,16 @@ class ScoreTable:
             return None
         return list(self.column(names.LESION_PEAKS))
 
+    def component_events(self) -> list[ComponentEvents] | None:
+        """Components of the masks of each row, at every cut of the grid and above.
+
+        None where the table was scored without `--mask-lesions`.
+        """
+        if names.COMPONENTS[0] not in self.columns:
+            return None
+        each = zip(*(self.column(name) for name in names.COMPONENTS), strict=True)
+        return [ComponentEvents(*row) for row in each]
+
     def side_transform(self, side: Side, spec: str | None = None) -> Transform:
         """The transform of one side that was asked for, or the only one.
 
@@ -337,68 +389,6 @@ class ScoreTable:
             meta["turned"] = self.turned
         kinds = names.kinds_of(self.columns, self.definition)
         write_columns(Path(path), self.columns, kinds, meta)
-
-
-def check_further(further: Sequence[str], definition: ScoreDefinition) -> None:
-    """Refuse a further column of the cohort that is called as one of the table's own.
-
-    Raises:
-        ValueError: One is.
-    """
-    own = {column.name for column in columns_of(definition)}
-    taken = [c for c in further if c in own or c.startswith(_RESERVED) or "@" in c]
-    if taken:
-        raise ValueError(
-            f"column {', '.join(taken)} of the cohort is called as columns of the score "
-            "table are: rename it"
-        )
-
-
-def read_table(path: PathLike) -> ScoreTable:
-    """Read a score table.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no score table, one of another schema, or altered.
-    """
-    from coverax.table.parquet import read_columns
-
-    path = Path(path)
-    columns, meta = read_columns(path)
-    with sound(path, "score table"):
-        return _checked_table(path, columns, meta)
-
-
-def _checked_table(path: Path, columns: Columns, meta: dict[str, Any]) -> ScoreTable:
-    from coverax.table.parquet import altered
-
-    if "part" in meta:
-        index, count = meta["part"]["shard"]
-        raise ValueError(
-            f"part {index} of {count} of a score table: join the parts with "
-            "`coverax merge`"
-        )
-    excluded = {why: tuple(ids) for why, ids in meta["excluded"].items()}
-    definition = ScoreDefinition.from_json(meta["score_definition"])
-    turned = {i: dict(turns) for i, turns in meta.get("turned", {}).items()}
-    table = ScoreTable(columns, definition, excluded, turned)
-    is_whole = table.rows_digest == meta["rows_digest"]
-    if not is_whole or table.n_rows != meta["n_rows"]:
-        raise altered(path)
-    return table
-
-
-def _column(name: str, kind: Column | None, values: list[Any]) -> np.ndarray:
-    """Plain values of the rows as an array of their kind, or of what they look like."""
-    if kind is None:
-        if len({np.shape(value) for value in values}) > 1:
-            raise ValueError(names.NO_COLUMN.format(name))
-        return np.array(values, object if isinstance(values[0], str) else None)
-    if kind.form == "ragged":
-        out = np.empty(len(values), object)
-        out[:] = [np.asarray(row, kind.kind) for row in values]
-        return out
-    return np.array(values, object if kind.kind == "text" else kind.kind)
 
 
 def _is_numeric(values: np.ndarray) -> bool:

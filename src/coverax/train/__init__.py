@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from coverax.exports import exported
+
 if TYPE_CHECKING:
     from coverax.train.cases import CaseFiles as CaseFiles
     from coverax.train.cases import Prepared as Prepared
@@ -91,12 +93,11 @@ _HOME = {
 }
 
 
+__all__, __dir__ = exported(_HOME)
+
+
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'coverax.train' has no attribute {name!r}")
     module, own = _HOME[name].split(".")
     return getattr(importlib.import_module(f"coverax.train.{module}"), own)
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOME)

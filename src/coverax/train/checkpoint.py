@@ -107,12 +107,15 @@ def open_checkpoints(
             n=keep_best,
         )
         policies.append(best)
-    if not is_reader and jax.process_index() == 0:
+    is_writer = not is_reader and jax.process_index() == 0
+    if is_writer:
         _clear_deleted(folder / FOLDER)
     with _quiet(), _readable(folder / FOLDER):
         manager = _manager(folder, policies, is_reader=is_reader)
     with manager:
         yield manager
+    if is_writer:
+        _clear_deleted(folder / FOLDER)  # what could not be removed when it was dropped
 
 
 def _clear_deleted(root: Path) -> None:

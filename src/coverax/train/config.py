@@ -207,7 +207,7 @@ def load_config(path: PathLike) -> TrainConfig:
         raise ValueError(f"{path}: tables or lists are nested too deeply") from None
 
 
-def parse_config(raw: dict[str, Any], folder: Path) -> TrainConfig:
+def parse_config(raw: dict[str, Any], folder: PathLike) -> TrainConfig:
     """A checked config of plain dictionaries.
 
     Raises:
@@ -216,7 +216,7 @@ def parse_config(raw: dict[str, Any], folder: Path) -> TrainConfig:
     data = raw.get("data")
     if isinstance(data, dict) and "dataset" in data:
         raw = raw | {"data": {"images": ".", "labels": "."} | data}
-    config: TrainConfig = _build(TrainConfig, raw, folder, "")
+    config: TrainConfig = _build(TrainConfig, raw, Path(folder), "")
     check_rules(config)
     return config
 

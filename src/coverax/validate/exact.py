@@ -96,7 +96,7 @@ def all_splits(
         ValueError: `n_calibration` leaves no case on one side, or a score or metric is
             NaN or of the wrong shape.
 
-    Example:
+    Examples:
         >>> all_splits(np.array([0.3, 0.1, 0.2, 0.4, 0.5]), 3, "0.5").coverage_mean
         0.5
     """

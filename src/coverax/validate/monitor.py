@@ -124,6 +124,7 @@ def reference_of(calibration: Calibration) -> Json:
     reference = calibration.parts.reference
     if reference is None:
         kind = " from folds" if calibration.folds else ""
+        kind = " of sums of sites" if calibration.of_sites else kind
         raise ValueError(
             f"this calibration of method {calibration.method}{kind} carries nothing to "
             "compare with: it needs the maps of one model, and a table with the grid"

@@ -179,7 +179,13 @@ def _validated(table: ScoreTable, plan: Plan) -> list[Validated]:
 
 
 def _check_method(table: ScoreTable, plan: Plan) -> None:
-    """Never answer a question about sets with the numbers of another method."""
+    """Never answer a question about one method with the numbers of another."""
+    if plan.method not in (None, "fnr", "sets"):
+        raise ValueError(
+            f"method {plan.method} is not validated on a table: the law of all splits is "
+            "that of a rank (fnr, sets). leave_site_out (validate --sites) looks at it on "
+            "summaries of sites"
+        )
     transforms = [f"{t.side}={t.spec}" for t in table.definition.transforms]
     if transforms and plan.method is None:
         raise ValueError(

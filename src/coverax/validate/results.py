@@ -190,6 +190,83 @@ class Validation(JsonRecord):
     results: Sequence[ScoresResult]
 
 
+@dataclass(frozen=True, slots=True)
+class AboveTolerance(JsonRecord):
+    """Units of a site that miss more than a tolerance.
+
+    Attributes:
+        tolerance: Missed share of the reference.
+        count: Units that miss more.
+        share: Of the units of the site.
+        level: Of the interval.
+        low: Its lower end, by Clopper and Pearson.
+        high: Its upper end.
+    """
+
+    tolerance: float
+    count: int
+    share: float
+    level: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutSite(JsonRecord):
+    """One site at the cut that all other sites give.
+
+    Attributes:
+        region: Structure.
+        alpha: Tolerated expected loss.
+        site: File of its summary; its seal where that is in memory.
+        digest: The seal.
+        n_calibration: Units of the other sites.
+        status: Of the threshold that they give.
+        probability_threshold: The cut; None where the mask is everything or empty.
+        n_test: Units of the site.
+        loss_mean: Their mean loss; None without units or without a cut.
+        p_value: That its expected loss is at most alpha, against that it is larger.
+        exceeds: Whether that is told at level .05.
+        above: One a tolerance, of its units at this cut.
+    """
+
+    region: str
+    alpha: float
+    site: str
+    digest: str
+    n_calibration: int
+    status: str
+    probability_threshold: float | None
+    n_test: int
+    loss_mean: float | None
+    p_value: float | None
+    exceeds: bool | None
+    above: Sequence[AboveTolerance]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitesValidation(JsonRecord):
+    """The content of `validation.json` of sites.
+
+    Attributes:
+        schema: Of the file.
+        method: Which guarantee was looked at.
+        loss: Whose expectation it controls.
+        delta: Tolerated share of calibration sets; None for `crc`.
+        score_definition: What the scores mean.
+        evidence: What the results are evidence of, in words.
+        results: One a region, level and site.
+    """
+
+    schema: int = 1
+    method: str
+    loss: str
+    delta: float | None
+    score_definition: ScoreDefinition
+    evidence: Mapping[str, str]
+    results: Sequence[LeftOutSite]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftLook(JsonRecord):
     """One look at new maps: the content of `monitor --json`.
@@ -244,6 +321,15 @@ class Capital(JsonRecord):
     alarm_at: float
     alarm: bool
     capitals: Mapping[str, float]
+
+    @property
+    def sentence(self) -> str:
+        """Whether it is an alarm, and what it rests on."""
+        verdict = "ALARM" if self.alarm else "no alarm"
+        return (
+            f"{verdict}: capital {self.capital:.3g}, largest ever {self.largest:.3g} "
+            f"({self.largest_of}), alarm at {self.alarm_at:g}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,10 +24,10 @@ from coverax.validate.memory import (
 )
 from coverax.validate.monitor import Looked, look_at, looked, reference_of
 from coverax.validate.promise import check_watched, outcomes_of
-from coverax.validate.results import WatchedLook
+from coverax.validate.results import Capital, WatchedLook
 from coverax.volumes import Case, read_probs
 
-_MEANING = (
+MEANING = (
     "While new scans are exchangeable with those that calibrated, the capital ever reaches "
     "the alarm with probability at most the level, however often one looks. An alarm says "
     "that the guarantee may not hold any more; none is no proof that it does."
@@ -117,7 +117,7 @@ def watch_folder(
         n_not_counted=len(paths) - len(set(wanted) - copies),
         n_looks=len(memory.looks),
         found=result,
-        meaning=_MEANING,
+        meaning=MEANING,
     )
 
 
@@ -130,6 +130,15 @@ def watched_capitals(calibration: Calibration, memory: Memory) -> dict[str, np.n
     if memory.calibration_digest != calibration.digest:
         raise ValueError("the state is of a monitor of another calibration")
     return capitals(calibration, reference_of(calibration), memory)
+
+
+def watched(calibration: Calibration, memory: Memory) -> Capital:
+    """What a memory says now.
+
+    Raises:
+        ValueError: It is of another calibration.
+    """
+    return summary(memory, watched_capitals(calibration, memory))
 
 
 class _Chosen(NamedTuple):

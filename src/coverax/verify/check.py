@@ -7,10 +7,12 @@ from typing import Any, Literal, NamedTuple
 from coverax.files import PathLike, digest_file, is_sealed, read_json, sound
 from coverax.locks import WHOLE
 from coverax.stream import journal_lines
+from coverax.table.parquet import read_meta
 from coverax.table.part import is_part, read_part
-from coverax.table.table import read_table
+from coverax.table.read import read_table
 
 CHECKPOINTS = "checkpoints"
+TABLE = "score table"
 # Keys that tell what a sealed JSON file is; of two that fit, the first.
 _KINDS = (
     ("calibration", {"thresholds", "score_definition"}),
@@ -28,6 +30,7 @@ _KINDS = (
     ("record of a part", {"shard", "values", "cases_digest"}),
     ("record of packed maps", {"bits", "maps", "parts"}),
     ("record of exported maps", {"channels", "parts"}),
+    ("summary of a site", {"one", "n_cuts"}),
     ("split", {"parts", "units", "seed"}),
     ("config of a run", {"config", "coverax"}),
     ("cache entry", {"case_id", "files"}),
@@ -81,6 +84,32 @@ def verify_files(
         verdicts.append(_verdict(path, named))
         on_file()
     return verdicts
+
+
+def kind_of(path: PathLike) -> str | None:
+    """Which kind of file of ours a file is by its form, whole or not.
+
+    Returns:
+        A name as `Verdict.what` has it; None for all that is not ours, and for what
+        stands beside a file of ours that names it.
+
+    Raises:
+        ValueError: It is JSON or Parquet by its name, but cannot be read as that.
+    """
+    path = Path(path)
+    if path.name.startswith("."):
+        return None
+    if path.suffix == ".json":
+        with sound(path, "JSON file"):
+            return _kind_of_json(read_json(path))
+    if path.suffix == ".parquet" and path.name not in dict(_names_in(path.parent)):
+        return "part of a score table" if "part" in read_meta(path) else TABLE
+    return None
+
+
+def _kind_of_json(content: Any) -> str | None:
+    keys = content.keys() if isinstance(content, dict) else set()
+    return next((kind for kind, own in _KINDS if own <= keys), None)
 
 
 def _all_files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -145,15 +174,14 @@ def _own(path: Path) -> Verdict | None:
             "cases_digest": table.cases_digest,
             "score_definition": table.definition.to_json(),
         }
-        return Verdict(path, "whole", "score table", about)
+        return Verdict(path, "whole", TABLE, about)
     return None
 
 
 def _json(path: Path) -> Verdict | None:
     with sound(path, "JSON file"):
         content = read_json(path)
-        keys = content.keys() if isinstance(content, dict) else set()
-        kind = next((kind for kind, own in _KINDS if own <= keys), None)
+        kind = _kind_of_json(content)
         if kind is None:
             return None
         if "digest" not in content:

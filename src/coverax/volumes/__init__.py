@@ -1,6 +1,7 @@
 """Files: volumes, grids, cases and cohorts. Nothing else reads a format."""
 
 from coverax.choices import ProbsStorage as ProbsStorage
+from coverax.exports import exported
 from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region
 from coverax.table.region import parse_region as parse_region
@@ -82,3 +83,5 @@ from coverax.volumes.segments import place_segments as place_segments
 from coverax.volumes.segments import read_segments as read_segments
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern
 from coverax.volumes.unit_names import units_of as units_of
+
+__all__, __dir__ = exported(globals())

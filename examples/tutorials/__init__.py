@@ -1,0 +1,1 @@
+"""Small cohorts for the tutorials of the documentation."""

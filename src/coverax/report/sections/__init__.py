@@ -1,0 +1,1 @@
+"""The sections of a report: one module a question that a reader asks."""

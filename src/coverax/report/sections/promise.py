@@ -1,0 +1,98 @@
+"""What was promised, in one sentence, and what it assumes."""
+
+import math
+import re
+from collections.abc import Iterator
+
+from coverax.calibrate import Calibration, Status, Threshold
+from coverax.report.blocks import NONE, Block, Heading, Section, Table, Terms, Text
+from coverax.report.found import Found
+
+_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
+METHODS = {
+    "fnr": "a cut that bounds the missed share of a case",
+    "crc": "a cut that bounds expected losses",
+    "rcps": "a cut that bounds a mean loss with confidence",
+    "ltt": "a cut that bounds several mean losses with confidence",
+    "sets": "an inner and an outer set",
+    "volume": "an interval of the volume",
+    "triage": "masks that may go out unread",
+}
+
+
+_EMPTY = {
+    "exclude": "do not count: the promise is for cases with a reference that is not empty",
+    "include": "count, and are always served",
+    "refuse": "none was accepted",
+}
+
+
+def promise(found: Found) -> Section | None:
+    """One part a calibration; of an evaluation without its calibration, its words."""
+    blocks: list[Block] = []
+    several = len(found.calibrations) > 1
+    for item in found.calibrations:
+        if several:
+            blocks.append(Heading(item.name))
+        blocks.extend(_statement(item.content.statement))
+        blocks.extend(_calibrated(item.content))
+    for item in found.evaluations:
+        if found.calibration(item.content.calibration_digest) is None:
+            blocks.append(Heading(f"{item.name}, whose calibration is not there"))
+            blocks.extend(_statement(item.content.statement))
+    return Section("promise", "What was promised?", blocks) if blocks else None
+
+
+def _statement(text: str) -> Iterator[Block]:
+    first, *others = _SENTENCE.split(text)
+    yield Text(first, "lead")
+    for sentence in others:
+        yield Text(sentence)
+
+
+def _calibrated(calibration: Calibration) -> Iterator[Block]:
+    if calibration.status != Status.OK:
+        yield Text(
+            f"No informative guarantee in part of it: status {calibration.status.name}.",
+            "warning",
+        )
+    for part in calibration.refused_parts:
+        yield Text(f"{part.where}: refused, {part.status}; no mask.", "warning")
+    policy = calibration.policy
+    pairs = [
+        ("Method", f"{calibration.method}: {METHODS.get(calibration.method, '')}"),
+        ("Alpha", f"{calibration.alpha:g}, the share of new cases it may fail on"),
+        (
+            "Exchangeable units",
+            f"one a value of the cohort's column {policy.unit_column}",
+        ),
+        ("Empty references", _EMPTY[policy.empty]),
+    ]
+    if calibration.delta is not None:
+        meaning = "the share of calibration sets it may fail for"
+        pairs.insert(2, ("Delta", f"{calibration.delta:g}, {meaning}"))
+    if policy.group_by is not None:
+        pairs.append(("Groups", f"one promise each {policy.group_by}"))
+    yield Terms(pairs)
+    yield Table(
+        "Thresholds",
+        ("Region", "Group", "For", "Tolerance", "Threshold", "From", "Status"),
+        [_row(threshold) for threshold in calibration.thresholds],
+    )
+
+
+def _row(threshold: Threshold) -> list[str]:
+    is_cut = threshold.side == "lesion"
+    value = threshold.probability if is_cut else threshold.value
+    text = f"{'p ≥ ' if is_cut else ''}{value:.4g}"
+    if math.isinf(value):
+        text = "none" if not is_cut else "everything" if value < 0 else "nothing"
+    return [
+        threshold.region,
+        " ".join(filter(None, [threshold.group, threshold.fold])) or "all",
+        "mask" if is_cut else threshold.side,
+        NONE if threshold.tolerance is None else f"{threshold.tolerance:g}",
+        text,
+        threshold.place,
+        threshold.status.name,
+    ]
