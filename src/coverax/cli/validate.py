@@ -219,10 +219,9 @@ def _show_sites(result: "SitesValidation") -> None:
 
 def _show(entry: "ScoresResult") -> None:
     fold = "" if entry.fold is None else f"fold {entry.fold}: "
-    what = f"fnr of {entry.region}, tolerance {entry.tolerance}"
+    what = f"fnr of {entry.region}, {entry.of_what}"
     if entry.side is not None:
-        sides = "both sets at once" if entry.side == "joint" else f"{entry.side} set"
-        what = f"{sides} of {entry.region} ({entry.transform})"
+        what = f"{entry.of_what} of {entry.region} ({entry.transform})"
     title = f"{fold}{what}, {entry.n_units} units, all splits"
     splits = entry.splits
     setting = [

@@ -204,10 +204,9 @@ def _against_alpha(result: ScoresResult, rows: Sequence[SplitsResult]) -> "Figur
     what = "ECR" if result.side is None else "coverage"
     axes.set_ylabel(f"share of cases that comply ({what})")
     axes.legend()
-    told = f"{result.side} sets" if result.side else f"tolerance {result.tolerance:g}"
     fold = f", fold {result.fold}" if result.fold else ""
     sizes = f"{rows[0].n_calibration} calibrate, {rows[0].n_test} test"
-    axes.set_title(f"{result.region}{fold}, {told}: {sizes}", loc="left")
+    axes.set_title(f"{result.region}{fold}, {result.of_what}: {sizes}", loc="left")
     if any(known):
         place = alphas[: len(fnr)][known]
         own = [f for f, is_known in zip(fnr, known, strict=True) if is_known]
@@ -276,7 +275,8 @@ def _splits(result: ScoresResult, row: SplitsResult) -> "Figure":
     held = edges[:-1][(counts > 0) | (expected > 0.5)]
     axes.set(xlabel="coverage of the other units", ylabel="random splits")
     axes.set_xlim(max(0.0, held.min() - 0.05), 1.01)
-    side = result.side or f"tolerance {result.tolerance:g}"
-    axes.set_title(f"{result.region}, {side}: {row.random.n_splits} splits", loc="left")
+    axes.set_title(
+        f"{result.region}, {result.of_what}: {row.random.n_splits} splits", loc="left"
+    )
     axes.legend()
     return figure

@@ -162,6 +162,13 @@ class ScoresResult(JsonRecord):
     hold_out: Sequence[HeldOutGroup] | None = field(default=None, metadata=MAYBE)
     order: OrderResult | None = field(default=None, metadata=MAYBE)
 
+    @property
+    def of_what(self) -> str:
+        """The tolerance or the sets in words."""
+        if self.side is None:
+            return f"tolerance {self.tolerance:g}"
+        return "both sets at once" if self.side == "joint" else f"{self.side} set"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation(JsonRecord):
