@@ -146,7 +146,6 @@ NAMES = {
     "new_maps": "new/maps",
     "test/probs": "new/maps",
     "test/maps": "new/maps",
-    "test/images": "new/maps",
     "test/labels": "new/labels",
     "test/images": "new/images",
     "test/readers": "new/readers",

@@ -9,8 +9,8 @@ from coverax import host, kernels
 from coverax.doctor import compare_kernels
 from coverax.doctor.compare import CALLS, difference
 
-BOTH = {name for name in vars(host) if inspect.isroutine(vars(host)[name])}
-BOTH &= set(vars(kernels))
+BOTH = {name for name in host.__all__ if inspect.isroutine(vars(host)[name])}
+BOTH &= set(kernels.__all__)
 
 
 def test_every_function_of_both_engines_is_compared():
