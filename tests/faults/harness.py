@@ -141,6 +141,7 @@ COMMANDS = {
     "validate": Command(
         ("validate", "in/s.parquet", "--method", "fnr", "--alpha", ".4", "-o", "out")
     ),
+    "summarise": Command(("summarise", "in/s.parquet", "--fewest", "2", "-o", "out")),
     "reliability": Command(("reliability", "in/s.parquet", "-o", "out")),
     "report": Command(("report", "in/s.parquet", "in/c.json", "-o", "out")),
     "fit": Command(("temperature", "fit", *SCORES, "-o", "out")),
