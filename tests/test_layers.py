@@ -29,7 +29,7 @@ ALLOWED = {
     | {"losses", "kernels", "volumes", "scores", "reliability", "stream"},
     "convert": {"table", "volumes", "stream"},
     "report": {"table", "volumes", "scores", "calibrate", "evaluate"}
-    | {"validate", "reliability", "predict", "verify"},
+    | {"validate", "reliability", "predict", "verify", "stream"},
     "verify": {"table", "stream", "train"},
     "demo": {"table", "volumes", "scores", "calibrate", "predict", "evaluate"},
 }
@@ -42,6 +42,7 @@ ONLY_IN = {
     "edt": {"host"},
     "cc3d": {"host"},
     "matplotlib": {"report"},
+    "PIL": {"report"},
     "jinja2": {"report"},
     "contourpy": {"report"},
     "dask": {"stream"},

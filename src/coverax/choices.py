@@ -19,8 +19,9 @@ Side = Literal["inner", "outer"]
 Method = Literal["fnr", "crc", "rcps", "ltt", "sets", "volume", "triage"]
 # Which of them control an expected loss, of which sums are enough.
 RiskMethod = Literal["crc", "rcps", "ltt"]
-# Which of them is validated: over all splits, the others with each site left out.
-ValidatedMethod = Literal["fnr", "crc", "rcps", "ltt"]
+# Which of them is validated: `fnr` and `sets` over all splits, the others with each site
+# left out.
+ValidatedMethod = Literal["fnr", "sets", "crc", "rcps", "ltt"]
 # What a calibration gives: one cut of the map, a set on each side of the border (from one
 # map, or from one of each fold), an interval of the volume, or masks to release.
 Kind = Literal["cut", "sides", "fold_cuts", "fold_sides", "interval", "release"]

@@ -237,6 +237,29 @@ def test_volumes_fail_where_their_interval_does(files, scored, cli, new):
     assert {0.0, 1.0} == set(failed)
 
 
+@pytest.mark.parametrize("joint", ["each", "bonferroni", "max"])
+def test_sets_fail_where_evaluate_says_so(files, cli, new, joint):
+    table, path, state = (files.root / name for name in ("sets", "c.json", "m.json"))
+    asked = ("--transform", "inner=surface", "--transform", "outer=surface")
+    assert cli("score", *files.options, *asked, "-o", table).code == 0
+    args = ("--method", "sets", "--joint", joint, "--alpha", "0.5", "-o", path)
+    assert cli("calibrate", table, *args).code == 0
+    cohort = ("--probs", new / "probs", "--labels", new / "labels")
+    assert cli("evaluate", path, *cohort, "-o", files.root / "e").code == 0
+    with (files.root / "e" / "cases.csv").open(newline="") as file:
+        judged = list(csv.DictReader(file))
+    end = cli("monitor", path, *cohort, "--state", state, "--json")
+    assert end.code in (0, 3), end.err
+    losses = [entry["losses"] for entry in content(state)["references"]]
+    sides = {"joint": "foreground"} if joint == "max" else {}
+    sides = sides or {side: f"foreground.{side}" for side in ("inner", "outer")}
+    for side, name in sides.items():
+        failed = [float(row[f"{side}_covered"] != "True") for row in judged]
+        assert [own[name] for own in losses] == failed
+        assert f"references.{name}" in end.json["capitals"]
+    assert {value for own in losses for value in own.values()} == {0.0, 1.0}
+
+
 @pytest.mark.parametrize(
     "method", [("fnr", "--delta", "0.3"), ("rcps", "--delta", "0.3", "--loss", "fnr")]
 )

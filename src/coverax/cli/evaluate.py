@@ -12,10 +12,12 @@ from coverax.cli.common import (
     AsJson,
     CohortFile,
     EngineChoice,
+    Figures,
     FoldProbsDirs,
     LabelsDir,
     Threads,
     UnitPattern,
+    check_figures_wanted,
     files_of,
     load_cohort,
     maps_of_folds,
@@ -69,6 +71,7 @@ def command(
     allow_missing: AllowMissing = False,
     allow_hard_masks: AllowHardMasks = False,
     overwrite: Overwrite = False,
+    figures: Figures = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure compliance, error rates and volumes against the fixed cut 0.5."""
@@ -84,7 +87,10 @@ def command(
     )
     from coverax.folders import whole_folder
 
+    check_figures_wanted(figures)
     where, part = place_of(workers, dask, memory), shard_of(shard)
+    if figures and part is not None:
+        raise typer.BadParameter("--figures goes with the whole: give it with --parts")
     output = home_of(output, part, parts)
     loaded = read_calibration(calibration)
     several = loaded.folds is not None or len(probs or []) > 1
@@ -147,6 +153,11 @@ def command(
             **options,
         )
         fill_evaluation(evaluation, folder)
+        if figures:
+            from coverax.report import save_figures
+            from coverax.report.result_figures import evaluation_figures
+
+            save_figures(evaluation_figures(evaluation), folder / "figures")
     note_left_out(failures)
     if as_json:
         print_json(evaluation.summary.to_json())

@@ -26,6 +26,7 @@ from coverax.cli.common import (
     show_progress,
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
+from coverax.cli.picture import note_undrawn
 from coverax.cli.places import (
     DaskAddress,
     Memory,
@@ -95,7 +96,7 @@ def command(
     ] = False,
     overlay: Annotated[
         Path | None,
-        typer.Option(help="sets: new folder for a picture of each case (PNG)."),
+        typer.Option(help="New folder for a picture of each mask (PNG)."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -103,6 +104,10 @@ def command(
             help="Folder of scans to draw on, CASE or CASE_0000, on the grid of the "
             "maps; the maps themselves by default."
         ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Folder of references, to be drawn on pictures alone."),
     ] = None,
     groups: Annotated[
         Path | None,
@@ -126,14 +131,12 @@ def command(
         raise typer.BadParameter("give either -o or --bids, a new folder")
     home = home_of(target, part, parts)
     loaded = read_calibration(calibration)
-    if images is not None and overlay is None:
-        raise typer.BadParameter("--images goes with --overlay")
+    if overlay is None and (images is not None or labels is not None):
+        raise typer.BadParameter("--images and --labels go with --overlay")
     if overlay is not None and bids is not None:
         raise typer.BadParameter("--overlay goes with -o")
     if overlay is not None and part is not None:
         raise typer.BadParameter("--overlay goes with the whole: give it with --parts")
-    if overlay is not None and not loaded.has_sides:
-        raise typer.BadParameter("--overlay goes with a calibration of sets")
     several = loaded.folds is not None or len(probs or []) > 1
     if several and groups is not None:
         raise typer.BadParameter("--groups goes with a calibration by groups")
@@ -162,12 +165,14 @@ def command(
         cohort,
         groups,
         images,
+        labels,
         parts,
         *(probs or []),
         *maps.values(),
     ]
     allow_overwrite(home, overwrite, inputs)
-    backgrounds = {} if overlay is None else _backgrounds(overlay, maps, images)
+    if overlay is not None:
+        _check_overlay(overlay, maps, images, labels, allow_missing=allow_missing)
     with show_progress("Predicting", len(own_cases(maps, part))) as on_case:
         predict = (
             partial(predict_folds, loaded, each)
@@ -193,7 +198,9 @@ def command(
             on_note=note,
         )
     if overlay is not None:
-        _draw(overlay, target, backgrounds)
+        _draw(
+            overlay, target, maps, images, labels, threads, allow_missing=allow_missing
+        )
     if as_json:
         print_json(result.to_json() | {"output": str(home)})
         return
@@ -212,28 +219,50 @@ def command(
     )
 
 
-def _backgrounds(
-    overlay: Path, maps: dict[str, Path], images: Path | None
-) -> dict[str, Path]:
-    """What each case is drawn on; what could not be drawn is refused before any work."""
+def _check_overlay(
+    overlay: Path,
+    maps: dict[str, Path],
+    images: Path | None,
+    labels: Path | None,
+    *,
+    allow_missing: bool,
+) -> None:
+    """Refuse before any work what could not be drawn, by name."""
     from coverax.folders import check_output_folder
-    from coverax.report import check_figures, find_scans
+    from coverax.report import check_figures, find_backgrounds
 
     check_output_folder(overlay)
     check_figures()
-    return maps if images is None else find_scans(maps, images)
+    for folder, what in ((images, "scan"), (labels, "reference")):
+        if folder is not None:
+            find_backgrounds(maps, folder, what, allow_missing=allow_missing)
 
 
-def _draw(folder: Path, output: Path, backgrounds: dict[str, Path]) -> None:
-    """One picture a written label map; the folder appears when all are drawn."""
-    from coverax.folders import whole_folder
-    from coverax.report import draw_sets
+def _draw(
+    overlay: Path,
+    masks: Path,
+    maps: dict[str, Path],
+    images: Path | None,
+    labels: Path | None,
+    threads: int | None,
+    *,
+    allow_missing: bool,
+) -> None:
+    """One picture a mask; the folder appears when all are drawn."""
+    from coverax.report import picture_folder, read_masks
 
-    written = sorted(output.glob("*.json"))
-    with (
-        whole_folder(folder) as filled,
-        show_progress("Drawing", len(written)) as on_case,
-    ):
-        for sidecar in written:
-            draw_sets(sidecar, backgrounds[sidecar.stem], filled)
-            on_case()
+    with show_progress("Drawing", len(read_masks(masks)[0])) as on_case:
+        drawn = picture_folder(
+            masks,
+            overlay,
+            images=images,
+            probs=maps if images is None else None,
+            labels=labels,
+            threads=threads,
+            resume=True,  # of a run whose masks were not published
+            allow_missing=allow_missing,
+            on_case=on_case,
+            on_note=note,
+        )
+    note(f"{overlay}: {drawn.n_pictures} pictures of {drawn.n_cases} cases")
+    note_undrawn(drawn.n_without_mask, drawn.failed)

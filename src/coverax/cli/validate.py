@@ -1,5 +1,6 @@
 """`coverax validate`: does the guarantee hold on this table, over every split."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,9 @@ from coverax.choices import CountedEmpty, LossName, ValidatedMethod
 from coverax.cli.common import (
     AsJson,
     Delta,
+    Figures,
     Raters,
+    check_figures_wanted,
     parse_alpha,
     print_json,
     results,
@@ -68,7 +71,16 @@ def command(
             help="All splits, exactly; a number adds that many random ones.",
         ),
     ] = "exact",
-    empty: Annotated[CountedEmpty, typer.Option(help="Empty references.")] = "exclude",
+    empty: Annotated[
+        CountedEmpty | None,
+        typer.Option(help="Empty references. [default: exclude; of sets include]"),
+    ] = None,
+    inner: Annotated[
+        str | None, typer.Option(help="sets: transform of the inner set.")
+    ] = None,
+    outer: Annotated[
+        str | None, typer.Option(help="sets: transform of the outer set.")
+    ] = None,
     hold_out_by: Annotated[
         str | None, typer.Option(help="Column of groups to hold out, each in turn.")
     ] = None,
@@ -77,6 +89,7 @@ def command(
     ] = None,
     raters: Raters = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of splits and draws.")] = 0,
+    figures: Figures = False,
     sites: Annotated[
         bool,
         typer.Option(
@@ -97,13 +110,16 @@ def command(
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
 
+    if figures and output is None:
+        raise typer.BadParameter("--figures goes with -o")
+    check_figures_wanted(figures)
     if output is not None:
         allow_overwrite(output, overwrite, scores)
     if output is not None:
         check_output_folder(output)
     if sites:
-        settled = (fraction, hold_out_by, order_by, raters)
-        if any(settled) or seed or splits != "exact" or empty != "exclude":
+        settled = (fraction, hold_out_by, order_by, raters, inner, outer, figures)
+        if any(settled) or seed or splits != "exact" or empty:
             raise typer.BadParameter(
                 "--sites takes --alpha, --method, --loss and --delta alone: the rest is "
                 "settled by `coverax summarise`"
@@ -123,16 +139,28 @@ def command(
         order_by=order_by,
         raters=raters,
         method=method,
+        inner=inner,
+        outer=outer,
     )
-    _give(
-        validate_table(read_table(one_table(scores)), plan),
-        output,
-        as_json,
-        _show_splits,
-    )
+    table = read_table(one_table(scores))
+    result = validate_table(table, plan)
+
+    def draw(folder: Path) -> None:
+        from coverax.report import save_figures
+        from coverax.report.result_figures import validation_figures
+
+        save_figures(validation_figures(table, plan, result), folder / "figures")
+
+    _give(result, output, as_json, _show_splits, draw if figures else None)
 
 
-def _give(result: Any, output: Path | None, as_json: bool, show: Any) -> None:
+def _give(
+    result: Any,
+    output: Path | None,
+    as_json: bool,
+    show: Any,
+    draw: Callable[[Path], None] | None = None,
+) -> None:
     """Write a validation, and print or show it."""
     from coverax.files import publish_sealed_json
     from coverax.folders import whole_folder
@@ -140,6 +168,8 @@ def _give(result: Any, output: Path | None, as_json: bool, show: Any) -> None:
     if output is not None:
         with whole_folder(output) as folder:
             publish_sealed_json(folder / "validation.json", result.to_json())
+            if draw is not None:
+                draw(folder)
     if as_json:
         print_json(result.to_json())
         return
@@ -194,10 +224,10 @@ def _show_sites(result: "SitesValidation") -> None:
 
 def _show(entry: "ScoresResult") -> None:
     fold = "" if entry.fold is None else f"fold {entry.fold}: "
-    title = (
-        f"{fold}fnr of {entry.region}, tolerance {entry.tolerance}, {entry.n_units} "
-        "units, all splits"
-    )
+    what = f"fnr of {entry.region}, {entry.of_what}"
+    if entry.side is not None:
+        what = f"{entry.of_what} of {entry.region} ({entry.transform})"
+    title = f"{fold}{what}, {entry.n_units} units, all splits"
     splits = entry.splits
     setting = [
         (f"{row.alpha:g}", f"{row.n_calibration} / {row.n_test}") for row in splits

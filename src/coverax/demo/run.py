@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from coverax.calibrate import Calibration, calibrate_fnr
 from coverax.choices import EngineName
@@ -37,11 +38,12 @@ def run_demo(
     tolerance: Level = "0.1",
     seed: int = 0,
     engine: EngineName = "auto",
+    finish: Callable[[DemoResult, Path], None] = lambda _result, _folder: None,
 ) -> DemoResult:
     """Write the cohort, then score, calibrate, predict and evaluate.
 
     Patients are split at random: 300 calibrate, the others are held out; one nodule of
-    each patient is drawn.
+    each patient is drawn. `finish` may add to the folder before it takes its name.
 
     Raises:
         FileExistsError: `output` holds something already.
@@ -76,4 +78,6 @@ def run_demo(
                 calibration, heldout, engine=engine, on_case=on_case
             )
         write_evaluation(evaluation, folder / "evaluation")
-        return DemoResult(calibration, evaluation)
+        result = DemoResult(calibration, evaluation)
+        finish(result, folder)
+        return result

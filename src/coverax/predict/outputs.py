@@ -111,12 +111,13 @@ def write_masks(
         labels = values.reshape(file.grid.shape, order="F")
         write_mask(folder / f"{stem}{end}", labels, file, largest=largest)
     entries: list[Json] = []
-    for name, stem in stems.items():
+    for region in definition.regions:
+        name, spec = region.name, {"region": region.name, "spec": str(region)}
         refused = calibration.refused(name)
         if refused is not None:
-            entries.append({"region": name, "mask": None, "status": refused})
+            entries.append(spec | {"mask": None, "status": refused})
             continue
-        about: Json = {"region": name, "mask": f"{stem}{end}"}
+        about: Json = spec | {"mask": f"{stems[name]}{end}"}
         if merged is not None and wanted.labels is not None:
             about |= {"label": wanted.labels[name], "n_hidden": merged.hidden[name]}
         entries.append(about | masks[name].entry | {"map_values": values_of[name]})

@@ -1,27 +1,14 @@
 """Figures: slices with the contours of inner and outer sets."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coverax.files import PathLike, publishing, read_sealed_json
-from coverax.volumes import (
-    GridMismatchError,
-    check_same_grid,
-    file_stem,
-    nifti_files,
-    read_header,
-    read_labels,
-    read_voxels,
-)
+from coverax.report.raster import window_of
 
 # Blue and orange are told apart by every reader.
 INNER_COLOUR, OUTER_COLOUR = "#ff9f1c", "#2ec4ff"
 _N_SLICES = 4
-# How nnU-Net calls the first channel of a scan.
-_FIRST_CHANNEL = "_0000"
 
 
 def check_figures() -> None:
@@ -36,89 +23,6 @@ def check_figures() -> None:
         raise ValueError(
             "figures need matplotlib: pip install 'coverax[report]'"
         ) from None
-
-
-def find_scans(maps: Mapping[str, PathLike], folder: PathLike) -> dict[str, Path]:
-    """The scan of every case, `CASE.nii.gz` or `CASE_0000.nii.gz`, on the map's grid.
-
-    Only headers are read.
-
-    Args:
-        maps: Case id to map.
-        folder: Of scans.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        GridMismatchError: A scan lies on another grid than its map.
-        ValueError: A case has no scan, or a header is damaged.
-    """
-    files = nifti_files(folder)
-    scans = {c: files.get(c, files.get(c + _FIRST_CHANNEL)) for c in maps}
-    found = {case_id: path for case_id, path in scans.items() if path is not None}
-    missing = [case_id for case_id in maps if case_id not in found]
-    if missing:
-        raise ValueError(
-            f"{folder}: no scan of {len(missing)} of {len(maps)} cases, as "
-            f"{', '.join(missing[:5])}: expected CASE.nii.gz or "
-            f"CASE{_FIRST_CHANNEL}.nii.gz"
-        )
-    wrong: list[str] = []
-    for case_id, scan in found.items():
-        try:
-            check_same_grid(
-                read_header(scan).grid,
-                scan,
-                read_header(maps[case_id]).grid,
-                maps[case_id],
-            )
-        except GridMismatchError as error:
-            wrong.append(f"case {case_id}: {error}")
-    if wrong:
-        raise GridMismatchError(
-            f"{len(wrong)} of {len(maps)} scans lie on another grid than the map; "
-            f"{wrong[0]}"
-        )
-    return found
-
-
-def draw_sets(sidecar: PathLike, background: PathLike, folder: PathLike) -> list[Path]:
-    """Draw the label maps of one predicted case over a scan or its own map.
-
-    Of a volume with a class axis the first entry is drawn. A region that was refused in
-    calibration has no label map and no picture.
-
-    Args:
-        sidecar: `CASE.json` of `predict`, with its label maps beside it.
-        background: Volume on the same grid, shape and affine.
-        folder: Where pictures go, `CASE.png` or `CASE_REGION.png`.
-
-    Raises:
-        GridMismatchError: The grids differ.
-        ValueError: matplotlib is missing, or the sidecar was altered.
-    """
-    sidecar, background, folder = Path(sidecar), Path(background), Path(folder)
-    content, _ = read_sealed_json(sidecar, "sidecar of a mask", 1, "predict")
-    out = []
-    for entry in content["masks"]:
-        if entry["mask"] is None:
-            continue
-        path = sidecar.with_name(entry["mask"])
-        flat, file = read_labels(path)
-        drawn, stored = read_voxels(background, channels=[0])
-        check_same_grid(drawn.grid, background, file.grid, path)
-        shape = (*file.grid.shape, 1)[:3]
-        spacing = file.grid.edges_mm
-        panels = plot_sets(
-            stored[0].reshape(shape, order="F"),
-            flat.reshape(shape, order="F"),
-            spacing,
-            title=f"{content['case_id']} {entry['region']}: {_volumes(entry)}",
-        )
-        path = folder / f"{file_stem(entry['mask'])}.png"
-        with publishing(path) as temporary:
-            panels[0].figure.savefig(temporary, dpi=110, format="png")
-        out.append(path)
-    return out
 
 
 def plot_sets(
@@ -171,7 +75,7 @@ def draw_slice(
     z: int,
 ) -> None:
     """One slice along the third axis, with the contours of both sets."""
-    low, high = float(image.min()), float(image.max())
+    low, high = window_of(image)
     extent = (0, image.shape[0] * spacing_mm[0], 0, image.shape[1] * spacing_mm[1])
     panel.imshow(
         image[:, :, z].T,
@@ -206,10 +110,3 @@ def middle_slice(labels: np.ndarray) -> int:
     """The middle one of the slices along the third axis that a mask touches."""
     held = np.flatnonzero((labels > 0).any(axis=(0, 1)))
     return int(held[held.size // 2]) if held.size else labels.shape[2] // 2
-
-
-def _volumes(entry: dict[str, Any]) -> str:
-    ml = entry["volume_ml"]
-    if ml["certain"] is None:
-        return "volumes unknown (the size of a voxel is)"
-    return f"certain {ml['certain']:.3g} mL, to look at {ml['uncertain']:.3g} mL"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -27,6 +27,7 @@ from coverax.reliability import (
     mean_of_known,
     pooled,
 )
+from coverax.report.saved import save_figures
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#7f7f7f"
 _MAP = "Blues"
@@ -39,21 +40,11 @@ _LINE_LETTERS, _MOST_LETTERS = 30, 59
 
 def draw_figures(regions: Sequence[RegionBins], folder: PathLike) -> list[Path]:
     """Draw both figures of a cohort as PNG and SVG, the same bytes again; the files."""
-    folder = Path(folder)
     figures = {
         "reliability_diagram": reliability_figure(regions),
         "dataset_histogram": histogram_figure(regions),
     }
-    files = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        for kind in ("png", "svg"):
-            path = folder / f"{name}.{kind}"
-            metadata = {"Date": None} if kind == "svg" else None
-            with rc_context({"svg.hashsalt": name}):  # else its names are random
-                figure.savefig(path, dpi=150, metadata=metadata)
-            files.append(path)
-    return files
+    return save_figures(figures, folder)
 
 
 def reliability_figure(regions: Sequence[RegionBins]) -> Figure:

@@ -304,7 +304,7 @@ def _over_splits(calibration: Calibration, table: ScoreTable) -> tuple[Settings,
 def _splits_of(
     results: Sequence[ScoresResult], region: str, place: int, promised: float
 ) -> Settings:
-    tolerances = tuple(result.tolerance for result in results)
+    tolerances = tuple(float(result.tolerance or 0) for result in results)
     at: dict[tuple[int, int], Setting] = {}
     for k, result in enumerate(results):
         for i, entry in enumerate(result.splits):

@@ -21,7 +21,7 @@ from coverax.files import (
 )
 from coverax.rational import Level, as_fraction, check_level
 from coverax.validate.capital import map_capital
-from coverax.validate.promise import promise_capital
+from coverax.validate.promise import promise_capital, watched_promises
 from coverax.validate.results import Capital
 
 SCHEMA = 1
@@ -155,15 +155,15 @@ def capitals(
         values = [entry["values"][key] for entry in memory.maps]
         path = map_capital(reference[region][name], values, name=key, seed=memory.seed)
         found[f"maps.{key}"] = path * float(half / len(features))
-    regions = list(dict.fromkeys(t.region for t in calibration.thresholds))
-    for region in regions if memory.with_references else []:
+    promises = watched_promises(calibration) if memory.with_references else []
+    for promise in promises:
         losses = [
-            entry["losses"][region]
+            entry["losses"][promise.name]
             for entry in memory.references
-            if region in entry["losses"]
+            if promise.name in entry["losses"]
         ]
-        path = promise_capital(calibration, region, losses)
-        found[f"references.{region}"] = path * float(half / len(regions))
+        path = promise_capital(calibration, promise, losses)
+        found[f"references.{promise.name}"] = path * float(half / len(promises))
     return found
 
 

@@ -70,8 +70,8 @@ def monitor_folder(
         maps calibrated themselves, by case id or by content.
 
     Raises:
-        ValueError: The calibration carries no features (method `sets`, or a table
-            without the grid), or left out voxels by their reference; or the maps are
+        ValueError: The calibration carries no features (from folds, or a table without
+            the grid), or left out voxels by their reference; or the maps are
             hard masks or of another origin than those that calibrated.
         ExceptionGroup: Maps failed; one exception each.
     """
@@ -127,8 +127,7 @@ def reference_of(calibration: Calibration) -> Json:
         kind = " of sums of sites" if calibration.of_sites else kind
         raise ValueError(
             f"this calibration of method {calibration.method}{kind} carries nothing to "
-            "compare with: it needs another method than sets, on the maps of one model "
-            "and a table with the grid"
+            "compare with: it needs the maps of one model, and a table with the grid"
         )
     if calibration.definition.ignore_label is not None:
         raise ValueError(

@@ -1,6 +1,7 @@
 """What the references of new cases say of a promise: failures, or losses, by region."""
 
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,12 +12,24 @@ from coverax.calibrate import (
     Counts,
     FnrRecord,
     RiskRecord,
+    SetsRecord,
     Status,
+    Threshold,
     VolumeRecord,
 )
 from coverax.predict import interval_of, voxel_ml_of
 from coverax.rational import as_fraction
-from coverax.scores import View, count_columns, lone_batch, resolve_engine
+from coverax.scores import (
+    View,
+    count_columns,
+    engine_of,
+    lone_batch,
+    resolve_engine,
+    score_maps,
+    side_scores,
+    side_transforms,
+)
+from coverax.table import SIDES
 from coverax.validate.capital import compliance_capital, risk_capital
 
 
@@ -34,6 +47,9 @@ def check_watched(calibration: Calibration) -> None:
             why = "a promise of all regions at once is not watched region by region"
     elif isinstance(record, RiskRecord) and calibration.delta is not None:
         why = "" if _is_watched(record) else _LOSS
+    elif isinstance(record, SetsRecord):
+        if record.regions == "joint":
+            why = "a promise of all regions at once is not watched region by region"
     elif isinstance(record, RiskRecord):
         why = (
             "crc promises a mean over calibration sets, and given one set the mean loss "
@@ -48,7 +64,7 @@ def check_watched(calibration: Calibration) -> None:
     if why:
         raise ValueError(
             f"--labels: {why}; without references the maps alone are watched. It goes "
-            "with methods fnr and volume, and with rcps and ltt of a built-in loss of voxels"
+            "with methods fnr, sets and volume, and with rcps and ltt of a built-in loss of voxels"
         )
     bad = [t for t in calibration.thresholds if t.status != Status.OK]
     if bad:
@@ -57,6 +73,8 @@ def check_watched(calibration: Calibration) -> None:
         )
 
 
+# Rules by which both sides hold or fail at one rank.
+_AT_ONCE = ("max", "ranked")
 _LOSS = "a loss of one's own, or of lesions, is not computed here"
 
 
@@ -64,19 +82,73 @@ def _is_watched(record: RiskRecord) -> bool:
     return record.own_loss is None and record.loss in ("fnr", "fpr", "dice")
 
 
+class Watched(NamedTuple):
+    """One promise that references are bet on.
+
+    Attributes:
+        name: Of its losses and its capital.
+        threshold: What decides; of two sides with one rank, that of the inner one.
+        alpha: Its level.
+    """
+
+    name: str
+    threshold: Threshold
+    alpha: Fraction
+
+
+def watched_promises(calibration: Calibration) -> list[Watched]:
+    """One promise a region; of sets one a side, where each side has its own rank."""
+    record, alpha = calibration.record, as_fraction(calibration.alpha)
+    regions = dict.fromkeys(t.region for t in calibration.thresholds)
+    if not isinstance(record, SetsRecord):
+        return [Watched(r, calibration.threshold_of(r), alpha) for r in regions]
+    if record.joint in _AT_ONCE:
+        return [
+            Watched(r, calibration.threshold_of(r, "inner"), alpha) for r in regions
+        ]
+    levels = {"inner": record.alpha_inner, "outer": record.alpha_outer}
+    return [
+        Watched(
+            f"{r}.{side}", calibration.threshold_of(r, side), Fraction(levels[side])
+        )
+        for r in regions
+        for side in SIDES
+    ]
+
+
 def outcomes_of(
     calibration: Calibration, case_id: str, views: list[View]
 ) -> dict[str, float]:
-    """Loss of each region of a case: 1 where its promise failed, or its mean loss.
+    """Loss of each promise for a case: 1 where it failed, or its mean loss.
 
     Regions whose reference is empty are left out where they did not calibrate.
     """
     found: dict[str, float] = {}
     for view in views:
         aside = calibration.policy.empty in ("exclude", "refuse")
-        if view.labels.any() or not aside:
+        if not view.labels.any() and aside:
+            continue
+        if isinstance(calibration.record, SetsRecord):
+            found |= _set_outcomes(calibration, view)
+        else:
             found[view.region.name] = _outcome(calibration, case_id, view)
     return found
+
+
+def _set_outcomes(calibration: Calibration, view: View) -> dict[str, float]:
+    """Whether each side of the sets of a case failed; of a rule of one rank, any."""
+    definition, record = calibration.definition, calibration.sets
+    engine = engine_of(definition, "auto" if definition.engine else "host")
+    batch = lone_batch(engine, view, spatial=definition.is_spatial)
+    transforms = side_transforms(record.inner, record.outer)
+    maps = score_maps(engine, batch, definition, transforms)
+    region, failed = view.region.name, dict[str, float]()
+    for transform in transforms:
+        values = maps[transform.side, transform.map_spec]
+        score = np.asarray(side_scores(engine, batch, transform, values))[0]
+        limit = calibration.threshold_of(region, transform.side).value
+        failed[f"{region}.{transform.side}"] = float(not score <= limit)
+    return {region: max(failed.values())} if record.joint in _AT_ONCE else failed
 
 
 def _outcome(calibration: Calibration, case_id: str, view: View) -> float:
@@ -109,11 +181,10 @@ def _outcome(calibration: Calibration, case_id: str, view: View) -> float:
 
 
 def promise_capital(
-    calibration: Calibration, region: str, losses: list[float]
+    calibration: Calibration, promise: Watched, losses: list[float]
 ) -> Float[np.ndarray, " new"]:
-    """Capital against the promise of a region, after each new unit that counts."""
-    threshold = calibration.threshold_of(region)
+    """Capital against a promise, after each new unit that counts."""
     if calibration.delta is None:
-        failed = np.array(losses, bool)
+        failed, threshold = np.array(losses, bool), promise.threshold
         return compliance_capital(failed, threshold.n_units, threshold.order)
-    return risk_capital(np.array(losses, float), as_fraction(calibration.alpha))
+    return risk_capital(np.array(losses, float), promise.alpha)

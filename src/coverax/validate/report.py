@@ -39,6 +39,7 @@ from coverax.validate.results import (
 )
 from coverax.validate.splits import random_splits
 from coverax.validate.units import all_unit_splits
+from coverax.validate.validated import Validated, scores_of_sets, scores_of_tolerances
 
 BAND = 0.95
 _PERMUTATIONS = (
@@ -56,6 +57,12 @@ _FOLDS = (
     "known of all folds together. What `calibrate --folds` promises of the masks from "
     "all folds is seen on a held-out set alone, with `coverax evaluate`."
 )
+_SETS = (
+    "Inner and outer: each side on its own at the level alpha (joint=each; under "
+    "bonferroni, at the share of alpha that the side gets). Joint: both at once, by one "
+    "threshold for the larger of both scores (joint=max)."
+)
+_NO_CURVES = "the table was scored without --curves"
 _ORDER = (
     "Order of acquisition is evidence about drift: a small p-value means that later "
     "cases differ from earlier ones."
@@ -71,59 +78,78 @@ class Plan:
         fractions: Shares of units that calibrate.
         n_splits: Random splits beside all splits; 0 for none.
         seed: Seed of the splits, and of the draw of one case a unit.
-        empty: Whether empty references count.
+        empty: Whether empty references count; by default as calibration has it: they
+            do for sets, and do not for `fnr`.
         hold_out_by: Column of groups that are held out in turn.
         order_by: Column of the order of acquisition, sorted by `acquisition_order`.
         raters: What several references of a case do: `worst` or `draw`.
-        method: `fnr`, the one method that is validated; to be named where the table
-            holds scores of sets.
+        method: `fnr` or `sets`; to be named where the table holds scores of sets.
+        inner: Transform of the inner set, for `sets`; the table's only one by default.
+        outer: Transform of the outer set, likewise.
+        closed: Only what is in closed form: no count of splits of whole units.
     """
 
     alphas: tuple[Level, ...]
     fractions: tuple[Level, ...] = ("0.5",)
     n_splits: int = 0
     seed: int = 0
-    empty: CountedEmpty = "exclude"
+    empty: CountedEmpty | None = None
     hold_out_by: str | None = None
     order_by: str | None = None
     raters: RaterRule | None = None
     method: ValidatedMethod | None = None
+    inner: str | None = None
+    outer: str | None = None
+    closed: bool = False
+
+    @property
+    def counts_empty(self) -> CountedEmpty:
+        """Whether empty references count."""
+        return self.empty or ("include" if self.method == "sets" else "exclude")
 
 
 def validate_table(table: ScoreTable, plan: Plan) -> Validation:
-    """Validate the false-negative-rate method on every region and tolerance.
+    """Validate a method on every region: the missed share, or inner and outer sets.
+
+    Of sets each side is validated on its own, and both at once by one threshold for the
+    larger of both scores (`joint="max"`), each at the levels of the plan.
 
     Where units own several cases one of each is drawn, by the plan's seed, so that the
     law of all splits is in closed form; beside it stand the mean over all splits of whole
     units with all their cases, and random splits of them.
 
     Raises:
-        ValueError: A level is out of range, a region has fewer than two units, or the
-            table holds scores of sets and the plan names no method.
+        ValueError: A level is out of range, a region has fewer than two units, the
+            table holds scores of sets and the plan names no method, or it lacks a
+            transform.
     """
     _check_method(table, plan)
     if FOLD in table.columns and len(set(table.column(FOLD))) > 1:
         return _validate_folds(table, plan)
     regions = list(dict.fromkeys(table.column("region")))
     results = [
-        _validate_scores(table, plan, region, tolerance)
+        _validate_scores(table, plan, region, validated)
         for region in regions
-        for tolerance in table.tolerances
+        for validated in _validated(table, plan)
     ]
     evidence = {"splits": _PERMUTATIONS}
+    if plan.method == "sets":
+        evidence["sets"] = _SETS
     if plan.hold_out_by:
         evidence["hold_out"] = _HELD_OUT
     if plan.order_by:
         evidence["order"] = _ORDER
     has_curves = table.critical_curves(regions[0]) is not None
+    lacking = "sets have none here" if plan.method == "sets" else _NO_CURVES
     return Validation(
+        method=plan.method or "fnr",
         cases_digest=table.cases_digest,
         score_definition=table.definition,
         seed=plan.seed,
         raters=plan.raters,
         metrics="at every threshold, exactly"
-        if has_curves
-        else "coverage alone: the table was scored without --curves",
+        if has_curves and plan.method != "sets"
+        else f"coverage alone: {lacking}",
         evidence=evidence,
         results=results,
     )
@@ -147,48 +173,62 @@ def _validate_folds(table: ScoreTable, plan: Plan) -> Validation:
     )
 
 
+def _validated(table: ScoreTable, plan: Plan) -> list[Validated]:
+    if plan.method == "sets":
+        return scores_of_sets(table, plan.inner, plan.outer)
+    return scores_of_tolerances(table)
+
+
 def _check_method(table: ScoreTable, plan: Plan) -> None:
     """Never answer a question about one method with the numbers of another."""
-    if plan.method not in (None, "fnr"):
+    if plan.method not in (None, "fnr", "sets"):
         raise ValueError(
             f"method {plan.method} is not validated on a table: the law of all splits is "
-            "that of a rank (fnr). leave_site_out (validate --sites) looks at it on "
+            "that of a rank (fnr, sets). leave_site_out (validate --sites) looks at it on "
             "summaries of sites"
         )
     transforms = [f"{t.side}={t.spec}" for t in table.definition.transforms]
     if transforms and plan.method is None:
         raise ValueError(
-            f"the table holds scores of sets ({', '.join(transforms)}), which validate "
-            "does not know; method='fnr' (--method fnr) validates the threshold on the "
-            "false-negative rate instead"
+            f"the table holds scores of sets ({', '.join(transforms)}): name "
+            "method='sets' (--method sets), or method='fnr' (--method fnr) for the "
+            "threshold on the false-negative rate"
         )
+    if plan.method != "sets" and (plan.inner or plan.outer):
+        raise ValueError("transforms (inner, outer) go with method sets")
 
 
 def _validate_scores(
-    table: ScoreTable, plan: Plan, region: str, tolerance: float
+    table: ScoreTable, plan: Plan, region: str, validated: Validated
 ) -> ScoresResult:
     check_sources(table, "unit")
     units, ids = table.column("unit"), table.column("case_id")
-    policy = Policy(plan.empty, per_unit="all", seed=plan.seed, raters=plan.raters)
+    policy = Policy(
+        plan.counts_empty, per_unit="all", seed=plan.seed, raters=plan.raters
+    )
     kept = keep_rows(table, region, policy)
     rows = np.flatnonzero(draw_one_per_unit(ids, units, kept.rows, plan.seed))
     if rows.size < 2:
         raise ValueError(f"region {region}: {rows.size} units, two are needed")
     every = cases_of(ids, np.flatnonzero(kept.rows), kept.references)
     drawn = cases_of(ids, rows, kept.references)
-    all_scores = 0.0 - table.critical_probability(tolerance)
-    scores = drawn.worst(all_scores)
-    pool = make_pool(scores, critical_metrics(table, region, tolerance, drawn))
+    scores = drawn.worst(validated.scores)
+    metrics = {}
+    if validated.side is None and validated.tolerance is not None:
+        metrics = critical_metrics(table, region, validated.tolerance, drawn)
+    pool = make_pool(scores, metrics)
     hold_out = order = None
     if plan.hold_out_by:
         groups = table.grouping(plan.hold_out_by)[rows].astype(str)
         hold_out = _hold_out(scores, groups, plan)
     if plan.order_by:
         order = _order_result(table, plan.order_by, rows, scores, plan.seed)
-    whole = _Whole(every.worst(all_scores), units[every.rows])
+    whole = _Whole(every.worst(validated.scores), units[every.rows])
     return ScoresResult(
         region=region,
-        tolerance=tolerance,
+        side=validated.side,
+        transform=validated.transform,
+        tolerance=validated.tolerance,
         n_units=int(rows.size),
         n_cases=int(every.rows.size),
         splits=[
@@ -227,7 +267,7 @@ def _splits(
     found: list[SplitsResult] = []
     for k, alpha in enumerate(plan.alphas):
         entry = _entry(splits_of(pool, n, alpha), alpha, fraction)
-        if whole.scores.size > n_units:
+        if whole.scores.size > n_units and not plan.closed:
             entry = replace(entry, whole_units=_whole_units(*whole, n, alpha))
         if random is not None:
             entry = replace(entry, random=_random(random[:, k], plan))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coverax.calibrate import Audit, Band, Histogram
-from coverax.choices import RaterRule
+from coverax.choices import RaterRule, ValidatedMethod
 from coverax.files import MAYBE, Json, JsonRecord
 from coverax.table import ScoreDefinition
 
@@ -149,12 +149,16 @@ class LevelAudit(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoresResult(JsonRecord):
-    """One region and tolerance.
+    """One region and tolerance, or side of sets.
 
     Attributes:
         fold: Fold whose model it is of, where the table holds folds.
         region: Structure.
-        tolerance: Tolerated missed share of a case.
+        side: Of sets: `inner`, `outer`, or `joint`, which is both at once by one
+            threshold for the larger score.
+        transform: Of sets: whose scores they are; of `joint` both, inner first.
+        tolerance: Tolerated missed share of a case; of sets that of the transform, None
+            of `joint`.
         n_units: Units that count.
         n_cases: Their cases.
         splits: One a share and level.
@@ -165,13 +169,22 @@ class ScoresResult(JsonRecord):
 
     fold: str | None = field(default=None, metadata=MAYBE)
     region: str
-    tolerance: float
+    side: str | None = field(default=None, metadata=MAYBE)
+    transform: str | None = field(default=None, metadata=MAYBE)
+    tolerance: float | None
     n_units: int
     n_cases: int
     splits: Sequence[SplitsResult]
     hold_out: Sequence[HeldOutGroup] | None = field(default=None, metadata=MAYBE)
     order: OrderResult | None = field(default=None, metadata=MAYBE)
     audit: Sequence[LevelAudit] = ()
+
+    @property
+    def of_what(self) -> str:
+        """The tolerance or the sets in words."""
+        if self.side is None:
+            return f"tolerance {self.tolerance:g}"
+        return "both sets at once" if self.side == "joint" else f"{self.side} set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +204,7 @@ class Validation(JsonRecord):
     """
 
     schema: int = 1
-    method: str = "fnr"
+    method: ValidatedMethod = "fnr"
     cases_digest: str
     score_definition: ScoreDefinition
     seed: int

@@ -78,6 +78,11 @@ from coverax.volumes.origin import describe_mark as describe_mark
 from coverax.volumes.origin import known_parts as known_parts
 from coverax.volumes.same_grid import GridMismatchError as GridMismatchError
 from coverax.volumes.same_grid import check_same_grid as check_same_grid
+from coverax.volumes.scans import Found as Found
+from coverax.volumes.scans import Scan as Scan
+from coverax.volumes.scans import find_scans as find_scans
+from coverax.volumes.scans import read_scan as read_scan
+from coverax.volumes.scans import scan_header as scan_header
 from coverax.volumes.segments import has_segments as has_segments
 from coverax.volumes.segments import place_segments as place_segments
 from coverax.volumes.segments import read_segments as read_segments

@@ -52,7 +52,7 @@ def _held_out(found: Found) -> Iterator[Block]:
     for item in found.validations:
         rows = [
             [
-                f"{result.region}, {result.tolerance:g}",
+                f"{result.region}, {result.of_what}",
                 row.group,
                 f"{row.alpha:g}",
                 percent(row.coverage),

@@ -100,9 +100,7 @@ def _of_scores(name: str, result: ScoresResult) -> Iterator[Block]:
         for row in result.splits
     ]
     units = plural(result.n_units, "unit")
-    yield Table(
-        f"{fold}{result.region}, tolerance {result.tolerance:g}, {units}", head, rows
-    )
+    yield Table(f"{fold}{result.region}, {result.of_what}, {units}", head, rows)
     for k, row in enumerate(result.splits):
         if row.random is not None:
             bars, n = row.random.histogram, row.random.n_splits
