@@ -619,7 +619,7 @@ def cpu_s(*args):
 
 
 def test_help_is_there_at_once():
-    """At most twice what its own packages take on this machine; with jax it is four."""
-    needed = "import typer, typer.rich_utils, rich.markdown, numpy"
+    """At most three times what its framework takes here; with NumPy it is more."""
+    needed = "import typer"
     ratios = [cpu_s("-m", "coverax", "--help") / cpu_s("-c", needed) for _ in range(5)]
-    assert min(ratios) < 2, ratios
+    assert min(ratios) < 3, ratios

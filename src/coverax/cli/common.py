@@ -16,7 +16,6 @@ from coverax.cli.terminal import print_json as print_json
 from coverax.cli.terminal import results as results
 from coverax.cli.terminal import say as say
 from coverax.files import PathLike
-from coverax.rational import check_level, check_tolerance
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration
@@ -45,8 +44,8 @@ FoldProbsDirs = Annotated[
     list[Path] | None,
     typer.Option(
         "--probs",
-        help="Folder of probability maps (.nii, .nii.gz); with a calibration from folds "
-        "one a fold, in the order of their names.",
+        help="Folder of probability maps (.nii.gz, .npz, .mha, ...); with a calibration "
+        "from folds one a fold, in the order of their names.",
     ),
 ]
 CohortFile = Annotated[
@@ -127,6 +126,8 @@ def check_figures_wanted(figures: bool) -> None:
 
 def parse_alpha(value: str) -> str:
     """Check an alpha or delta as a usage error; keep the number as it was written."""
+    from coverax.rational import check_level
+
     with usage_errors():
         check_level("the level", value)
     return value.strip()
@@ -134,6 +135,8 @@ def parse_alpha(value: str) -> str:
 
 def parse_tolerance(value: str) -> str:
     """Check a tolerance as a usage error; keep the number as it was written."""
+    from coverax.rational import check_tolerance
+
     with usage_errors():
         check_tolerance(value)
     return value.strip()
