@@ -50,6 +50,11 @@ class View(NamedTuple):
         steps = tuple(slice(None, None, -1 if f else 1) for f in self.flips[::-1])
         return turned[steps]
 
+    def edges_mm(self, grid: Grid) -> tuple[float, float]:
+        """Edges of a voxel downwards and to the right."""
+        edges = grid.edges_mm
+        return edges[1 - self.across], edges[self.across]
+
 
 def view_of(grid: Grid) -> View:
     """As radiologists look: the patient's right on the left, front or head above.
@@ -116,8 +121,7 @@ def draw_sheet(
     if is_colour:
         top = float(np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1)
         ends = (0.0, top)
-    edges = grid.edges_mm
-    mm = (edges[1 - view.across], edges[view.across])  # down, across
+    mm = view.edges_mm(grid)
     turned = view.apply(image)
     size = _size_of(turned.shape, mm, len(places))
     seen = [layer._replace(mask=view.apply(layer.mask)) for layer in layers]
