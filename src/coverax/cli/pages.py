@@ -50,7 +50,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Windows of the net": ("overlap", "flip", "batch", "score_only"),
     "What is written": (
         *("sides", "container", "merge", "overlay", "per_class", "bits", "storage"),
-        *("figures", "draws", "plot", "dry_run", "nsd_tolerance"),
+        *("form", "figures", "draws", "plot", "dry_run", "nsd_tolerance"),
     ),
     "Units, raters and draws": (
         "by",
@@ -63,6 +63,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Groups and shift": (
         *("group_by", "group_floor", "weights", "largest_weight", "break_ties"),
+        "edges_from",
     ),
     "Expected losses (crc, rcps, ltt)": (
         *("loss", "loss_file", "safe", "bound", "also", "correction"),
@@ -94,7 +95,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "pack",
         "export",
     ),
-    "After": ("validate", "monitor", "reliability", "report", "verify", "doctor"),
+    "After": (
+        *("validate", "monitor", "reliability", "picture", "report", "verify"),
+        "doctor",
+    ),
     "Nets": ("train", "infer"),
     "In parts, at sites": ("merge", "summarise"),
 }
@@ -107,6 +111,7 @@ coverax score --probs probs --labels labels \\
 coverax score --cohort cohort.csv -o scores.parquet""",
     "merge": "coverax merge parts -o scores.parquet",
     "summarise": "coverax summarise scores.parquet -o site.json",
+    "picture": "coverax picture masks --images scans -o pictures",
     "report": "coverax report evaluation -o report.html",
     "doctor": "coverax doctor",
     "learn-sets": "coverax learn-sets learning.parquet -o transforms.json",
