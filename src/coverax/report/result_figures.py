@@ -159,7 +159,8 @@ def draw_fcr(axes: Any, result: SetsResult) -> None:
         values = [getattr(point, side) for point in result.fcr]
         bands = [getattr(point, f"{side}_band") for point in result.fcr]
         steps = "steps-post"
-        axes.plot(alphas, values, dash, color=colour, label=side, drawstyle=steps)
+        name = "both" if side == "joint" else side
+        axes.plot(alphas, values, dash, color=colour, label=name, drawstyle=steps)
         known = np.array([band is not None for band in bands])
         if known.any():
             low, high = zip(*(band for band in bands if band), strict=True)
