@@ -51,7 +51,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Windows of the net": ("overlap", "flip", "batch", "score_only"),
     "What is written": (
         *("sides", "container", "merge", "overlay", "per_class", "bits", "storage"),
-        *("figures", "draws", "plot", "dry_run", "nsd_tolerance"),
+        *("form", "by_class", "figures", "draws", "plot", "dry_run", "nsd_tolerance"),
     ),
     "Units, raters and draws": (
         "by",
@@ -63,14 +63,8 @@ PANELS: dict[str, tuple[str, ...]] = {
         "axes",
     ),
     "Groups and shift": (
-        *(
-            "group_by",
-            "edges_from",
-            "group_floor",
-            "weights",
-            "largest_weight",
-            "break_ties",
-        ),
+        *("group_by", "group_floor", "weights", "largest_weight", "break_ties"),
+        "edges_from",
     ),
     "Expected losses (crc, rcps, ltt)": (
         *("loss", "loss_file", "safe", "bound", "also", "correction"),
