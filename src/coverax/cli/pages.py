@@ -51,7 +51,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Windows of the net": ("overlap", "flip", "batch", "score_only"),
     "What is written": (
         *("sides", "container", "merge", "overlay", "per_class", "bits", "storage"),
-        *("form", "by_class", "figures", "draws", "plot", "dry_run", "nsd_tolerance"),
+        *("figures", "draws", "plot", "dry_run", "nsd_tolerance"),
     ),
     "Units, raters and draws": (
         "by",
