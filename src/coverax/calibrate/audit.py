@@ -7,13 +7,12 @@ reference, so that no threshold can be made of it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from coverax.calibrate import bounds
-from coverax.files import JsonRecord
+from coverax.files import Json, JsonRecord
 
 LEVEL, _HALF = 0.95, "0.025"
 MEANING = "a diagnostic, not a promise"
@@ -92,9 +91,7 @@ def disagreement(smallest: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return out
 
 
-def _thirds(
-    name: str, values: np.ndarray
-) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def _thirds(name: str, values: np.ndarray) -> Iterator[tuple[Json, np.ndarray]]:
     """Thirds by value: equal values stay together, so that a part may be empty."""
     values = np.asarray(values, float)
     ranked = np.sort(values)
@@ -108,9 +105,7 @@ def _thirds(
             yield {"by": name, "part": f"third {k + 1}"} | ends, members
 
 
-def _groups(
-    name: str, values: np.ndarray
-) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def _groups(name: str, values: np.ndarray) -> Iterator[tuple[Json, np.ndarray]]:
     groups = np.array([str(value) for value in values])
     names = sorted(set(groups.tolist()))
     are_groups = 1 < len(names) <= groups.size / _LEAST_OF_GROUP
@@ -119,7 +114,7 @@ def _groups(
         yield {"by": name, "part": group} | ends, groups == group
 
 
-def _counts(hits: np.ndarray) -> dict[str, Any]:
+def _counts(hits: np.ndarray) -> Json:
     low = 1 - bounds.clopper_pearson((~hits).astype(float), _HALF)
     high = bounds.clopper_pearson(hits.astype(float), _HALF)
     return {

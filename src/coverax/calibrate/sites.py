@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -44,7 +44,7 @@ from coverax.calibrate.risk import RiskThreshold, first_passing
 from coverax.calibrate.seal import nothing_known
 from coverax.calibrate.summaries import ONE, RegionSums, SiteSummary, Sums
 from coverax.choices import CorrectionName, LossName, RiskMethod
-from coverax.files import digest_ids
+from coverax.files import Json, digest_ids
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table.columns import GRID_CUTS
 
@@ -263,7 +263,7 @@ def _check_fit(first: SiteSummary, site: SiteSummary) -> None:
             )
 
 
-def _comparable(site: SiteSummary) -> dict[str, Any]:
+def _comparable(site: SiteSummary) -> Json:
     """The definition of a site, but for how its maps are stored."""
     plain = site.definition.to_json()
     if plain["map_kind"]:
