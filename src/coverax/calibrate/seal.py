@@ -81,8 +81,10 @@ def calibrate_parts(
 
     Raises:
         ValueError: Cases cannot calibrate (see `keep_rows`), have no group, or every
-            reference of every region is empty.
+            reference of every region is empty; or small groups are to count as one with
+            confidence, which no theorem covers.
     """
+    policy.check_floor(delta)
     thresholds: list[Threshold] = []
     merged: dict[str, list[str]] = {}
     kept = keep_regions(table, policy)
