@@ -1,6 +1,7 @@
 """What a floor of groups can promise: counted over all calibration sets, by hand."""
 
 import itertools
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -30,7 +31,7 @@ def share_of_sets_that_fail():
         rank = cx.calibrate.pac_rank(len(pool), HALF, HALF)
         if served and rank <= len(pool) and not pool[rank - 1]:
             covered = sum(SHARES[g] for g in served - {"rare"})
-            chance = np.prod([SHARES[g] for g in groups])
+            chance = math.prod(SHARES[g] for g in groups)
             failing += chance * (covered < HALF * sum(SHARES[g] for g in served))
     return failing
 
