@@ -72,3 +72,14 @@ def test_a_floor_is_refused_where_a_unit_is_of_several_groups():
         cx.calibrate.calibrate_fnr(table, "0.5", per_unit="all", **options)
     found = cx.calibrate.calibrate_fnr(table, "0.5", per_unit="one", **options)
     assert {t.group for t in found.thresholds} <= {"a", "b", MERGED}
+
+
+def test_cases_of_a_unit_are_drawn_within_the_group_where_each_unit_weighs_the_same():
+    """Drawn from the whole unit, one that has few of its cases there would weigh less.
+
+    Unit u has its bad case in group a and nine others in b: of a draw from all cases of
+    a unit that falls in a, u is 1 in 11, of a draw within a 1 in 2.
+    """
+    table = table_of(["a", "b", "a", "b", "a"], units=["u", "u", "v", "w", "x"])
+    found = cx.calibrate.calibrate_fnr(table, "0.5", per_unit="all", group_by="group")
+    assert "a case drawn at random from those of a new unit" in found.statement
