@@ -313,3 +313,23 @@ def test_crc_keeps_the_level_of_fixed_sizes_for_every_way_to_draw_the_units():
             assert mean <= level
             reached.append((mean > alpha, mean == level))
     assert np.any(reached, axis=0).all()
+
+
+def test_sites_where_every_reference_is_missed_alike_are_two_sites():
+    """A model that gives 0 to much of every reference: all counts are the units."""
+    sites = []
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        labels = rng.random((12, 6, 6)) < 0.4
+        probs = np.where(labels & (rng.random(labels.shape) < 0.5), 0, 0.9)
+        probs = (probs * rng.random(labels.shape)).astype(np.float32)
+        names = [f"{seed}-{i}" for i in range(12)]
+        table = cx.scores.score_arrays(
+            probs, labels, [0.1], case_ids=names, engine="host"
+        )
+        sites.append(summarise(table, ALL))
+    ours, theirs = (site.regions[0] for site in sites)
+    assert ours.n_above == theirs.n_above  # and yet other units
+    assert join_sites(sites).regions[0].n_units == 24
+    with pytest.raises(ValueError, match="same units"):
+        join_sites([sites[0], sites[0]])

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -181,3 +182,83 @@ def test_groups_are_not_named_where_the_map_tells_them(cohorts, tmp_path, capsys
     args = ("predict", path, "--probs", root / "new" / "probs", "--groups", groups)
     assert run([str(a) for a in (*args, "-o", tmp_path / "m")]) != 0
     assert "tells its predicted_volume:3" in capsys.readouterr().err
+
+
+def test_a_bin_is_not_refused_alone_since_a_new_map_may_be_of_any(cohorts):
+    root, _ = cohorts
+    learning, known = (
+        cx.scores.read_table(root / f"{part}.parquet") for part in ("learn", "known")
+    )
+    strata = cx.calibrate.learn_strata(learning, "predicted_volume:3")
+    table = cx.calibrate.stratified(known, strata)
+    bins = table.column(strata.name)
+    few = (bins != "3 of 3") | (np.cumsum(bins == "3 of 3") <= 2)
+    found = cx.calibrate.calibrate_fnr(table.select(few), "0.2", group_by=strata.name)
+    with pytest.raises(ValueError, match="may be of any bin"):
+        cx.calibrate.with_strata(found.promised(), strata)
+    with pytest.raises(ValueError, match="may be of any bin"):
+        cx.calibrate.with_strata(found, strata).promised()
+
+
+def test_a_bin_that_nothing_calibrated_is_named(cohorts):
+    root, _ = cohorts
+    learning, known = (
+        cx.scores.read_table(root / f"{part}.parquet") for part in ("learn", "known")
+    )
+    strata = cx.calibrate.learn_strata(learning, "predicted_volume:3")
+    table = cx.calibrate.stratified(known, strata)
+    table = table.select(table.column(strata.name) != "2 of 3")
+    found = cx.calibrate.calibrate_fnr(table, "0.2", group_by=strata.name)
+    found = cx.calibrate.with_strata(found, strata)
+    assert "No unit calibrated foreground 2 of 3" in found.statement
+    with pytest.raises(ValueError, match="'2 of 3', which was not calibrated"):
+        found.of_map({"foreground": "2 of 3"})
+
+
+def share_that_fails_jointly():
+    """Of a bag of cases, each left out in turn, at alpha = 1/2.
+
+    Cases are bins and scores in two regions; the score that counts is the larger one.
+    """
+    bag = 3 * [(1, 1, 1, 1), (0, 1, 2, 2), (0, 1, 0, 2), (1, 1, 0, 0)]
+    n_failed = 0
+    for left_out, case_ in enumerate(bag):
+        others = [other for i, other in enumerate(bag) if i != left_out]
+        limits = []
+        for region in (0, 1):
+            mine = [max(o[2:]) for o in others if o[region] == case_[region]]
+            limits.append(cx.calibrate.split_threshold(np.array(mine), "0.5"))
+        n_failed += case_[2] > limits[0] or case_[3] > limits[1]
+    return Fraction(n_failed, len(bag))
+
+
+def test_bins_do_not_go_with_a_promise_for_all_regions_jointly(cohorts):
+    """Bins of one case differ by region: it fails by either, and more than alpha do."""
+    assert share_that_fails_jointly() > Fraction(1, 2)
+    _, arrays = cohorts
+    tables = []
+    for part in ("learn", "known"):
+        probs, masks = map(np.stack, zip(*arrays[part], strict=True))
+        names = [f"{part}{i}" for i in range(N)]
+        tables.append(
+            cx.scores.score_arrays(
+                np.stack([1 - probs, probs], -1),
+                masks,
+                [0.1],
+                regions=["rest=0:2", "spot=1:1"],
+                case_ids=names,
+                units=names,
+                voxel_volume_ml=VOXEL_ML,
+                n_bins=20,
+            )
+        )
+    strata = cx.calibrate.learn_strata(tables[0], "predicted_volume:2")
+    policy = cx.calibrate.Policy(empty="include", group_by=strata.name)
+    table = cx.calibrate.stratified(tables[1], strata)
+    for regions in ("each", "joint"):
+        found = cx.calibrate.calibrate_volume(table, "0.2", policy, regions=regions)
+        if regions == "each":
+            assert cx.calibrate.with_strata(found, strata).parts.strata is strata
+            continue
+        with pytest.raises(ValueError, match="different bins of maps"):
+            cx.calibrate.with_strata(found, strata)

@@ -75,8 +75,20 @@ def group_parts(
         units: Unit of each case.
         n_least: Fewest units a group stands with; 0 lets every group stand. A group
             that is called `other` never stands beside small ones.
+
+    Raises:
+        ValueError: A unit is of several groups: it would pool other units as the new
+            one than as one that calibrates.
     """
-    sizes = Counter(group for group, _ in set(zip(groups, units, strict=True)))
+    members = set(zip(groups, units, strict=True))
+    sizes = Counter(group for group, _ in members)
+    if n_least and len(members) > len(set(units)):
+        several = Counter(unit for _, unit in members).most_common(1)[0][0]
+        raise ValueError(
+            f"unit {several} is of several groups, and a floor of groups "
+            "(--group-floor) promises nothing then: per_unit='one' (--per-unit one) "
+            "draws one case of each unit"
+        )
     small = {g for g, n in sizes.items() if n < n_least or (n_least and g == MERGED)}
     names = np.array(groups, object)
     rows = {g: np.flatnonzero(names == g) for g in sizes if g not in small}

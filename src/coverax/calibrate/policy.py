@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+from coverax.calibrate.groups import MERGED
 from coverax.choices import EmptyPolicy, PerUnit, RaterRule
 from coverax.files import Json
+from coverax.rational import Level
 
 
 class Policy(NamedTuple):
@@ -61,6 +63,23 @@ class Policy(NamedTuple):
             options.get("group_floor") or 0,
             options.get("raters"),
         )
+
+    def check_floor(self, delta: Level | None) -> None:
+        """Refuse small groups that count as one, where confidence is promised.
+
+        Whom `other` serves depends on the calibration set: on those with a rare group
+        unmet, `other` may serve it alone by units of others. Averaged over the sets
+        the promise holds, but sets that fail may be more than a share `delta`.
+
+        Raises:
+            ValueError: There are a floor of groups and a delta.
+        """
+        if delta is not None and self.settled.group_floor:
+            raise ValueError(
+                "with group_floor (--group-floor) no confidence can be promised: whom "
+                f"{MERGED} serves depends on the calibration set; leave out the floor, "
+                "or delta (--delta)"
+            )
 
     @property
     def settled(self) -> "Policy":

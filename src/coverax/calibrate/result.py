@@ -21,7 +21,12 @@ from coverax.calibrate.record import (
 )
 from coverax.calibrate.refusals import refusal
 from coverax.calibrate.seen import Seen
-from coverax.calibrate.serving import served_group, served_map, status_of_refused
+from coverax.calibrate.serving import (
+    check_whole,
+    served_group,
+    served_map,
+    status_of_refused,
+)
 from coverax.calibrate.status import Status as Status
 from coverax.calibrate.status import informative as informative
 from coverax.calibrate.threshold import Threshold as Threshold
@@ -179,7 +184,7 @@ class Calibration(Shown):
         groups that are refused get no mask.
 
         Raises:
-            ValueError: No part does.
+            ValueError: No part does, or groups are bins of maps.
         """
         bad = [t for t in self.thresholds if t.status != Status.OK]
         refused = {(t.region, t.group): t for t in bad}
@@ -188,6 +193,7 @@ class Calibration(Shown):
             raise ValueError(refusal(self, bad))
         if not bad:
             return self
+        check_whole(self)
         rows = [Refused(t.region, t.group, t.status.name) for t in refused.values()]
         return with_digest(
             replace(

@@ -81,8 +81,10 @@ def calibrate_parts(
 
     Raises:
         ValueError: Cases cannot calibrate (see `keep_rows`), have no group, or every
-            reference of every region is empty.
+            reference of every region is empty; or small groups are to count as one with
+            confidence, which no theorem covers.
     """
+    policy.check_floor(delta)
     thresholds: list[Threshold] = []
     merged: dict[str, list[str]] = {}
     kept = keep_regions(table, policy)
@@ -282,6 +284,9 @@ def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
 def whom(policy: Policy) -> str:
     """Whom a statement speaks of."""
     text = "a case drawn at random from a new unit" if policy.per_unit else "a new case"
+    if policy.per_unit == "all" and policy.group_by:
+        # Few cases of a group weigh as much there as many: a draw among them.
+        text = "a case drawn at random from those of a new unit"
     if policy.empty == "exclude":
         text += " with a non-empty reference"
     if policy.group_by:

@@ -5,10 +5,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coverax.calibrate.groups import MERGED
+from coverax.calibrate.record import VolumeRecord
 from coverax.calibrate.strata import Strata
 
 if TYPE_CHECKING:
     from coverax.calibrate.result import Calibration
+
+_MAY_BE_ANY = (
+    "a new map may be of any bin, so that none can be refused: ask for fewer bins, or "
+    "for a floor (group_floor, --group-floor)"
+)
 
 
 def served_group(calibration: "Calibration", group: str) -> "Calibration":
@@ -78,22 +84,60 @@ def with_strata(calibration: "Calibration", strata: Strata) -> "Calibration":
         strata: The bins.
 
     Raises:
-        ValueError: It is by something else, a part of it was refused, or units, cases or
-            maps of its set the edges.
+        ValueError: It is by something else, for regions jointly, a part of it was
+            refused, or units, cases or maps of its set the edges.
     """
     if calibration.policy.group_by != strata.name:
         raise ValueError(
             f"the calibration is by {calibration.policy.group_by}, not by {strata.name}"
         )
+    if calibration.refused_parts:
+        raise ValueError(_MAY_BE_ANY)
+    if isinstance(calibration.record, VolumeRecord) and (
+        calibration.record.regions == "joint"
+    ):
+        raise ValueError(
+            "regions of one case may lie in different bins of maps, so that a promise "
+            "for all of them jointly (regions='joint', --regions joint) fails"
+        )
     strata.seen.check_apart(calibration.seen, "set the edges of groups")
     n = len(strata.learned_units)
     text = f"Groups are told by the map alone, by edges that {n} other units set."
+    text += _bins_without_units(calibration, strata)
     found = replace(
         calibration,
         parts=replace(calibration.parts, strata=strata),
         statement=f"{calibration.statement} {text}",
     )
     return replace(found, digest=found.to_json()["digest"])
+
+
+def check_whole(calibration: "Calibration") -> None:
+    """Refuse to leave out parts of a calibration by bins of maps.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if calibration.parts.strata is not None:
+        raise ValueError(_MAY_BE_ANY)
+
+
+def _bins_without_units(calibration: "Calibration", strata: Strata) -> str:
+    """Whose maps will be refused, since nothing like them calibrated."""
+    if calibration.policy.group_floor:
+        return ""
+    met = {(t.region, t.group) for t in calibration.thresholds}
+    some = {region for region, group in met if group}
+    lacking = [
+        f"{region} {k + 1} of {strata.n}"
+        for region in sorted(some)
+        for k in range(strata.n)
+        if (region, f"{k + 1} of {strata.n}") not in met
+    ]
+    if not lacking:
+        return ""
+    which = ", ".join(lacking)
+    return f" No unit calibrated {which}: maps of these bins have no promise."
 
 
 def check_named(calibration: "Calibration", what: str) -> None:

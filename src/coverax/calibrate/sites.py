@@ -275,9 +275,7 @@ def _check_apart(earlier: SiteSummary, site: SiteSummary) -> None:
     """Refuse the same units twice: one file, or other sums of the same ones."""
     pairs = zip(earlier.regions, site.regions, strict=True)
     same = earlier.digest == site.digest or any(
-        ours.n_units == theirs.n_units and ours.n_above == theirs.n_above
-        for ours, theirs in pairs
-        if any(map(any, ours.n_above.values()))
+        ours.is_of(theirs) for ours, theirs in pairs
     )
     if same:
         raise ValueError(

@@ -46,7 +46,7 @@ Sums = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class RegionSums:
-    """A region of the cases of a site: nothing of a single one.
+    """A region of the cases of a site: sums and counts, which name none of them.
 
     Attributes:
         region: Structure.
@@ -87,6 +87,20 @@ class RegionSums:
             for name, values in curves.items():
                 found.check_curve(name, values, one)
         return found
+
+    def is_of(self, other: "RegionSums") -> bool:
+        """Whether another is of the same units: of equal sums that tell units apart.
+
+        Counts that jump at one cut alone, as where a model gives 0 to some of every
+        reference, are those of any units.
+        """
+        shared = self.sums.keys() & other.sums.keys()
+        return (
+            self.n_units == other.n_units
+            and self.n_above == other.n_above
+            and all(self.sums[name] == other.sums[name] for name in shared)
+            and any(len(set(curve)) > 2 for curve in self.n_above.values())
+        )
 
     def check_curve(self, name: str, values: Sums, one: int) -> None:
         """Refuse sums of another length, or that losses in [0, 1] cannot have.

@@ -1,14 +1,18 @@
 """A calibration with a threshold a group, against cases whose group is known."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
 from coverax.evaluate.compute import evaluate_cohort
-from coverax.evaluate.results import Evaluation, Summary
+from coverax.evaluate.results import Evaluation, Rows, Summary
 from coverax.evaluate.rows import refuse_copies
 from coverax.volumes import Cohort
+
+_log = logging.getLogger("coverax")
 
 
 def evaluate_groups(
@@ -78,7 +82,33 @@ def joined(
     summary = _joined({name: part.summary for name, part in parts.items()}, excluded)
     rows = [row for part in parts.values() for row in part.cases]
     overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
+    if calibration.policy.per_unit == "one":
+        summary = _without_law_across(summary, rows)
     return Evaluation(summary, rows, overlaps)
+
+
+def _without_law_across(summary: Summary, rows: Rows) -> Summary:
+    """No law for regions in which units have cases in several groups.
+
+    One case of each was drawn over all groups in calibration, and one within each here:
+    a unit then weighs more in the groups of few of its cases.
+    """
+    drawn = [(row["region"], row["unit"]) for row in rows if row["counted"]]
+    across = {key for key, n in Counter(drawn).items() if n > 1}
+    if not across:
+        return summary
+    regions = {region for region, _ in across}
+    _log.warning(
+        "%d units have cases in several groups: calibration drew one case of each, and "
+        "here one is drawn in each group, so that no law or band is given for region %s",
+        len({unit for _, unit in across}),
+        ", ".join(sorted(regions)),
+    )
+    results = [
+        result.without_law() if result.region in regions else result
+        for result in summary.results
+    ]
+    return replace(summary, results=results)
 
 
 def _joined(

@@ -121,10 +121,14 @@ def outcomes_of(
 ) -> dict[str, float]:
     """Loss of each promise for a case: 1 where it failed, or its mean loss.
 
-    Regions whose reference is empty are left out where they did not calibrate.
+    Regions that were refused are left out, and those whose reference is empty where
+    they did not calibrate.
     """
     found: dict[str, float] = {}
+    promised = {threshold.region for threshold in calibration.thresholds}
     for view in views:
+        if view.region.name not in promised:
+            continue
         aside = calibration.policy.empty in ("exclude", "refuse")
         if not view.labels.any() and aside:
             continue
