@@ -62,6 +62,7 @@ TINY = {
 COUNTS = {
     "unet3d-small": 314_644,
     "unet3d": 102_335_272,
+    "unet3d-plain": 31_190_312,
     "unet3d-strided": 4_806_481,
     "segresnet": 18_796_002,
     "resnet3d": 41_750_146,

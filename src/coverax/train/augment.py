@@ -81,7 +81,9 @@ def _draw(key, n_patches: int, config: PatchConfig) -> _Draw:
     # A key of their own: what was drawn before they were thought of stays as it was.
     more = jax.random.uniform(jax.random.fold_in(key, 1), (n_patches, 6), jnp.float32)
     largest = jnp.array([config.brightness, config.contrast, config.low_resolution])
-    signed = largest * (2 * more[:, :3] - 1) * (more[:, 3:] < config.probability)
+    signed = (
+        largest[None, :] * (2 * more[:, :3] - 1) * (more[:, 3:] < config.probability)
+    )
     return _Draw(amount[:, :3], zoom, noise, blur, log_gamma, is_flipped, *signed.T)
 
 

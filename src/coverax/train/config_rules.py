@@ -89,7 +89,7 @@ def check_rules(config: Any) -> None:
             "patch.low_resolution must lie in [0, 1)",
         ),
         (
-            0 <= min(patch.brightness, patch.contrast)
+            min(patch.brightness, patch.contrast) >= 0
             and max(patch.brightness, patch.contrast) < 1,
             "patch.brightness and patch.contrast must lie in [0, 1)",
         ),
