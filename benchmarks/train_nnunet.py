@@ -17,10 +17,10 @@ import subprocess
 import sys
 import time
 from datetime import date
-from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.common import machine, markdown, save
@@ -89,7 +89,10 @@ def run(name, size, folder, minutes):
     config = config_of(name, size, folder or ".", steps)
     times, losses, model, state = timed(config, train, steps)
     memory = [peak_gb()]
-    predict = partial(make_predict(model), state.params)
+    apply = make_predict(model)
+
+    def predict(patches):
+        return np.asarray(apply(state.params, jnp.asarray(patches)))
 
     def volumes(case):
         return predict_volume(predict, case.image, config.patch.size, 3, batch=2)
@@ -157,9 +160,8 @@ def main():
     rows = []
     for name in RUNS:
         command = [sys.executable, "-m", "benchmarks.train_nnunet", *sys.argv[1:]]
-        done = subprocess.run(
-            [*command, "--only", name], check=True, stdout=subprocess.PIPE, text=True
-        )
+        command += ["--only", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append(cells(json.loads(done.stdout.splitlines()[-1])))
         print(" | ".join(rows[-1]), flush=True)
     header = ["run", "parameters", "patches a step", "steps", "minutes", "ms a step"]

@@ -80,7 +80,7 @@ def test_its_rate_is_the_polynomial_of_optax():
     config, n = parsed().optimiser, 50
     rate = optax.polynomial_schedule(0.01, 0.0, 0.9, n)
     ours = [float(learning_rate(config, n, k)) for k in range(n + 1)]
-    theirs = [float(rate(k)) for k in range(n + 1)]
+    theirs = [np.asarray(rate(k)) for k in range(n + 1)]
     # Two powers of numbers in [0, 1], each within some units of the last place.
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-12)
 
