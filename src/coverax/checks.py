@@ -211,7 +211,8 @@ def looks_like(values: Float[np.ndarray, "*shape"]) -> str:
     low, high = float(values.min()), float(values.max())
     if low < 0:
         is_logits = low < -1 or high > 1
-        return "; these look like logits: --logits takes them" if is_logits else ""
+        way = "--logits takes those of files, arrays go through a sigmoid or softmax"
+        return f"; these look like logits: {way}" if is_logits else ""
     if (values == np.rint(values)).all() and len(np.unique(values)) <= _FEW_LABELS:
         return "; these look like labels: name maps of probabilities, no segmentations"
     top = next((top for top in _TOPS if 2 < high <= top), None)

@@ -271,12 +271,14 @@ def read_sealed_json(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such {what}{instead(path, what, command)}")
+        raise FileNotFoundError(
+            f"{path}: no such {what}{instead(path, what, command, is_json=True)}"
+        )
     try:
         with sound(path, what):
             return _sealed_content(path, what, schema, command)
     except ValueError as error:
-        found = instead(path, what, command)
+        found = instead(path, what, command, is_json=True)
         text = f"{path}: not a coverax {what}{found}" if found else f"{error}"
         raise ValueError(text) from None
 

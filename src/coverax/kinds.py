@@ -45,14 +45,13 @@ def kind_of_keys(keys: Set[str]) -> str | None:
     return next((kind for kind, own in KINDS if own <= keys), None)
 
 
-def instead(path: Path, wanted: str, command: str) -> str:
+def instead(path: Path, wanted: str, command: str, *, is_json: bool = False) -> str:
     """What a file is in place of what was wanted, and the way out; ends a message.
 
-    Empty where it is not known to be something else.
+    Empty where it is not known to be something else: of JSON where JSON `is_json` wanted.
     """
     found = what_is(path)
-    wants_json = wanted in dict(KINDS)
-    if not found or found == f"a {wanted}" or (wants_json and found == _OTHER_JSON):
+    if not found or found == f"a {wanted}" or (is_json and found == _OTHER_JSON):
         return ""
     return f"; it is {found}: name the {wanted} that `coverax {command}` writes"
 

@@ -151,7 +151,7 @@ def test_validate_writes_exact_numbers_and_says_which_evidence_is_which(
         assert set(row["metrics"]) == {"fnr", "p_fnr", "fpr", "pc", "dice", "volume_ml"}
     assert [r["group"] for r in result["hold_out"]] == ["a", "a", "b", "b", "c", "c"]
     assert set(found["evidence"]) == {"splits", "hold_out", "order"}
-    assert "say nothing about new cases from elsewhere" in capsys.readouterr().err
+    assert "say nothing about new cases from elsewhere" in capsys.readouterr().out
 
 
 def test_validate_metrics_are_those_of_masks_over_every_split(cohort, tmp_path):

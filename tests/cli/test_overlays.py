@@ -178,6 +178,17 @@ def test_a_run_that_was_stopped_goes_on(root):
     assert {p.name: p.read_bytes() for p in (root / "a").iterdir()} == straight
 
 
+def test_a_picture_says_every_level_of_its_promise(root):
+    """A mean has no tolerance of a case, and none is said."""
+    from coverax.report.pictures import promise_of
+
+    sidecar = json.loads((root / "masks/c0.json").read_bytes())
+    (entry,) = sidecar["masks"]
+    assert promise_of(sidecar, entry) == "method fnr, alpha 0.3, tolerance 0"
+    entry["tolerance"], sidecar["delta"] = None, 0.05
+    assert promise_of(sidecar, entry) == "method fnr, alpha 0.3, delta 0.05"
+
+
 def test_a_folder_without_sidecars_is_told(root):
     with pytest.raises(ValueError, match="holds no sidecar of masks"):
         picture_folder(root / "scans", root / "a", images=root / "scans")

@@ -371,7 +371,7 @@ def test_affine_maps_through_the_command_line(by_class, cli, applied, form, more
     path = by_class / "t.json"
     result = cli(*args, "--softmax", "-o", path)
     assert result.code == 0, result.err
-    assert "of labels change, log loss" in result.err
+    assert "of labels change, log loss" in result.out
     fitted = cx.reliability.read_temperature(path)
     assert fitted.form == form
     assert applied(path).code == 0

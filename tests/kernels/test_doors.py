@@ -60,7 +60,7 @@ VOXELS |= {"binary_logits_of", "apply_binary_temperature"}
 OTHERS = {"fit_temperature"}
 # `score_batch` is its door; the pipeline calls it with arrays that it made itself.
 OTHERS |= {"run_plan"}
-# Of whole cohorts, in tests/test_arrays.py and test_input_types.py.
+# Of whole cohorts, in tests/test_arrays_and_files.py and test_input_types.py.
 OTHERS |= {"apply", "reliability_of_arrays"}
 FLAT = {"grid_counts", "cut_counts", "overlap_counts", "sizes", "order_statistics"}
 

@@ -78,6 +78,34 @@ def test_measures_of_every_kind_stand_in_the_page(pages, results):
     assert "No diagram" not in pages["cut"].text
 
 
+def test_thresholds_of_sets_say_where_each_set_ends(results):
+    """A margin with its unit; of a map the cut, with its side and more than 1 or 0."""
+    from coverax.report.sections.promise import side_words
+    from coverax.table import parse_transform
+
+    for spec, threshold, words in (
+        ("inner=identity", 0.99997, "p > 0.99997"),
+        ("outer=identity", -0.0123456, "p ≥ 0.0123456"),
+        ("outer=identity", float("inf"), "none"),
+        ("inner=surface", 3.86336, "margin 3.86 mm"),
+        ("outer=distance", -1.0, "margin -1 mm"),
+        ("outer=logit", 2.5, "logit ≥ -2.5"),
+    ):
+        assert side_words(parse_transform(spec), threshold) == words
+
+
+def test_every_set_of_a_page_has_its_threshold_in_words(pages, results):
+    from coverax.report.sections.promise import side_words
+    from coverax.table import side_transforms
+
+    found = cx.calibrate.read_calibration(results / "sets" / "calibration.json")
+    own = {t.side: t for t in side_transforms(found.sets.inner, found.sets.outer)}
+    for threshold in found.thresholds:
+        words = side_words(own[threshold.side], threshold.value)
+        # With its promise, and beside what happened.
+        assert pages["sets"].text.count(words) >= 2
+
+
 def test_a_page_needs_nothing_but_itself(pages):
     for page in pages.values():
         for tag, attributes in page.elements:

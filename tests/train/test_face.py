@@ -16,7 +16,8 @@ def promised():
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module != "typing":
             for alias in node.names:
-                yield alias.asname, f"{node.module}.{alias.name}"
+                if alias.asname:  # what is imported for others
+                    yield alias.asname, f"{node.module}.{alias.name}"
 
 
 def test_the_face_is_what_the_type_checker_sees():

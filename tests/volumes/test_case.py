@@ -69,7 +69,9 @@ def test_the_order_of_the_file_is_kept(tmp_path):
     [
         ([], "column case_id, probs, labels is missing|is empty"),
         ([HEAD], "no case"),
-        (["case_id,probs", "a,b"], "column labels is missing"),
+        (["case_id,probs", "a,b"], "column labels is missing; it has case_id, probs"),
+        (["case_id;probs;labels", "a;b;c"], "has case_id;probs;labels .*commas"),
+        (["case_id,\x1b[2J", "a,b"], "column .* cannot be printed"),
         ([HEAD + ",wieght", "a,p,l,1"], "unknown column wieght: is it weight"),
         ([HEAD + ",Unit", "a,p,l,1"], "unknown column Unit: is it unit"),
         ([HEAD + ",", "a,p,l,1"], "column 4 has no name"),

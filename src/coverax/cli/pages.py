@@ -43,6 +43,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("sites", "fewest"),
     ),
     "What a map means": ("region", "softmax", "ignore_label", "logits"),
+    "What is fitted": ("form", "by_class"),
     "What is kept of a case": (
         *("transform", "set_sizes", "bins", "grid", "band_edges", "lesions"),
         *("curves", "voxels", "soft_bins", "mask_lesions"),
@@ -63,6 +64,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Groups and shift": (
         *("group_by", "group_floor", "weights", "largest_weight", "break_ties"),
+        "edges_from",
     ),
     "Expected losses (crc, rcps, ltt)": (
         *("loss", "loss_file", "safe", "bound", "also", "correction"),
@@ -94,7 +96,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "pack",
         "export",
     ),
-    "After": ("validate", "monitor", "reliability", "report", "verify", "doctor"),
+    "After": (
+        *("validate", "monitor", "reliability", "picture", "report", "verify"),
+        "doctor",
+    ),
     "Nets": ("train", "infer"),
     "In parts, at sites": ("merge", "summarise"),
 }
@@ -107,6 +112,7 @@ coverax score --probs probs --labels labels \\
 coverax score --cohort cohort.csv -o scores.parquet""",
     "merge": "coverax merge parts -o scores.parquet",
     "summarise": "coverax summarise scores.parquet -o site.json",
+    "picture": "coverax picture masks --images scans -o pictures",
     "report": "coverax report evaluation -o report.html",
     "doctor": "coverax doctor",
     "learn-sets": "coverax learn-sets learning.parquet -o transforms.json",

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from coverax.report.raster import window_of
+from coverax.report.sheet import slices_of
 
 # Blue and orange are told apart by every reader.
 INNER_COLOUR, OUTER_COLOUR = "#ff9f1c", "#2ec4ff"
-_N_SLICES = 4
 
 
 def check_figures() -> None:
@@ -46,7 +46,7 @@ def plot_sets(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    slices = _slices(labels)
+    slices = slices_of(np.asarray((labels > 0).any(axis=(0, 1))))
     figure = Figure(figsize=(2.6 * len(slices), 3.1), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(slices)))
     for panel, z in zip(panels, slices, strict=True):
@@ -93,17 +93,6 @@ def draw_slice(
             panel.contour(x, y, inside, [0.5], colors=colour, linewidths=1.6)
     panel.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
     panel.set_xlabel(f"z = {z}", fontsize=8)
-
-
-def _slices(labels: np.ndarray) -> list[int]:
-    """Slices spread over the outer set; the middle one where it is empty."""
-    held = np.flatnonzero((labels > 0).any(axis=(0, 1)))
-    if held.size == 0:
-        return [labels.shape[2] // 2]
-    places = np.linspace(0, held.size - 1, min(_N_SLICES + 2, held.size))
-    # The first and the last slice of a set show little of it.
-    inner = places[1:-1] if places.size > 2 else places
-    return sorted({int(held[round(p)]) for p in inner})
 
 
 def middle_slice(labels: np.ndarray) -> int:

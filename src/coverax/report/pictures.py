@@ -32,6 +32,7 @@ from coverax.volumes import (
     turn_between,
 )
 
+_WITHOUT_SCANS = "; without --images maps are drawn on (of coverax picture by --probs)"
 _MARKS = ("masks", "calibration_digest", "case_id")
 
 
@@ -135,8 +136,10 @@ def find_backgrounds(
     """
     found = find_scans(targets, folder, what)
     if found.missing and not (allow_missing and found.files):
+        way = _WITHOUT_SCANS if what == "scan" else ""
         raise ExceptionGroup(
-            f"{len(found.missing)} of {len(targets)} cases have no {what} that can be drawn",
+            f"{len(found.missing)} of {len(targets)} cases have no {what} that can be "
+            f"drawn{way}",
             [ValueError(f"case {i}: {why}") for i, why in found.missing.items()],
         )
     return found
@@ -358,6 +361,8 @@ def promise_of(sidecar: Json, entry: Json) -> str:
     delta = sidecar["delta"]
     level = f"method {sidecar['method']}, alpha {sidecar['alpha']}"
     level += "" if delta is None else f", delta {delta}"
+    tolerance = entry.get("tolerance")
+    level += "" if tolerance is None else f", tolerance {tolerance:g}"
     if sidecar["guarantee"]:
         return level
     return f"{level}: NO GUARANTEE ({entry['status']})"

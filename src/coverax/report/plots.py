@@ -9,6 +9,7 @@ from coverax.calibrate import Audit, AuditPart, Band, Histogram, compliance_pmf
 from coverax.evaluate import SetsResult
 from coverax.evaluate.other_results import Release
 from coverax.report.blocks import Figure, percent, plural
+from coverax.report.result_figures import draw_fcr
 from coverax.report.style import (
     BLUE,
     GREY,
@@ -18,6 +19,7 @@ from coverax.report.style import (
     PALE,
     house_style,
     svg_of,
+    whole_numbers,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +65,6 @@ def law_figure(
     counts, law = counts[low : high + 1], law[low : high + 1]
     top = n_counted if band.high is None else round(band.high * n_counted)
     inside = (counts >= round(band.low * n_counted)) & (counts <= top)
-    from matplotlib.ticker import MaxNLocator
-
     with house_style():
         figure = drawing(WIDTH, 2.5)
         axes = figure.subplots()
@@ -87,7 +87,7 @@ def law_figure(
             ylabel="probability",
             xlim=(low - 1, high + 1),
         )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
         axes.legend(loc="upper left")
         title = f"Law of the number of cases that {what}"
         text = f"{n_observed} of {n_counted} cases {what}; {words}."
@@ -114,6 +114,7 @@ def fnr_figure(
             )
             axes.set_title(label, loc="left")
             axes.set_ylabel("cases")
+            whole_numbers(axes.yaxis)
             if tolerance is not None:
                 axes.axvline(tolerance, color=ORANGE, ls="--", lw=1.6)
         panels[1].set_xlabel("missed share of the reference (FNR)")
@@ -178,19 +179,10 @@ def _part_words(part: AuditPart) -> str:
 
 def fcr_figure(name: str, result: SetsResult) -> Figure:
     """False coverage of inner, outer and both sets against alpha, with the law."""
-    alphas = [point.alpha for point in result.fcr]
     with house_style():
         figure = drawing(WIDTH, 2.9)
         axes = figure.subplots()
-        axes.plot([0, max(alphas)], [0, max(alphas)], color=GREY, lw=1, label="alpha")
-        for (colour, dash), side in zip(
-            LINES, ("inner", "outer", "joint"), strict=False
-        ):
-            values = [getattr(point, side) for point in result.fcr]
-            axes.plot(alphas, values, dash, color=colour, label=side)
-            _bands(
-                axes, alphas, [getattr(p, f"{side}_band") for p in result.fcr], colour
-            )
+        draw_fcr(axes, result)
         axes.set(xlabel="alpha", ylabel="cases not covered", xlim=(0, None))
         axes.legend(ncols=4, loc="upper left")
         title = "Share of cases not covered, against alpha"
@@ -200,18 +192,6 @@ def fcr_figure(name: str, result: SetsResult) -> Figure:
         )
         svg = svg_of(figure, name, title, text)
     return Figure(svg, f"{title}. {text}")
-
-
-def _bands(
-    axes: Any,
-    alphas: Sequence[float],
-    bands: Sequence[Sequence[float] | None],
-    colour: str,
-) -> None:
-    known = [(a, *band) for a, band in zip(alphas, bands, strict=True) if band]
-    if known:
-        place, low, high = zip(*known, strict=True)
-        axes.fill_between(place, low, high, color=colour, alpha=0.15, lw=0)
 
 
 def capital_figure(name: str, capitals: dict[str, np.ndarray], limit: float) -> Figure:

@@ -11,7 +11,16 @@ from coverax.calibrate import compliance_pmf
 from coverax.evaluate import Evaluation, RegionResult, SetsResult
 from coverax.evaluate.cut_results import CutResult, FoldCutResult
 from coverax.report.figures import check_figures
-from coverax.report.style import BLUE, GREEN, GREY, LINES, ORANGE, PALE, house_style
+from coverax.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PALE,
+    house_style,
+    whole_numbers,
+)
 from coverax.table import ScoreTable
 from coverax.validate import Plan, validate_table
 from coverax.validate.results import ScoresResult, SplitsResult, Validation
@@ -126,6 +135,7 @@ def _fnr(result: CutResult | FoldCutResult) -> "Figure":
         )
         axes.set_title(f"{label}: mean {at.fnr_mean:.3f}", loc="left")
         axes.set_ylabel("cases")
+        whole_numbers(axes.yaxis)
         if result.tolerance is not None:
             tolerance = f"tolerance {result.tolerance:g}"
             axes.axvline(result.tolerance, color=ORANGE, ls="--", label=tolerance)
@@ -141,21 +151,27 @@ def _title(result: RegionResult) -> str:
     return f"{result.region}{group}, {result.n_counted} cases"
 
 
-def _fcr(result: SetsResult) -> "Figure":
-    figure = _new(3.2)
-    axes = figure.subplots()
+def draw_fcr(axes: Any, result: SetsResult) -> None:
+    """Share of cases not covered against alpha: each set, both, and their laws."""
     alphas = np.array([point.alpha for point in result.fcr])
     axes.plot([0, alphas.max()], [0, alphas.max()], color=GREY, lw=1, label="alpha")
     for side, (colour, dash) in _SIDES:
         values = [getattr(point, side) for point in result.fcr]
         bands = [getattr(point, f"{side}_band") for point in result.fcr]
         steps = "steps-post"
-        axes.plot(alphas, values, dash, color=colour, label=side, drawstyle=steps)
+        name = "both" if side == "joint" else side
+        axes.plot(alphas, values, dash, color=colour, label=name, drawstyle=steps)
         known = np.array([band is not None for band in bands])
         if known.any():
             low, high = zip(*(band for band in bands if band), strict=True)
             own: dict[str, Any] = {"color": colour, "alpha": 0.15, "lw": 0}
             axes.fill_between(alphas[known], low, high, step="post", **own)
+
+
+def _fcr(result: SetsResult) -> "Figure":
+    figure = _new(3.2)
+    axes = figure.subplots()
+    draw_fcr(axes, result)
     axes.set(xlabel="alpha", ylabel="share of cases not covered", ylim=(0, None))
     axes.set_title(f"{_title(result)}; shaded: 95 % of the law", loc="left")
     axes.legend(ncols=2)
@@ -179,6 +195,7 @@ def _sizes(result: SetsResult, rows: Sequence[dict[str, Any]]) -> "Figure":
         axes.stairs(counts, edges, color=colour, ls=dash, lw=1.6, label=label)
     axes.axvline(1, color=GREY, lw=1, label="the reference")
     axes.set(xlabel="length of the set over that of the reference", ylabel="cases")
+    whole_numbers(axes.yaxis)
     axes.set_title(_title(result), loc="left")
     axes.legend()
     return figure

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from coverax.report.raster import (
     BLACK,
@@ -50,6 +51,11 @@ class View(NamedTuple):
         steps = tuple(slice(None, None, -1 if f else 1) for f in self.flips[::-1])
         return turned[steps]
 
+    def edges_mm(self, grid: Grid) -> tuple[float, float]:
+        """Edges of a voxel downwards and to the right."""
+        edges = grid.edges_mm
+        return edges[1 - self.across], edges[self.across]
+
 
 def view_of(grid: Grid) -> View:
     """As radiologists look: the patient's right on the left, front or head above.
@@ -71,14 +77,11 @@ def view_of(grid: Grid) -> View:
     return View(across, flips, (_OPPOSITE[right], right, _OPPOSITE[down], down))
 
 
-def slices_of(layers: Sequence[Layer], n_slices: int) -> list[int]:
+def slices_of(touched: Bool[np.ndarray, " z"]) -> list[int]:
     """Slices spread over those that any mask touches; the middle one where none does."""
-    touched = np.zeros(n_slices, bool)
-    for layer in layers:
-        touched |= layer.mask.any(axis=(0, 1))
     held = np.flatnonzero(touched)
     if held.size == 0:
-        return [n_slices // 2]
+        return [touched.size // 2]
     places = np.linspace(0, held.size - 1, min(_N_SLICES + 2, held.size))
     # The first and the last slice of a mask show little of it.
     inner = places[1:-1] if places.size > 2 else places
@@ -110,14 +113,16 @@ def draw_sheet(
     Returns:
         A Pillow image.
     """
-    view, places = view_of(grid), slices_of(layers, image.shape[2])
+    touched = np.zeros(image.shape[2], bool)
+    for layer in layers:
+        touched |= layer.mask.any(axis=(0, 1))
+    view, places = view_of(grid), slices_of(touched)
     is_colour = image.ndim == 4
     ends = window or window_of(image)
     if is_colour:
         top = float(np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1)
         ends = (0.0, top)
-    edges = grid.edges_mm
-    mm = (edges[1 - view.across], edges[view.across])  # down, across
+    mm = view.edges_mm(grid)
     turned = view.apply(image)
     size = _size_of(turned.shape, mm, len(places))
     seen = [layer._replace(mask=view.apply(layer.mask)) for layer in layers]

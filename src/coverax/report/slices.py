@@ -9,17 +9,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from coverax.report.raster import as_bytes, window_of
+from coverax.report.sheet import view_of
 from coverax.volumes import Grid
 
 # A viewer of this many slices, this wide, takes half a megabyte at most.
 MOST_SLICES, MOST_PIXELS = 32, 160
 _MARGIN = 2  # slices shown beyond the last one that holds anything
-_TAIL = 0.005  # of the values at each end, drawn black or white
-_BEFORE, _BEHIND = "LPI", "RAS"  # what lies at low and high ends of world axes
+_COARSE = 0b11111100  # 64 greys: nobody sees more, and the picture is a third smaller
 
 
 class Stack(NamedTuple):
-    """Slices of one case along its third axis.
+    """Slices of one case along its third axis, turned as a sheet of them is.
 
     Attributes:
         places: Slice numbers, ascending, counted from 0.
@@ -29,7 +30,7 @@ class Stack(NamedTuple):
         picture: All slices below each other, a PNG as data address.
         contours: By name, a path for each slice; empty where there is nothing.
         first: The place that shows most, by its index.
-        ends: What lies left, right, below and above; empty where nobody knows.
+        ends: What lies left, right, above and below; empty where nobody knows.
         has_mm: Whether the size of a voxel is known.
     """
 
@@ -56,27 +57,29 @@ def stack_of(
         masks: By name.
         grid: Where the voxels lie.
     """
-    edges_mm, placed = grid.edges_mm, grid.origin is None or grid.origin.has_form
+    view = view_of(grid)
+    edges_mm = view.edges_mm(grid)
     held = np.zeros(image.shape[2], int)
     for mask in masks.values():
         held += np.count_nonzero(mask, axis=(0, 1))
     places = _places(held)
-    step = max(1, -(-max(image.shape[:2]) // MOST_PIXELS))
-    grey = _grey(image)[::step, ::step]
-    rows = [grey[:, ::-1, z].T for z in places]
-    contours = {
-        name: tuple(_path(mask[:, :, z], edges_mm) for z in places)
-        for name, mask in masks.items()
-    }
+    turned = view.apply(image)
+    height, width = turned.shape[:2]
+    step = max(1, -(-max(height, width) // MOST_PIXELS))
+    grey = as_bytes(turned[::step, ::step], window_of(image)) & _COARSE
+    seen = {name: view.apply(mask) for name, mask in masks.items()}
     return Stack(
         places=tuple(places),
         n_slices=image.shape[2],
-        width=image.shape[0] * edges_mm[0],
-        height=image.shape[1] * edges_mm[1],
-        picture=_png(np.concatenate(rows)),
-        contours=contours,
+        width=width * edges_mm[1],
+        height=height * edges_mm[0],
+        picture=_png(np.concatenate([grey[:, :, z] for z in places])),
+        contours={
+            name: tuple(_path(mask[:, :, z], edges_mm) for z in places)
+            for name, mask in seen.items()
+        },
         first=int(np.argmax(held[places])),
-        ends=_ends(grid.affine) if placed else ("", "", "", ""),
+        ends=view.ends,
         has_mm=not math.isnan(grid.voxel_volume_ml),
     )
 
@@ -99,19 +102,6 @@ def _places(held: np.ndarray) -> list[int]:
     return sorted({round(float(place)) for place in spread})
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    """The image as 64 greys between its darkest and brightest values but a few."""
-    ranked = np.sort(image[np.isfinite(image)], axis=None)
-    if ranked.size == 0:
-        return np.zeros(image.shape, np.uint8)
-    tail = int(ranked.size * _TAIL)
-    low, high = float(ranked[tail]), float(ranked[-1 - tail])
-    if low == high:  # most of it is one value
-        low, high = float(ranked[0]), float(ranked[-1])
-    scaled = (np.nan_to_num(image) - low) / (high - low or 1)
-    return (np.clip(scaled, 0, 1) * 63).astype(np.uint8) << 2
-
-
 def _png(grey: np.ndarray) -> str:
     from PIL import Image  # comes with matplotlib
 
@@ -120,28 +110,18 @@ def _png(grey: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _path(mask: np.ndarray, edges_mm: tuple[float, float, float]) -> str:
-    """The outline of a mask in mm, the second axis upwards, as an SVG path."""
+def _path(mask: np.ndarray, edges_mm: tuple[float, float]) -> str:
+    """The outline of a mask of rows and columns in mm, as an SVG path."""
     from contourpy import contour_generator  # comes with matplotlib
 
     if not mask.any():
         return ""
-    inside = np.pad(mask.T.astype(float), 1)
-    x = (np.arange(-1, mask.shape[0] + 1) + 0.5) * edges_mm[0]
-    y = (mask.shape[1] - np.arange(-1, mask.shape[1] + 1) - 0.5) * edges_mm[1]
-    lines = contour_generator(x, y, inside).lines(0.5)
+    y, x = (
+        (np.arange(-1, n + 1) + 0.5) * edge
+        for n, edge in zip(mask.shape, edges_mm, strict=True)
+    )
+    lines = contour_generator(x, y, np.pad(mask.astype(float), 1)).lines(0.5)
     return "".join(
         "M" + "L".join(f"{a:.4g} {b:.4g}" for a, b in np.asarray(line)) + "Z"
         for line in lines
     )
-
-
-def _ends(affine: np.ndarray) -> tuple[str, str, str, str]:
-    """What lies at both ends of the first and of the second axis."""
-    found: list[str] = []
-    for axis in range(2):
-        column = affine[:3, axis]
-        world = int(np.argmax(np.abs(column)))
-        ends = (_BEFORE[world], _BEHIND[world])
-        found += ends if column[world] > 0 else reversed(ends)
-    return found[0], found[1], found[2], found[3]

@@ -93,3 +93,10 @@ def svg_of(figure: "Figure", name: str, title: str, description: str) -> Markup:
         f'{sizes} role="img" aria-label="{label}" style="max-width:{1.25 * width:.0f}pt">'
         f"{about}{body.strip()}"
     )
+
+
+def whole_numbers(axis: Any) -> None:
+    """Ticks of counts: there is no half a case."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))

@@ -157,7 +157,9 @@ def parse_header(source: Source) -> NiftiFile:
     start = source.read(4)
     found = header_size(start)
     if found is None:
-        what = "is empty" if not start else "is not a NIfTI file"
+        what = (
+            "is empty (0 bytes); write it again" if not start else "is not a NIfTI file"
+        )
         raise ValueError(f"{path} {what}")
     size, order = found
     block = start + source.read(size - 4)

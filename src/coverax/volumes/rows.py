@@ -68,12 +68,6 @@ def read_rows(path: PathLike, what: str, required: Sequence[str]) -> Rows:
 def _check_columns(
     columns: tuple[str, ...], required: Sequence[str], path: Path
 ) -> None:
-    missing = [c for c in required if c not in columns]
-    if missing:
-        raise ValueError(
-            f"{path}: column {', '.join(missing)} is missing; the first line names the "
-            "columns, separated by commas"
-        )
     for number, column in enumerate(columns, 1):
         if not column:
             raise ValueError(
@@ -83,6 +77,13 @@ def _check_columns(
             check_name("column", column)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+    missing = [c for c in required if c not in columns]
+    if missing:
+        raise ValueError(
+            f"{path}: column {', '.join(missing)} is missing; it has "
+            f"{', '.join(filter(None, columns)) or 'none'} (the first line names the "
+            "columns, separated by commas)"
+        )
     twice = [c for c, count in Counter(columns).items() if count > 1]
     if twice:
         raise ValueError(f"{path}: column {', '.join(twice)} occurs twice")

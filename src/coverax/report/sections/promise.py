@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from coverax.calibrate import Calibration, Status, Threshold
 from coverax.report.blocks import NONE, Block, Heading, Section, Table, Terms, Text
 from coverax.report.found import Found
+from coverax.table import Transform, side_transforms
 
 _SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 METHODS = {
@@ -77,22 +78,41 @@ def _calibrated(calibration: Calibration) -> Iterator[Block]:
     yield Table(
         "Thresholds",
         ("Region", "Group", "For", "Tolerance", "Threshold", "From", "Status"),
-        [_row(threshold) for threshold in calibration.thresholds],
+        [_row(threshold, calibration) for threshold in calibration.thresholds],
     )
 
 
-def _row(threshold: Threshold) -> list[str]:
+def side_words(transform: Transform, threshold: float) -> str:
+    """Where a set ends: its margin in mm, or the cut of its score map."""
+    if math.isinf(threshold):
+        return "none"
+    if transform.kind.unit == "mm":
+        return f"margin {threshold:.3g} mm"
+    name = "p" if transform.name == "identity" else transform.spec
+    if transform.side == "inner":
+        return f"{name} > {threshold:.6g}"
+    return f"{name} ≥ {0.0 - threshold:.6g}"
+
+
+def _value(threshold: Threshold, calibration: Calibration) -> str:
+    if calibration.has_sides:
+        own = side_transforms(calibration.sets.inner, calibration.sets.outer)
+        (transform,) = (t for t in own if t.side == threshold.side)
+        return side_words(transform, threshold.value)
     is_cut = threshold.side == "lesion"
     value = threshold.probability if is_cut else threshold.value
-    text = f"{'p ≥ ' if is_cut else ''}{value:.4g}"
     if math.isinf(value):
-        text = "none" if not is_cut else "everything" if value < 0 else "nothing"
+        return "none" if not is_cut else "everything" if value < 0 else "nothing"
+    return f"{'p ≥ ' if is_cut else ''}{value:.4g}"
+
+
+def _row(threshold: Threshold, calibration: Calibration) -> list[str]:
     return [
         threshold.region,
         " ".join(filter(None, [threshold.group, threshold.fold])) or "all",
-        "mask" if is_cut else threshold.side,
+        "mask" if threshold.side == "lesion" else threshold.side,
         NONE if threshold.tolerance is None else f"{threshold.tolerance:g}",
-        text,
+        _value(threshold, calibration),
         threshold.place,
         threshold.status.name,
     ]

@@ -17,6 +17,7 @@ from coverax.report.blocks import (
 from coverax.report.found import Found
 from coverax.report.plots import fcr_figure
 from coverax.report.sections.happened import where
+from coverax.report.sections.promise import side_words
 from coverax.table import parse_transform
 
 _ROOTS = {2: "square root", 3: "cube root"}
@@ -71,17 +72,18 @@ def _laws(result: SetsResult | FoldSetsResult) -> Iterator[list[str]]:
 def _margins(
     result: SetsResult | FoldSetsResult, calibration: Calibration | None
 ) -> Iterator[list[str]]:
-    """The threshold of each side: a margin in mm where its transform is a distance."""
+    """Where each set ends."""
     if not isinstance(result, SetsResult):
         return
-    cells: list[str] = []
-    for side in (result.inner, result.outer):
-        kind = parse_transform(f"{side.sizes.side}={side.transform}").kind
-        unit = "mm" if kind.unit == "mm" else ""
-        cells.append(
-            number(side.threshold, unit) if side.threshold is not None else "none"
+    cells = [
+        "none"
+        if side.threshold is None
+        else side_words(
+            parse_transform(f"{side.sizes.side}={side.transform}"), side.threshold
         )
-    yield ["Threshold (in mm: the margin)", *cells, NONE]
+        for side in (result.inner, result.outer)
+    ]
+    yield ["Threshold", *cells, NONE]
     if calibration is not None and calibration.parts.refused:
         yield ["Refused", *(p.where for p in calibration.parts.refused[:2]), NONE]
 

@@ -34,7 +34,7 @@ def corners(path):
 
 
 def test_a_contour_encloses_the_voxels_of_its_mask_and_so_does_the_picture():
-    """One voxel at each place: edges of 2 by 1 mm, the second axis upwards."""
+    """One voxel at each place, edges of 2 by 1 mm: right is on the left, front above."""
     for x in (0, 3, 5):
         for y in (0, 2, 4):
             mask = np.zeros((6, 5, 4), bool)
@@ -42,13 +42,13 @@ def test_a_contour_encloses_the_voxels_of_its_mask_and_so_does_the_picture():
             found = stack(mask.astype(np.float32), {"mask": mask})
             k = found.places.index(2)
             left, top, right, bottom = corners(found.contours["mask"][k])
-            assert (left, right) == (2 * x, 2 * x + 2)
+            assert (left, right) == (10 - 2 * x, 12 - 2 * x)
             assert (top, bottom) == (5 - y - 1, 5 - y)
             data = base64.b64decode(found.picture.split(",")[1])
             pixels = np.asarray(Image.open(io.BytesIO(data)))
             assert pixels.shape == (5 * len(found.places), 6)
             (row,), (column,) = np.nonzero(pixels > 128)
-            assert (row - 5 * k, column) == (4 - y, x)
+            assert (row - 5 * k, column) == (4 - y, 5 - x)
             assert (found.width, found.height) == (12, 5)
 
 
@@ -64,16 +64,28 @@ def test_slices_without_a_mask_have_no_contour():
 @pytest.mark.parametrize(
     ("affine", "ends"),
     [
-        (np.diag([1, 1, 1, 1]), "LRPA"),
-        (np.diag([-1, 1, 1, 1]), "RLPA"),
-        (np.diag([1, -1, 1, 1]), "LRAP"),
-        ([[0, 1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]], "SILR"),
+        (np.diag([1, 1, 1, 1]), "RLAP"),
+        (np.diag([-1, 1, 1, 1]), "RLAP"),
+        (np.diag([1, -1, 1, 1]), "RLAP"),
+        ([[0, 1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]], "RLSI"),
+        ([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], "APSI"),
     ],
 )
-def test_what_lies_at_the_ends_comes_from_the_affine(affine, ends):
-    mask = np.ones((6, 5, 4), bool)
-    found = stack(mask.astype(np.float32), {"mask": mask}, np.asarray(affine, float))
-    assert "".join(found.ends) == ends
+def test_a_voxel_is_drawn_at_the_end_that_its_place_in_the_patient_has(affine, ends):
+    """As in `coverax picture`, however the volume is stored."""
+    affine = np.asarray(affine, float)
+    places = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1)}
+    places |= {"I": (2, -1), "S": (2, 1)}
+    for end, inside in zip(ends, range(4), strict=True):
+        axis, sign = places[end]
+        index = np.moveaxis(np.indices((6, 5, 4)), 0, -1)
+        world = index @ affine[axis, :3] * sign
+        mask = world == world.max()
+        found = stack(mask.astype(np.float32), {"mask": mask}, affine)
+        left, top, right, bottom = corners(found.contours["mask"][found.first])
+        edges = (left, found.width - right, top, found.height - bottom)
+        assert "".join(found.ends) == ends
+        assert edges[inside] == min(edges) == 0
 
 
 def test_long_and_wide_volumes_stay_small():
