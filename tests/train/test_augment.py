@@ -15,7 +15,13 @@ augment = jax.jit(module.augment, static_argnames=("config", "spacing_mm"))
 OFF = PatchConfig(
     rotation_degrees=0.0, zoom=0.0, noise=0.0, blur_voxels=0.0, gamma=0.0, flip_axes=()
 )
-ALL = PatchConfig(flip_axes=(0, 1, 2), probability=1.0)
+ALL = PatchConfig(
+    flip_axes=(0, 1, 2),
+    probability=1.0,
+    brightness=0.25,
+    contrast=0.25,
+    low_resolution=0.5,
+)
 
 
 def patches(shape=(6, 7, 8), batch=3, channels=1, seed=0):
@@ -151,3 +157,42 @@ def test_a_constant_patch_stays_finite():
     config = replace(OFF, gamma=0.5, probability=1.0)
     got = augment(jax.random.key(0), images, jnp.zeros((1, 4, 4, 4), jnp.int32), config)
     np.testing.assert_array_equal(got[0], images)
+
+
+def test_brightness_scales_and_contrast_keeps_mean_and_range():
+    before = np.asarray(patches()[0])
+    bright = changed(replace(OFF, brightness=0.25, probability=1.0))[0]
+    factors = np.asarray(bright / before).reshape(3, -1)
+    np.testing.assert_allclose(factors, factors[:, :1] + 0 * factors, rtol=1e-5)
+    assert np.all(np.abs(factors - 1) <= 0.25 + 1e-5)
+    assert np.ptp(factors[:, 0]) > 0
+    more = np.asarray(changed(replace(OFF, contrast=0.9, probability=1.0))[0])
+    axes = (1, 2, 3, 4)
+    assert np.all(more.min(axes) >= before.min(axes))
+    assert np.all(more.max(axes) <= before.max(axes))
+    distance = before - before.mean(axes, keepdims=True)
+    low, high = before.min(axes, keepdims=True), before.max(axes, keepdims=True)
+    free = (more > low) & (more < high)
+    for after, own, there in zip(more, distance, free, strict=True):
+        slope, rest = np.polyfit(own[there], after[there], 1)
+        assert 0.1 - 1e-4 <= slope <= 1.9 + 1e-4
+        assert abs(slope - 1) > 1e-3
+        np.testing.assert_allclose(after[there], rest + slope * own[there], atol=1e-4)
+
+
+def test_a_coarser_scan_is_linear_between_its_voxels():
+    """A ramp stays a ramp within half a coarse voxel; noise loses its finest part."""
+    ramp = jnp.broadcast_to(jnp.arange(32.0)[:, None, None], (32, 4, 4))
+    images = jnp.stack([ramp] * 8)[..., None]
+    labels = jnp.zeros((8, 32, 4, 4), jnp.int32)
+    config = replace(OFF, low_resolution=0.5, probability=1.0)
+    moved = np.asarray(
+        augment(jax.random.key(3), images, labels, config=config)[0][..., 0]
+    )
+    # A coarse voxel spans at most 2 fine ones: its value is at most 1 from its centre's.
+    assert np.abs(moved - ramp[None]).max() <= 1.5 + 1e-4
+    assert np.all(np.diff(moved, axis=1) >= -1e-4)
+    noise, marks = patches(shape=(16, 16, 16))
+    coarse, kept = augment(jax.random.key(0), noise, marks, config=config)
+    assert np.all(coarse.std((1, 2, 3, 4)) < noise.std((1, 2, 3, 4)))
+    np.testing.assert_array_equal(kept, marks)

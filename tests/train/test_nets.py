@@ -26,6 +26,16 @@ TINY = {
         },
         (8, 12, 8),
     ),
+    "unet3d-plain": (
+        {
+            "channels": [4, 6, 8],
+            "blocks": [2, 1, 2],
+            "decoder_blocks": [1, 2],
+            "strides": [2, [2, 2, 1]],
+            "supervised": 2,
+        },
+        (8, 12, 8),
+    ),
     "unet3d-strided": ({"channels": [4, 6, 8], "strides": [2, 2]}, (8, 4, 8)),
     "segresnet": (
         {"channels": 4, "groups": 2, "blocks_down": [1, 2], "blocks_up": [1]},
@@ -52,6 +62,7 @@ TINY = {
 COUNTS = {
     "unet3d-small": 314_644,
     "unet3d": 102_335_272,
+    "unet3d-plain": 31_190_312,
     "unet3d-strided": 4_806_481,
     "segresnet": 18_796_002,
     "resnet3d": 41_750_146,

@@ -1,5 +1,6 @@
 """Losses of the overlap of whole regions."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from coverax.losses._voxels import (
@@ -23,6 +24,8 @@ def soft_dice(
     absent: Absent = "include",
     squared: bool = True,
     smooth: float = 1e-5,
+    batch: bool = False,
+    background: bool = True,
     valid: Valid | None = None,
 ) -> Float[Array, "batch classes"]:
     """Soft Dice loss `1 - (2 sum p y + smooth) / (sum p^2 + sum y^2 + smooth)`.
@@ -37,10 +40,15 @@ def soft_dice(
         squared: Squares in the denominator, as first published and in the published
             runs with the calibration error; else plain sums.
         smooth: Keeps the quotient finite for an empty class.
+        batch: Sums run over the voxels of all examples, which then share one value a
+            class (of the examples of one device, where several share a batch).
+        background: Whether class 0 counts; without, its loss is 0 and the others grow,
+            so that the mean over classes is the mean over the others.
         valid: Voxels that count; all by default. Without any the loss is 0.
 
     Raises:
-        ValueError: The shapes do not fit, or `absent` is unknown.
+        ValueError: The shapes do not fit, `absent` is unknown, or the background is the
+            only class and does not count.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -56,6 +64,17 @@ def soft_dice(
     shared = voxel_sum(probs * targets, valid)
     power = 2 if squared else 1
     total = voxel_sum(probs**power + targets**power, valid)
-    loss = 1 - (2 * shared + smooth) / (total + smooth)
     present = present_classes(targets, valid=valid)
-    return loss * absent_factor(present, absent, loss.dtype)
+    if batch:
+        shared, total = (
+            jnp.broadcast_to(sums.sum(axis=0), sums.shape) for sums in (shared, total)
+        )
+        present = jnp.broadcast_to(present.any(axis=0), present.shape)
+    loss = 1 - (2 * shared + smooth) / (total + smooth)
+    if background:
+        return loss * absent_factor(present, absent, loss.dtype)
+    n_classes = loss.shape[1]
+    if n_classes < 2:
+        raise ValueError("background=False needs a class beside the background")
+    others = loss[:, 1:] * absent_factor(present[:, 1:], absent, loss.dtype)
+    return jnp.pad(others * n_classes / (n_classes - 1), ((0, 0), (1, 0)))

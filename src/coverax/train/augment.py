@@ -26,10 +26,11 @@ def augment(
     *,
     spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0),
 ) -> tuple[Float[Array, "batch x y z channels"], Int[Array, "batch x y z"]]:
-    """Rotate, zoom, flip; add noise, blur, change gamma: each patch by its own draw.
+    """Rotate, zoom, flip; change intensities: each patch by its own draw.
 
-    Each of rotation, zoom, noise, blur and gamma happens with `config.probability`, each
-    flip with one half. Amounts are uniform up to the config's largest.
+    Intensities: noise, blur, brightness, contrast, a coarser scan, gamma, in that order.
+    Each change happens with `config.probability`, each flip with one half. Amounts are
+    uniform up to the config's largest.
 
     Args:
         key: All randomness.
@@ -59,6 +60,9 @@ class _Draw(NamedTuple):
     blur: Float[Array, "*batch"]
     log_gamma: Float[Array, "*batch"]
     flips: Bool[Array, "*batch axes"]
+    brightness: Float[Array, "*batch"]
+    contrast: Float[Array, "*batch"]
+    low_resolution: Float[Array, "*batch"]
 
 
 def _draw(key, n_patches: int, config: PatchConfig) -> _Draw:
@@ -74,7 +78,13 @@ def _draw(key, n_patches: int, config: PatchConfig) -> _Draw:
     allowed = jnp.array([axis in config.flip_axes for axis in range(3)])
     zoom, noise, blur, log_gamma = amount[:, 3:].T
     is_flipped = (flips < 0.5) & allowed[None, :]
-    return _Draw(amount[:, :3], zoom, noise, blur, log_gamma, is_flipped)
+    # A key of their own: what was drawn before they were thought of stays as it was.
+    more = jax.random.uniform(jax.random.fold_in(key, 1), (n_patches, 6), jnp.float32)
+    largest = jnp.array([config.brightness, config.contrast, config.low_resolution])
+    signed = (
+        largest[None, :] * (2 * more[:, :3] - 1) * (more[:, 3:] < config.probability)
+    )
+    return _Draw(amount[:, :3], zoom, noise, blur, log_gamma, is_flipped, *signed.T)
 
 
 def _augment_one(drawn: _Draw, image, labels, added, *, config, spacing_mm):
@@ -86,6 +96,12 @@ def _augment_one(drawn: _Draw, image, labels, added, *, config, spacing_mm):
     image = image + added
     if config.blur_voxels:
         image = _blurred(image, jnp.abs(drawn.blur))
+    if config.brightness:
+        image = image * (1 + drawn.brightness)
+    if config.contrast:
+        image = _with_contrast(image, 1 + drawn.contrast)
+    if config.low_resolution:
+        image = _coarser(image, 1 - jnp.abs(drawn.low_resolution))
     if config.gamma:
         image = _with_gamma(image, jnp.exp(drawn.log_gamma))
     return image, labels
@@ -132,6 +148,40 @@ def _blurred(image, sigma):
         blurred = jnp.tensordot(weights, image, (1, axis), precision=_HIGHEST)
         image = jnp.moveaxis(blurred, 0, axis)
     return image
+
+
+def _with_contrast(image, factor):
+    """Distances from each channel's mean times a factor, within the channel's range."""
+    axes = (0, 1, 2)
+    mean = image.mean(axis=axes, keepdims=True)
+    changed = mean + factor * (image - mean)
+    low, high = (pick(axis=axes, keepdims=True) for pick in (image.min, image.max))
+    return jnp.where(factor == 1, image, jnp.clip(changed, low, high))
+
+
+def _coarser(image, share):
+    """As a scan with this share of voxels an axis, its voxels joined linearly.
+
+    A voxel of the coarse grid has the value of the voxel nearest to its centre.
+    """
+    for axis in range(3):
+        n = image.shape[axis]
+        at = (jnp.arange(n, dtype=jnp.float32) + 0.5) * share - 0.5
+        last = jnp.ceil(n * share) - 1
+        lower = jnp.clip(jnp.floor(at), 0, last)
+        upper = jnp.clip(lower + 1, 0, last)
+        weight = jnp.clip(at - lower, 0, 1)
+        nearest = [_nearest(coarse, share, n) for coarse in (lower, upper)]
+        shape = [-1 if a == axis else 1 for a in range(image.ndim)]
+        low, high = (jnp.take(image, index, axis) for index in nearest)
+        image = low + (high - low) * weight.reshape(shape)
+    return image
+
+
+def _nearest(coarse, share, n):
+    """The voxel nearest to the centre of each voxel of a coarser grid."""
+    centre = jnp.floor((coarse + 0.5) / share)
+    return jnp.clip(centre, 0, n - 1).astype(jnp.int32)
 
 
 def _with_gamma(image, exponent):

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from coverax.files import PathLike, digest_json
 from coverax.train.config_rules import check_rules
+from coverax.train.run_presets import with_preset
 
 _LARGEST = 2**63  # numbers of a config; no NaN and no infinity
 
@@ -107,7 +108,12 @@ class PatchConfig:
         noise: Largest deviation of added Gaussian noise.
         blur_voxels: Largest deviation of a Gaussian blur.
         gamma: Largest change of the logarithm of gamma.
-        probability: Probability of each of rotation, zoom, noise, blur and gamma.
+        brightness: Largest relative change of all intensities.
+        contrast: Largest relative change of the distance from the patch's mean, within
+            the patch's range.
+        low_resolution: Largest share of voxels an axis that a made-up coarser scan has
+            less, in [0, 1): 0.5 halves the resolution.
+        probability: Probability of each of these changes but flips.
     """
 
     size: tuple[int, ...] = (32, 32, 32)
@@ -119,6 +125,9 @@ class PatchConfig:
     noise: float = 0.1
     blur_voxels: float = 1.0
     gamma: float = 0.3
+    brightness: float = 0.0
+    contrast: float = 0.0
+    low_resolution: float = 0.0
     probability: float = 0.2
 
 
@@ -127,9 +136,14 @@ class OptimiserConfig:
     """How parameters move.
 
     Attributes:
-        name: `adamw` or `sgd` (Nesterov momentum 0.99).
-        learning_rate: Highest rate, after the warm-up; a cosine takes it to zero.
-        weight_decay: Decoupled weight decay.
+        name: `adamw` or `sgd` (Nesterov's momentum).
+        learning_rate: Highest rate, after the warm-up; the schedule takes it to zero.
+        schedule: `cosine`, or `polynomial`: the share of steps left to the `power`.
+        power: Exponent of the polynomial.
+        momentum: Momentum of `sgd`.
+        weight_decay: Weight decay.
+        coupled_decay: The decay is part of the gradient, before the momentum, instead
+            of being decoupled from it; of `sgd` alone.
         warmup_steps: Steps of linear warm-up.
         clip: Largest global gradient norm.
         ema: Decay of the moving average of the parameters; 0 for none.
@@ -137,7 +151,11 @@ class OptimiserConfig:
 
     name: str = "adamw"
     learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    power: float = 0.9
+    momentum: float = 0.99
     weight_decay: float = 1e-4
+    coupled_decay: bool = False
     warmup_steps: int = 50
     clip: float = 12.0
     ema: float = 0.0
@@ -175,6 +193,8 @@ class TrainConfig:
         losses: Names of `coverax.losses`, or `package.module:function` of one's own, and
             their weights.
         loss_options: Keyword options of those losses, by name.
+        preset: Name of the choices that were the defaults, of
+            `coverax.train.run_presets`; None for those of the tables above.
     """
 
     data: DataConfig
@@ -186,6 +206,7 @@ class TrainConfig:
     loss_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    preset: str | None = None
 
 
 def load_config(path: PathLike) -> TrainConfig:
@@ -213,6 +234,7 @@ def parse_config(raw: dict[str, Any], folder: PathLike) -> TrainConfig:
     Raises:
         ValueError: A key is unknown or a value is impossible.
     """
+    raw = with_preset(raw)
     data = raw.get("data")
     if isinstance(data, dict) and "dataset" in data:
         raw = raw | {"data": {"images": ".", "labels": "."} | data}

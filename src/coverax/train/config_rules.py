@@ -84,6 +84,15 @@ def check_rules(config: Any) -> None:
             set(patch.flip_axes) <= {0, 1, 2},
             "patch.flip_axes takes axes 0, 1 and 2",
         ),
+        (
+            0 <= patch.low_resolution < 1,
+            "patch.low_resolution must lie in [0, 1)",
+        ),
+        (
+            min(patch.brightness, patch.contrast) >= 0
+            and max(patch.brightness, patch.contrast) < 1,
+            "patch.brightness and patch.contrast must lie in [0, 1)",
+        ),
         (bool(config.losses), "losses is empty"),
         (
             set(config.loss_options) <= set(config.losses),
@@ -94,6 +103,19 @@ def check_rules(config: Any) -> None:
             "optimiser.name must be adamw or sgd",
         ),
         (config.optimiser.learning_rate > 0, "optimiser.learning_rate must be > 0"),
+        (
+            config.optimiser.schedule in ("cosine", "polynomial"),
+            "optimiser.schedule must be cosine or polynomial",
+        ),
+        (config.optimiser.power > 0, "optimiser.power must be > 0"),
+        (
+            0 <= config.optimiser.momentum < 1,
+            "optimiser.momentum must lie in [0, 1)",
+        ),
+        (
+            config.optimiser.name == "sgd" or not config.optimiser.coupled_decay,
+            "optimiser.coupled_decay belongs to optimiser.name = sgd",
+        ),
         (0 <= config.optimiser.ema < 1, "optimiser.ema must lie in [0, 1)"),
         (run.steps >= 1, "run.steps must be at least 1"),
         (run.checkpoint_every >= 1, "run.checkpoint_every must be at least 1"),

@@ -42,6 +42,12 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "unet3d": Preset(unet.Net, unet.Sizes()),
+    "unet3d-plain": Preset(
+        unet.Net,
+        unet.Sizes(
+            blocks=(2, 2, 2, 2, 2, 2), decoder_blocks=(2, 2, 2, 2, 2), residual=False
+        ),
+    ),
     "unet3d-strided": Preset(strided_unet.Net, strided_unet.Sizes()),
     "segresnet": Preset(segresnet.Net, segresnet.Sizes()),
     "resnet3d": Preset(resnet3d.Net, resnet3d.Sizes()),

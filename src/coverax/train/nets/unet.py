@@ -1,4 +1,4 @@
-"""Residual U-Net with deep supervision, in the shape of nnU-Net's plans.
+"""U-Net with deep supervision, residual or plain, in the shape of nnU-Net's plans.
 
 References:
     Ronneberger et al. (2015), U-Net: Convolutional Networks for Biomedical Image
@@ -27,14 +27,16 @@ from coverax.train.nets.kit import (
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Sizes of the residual U-Net.
+    """Sizes of the U-Net.
 
     Attributes:
         channels: Channels of each stage, finest first.
-        blocks: Residual blocks of each stage of the encoder.
+        blocks: Residual blocks, or convolutions, of each stage of the encoder.
         decoder_blocks: Convolutions of each stage of the decoder, finest first.
         strides: Step into each stage but the first: one number, or one an axis.
         supervised: Decoder stages with logits, from the finest on.
+        residual: Whether the encoder's blocks have shortcuts; else its stages are
+            convolutions in a row, of which the first makes the step, without a stem.
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 256, 320, 320)
@@ -42,6 +44,7 @@ class Sizes:
     decoder_blocks: tuple[int, ...] = (1, 1, 1, 1, 1)
     strides: tuple[int | tuple[int, ...], ...] = (2, 2, 2, 2, 2)
     supervised: int = 4
+    residual: bool = True
 
     def __post_init__(self):
         depth = len(self.channels)
@@ -63,7 +66,7 @@ class Sizes:
 
 
 class Net(nnx.Module):
-    """Encoder of residual blocks, decoder of convolutions, logits at several stages.
+    """Encoder of blocks or convolutions, decoder of convolutions, logits at stages.
 
     Shapes: `[batch, *spatial, in_channels]` to a tuple of `[batch, *spatial_l,
     n_classes]`, finest first; stage l is smaller by the steps up to it.
@@ -79,12 +82,14 @@ class Net(nnx.Module):
     ):
         widths = sizes.channels
         self.rematerialise = kit.rematerialise
-        self.stem = ConvNorm(kit, in_channels, widths[0])
+        self.stem = ConvNorm(kit, in_channels, widths[0]) if sizes.residual else None
+        entry = widths[0] if sizes.residual else in_channels
+        stage_of = Stage if sizes.residual else Convs
         self.encoder = nnx.List(
             [
-                Stage(kit, before, width, n_blocks, stride)
+                stage_of(kit, before, width, n_blocks, stride)
                 for before, width, n_blocks, stride in zip(
-                    (widths[0], *widths),
+                    (entry, *widths),
                     widths,
                     sizes.blocks,
                     (1, *sizes.strides),
@@ -98,7 +103,7 @@ class Net(nnx.Module):
                     kit,
                     widths[i + 1],
                     widths[i],
-                    make=partial(Convs, n_blocks=n_blocks),
+                    make=partial(Convs, n_blocks=n_blocks, stride=1),
                     stride=sizes.strides[i],
                 )
                 for i, n_blocks in enumerate(sizes.decoder_blocks)
@@ -114,7 +119,8 @@ class Net(nnx.Module):
     def __call__(self, x: Maps) -> tuple[NewMaps, ...]:
         """Logits, finest first."""
         again = self.rematerialise
-        x = apply(self.stem, x, rematerialise=again)
+        if self.stem is not None:
+            x = apply(self.stem, x, rematerialise=again)
         skips = []
         for stage in self.encoder:
             x = apply(stage, x, rematerialise=again)
@@ -128,11 +134,24 @@ class Net(nnx.Module):
 
 
 class Convs(nnx.Module):
-    """Convolutions in a row."""
+    """Convolutions in a row, of which the first makes the step."""
 
-    def __init__(self, kit: Kit, in_channels: int, channels: int, *, n_blocks: int):
+    def __init__(
+        self,
+        kit: Kit,
+        in_channels: int,
+        channels: int,
+        n_blocks: int,
+        stride: int | tuple[int, ...],
+    ):
         widths = [in_channels, *[channels] * (n_blocks - 1)]
-        self.blocks = nnx.List([ConvNorm(kit, width, channels) for width in widths])
+        steps = [stride, *[1] * (n_blocks - 1)]
+        self.blocks = nnx.List(
+            [
+                ConvNorm(kit, width, channels, stride=step)
+                for width, step in zip(widths, steps, strict=True)
+            ]
+        )
 
     def __call__(self, x: Maps) -> NewMaps:
         """Apply them in turn."""

@@ -1,0 +1,185 @@
+"""The preset `nnunet-like` beside `unet3d-small` with the defaults, for equal minutes.
+
+    python -m benchmarks.train_nnunet [DATA] [--minutes 6] [--size full]
+
+DATA holds `images/` and `labels/` of the hippocampus task; without it, balls in noise, which
+say that it runs and no more. 60 cases train, 40 others are predicted whole. Each net has a
+process of its own: its steps are the minutes over the median of the steps that were tried
+after compiling, its memory is the largest resident set by the end of training and by the
+end of prediction.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.common import machine, markdown, save
+from coverax.train import find_cases, make_predict, parse_config, predict_volume
+from coverax.train.augment import augment
+from coverax.train.cases import Prepared, prepare_case
+from coverax.train.data import train_batches
+from coverax.train.model import build_model
+from coverax.train.step import device_mesh, make_step, shared_batch, start_state
+from coverax.train.validation import validate
+
+CLASSES = {"background": 0, "anterior": 1, "posterior": 2}
+N_TRAIN, N_OTHER = {"tiny": 3, "full": 60}, {"tiny": 2, "full": 40}
+N_TRIED = 5
+RUNS = {
+    "nnunet-like": {"preset": "nnunet-like"},
+    "unet3d-small": {"optimiser": {"learning_rate": 0.003}},
+}
+TINY = {
+    "nnunet-like": {
+        "net": {"sizes": {"channels": [4, 6, 8, 8]}},
+        "patch": {"size": [16, 16, 16]},
+    },
+    "unet3d-small": {
+        "net": {"sizes": {"channels": [4, 6, 8]}},
+        "patch": {"size": [16, 16, 16]},
+    },
+}
+
+
+def config_of(name, size, folder, steps):
+    data = {"images": "images", "labels": "labels", "classes": CLASSES}
+    raw = {"data": data | {"allow_missing": True}} | RUNS[name]
+    raw["run"] = {"steps": steps, "validate_every": 0}
+    return parse_config(raw | (TINY[name] if size == "tiny" else {}), folder)
+
+
+def cases_of(config, size, has_files):
+    """Cases to train on, then others."""
+    count = N_TRAIN[size] + N_OTHER[size]
+    if has_files:
+        files = list(find_cases(config.data).values())[:count]
+        cases = [prepare_case(*pair, config.data) for pair in files]
+    else:
+        cases = [ball(number) for number in range(count)]
+    return cases[: N_TRAIN[size]], cases[N_TRAIN[size] :]
+
+
+def ball(number):
+    """A ball in a shell in noise."""
+    grid = np.stack(np.meshgrid(*[np.arange(18) - 8.5] * 3, indexing="ij"))
+    radius = np.sqrt((grid**2).sum(0))
+    labels = np.where(radius < 3, 1, np.where(radius < 6, 2, 0)).astype(np.int32)
+    noise = np.random.default_rng(number).standard_normal(labels.shape)
+    image = np.array([-1.0, 1.5, 0.3])[labels] + 0.3 * noise
+    image = image.astype(np.float32)[..., None]
+    return Prepared(f"ball{number}", image, labels, None, (1.0, 1.0, 1.0))
+
+
+def run(name, size, folder, minutes):
+    """Train for the minutes, predict the others; a row of the table as plain values."""
+    config = config_of(name, size, folder or ".", 10**6)
+    train, other = cases_of(config, size, folder)
+    seconds = statistics.median(timed(config, train, N_TRIED)[0][1:])
+    steps = max(20, round(60 * minutes / seconds)) if size == "full" else N_TRIED
+    config = config_of(name, size, folder or ".", steps)
+    times, losses, model, state = timed(config, train, steps)
+    memory = [peak_gb()]
+    apply = make_predict(model)
+
+    def predict(patches):
+        return np.asarray(apply(state.params, jnp.asarray(patches)))
+
+    def volumes(case):
+        return predict_volume(predict, case.image, config.patch.size, 3, batch=2)
+
+    found = validate(volumes, other, list(CLASSES))
+    leaves = jax.tree.leaves(state.params)
+    return {
+        "name": name,
+        "parameters": sum(leaf.size for leaf in leaves),
+        "patches": f"{config.patch.batch} x {' x '.join(map(str, config.patch.size))}",
+        "steps": steps,
+        "minutes": sum(times) / 60,
+        "step": statistics.median(times[1:]),
+        "loss": float(np.mean(losses[-20:])),
+        "memory": [*memory, peak_gb()],
+        **{k: found[k] for k in ("dice_anterior", "dice_posterior", "ace")},
+    }
+
+
+def timed(config, train, steps):
+    """Seconds and loss of each step, the model and its last state."""
+    model, mesh = build_model(config), device_mesh(config.patch.batch)
+    step = make_step(model, config, mesh, augment)
+    state = start_state(model, config, mesh)
+    batches = iter(train_batches(train, config.patch, 0).to_iter_dataset())
+    times, losses = [], []
+    for _ in range(steps):
+        began = time.perf_counter()
+        state, metrics = step(state, shared_batch(next(batches), mesh))
+        losses.append(float(metrics["loss"]))
+        times.append(time.perf_counter() - began)
+    return times, losses, model, state
+
+
+def peak_gb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def cells(found):
+    return [
+        found["name"],
+        f"{found['parameters']:,}",
+        found["patches"],
+        f"{found['steps']}",
+        f"{found['minutes']:.1f}",
+        f"{1e3 * found['step']:.0f}",
+        f"{found['loss']:.3f}",
+        f"{found['dice_anterior']:.3f} / {found['dice_posterior']:.3f}",
+        f"{found['ace']:.3f}",
+        " / ".join(f"{peak:.2f}" for peak in found["memory"]),
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--size", choices=N_TRAIN, default="full")
+    parser.add_argument("--only", choices=RUNS, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.only:
+        found = run(asked.only, asked.size, asked.data, asked.minutes)
+        print(json.dumps(found, default=float))
+        return
+    rows = []
+    for name in RUNS:
+        command = [sys.executable, "-m", "benchmarks.train_nnunet", *sys.argv[1:]]
+        command += ["--only", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append(cells(json.loads(done.stdout.splitlines()[-1])))
+        print(" | ".join(rows[-1]), flush=True)
+    header = ["run", "parameters", "patches a step", "steps", "minutes", "ms a step"]
+    header += ["loss, last 20", "Dice anterior / posterior", "ACE"]
+    text = "\n\n".join(
+        [
+            "# The preset nnunet-like",
+            f"`python -m benchmarks.train_nnunet DATA --minutes {asked.minutes:g}`, "
+            f"{date.today()}",
+            machine(),
+            markdown([*header, "GiB: training / with prediction"], rows),
+        ]
+    )
+    if asked.size == "full" and asked.data:
+        save("train_nnunet", text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
