@@ -30,7 +30,12 @@ from coverax.evaluate.rows import (
 )
 from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
-from coverax.predict import check_first_mark, check_map_kind, several_maps
+from coverax.predict import (
+    check_first_mark,
+    check_map_kind,
+    cohort_confidences,
+    several_maps,
+)
 from coverax.scores import (
     CaseRows,
     Engine,
@@ -98,6 +103,7 @@ def evaluate_cohort(
         raise ValueError(several_maps(calibration))
     definition = promised_regions(calibration)
     check_regions(calibration, cohort)
+    cohort_confidences(calibration, cohort.cases)
     unit_column = unit_column_of(calibration, cohort)
     check_first_mark([case.probs for case in cohort.cases], definition)
     results: dict[Case, CaseRows] = {}
