@@ -6,6 +6,7 @@ from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
 from coverax.evaluate.compute import evaluate_cohort
+from coverax.evaluate.froc import with_froc
 from coverax.evaluate.results import Evaluation, Summary
 from coverax.evaluate.rows import refuse_copies
 from coverax.volumes import Cohort
@@ -78,7 +79,8 @@ def joined(
     summary = _joined({name: part.summary for name, part in parts.items()}, excluded)
     rows = [row for part in parts.values() for row in part.cases]
     overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
-    return Evaluation(summary, rows, overlaps)
+    lesions = [row for part in parts.values() for row in part.lesions]
+    return with_froc(Evaluation(summary, rows, overlaps), lesions)
 
 
 def _joined(
@@ -101,6 +103,7 @@ def _joined(
         n_cases_of_spent_parts=spent,
         held_out=all(part.held_out for part in every),
         excluded=excluded,
+        froc=None,
         results=[
             replace(result, group=name)
             for name, part in parts.items()
