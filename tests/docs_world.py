@@ -66,6 +66,7 @@ def make_world(root: Path) -> Path:
             seen = labels ^ (probs > 0.45) & (rng.random(labels.shape) < 0.1)
             _write(root / part / "readers" / reader, seen, names)
     _pairs(root)
+    _rated(root)
     nnunet.write_folders(root / "nnunet")
     _folds(root / "nnunet")
     _bids(root / "bids")
@@ -113,6 +114,14 @@ def _made(root: Path) -> None:
     assert run([*validate, "-o", str(folder / "validation")]) == 0
     rows = [(f"cal{i:02d}", 0, 0.05, 0.5) for i in range(N)]
     _rows(root / "mine.csv", ("case_id", 0, 0.5, 1), rows)
+
+
+def _rated(root: Path) -> None:
+    """The cases that calibrate and the new ones, with a confidence of one's own."""
+    for part, name in (("cal", "rated"), ("new", "new_rated")):
+        lines = (root / f"{part}.csv").read_text().splitlines()
+        rows = [f"{line},{i * 7 % 10}" for i, line in enumerate(lines[1:])]
+        (root / f"{name}.csv").write_text("\n".join([f"{lines[0]},quality", *rows]))
 
 
 def _pairs(root: Path) -> None:
@@ -163,6 +172,8 @@ NAMES = {
     "cal.csv": "cal.csv",
     "calibration.csv": "cal.csv",
     "scans.csv": "cal.csv",
+    "rated.csv": "rated.csv",
+    "new_rated.csv": "new_rated.csv",
     "learn.csv": "learn.csv",
     "lesions.csv": "lesions.csv",
     "heldout.csv": "new.csv",

@@ -56,6 +56,8 @@ Safe = Literal["small", "large"]
 TriageLoss = Literal["dice", "missed", "fnr"]
 AnyLoss = Literal[LossName, "missed"]
 Confidence = Literal["sdc", "mass"]
+# Which values of a column of one's own are the confident ones.
+ConfidentAt = Literal["low", "high"]
 # Upper bound of a mean loss.
 BoundName = Literal[
     "hoeffding", "hoeffding_bentkus", "empirical_bernstein", "wsr", "clopper_pearson"

@@ -77,7 +77,7 @@ def write_part(root, part, rng):
 FLOW = """
 split cal.csv --calibration .5 -o split
 score --cohort cal.csv {transforms} --set-sizes --lesions corner --band-edges=-2,0,2
-    --soft-bins 5
+    --soft-bins 5 --mask-lesions
     --curves --engine host -o scores.parquet
 calibrate scores.parquet --alpha .2 --tolerance .1 -o calibration.json
 calibrate scores.parquet --alpha .2 --tolerance .1 --group-by group -o groups.json

@@ -24,6 +24,15 @@ from coverax.calibrate.folds import fold_needs as fold_needs
 from coverax.calibrate.folds import fold_scores as fold_scores
 from coverax.calibrate.folds import majority_alpha as majority_alpha
 from coverax.calibrate.folds import votes_needed as votes_needed
+from coverax.calibrate.froc import Froc as Froc
+from coverax.calibrate.froc import FrocCurve as FrocCurve
+from coverax.calibrate.froc import FrocPoint as FrocPoint
+from coverax.calibrate.froc import froc_at as froc_at
+from coverax.calibrate.froc import froc_curve as froc_curve
+from coverax.calibrate.froc import froc_of_rows as froc_of_rows
+from coverax.calibrate.froc import froc_of_table as froc_of_table
+from coverax.calibrate.froc import froc_rows as froc_rows
+from coverax.calibrate.given import given_number as given_number
 from coverax.calibrate.groups import MERGED as MERGED
 from coverax.calibrate.groups import group_parts as group_parts
 from coverax.calibrate.groups import group_thresholds as group_thresholds
@@ -86,6 +95,7 @@ from coverax.calibrate.seen import check_sources as check_sources
 from coverax.calibrate.seen import map_digest as map_digest
 from coverax.calibrate.seen import seen_of as seen_of
 from coverax.calibrate.seen import unit_digests as unit_digests
+from coverax.calibrate.serving import check_in_memory as check_in_memory
 from coverax.calibrate.serving import check_named as check_named
 from coverax.calibrate.serving import with_strata as with_strata
 from coverax.calibrate.sets import calibrate_sets as calibrate_sets

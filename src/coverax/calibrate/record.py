@@ -14,7 +14,7 @@ from coverax.calibrate.policy import Policy
 from coverax.calibrate.strata import Strata
 from coverax.choices import (
     BoundName,
-    Confidence,
+    ConfidentAt,
     CorrectionName,
     Joint,
     OneSided,
@@ -319,14 +319,16 @@ class TriageRecord(JsonRecord, _ByRank):
     Attributes:
         loss: What is lost where a mask goes out, see `Triage`.
         bad_below: Dice below which a mask is bad, a decimal; None where Dice itself counts.
-        confidence: What maps are ranked by.
+        confidence: What maps are ranked by: `sdc`, `mass`, or a column of the cohort.
         cut: Cut of the mask, a decimal.
+        confident_at: Which values of that column are confident; None where there is none.
     """
 
     loss: TriageLoss
     bad_below: str | None = field(default=None, metadata=MAYBE)
-    confidence: Confidence = "sdc"
+    confidence: str = "sdc"
     cut: str = "0.5"
+    confident_at: ConfidentAt | None = field(default=None, metadata=MAYBE)
 
 
 Record = FnrRecord | RiskRecord | SetsRecord | VolumeRecord | TriageRecord

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coverax.calibrate.groups import MERGED
-from coverax.calibrate.record import VolumeRecord
+from coverax.calibrate.record import TriageRecord, VolumeRecord
 from coverax.calibrate.strata import Strata
 
 if TYPE_CHECKING:
@@ -150,6 +150,23 @@ def check_named(calibration: "Calibration", what: str) -> None:
         raise ValueError(
             f"the map of a case tells its {calibration.policy.group_by}, and {what} do not "
             "look for it: predict and evaluate whole folders"
+        )
+
+
+def check_in_memory(calibration: "Calibration") -> None:
+    """Refuse arrays where only whole files or cohorts say what serves a case.
+
+    Raises:
+        ValueError: The calibration is by bins of maps, or ranks masks by a column of the
+            cohort.
+    """
+    check_named(calibration, "arrays in memory")
+    record = calibration.record
+    if isinstance(record, TriageRecord) and record.confident_at is not None:
+        raise ValueError(
+            f"the calibration ranks masks by {record.confidence} of the cohort, and arrays "
+            "in memory have none: predict and evaluate a cohort of files, or decide with "
+            "calibrate.is_released"
         )
 
 

@@ -1,13 +1,14 @@
 """Which masks may go out unread, and how good a mask is at least."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from coverax.calibrate.given import given_numbers, given_rows
 from coverax.calibrate.map_facts import (
     Counts,
     check_counts,
@@ -31,7 +32,7 @@ from coverax.calibrate.seal import (
 )
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
-from coverax.choices import Confidence, TriageLoss
+from coverax.choices import Confidence, ConfidentAt, TriageLoss
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable
 from coverax.table.columns import GRID_TRUE_POSITIVE, N_CUTS
@@ -49,8 +50,10 @@ class Triage:
             misses all of a reference.
         bad_below: With `dice`, whether Dice is below this, instead of one less Dice.
         confidence: `sdc`, one less the Soft Dice Confidence; `mass`, the sum of
-            min(p, 1 - p) over that of p. Smaller is more confident.
+            min(p, 1 - p) over that of p: smaller is more confident. Or a further column
+            of the cohort, with numbers that are known without the reference.
         cut: Cut of the mask, a multiple of 1/1024.
+        confident_at: With such a column, whether `low` or `high` numbers are confident.
 
     Raises:
         ValueError: One of them is something else.
@@ -58,17 +61,16 @@ class Triage:
 
     loss: TriageLoss = "dice"
     bad_below: Level | None = None
-    confidence: Confidence = "sdc"
+    confidence: str = "sdc"
     cut: Level = "0.5"
+    confident_at: ConfidentAt | None = None
 
     def __post_init__(self):
-        for name, known in (("loss", TriageLoss), ("confidence", Confidence)):
-            if getattr(self, name) not in get_args(known):
-                raise ValueError(
-                    f"{name} must be one of {', '.join(get_args(known))}, got "
-                    f"{getattr(self, name)!r}; a confidence must be known without the "
-                    "reference"
-                )
+        if self.loss not in get_args(TriageLoss):
+            raise ValueError(
+                f"loss must be one of {', '.join(get_args(TriageLoss))}, got {self.loss!r}"
+            )
+        self._check_confidence()
         if self.bad_below is not None:
             check_level("bad_below", self.bad_below)
             if self.loss != "dice":
@@ -76,12 +78,24 @@ class Triage:
         grid_cut(self.cut)
 
     @property
+    def is_given(self) -> bool:
+        """Whether maps are ranked by a column of the cohort."""
+        return self.confidence not in get_args(Confidence)
+
+    @property
     def has_floor(self) -> bool:
-        """Whether a floor of Dice comes with it."""
-        return self.loss == "dice"
+        """Whether a floor of Dice comes with it: a column of one's own has no scale."""
+        return self.loss == "dice" and not self.is_given
 
     def uncertainty(self, columns: Counts) -> Float[np.ndarray, " rows"]:
-        """How unsure each map is, from the map alone."""
+        """How unsure each map is, without its reference.
+
+        Raises:
+            ValueError: A cell of the column it is ranked by is no finite number.
+        """
+        if self.is_given:
+            numbers = given_numbers(columns, self.confidence)
+            return numbers if self.confident_at == "low" else -numbers
         if self.confidence == "sdc":
             return 1 - soft_dice_confidence(columns)
         uncertain, whole = sum_uncertain(columns), sum_p(columns)
@@ -121,6 +135,20 @@ class Triage:
         exact = 1 - Fraction(wide) * Fraction(uncertainty)
         near = float(exact)
         return max(0.0, near if near <= exact else math.nextafter(near, -math.inf))
+
+    def _check_confidence(self) -> None:
+        """Refuse a confidence of which nobody can say what is confident."""
+        known = ", ".join(get_args(Confidence))
+        if not self.is_given and self.confident_at is not None:
+            raise ValueError(
+                f"confident_at goes with a column of the cohort: of {known} low is confident"
+            )
+        if self.is_given and self.confident_at not in get_args(ConfidentAt):
+            raise ValueError(
+                f"confidence {self.confidence!r} is none of {known}, so it is a column of "
+                "the cohort: say whether it is confident where it is low or high "
+                f"(--confident-at, confident_at), got {self.confident_at!r}"
+            )
 
     def _counts(
         self, columns: Counts, n_foreground: Int[np.ndarray, " rows"]
@@ -168,8 +196,9 @@ def calibrate_triage(
         `1 / alpha - 1` units count: nothing may be released.
 
     Raises:
-        ValueError: alpha is out of range, the table lacks the counts, or its cases cannot
-            calibrate (see `keep_rows`).
+        ValueError: alpha is out of range, the table lacks the counts, its cases cannot
+            calibrate (see `keep_rows`), or the confidence is no column of the cohort,
+            has a cell that is no number, or differs between references of a case.
 
     References:
         Angelopoulos, Bates, Fisch, Lei and Schuster (2024), Conformal Risk Control;
@@ -184,8 +213,9 @@ def calibrate_triage(
         )
     check_counts(table.definition, "a release of masks", bins=True)
     true = table.column("n_foreground")
+    given_rows(table, rule.confidence, is_given=rule.is_given)
     unsure, losses = rule.uncertainty(table.columns), rule.losses(table.columns, true)
-    plain = Triage("dice", None, rule.confidence, rule.cut).losses(table.columns, true)
+    plain = replace(rule, loss="dice", bad_below=None).losses(table.columns, true)
     scores = floor_scores(plain, unsure)
 
     def thresholds_of(part: Part) -> list[Threshold]:
@@ -231,7 +261,9 @@ def calibrate_triage(
         method="triage",
         alpha=alpha,
         delta=None,
-        record=TriageRecord(rule.loss, below, rule.confidence, str(rule.cut)),
+        record=TriageRecord(
+            rule.loss, below, rule.confidence, str(rule.cut), rule.confident_at
+        ),
     )
 
 
@@ -267,6 +299,12 @@ def _statement(
         "saw a calibration or new unit, and that loss, confidence, cut and alpha were "
         "fixed before looking. "
     )
+    if rule.is_given:
+        text += (
+            f"Masks are ranked by {rule.confidence} of the cohort, where "
+            f"{rule.confident_at} is confident: it must be known without the reference, "
+            "and be made alike for calibration and new cases. "
+        )
     lost_parts = "".join(
         f"In {t.name}: NO INFORMATIVE GUARANTEE ({t.status.name}): "
         + ("no floor but 0 is known. " if t.side == "floor" else "nothing may go out. ")

@@ -8,7 +8,7 @@ import typer
 from coverax.choices import (
     AnyLoss,
     BoundName,
-    Confidence,
+    ConfidentAt,
     CorrectionName,
     EmptyPolicy,
     Joint,
@@ -214,9 +214,17 @@ def command(
         ),
     ] = None,
     confidence: Annotated[
-        Confidence | None,
+        str | None,
         typer.Option(
-            help="triage: Soft Dice Confidence, or uncertain mass. [default: sdc]"
+            metavar="sdc|mass|COLUMN",
+            help="triage: Soft Dice Confidence, uncertain mass, or a further column of "
+            "cohort.csv that needs no reference. [default: sdc]",
+        ),
+    ] = None,
+    confident_at: Annotated[
+        ConfidentAt | None,
+        typer.Option(
+            help="triage: whether low or high numbers of that column are confident."
         ),
     ] = None,
     cut: Annotated[
@@ -282,6 +290,7 @@ def command(
         one_sided=one_sided,
         bad_below=bad_below,
         confidence=confidence,
+        confident_at=confident_at,
         cut=cut,
     )
     check_options(method, request)

@@ -10,7 +10,7 @@ import typer
 from coverax.choices import (
     AnyLoss,
     BoundName,
-    Confidence,
+    ConfidentAt,
     CorrectionName,
     EmptyPolicy,
     Joint,
@@ -64,7 +64,8 @@ class Request:
     scale: VolumeScale | None = None
     one_sided: OneSided | None = None
     bad_below: str | None = None
-    confidence: Confidence | None = None
+    confidence: str | None = None
+    confident_at: ConfidentAt | None = None
     cut: str | None = None
 
 
@@ -291,7 +292,11 @@ def _calibrate_triage(table: Any, request: Request) -> "Calibration":
         raise typer.BadParameter("--method triage takes --loss dice, missed or fnr")
     with usage_errors():
         rule = Triage(
-            loss, request.bad_below, request.confidence or "sdc", request.cut or "0.5"
+            loss,
+            request.bad_below,
+            request.confidence or "sdc",
+            request.cut or "0.5",
+            request.confident_at,
         )
     policy = _policy(request)._replace(empty=request.empty or "include")
     return calibrate_triage(table, request.alpha, policy, triage=rule)
@@ -369,6 +374,7 @@ METHODS: dict[Method, _Calibrator] = {
         ("delta", "estimate", "scale", "one_sided", "regions", *_GROUPS),
     ),
     "triage": _Calibrator(
-        _calibrate_triage, ("loss", "bad_below", "confidence", "cut", *_GROUPS)
+        _calibrate_triage,
+        ("loss", "bad_below", "confidence", "confident_at", "cut", *_GROUPS),
     ),
 }

@@ -73,7 +73,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
     ),
     "Volumes": ("estimate", "scale", "one_sided"),
-    "Triage": ("bad_below", "confidence", "cut"),
+    "Triage": ("bad_below", "confidence", "confident_at", "cut"),
     "Folds": ("folds", "vote"),
     "Where it runs": (
         *("engine", "threads", "workers", "dask", "memory", "shard", "parts"),

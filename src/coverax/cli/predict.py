@@ -121,7 +121,7 @@ def command(
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
-    from coverax.predict import predict_folder, predict_folds
+    from coverax.predict import cohort_confidences, predict_folder, predict_folds
     from coverax.stream import own_cases
     from coverax.volumes import map_files, maps_of_cases, read_groups
 
@@ -143,6 +143,7 @@ def command(
     wanted = parse_only(only)
     by = loaded.policy.group_by or "group"
     of_case = None if groups is None else read_groups(groups, by, instead="group")
+    given = None
     if (found := load_maps(probs, cohort, wanted)) is not None:
         if several or groups is not None:
             raise typer.BadParameter(
@@ -153,6 +154,7 @@ def command(
                 "masks of voxels that count are not looked at: any voxel may be marked"
             )
         each = [maps_of_cases(found)]
+        given = cohort_confidences(loaded, found.cases)
         if loaded.is_grouped:
             of_case = {c.case_id: c.column(by) for c in found.cases}
     elif several:
@@ -177,7 +179,9 @@ def command(
         predict = (
             partial(predict_folds, loaded, each)
             if several
-            else partial(predict_folder, loaded, maps, groups=of_case)
+            else partial(
+                predict_folder, loaded, maps, groups=of_case, confidences=given
+            )
         )
         result = predict(
             target,

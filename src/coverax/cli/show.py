@@ -8,7 +8,7 @@ from coverax.cli.terminal import can_show, results
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from coverax.calibrate import Audit
+    from coverax.calibrate import Audit, Froc
     from coverax.evaluate import (
         CutResult,
         FoldCutResult,
@@ -38,6 +38,8 @@ def show_evaluation(summary: "Summary") -> None:
             console.print(line, markup=False)
         if result.n_empty_reference:
             console.print(f"{result.n_empty_reference} empty references.")
+    for line in map(froc_line, summary.froc or ()):
+        console.print(line, markup=False)
     if summary.all_regions is not None:
         console.print(all_regions_words(summary))
     for where, why in summary.not_evaluated.items():
@@ -63,6 +65,18 @@ def _table_of(summary: "Summary", result: "RegionResult") -> "Table":
     if isinstance(result, CutResult | FoldCutResult):
         return _cut_table(summary, result)
     return _sets_table(summary, result)
+
+
+def froc_line(froc: "Froc") -> str:
+    """Lesions found where false ones are few, in a line."""
+    scans = f"{froc.n_lesions} lesions of {froc.n_scans} scans"
+    if froc.mean_sensitivity is None:
+        return f"FROC of {froc.region}, {scans}: no lesion to find."
+    found = ", ".join(f"{p.sensitivity:.2f} at {p.at_most:g}" for p in froc.at)
+    return (
+        f"FROC of {froc.region}, {scans}, share found at false lesions a scan: {found}; "
+        f"mean {froc.mean_sensitivity:.3f}."
+    )
 
 
 def audit_lines(audit: "Audit | None") -> list[str]:

@@ -19,7 +19,7 @@ from coverax.cli.common import (
     say,
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
-from coverax.cli.show import audit_lines
+from coverax.cli.show import audit_lines, froc_line
 from coverax.cli.sites import one_table, read_sites
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Coverage and metrics over all splits, against the exact law."""
+    from coverax.calibrate import froc_of_table, froc_rows
     from coverax.folders import check_output_folder
     from coverax.scores import read_table
     from coverax.validate import Plan, validate_table
@@ -151,7 +152,12 @@ def command(
 
         save_figures(validation_figures(table, plan, result), folder / "figures")
 
-    _give(result, output, as_json, _show_splits, draw if figures else None)
+    rows = [
+        row
+        for region, curve in froc_of_table(table)[0].items()
+        for row in froc_rows(region, curve)
+    ]
+    _give(result, output, as_json, _show_splits, draw if figures else None, rows)
 
 
 def _give(
@@ -160,14 +166,18 @@ def _give(
     as_json: bool,
     show: Any,
     draw: Callable[[Path], None] | None = None,
+    froc: list[dict[str, Any]] | None = None,
 ) -> None:
     """Write a validation, and print or show it."""
-    from coverax.files import publish_sealed_json
+    from coverax.files import publish_rows, publish_sealed_json
     from coverax.folders import whole_folder
 
     if output is not None:
         with whole_folder(output) as folder:
-            publish_sealed_json(folder / "validation.json", result.to_json())
+            beside = [folder / "froc.csv"] if froc else []
+            for path in beside:
+                publish_rows(path, froc or [])
+            publish_sealed_json(folder / "validation.json", result.to_json(), beside)
             if draw is not None:
                 draw(folder)
     if as_json:
@@ -179,6 +189,8 @@ def _give(
 def _show_splits(result: "Validation") -> None:
     for entry in result.results:
         _show(entry)
+    for line in map(froc_line, result.froc or ()):
+        say(line)
     for text in result.evidence.values():
         say(text)
     say(f"metrics: {result.metrics}")

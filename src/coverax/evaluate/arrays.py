@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from coverax.calibrate import Calibration, check_named
+from coverax.calibrate import Calibration, check_in_memory
 from coverax.choices import EngineName
 from coverax.evaluate.compute import (
     BatchColumns,
@@ -117,7 +117,7 @@ def _check_names(
             f"the units of the calibration are of column {column}: give units, or nothing "
             "can say which of them calibrated"
         )
-    check_named(calibration, "arrays in memory")
+    check_in_memory(calibration)
     if groups is None and calibration.is_grouped:
         raise ValueError(
             f"the calibration has a threshold for each {calibration.policy.group_by}: "

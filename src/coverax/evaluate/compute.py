@@ -17,6 +17,7 @@ from coverax.evaluate.cohorts import (
     promised_regions,
     unit_column_of,
 )
+from coverax.evaluate.froc import froc_columns, set_apart, with_froc
 from coverax.evaluate.held_out import held_out_facts, unknown_notes
 from coverax.evaluate.nnunet_summary import overlaps_of
 from coverax.evaluate.references import some_count
@@ -30,7 +31,12 @@ from coverax.evaluate.rows import (
 )
 from coverax.evaluate.set_results import AllRegions
 from coverax.evaluate.sets import evaluate_sets, joint_over_regions, side_columns
-from coverax.predict import check_first_mark, check_map_kind, several_maps
+from coverax.predict import (
+    check_first_mark,
+    check_map_kind,
+    cohort_confidences,
+    several_maps,
+)
 from coverax.scores import (
     CaseRows,
     Engine,
@@ -98,6 +104,7 @@ def evaluate_cohort(
         raise ValueError(several_maps(calibration))
     definition = promised_regions(calibration)
     check_regions(calibration, cohort)
+    cohort_confidences(calibration, cohort.cases)
     unit_column = unit_column_of(calibration, cohort)
     check_first_mark([case.probs for case in cohort.cases], definition)
     results: dict[Case, CaseRows] = {}
@@ -184,7 +191,8 @@ class BatchColumns:
         columns = KINDS[self.calibration.kind].columns
         if self.nsd_tolerance_mm is not None:  # of masks by one cut
             columns = partial(columns, nsd_tolerance_mm=self.nsd_tolerance_mm)
-        return columns(engine, batch, self.calibration)
+        found = columns(engine, batch, self.calibration)
+        return found | froc_columns(batch, self.calibration.definition)
 
 
 def summarise(
@@ -212,6 +220,7 @@ def summarise(
     region_fn = region_fn or KINDS[calibration.kind].region
     if not rows:
         raise ValueError("no case could be evaluated")
+    rows, lesions = set_apart(rows)
     regions: list[RegionResult] = []
     cases: Rows = []
     lacking = {
@@ -246,7 +255,8 @@ def summarise(
     if not summary.held_out:
         summary = summary.without_law()
     marks = [{name: row[name] for name in MARKS} for row in maps or rows]
-    return Evaluation(summary, cases, overlaps_of(calibration, rows), marks)
+    found = Evaluation(summary, cases, overlaps_of(calibration, rows), marks)
+    return with_froc(found, lesions)
 
 
 RegionFn = Callable[[Calibration, str, Rows, int], tuple[RegionResult, Rows]]

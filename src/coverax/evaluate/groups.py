@@ -8,6 +8,7 @@ from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
 from coverax.evaluate.compute import evaluate_cohort
+from coverax.evaluate.froc import with_froc
 from coverax.evaluate.results import Evaluation, Rows, Summary
 from coverax.evaluate.rows import refuse_copies
 from coverax.volumes import Cohort
@@ -84,7 +85,8 @@ def joined(
     overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
     if calibration.policy.per_unit == "one":
         summary = _without_law_across(summary, rows)
-    return Evaluation(summary, rows, overlaps)
+    lesions = [row for part in parts.values() for row in part.lesions]
+    return with_froc(Evaluation(summary, rows, overlaps), lesions)
 
 
 def _without_law_across(summary: Summary, rows: Rows) -> Summary:
@@ -131,6 +133,7 @@ def _joined(
         n_cases_of_spent_parts=spent,
         held_out=all(part.held_out for part in every),
         excluded=excluded,
+        froc=None,
         results=[
             replace(result, group=name)
             for name, part in parts.items()

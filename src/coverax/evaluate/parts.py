@@ -17,6 +17,7 @@ from coverax.evaluate.compute import count_cases
 from coverax.evaluate.cuts import check_nsd_tolerance
 from coverax.files import Json, PathLike
 from coverax.folders import whole_folder
+from coverax.predict import cohort_confidences
 from coverax.scores import CaseRows, key_of
 from coverax.stream import (
     HERE,
@@ -81,6 +82,7 @@ def evaluate_part(
         ValueError: The calibration is from folds, or the cohort cannot be evaluated.
     """
     check_regions(calibration, cohort)
+    cohort_confidences(calibration, cohort.cases)
     unit_column_of(calibration, cohort)
     check_nsd_tolerance(calibration, nsd_tolerance_mm)
     whole = _whole(calibration, cohort, nsd_tolerance_mm)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from coverax.calibrate import Froc
 from coverax.evaluate.cut_results import CutResult, FoldCutResult
 from coverax.evaluate.nnunet_summary import Overlap
 from coverax.evaluate.other_results import IntervalResult, ReleaseResult
@@ -43,6 +44,8 @@ class Summary(JsonRecord):
         results: One a region, and group where each has its own threshold.
         not_evaluated: Region to the reason why it has no result.
         all_regions: All regions at once, where that is the promise.
+        froc: Lesions found against false lesions, one a region, of all scans; where the
+            scores that calibrated kept both.
     """
 
     schema: int = 1
@@ -61,6 +64,7 @@ class Summary(JsonRecord):
     results: Sequence[RegionResult]
     not_evaluated: Mapping[str, str]
     all_regions: AllRegions | None = field(default=None, metadata=MAYBE)
+    froc: Sequence[Froc] | None = field(default=None, metadata=MAYBE)
 
     def check_results(self) -> None:
         """Refuse an evaluation without a result.
@@ -90,12 +94,16 @@ class Evaluation(Shown):
         cases: One row a case and region, the content of `cases.csv`.
         overlaps: The masks of all cases, the content of `summary.json`.
         maps: What tells copies: case, unit, region and fingerprint of each map.
+        froc: One row a region and cut, the content of `froc.csv`.
+        lesions: What that was made of, one row a case and region.
     """
 
     summary: Summary
     cases: Rows
     overlaps: tuple[Overlap, ...] = ()
     maps: Rows = field(default_factory=list)
+    froc: Rows = field(default_factory=list)
+    lesions: Rows = field(default_factory=list)
 
     def _facts(self) -> dict[str, object]:
         found = self.summary

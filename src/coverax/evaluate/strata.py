@@ -7,6 +7,7 @@ from typing import Any
 from coverax.calibrate import Calibration
 from coverax.evaluate.cohorts import left_out, promised_regions
 from coverax.evaluate.compute import evaluate_cohort
+from coverax.evaluate.froc import with_froc
 from coverax.evaluate.groups import joined
 from coverax.evaluate.results import Evaluation
 from coverax.predict import check_map_kind, group_of_map
@@ -107,4 +108,6 @@ def _all_regions(found: list[Evaluation]) -> Evaluation:
     )
     summary.check_results()
     rows = [row for one in found for row in one.cases]
-    return Evaluation(summary, rows, tuple(o for one in found for o in one.overlaps))
+    overlaps = tuple(o for one in found for o in one.overlaps)
+    lesions = [row for one in found for row in one.lesions]
+    return with_froc(Evaluation(summary, rows, overlaps), lesions)

@@ -15,7 +15,7 @@ from coverax.evaluate.other_results import (
 from coverax.evaluate.references import count_rows
 from coverax.evaluate.sets import coverage_of, mean_of
 from coverax.evaluate.summary import is_tied
-from coverax.predict import triage_of, verdict
+from coverax.predict import confidence_column, triage_of, verdict
 from coverax.scores import Engine, ViewBatch, count_columns
 
 _POINTS = 20  # of the curve of risk against share
@@ -28,23 +28,26 @@ def triage_columns(
     triage = triage_of(calibration)
     columns = count_columns(engine, batch, calibration.definition)
     true = np.asarray(columns["n_foreground"])
-    unsure = triage.uncertainty(columns)
     dice = np.array([float(d) for d in triage.dice(columns, true)])
-    plain = type(triage)("dice", None, triage.confidence, triage.cut)
-    return {
+    found = {
         "n_voxels": np.asarray(columns["n_voxels"]),
         "n_foreground": true,
-        "uncertainty": unsure,
         "loss": triage.losses(columns, true),
         "dice": dice,
-        "floor_score": floor_scores(plain.losses(columns, true), unsure),
     }
+    if triage.is_given:  # by what the cohort says, see `evaluate_triage`
+        return found
+    unsure = triage.uncertainty(columns)
+    plain = replace(triage, loss="dice", bad_below=None).losses(columns, true)
+    scores = floor_scores(plain, unsure)
+    return found | {"uncertainty": unsure, "floor_score": scores}
 
 
 def evaluate_triage(
     calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
 ) -> tuple[ReleaseResult, list[dict[str, Any]]]:
     """Share and loss of what is released, risk against share, and the floors."""
+    rows = _with_given(calibration, rows)
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     counted = count_rows(calibration, region, column, seed)
     mine, losses = counted.rows, counted.worst(column["loss"])
@@ -99,6 +102,20 @@ def evaluate_triage(
         for i, row in enumerate(rows)
     ]
     return result, table
+
+
+def _with_given(
+    calibration: Calibration, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows with their uncertainty, where the cohort gives it."""
+    triage, name = triage_of(calibration), confidence_column(calibration)
+    if name is None:
+        return rows
+    unsure = triage.uncertainty({name: [row["columns"][name] for row in rows]})
+    return [
+        row | {"uncertainty": own}
+        for row, own in zip(rows, unsure.tolist(), strict=True)
+    ]
 
 
 def _curve(uncertainty: np.ndarray, losses: np.ndarray) -> list[RiskPoint]:

@@ -11,7 +11,8 @@ from coverax.folders import whole_folder
 def write_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
     """Write the files of an evaluation into a new or empty folder, all or none.
 
-    `cases.csv`, `summary.json` in the layout of nnU-Net, and `evaluation.json`.
+    `cases.csv`, `summary.json` in the layout of nnU-Net, `froc.csv` where there is one,
+    and `evaluation.json`.
 
     Raises:
         FileExistsError: The folder holds something already.
@@ -27,6 +28,9 @@ def fill_evaluation(evaluation: Evaluation, folder: PathLike) -> None:
     publish_rows(folder / "cases.csv", evaluation.cases)
     cases = folder / "cases.csv"
     beside = [cases, *write_summaries(evaluation.overlaps, folder)]
+    if evaluation.froc:
+        publish_rows(folder / "froc.csv", evaluation.froc)
+        beside.append(folder / "froc.csv")
     publish_sealed_json(
         folder / "evaluation.json", evaluation.summary.to_json(), beside
     )

@@ -13,6 +13,8 @@ from coverax.predict.masks import threshold_mask as threshold_mask
 from coverax.predict.merge import merged_labels as merged_labels
 from coverax.predict.segmenter import ConformalSegmenter as ConformalSegmenter
 from coverax.predict.strata import group_of_map as group_of_map
+from coverax.predict.triage import cohort_confidences as cohort_confidences
+from coverax.predict.triage import confidence_column as confidence_column
 from coverax.predict.triage import triage_of as triage_of
 from coverax.predict.triage import verdict as verdict
 from coverax.predict.volumes import interval_of as interval_of

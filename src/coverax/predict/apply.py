@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import Calibration, check_named
+from coverax.calibrate import Calibration, check_in_memory
 from coverax.checks import as_list, as_names, check_lengths
 from coverax.predict.write import (
     REGION_MASKS,
@@ -167,7 +167,7 @@ def _names(
         raise ValueError(
             "the calibration breaks ties by the names of cases: give case_ids"
         )
-    check_named(calibration, "arrays in memory")
+    check_in_memory(calibration)
     if groups is None and calibration.is_grouped:
         raise ValueError(
             f"the calibration has a threshold for each {calibration.policy.group_by}: "

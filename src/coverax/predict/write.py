@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from coverax.predict.merge import merged_labels
 from coverax.predict.outputs import Wanted, output_names, write_masks
 from coverax.predict.sets import side_masks
 from coverax.predict.strata import group_of_map
-from coverax.predict.triage import release_masks
+from coverax.predict.triage import Given, check_given, given_of, release_masks
 from coverax.predict.volumes import interval_masks
 from coverax.provenance import SOFT, check_not_masks
 from coverax.scores import ScoreDefinition, View
@@ -71,6 +72,7 @@ def predict_folder(
     container: Container | None = None,
     merge: bool = False,
     groups: Mapping[str, str] | None = None,
+    confidences: Given | None = None,
     verify_inputs: bool = False,
     bids: bool = False,
     on_case: Callable[[], None] = lambda: None,
@@ -98,6 +100,8 @@ def predict_folder(
         container: Files of this kind; by default that of each map.
         merge: Write one label map a case, see `merged_labels`, and no mask a region.
         groups: Group of each case, for a calibration by groups.
+        confidences: Of each case, or of each of its regions, what the column that ranks
+            masks has, for a release by a column of the cohort.
         verify_inputs: With `resume`, tell a replaced map by its content too.
         bids: Write a BIDS derivative, see `BidsFolder`; cases are named `sub-XX...`.
         on_case: Called once a case, for progress.
@@ -109,7 +113,8 @@ def predict_folder(
         ValueError: The calibration gives no guarantee, two cases would write one file,
             inner and outer masks were asked of another method, the regions do not fit
             into one label map, a container needs SimpleITK and it is missing, or the
-            maps are hard masks or of another origin than those that calibrated.
+            maps are hard masks or of another origin than those that calibrated, or
+            confidences are missing or not wanted.
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
@@ -129,6 +134,7 @@ def predict_folder(
     check_request(calibration, sides=sides, allow_vacuous=allow_vacuous)
     if not allow_missing and not by_map:
         _check_groups(calibration, maps, groups or {})
+    check_given(calibration, confidences, maps, allow_missing=allow_missing)
     definition = calibration.definition
     check_first_mark(maps.values(), definition)
     regions_of = {
@@ -148,12 +154,12 @@ def predict_folder(
     failures = filling(calibration, sources, regions_of)(
         output,
         maps,
-        MaskWriter(calibration, dict(groups or {}), wanted),
+        MaskWriter(calibration, dict(groups or {}), wanted, confidences),
         files=output_names(regions_of, maps, definition, wanted),
         kind=_KIND,
         # What the files are depends on the calibration and on which are wanted.
         meaning={"calibration": calibration.digest, **wanted._asdict()},
-        case_meaning=groups,
+        case_meaning=_case_meaning(groups, confidences),
         threads=threads,
         where=where,
         shard=shard,
@@ -176,13 +182,29 @@ class MaskWriter:
     calibration: Calibration
     groups: dict[str, str]
     wanted: Wanted
+    confidences: Given | None = None
 
     def __call__(self, case_id: str, path: Path, folder: Path) -> None:
         """From its map to its masks and sidecar."""
         own = self.calibration
         if own.parts.strata is None:
             own = own.of_group(_group_of(own, self.groups, case_id)).of_case(case_id)
-        _write_case(own, case_id, path, folder, self.wanted)
+        _write_case(own, case_id, path, folder, self.wanted, self.confidences)
+
+
+def _case_meaning(
+    groups: Mapping[str, str] | None, confidences: Given | None
+) -> Mapping[str, Any] | None:
+    """What the files of a case depend on beside its map, for `resume`."""
+    if confidences is None:
+        return groups
+    return {
+        case_id: [
+            (groups or {}).get(case_id),
+            dict(own) if isinstance(own, Mapping) else own,
+        ]
+        for case_id, own in confidences.items()
+    }
 
 
 def check_request(
@@ -240,7 +262,12 @@ def _masked(
 
 
 def _write_case(
-    calibration: Calibration, case_id: str, path: Path, folder: Path, wanted: Wanted
+    calibration: Calibration,
+    case_id: str,
+    path: Path,
+    folder: Path,
+    wanted: Wanted,
+    confidences: Given | None,
 ) -> None:
     prob_map = read_map(calibration.definition, path)
     masks: dict[str, RegionMasks] = {}
@@ -251,16 +278,33 @@ def _write_case(
             values_of[region.name] = map_values(probs, prob_map.file)
             nothing = np.zeros(probs.shape, bool)
             view = View(region, probs, nothing, None, prob_map.file.grid)
-            masks[region.name] = _region_masks(calibration, case_id, view)
+            masks[region.name] = _region_masks(calibration, case_id, view, confidences)
     write_masks(calibration, case_id, prob_map.file, masks, values_of, folder, wanted)
 
 
-def _region_masks(calibration: Calibration, case_id: str, view: View) -> RegionMasks:
+def maker_of(
+    calibration: Calibration, confidences: Given | None, case_id: str, region: str
+) -> Callable[[Calibration, View], RegionMasks]:
+    """What makes the masks of a region of a case, by the confidence that it is given.
+
+    Raises:
+        ValueError: The calibration needs one, and there is none.
+    """
+    given = given_of(calibration, confidences, case_id, region)
+    if given is None:
+        return REGION_MASKS[calibration.kind]
+    return partial(release_masks, given=given)
+
+
+def _region_masks(
+    calibration: Calibration, case_id: str, view: View, confidences: Given | None
+) -> RegionMasks:
     """What a region gets, by the group of its map where this tells one."""
+    make = maker_of(calibration, confidences, case_id, view.region.name)
     if (group := group_of_map(calibration, view)) is None:
-        return REGION_MASKS[calibration.kind](calibration, view)
+        return make(calibration, view)
     own = calibration.of_map({view.region.name: group}).of_case(case_id)
-    made = REGION_MASKS[calibration.kind](own, view)
+    made = make(own, view)
     return made._replace(entry={"group": group} | made.entry)
 
 

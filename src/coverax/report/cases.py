@@ -18,7 +18,8 @@ from coverax.evaluate import (
     SetsResult,
 )
 from coverax.files import PathLike, one_line
-from coverax.predict.write import REGION_MASKS
+from coverax.predict import cohort_confidences
+from coverax.predict.write import maker_of
 from coverax.report.slices import Stack, stack_of
 from coverax.scores import View, load_case
 from coverax.volumes import (
@@ -179,7 +180,9 @@ def _drawn(
         return Drawn(None, "its map has no grid")
     shape = (*view.grid.shape, 1)[:3]
     image, note = _background(pictures, case, view)
-    labels = REGION_MASKS[own.kind](own.of_case(case.case_id), view).files[""]
+    given = cohort_confidences(own, [case])
+    make = maker_of(own, given, case.case_id, region)
+    labels = make(own.of_case(case.case_id), view).files[""]
 
     def volume(values: np.ndarray) -> np.ndarray:
         return values.reshape(shape, order="F")

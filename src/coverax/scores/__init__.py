@@ -28,6 +28,7 @@ from coverax.scores.extremes import side_scores as side_scores
 from coverax.scores.families import count_columns as count_columns
 from coverax.scores.families import score_maps as score_maps
 from coverax.scores.first_pass import Loader as Loader
+from coverax.scores.lesions import lesion_columns as lesion_columns
 from coverax.scores.lesions import view_peaks as view_peaks
 from coverax.scores.notes import turned_notes as turned_notes
 from coverax.scores.origin import origin_notes as origin_notes

@@ -6,6 +6,7 @@ round a component of a mask is false where it touches no reference; with `mask_l
 their number at every cut is kept, where it changes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,18 @@ def asks(definition: ScoreDefinition) -> dict[str, Any]:
 
 def columns(scored: Scored, definition: ScoreDefinition) -> dict[str, np.ndarray]:
     """The column of a batch."""
+    return lesion_columns(scored.views, definition)
+
+
+def lesion_columns(
+    views: Sequence[View], definition: ScoreDefinition
+) -> dict[str, np.ndarray]:
+    """Lesions of the references of views, and components of their masks, as asked for."""
     if definition.lesions is None:
         return {}
-    found = {LESION_PEAKS: [view_peaks(v, definition.lesions) for v in scored.views]}
+    found = {LESION_PEAKS: [view_peaks(v, definition.lesions) for v in views]}
     if definition.mask_lesions:
-        events = [view_events(view, definition.lesions) for view in scored.views]
+        events = [view_events(view, definition.lesions) for view in views]
         found |= dict(
             zip(COMPONENTS, map(list, zip(*events, strict=True)), strict=True)
         )

@@ -15,6 +15,8 @@ from coverax.calibrate import (
     conformal_rank,
     draw_one_per_unit,
     fold_rows,
+    froc_at,
+    froc_of_table,
     keep_rows,
     split_threshold,
 )
@@ -139,6 +141,9 @@ def validate_table(table: ScoreTable, plan: Plan) -> Validation:
         evidence["hold_out"] = _HELD_OUT
     if plan.order_by:
         evidence["order"] = _ORDER
+    curves, without = froc_of_table(table)
+    if without:
+        evidence["froc"] = "; ".join(f"no FROC of {k}: {v}" for k, v in without.items())
     has_curves = table.critical_curves(regions[0]) is not None
     lacking = "sets have none here" if plan.method == "sets" else _NO_CURVES
     return Validation(
@@ -152,6 +157,7 @@ def validate_table(table: ScoreTable, plan: Plan) -> Validation:
         else f"coverage alone: {lacking}",
         evidence=evidence,
         results=results,
+        froc=[froc_at(region, curve) for region, curve in curves.items()] or None,
     )
 
 
@@ -170,6 +176,7 @@ def _validate_folds(table: ScoreTable, plan: Plan) -> Validation:
         cases_digest=table.cases_digest,
         evidence={"folds": _FOLDS, **whole.evidence},
         results=results,
+        froc=None,  # maps of several models make no one curve
     )
 
 

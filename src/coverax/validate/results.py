@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coverax.calibrate import Audit, Band, Histogram
+from coverax.calibrate import Audit, Band, Froc, Histogram
 from coverax.choices import RaterRule, ValidatedMethod
 from coverax.files import MAYBE, Json, JsonRecord
 from coverax.table import ScoreDefinition
@@ -201,6 +201,8 @@ class Validation(JsonRecord):
         metrics: Whether metrics were known at every threshold.
         evidence: What each part of the results is evidence of, in words.
         results: One a region and tolerance, and fold.
+        froc: Lesions found against false lesions, one a region, of all scans; where the
+            table holds both.
     """
 
     schema: int = 1
@@ -212,6 +214,7 @@ class Validation(JsonRecord):
     metrics: str
     evidence: Mapping[str, str]
     results: Sequence[ScoresResult]
+    froc: Sequence[Froc] | None = field(default=None, metadata=MAYBE)
 
 
 @dataclass(frozen=True, slots=True)
