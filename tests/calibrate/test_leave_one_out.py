@@ -208,7 +208,10 @@ def set_claims(n_axes):
     ]
 
 
-_SLOW = "learned_2d"  # learns transforms, and looks for thresholds bit by bit
+_SLOW = (
+    "learned_2d",
+    "ranked_learned_3d",
+)  # learns transforms, and looks for thresholds bit by bit
 CLAIMS = [
     Claim("fnr", bags.distinct, fnr, bags.served, exactly(marginal())),
     Claim(

@@ -13,6 +13,10 @@ from coverax.cli.app import run
 
 N, ALPHA, TOLERANCE = 100, "0.1", "0.1"
 SPLITS = 10_000
+# What both engines score alike is compared elsewhere, at less cost.
+SLOW_DEVICE = pytest.mark.parametrize(
+    "engine", ["host", pytest.param("device", marks=pytest.mark.slow)]
+)
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,7 @@ def cohort_folder(shared_data, tmp_path_factory):
     return folder
 
 
+@SLOW_DEVICE
 def test_score_calibrate_predict_evaluate(cohort_folder, engine, tmp_path):
     """ECR of held-out cases lies within the central 99.9 % of its exact law.
 
@@ -141,6 +146,7 @@ def test_masks_on_disk_agree_with_the_evaluation(cohort_folder, tmp_path):
         assert sidecar["masks"][0]["n_predicted"] == mask.sum()
 
 
+@SLOW_DEVICE
 def test_mean_coverage_over_ten_thousand_splits(cohort_folder, engine, tmp_path):
     """Mean coverage over seeded 100/100 splits is rank / (n + 1), by five errors.
 
@@ -206,6 +212,7 @@ def test_validate_and_crc_agree_with_the_reference_numbers(cohort_folder, tmp_pa
         assert np.mean(means) <= float(alpha)
 
 
+@SLOW_DEVICE
 def test_reliability_of_three_classes_is_that_of_the_definition(
     shared_data, tmp_path, engine
 ):

@@ -168,7 +168,7 @@ def test_nan_is_not_passed_over(kind):
 
 
 @KINDS
-@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("classes", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_chunks_and_their_rest_change_nothing(kind, classes, monkeypatch):
     """A chunk of 7 values: voxels divide into chunks with and without a rest."""
     logits, targets = example((5, 11), classes, scale=1.0)

@@ -226,7 +226,8 @@ def start_process(folder, **environment):
     )
 
 
-@pytest.mark.parametrize("at", [11, pytest.param(29, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [11, 29])
 def test_a_process_killed_without_warning_resumes_to_the_same_bits(tmp_path, at):
     config = stand_in.config_of(
         tmp_path, run={"steps": 40, "validate_every": 7, "checkpoint_every": 3}

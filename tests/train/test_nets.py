@@ -14,6 +14,7 @@ from coverax.train.nets.conv import Conv, Upconv
 from coverax.train.nets.kit import BLOCK, Kit, normal
 
 # Sizes that build in little time, and a patch for each preset.
+LARGE = {"unetr", "swin-unetr"}  # most seconds to compile
 TINY = {
     "unet3d-small": ({"channels": [4, 6, 8]}, (8, 4, 8)),
     "unet3d": (
@@ -145,7 +146,13 @@ def test_every_preset_is_tried_here():
     assert set(TINY) == set(nets.PRESETS)
 
 
-@pytest.mark.parametrize("preset", nets.PRESETS)
+@pytest.mark.parametrize(
+    "preset",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE))
+        for name in nets.PRESETS
+    ],
+)
 def test_a_preset_gives_finite_logits_and_gradients(preset):
     assert_trainable(preset, 3)
 
