@@ -100,7 +100,8 @@ def main() -> None:
     head = ["table", *heads, *spans, "table, kB a case", "file, kB a case"]
     command = f"python -m benchmarks.memory --size {options.size}"
     where = f"`{command}`, {date.today()}, {machine()}"
-    save("memory", f"# Memory of scoring\n\n{where}\n\n{markdown(head, rows)}")
+    name = "memory" if options.size == "full" else "memory_tiny"
+    save(name, f"# Memory of scoring\n\n{where}\n\n{markdown(head, rows)}")
 
 
 if __name__ == "__main__":
