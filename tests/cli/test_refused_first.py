@@ -1,6 +1,7 @@
 """What a command refuses before it spends anything, in one line that helps."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,42 @@ def test_groups_are_read_by_the_name_that_was_calibrated(tmp_path):
     path.write_text("case_id,place\na,A\n", encoding="utf-8")
     with pytest.raises(ValueError, match="site or group is missing; it has case_id, p"):
         read_groups(path, "site", instead="group")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "c.json", "--probs", "probs"),
+        ("temperature", "apply", "t.json", "--probs", "probs"),
+        ("pack", "probs"),
+        ("export", "probs"),
+        ("picture", "masks", "--probs", "probs"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_a_failed_run_has_kept_is_said_once(
+    command, template, tmp_path, cli, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for part in PARTS:
+        shutil.copytree(template / part, part)
+    cases = ("--probs", "probs", "--labels", "labels")
+    for made in (
+        ("score", *cases, "--engine", "host", "-o", "s.parquet"),
+        ("calibrate", "s.parquet", "--alpha", ".3", "-o", "c.json"),
+        ("temperature", "fit", *cases, "-o", "t.json"),
+        ("predict", "c.json", "--probs", "probs", "-o", "masks"),
+    ):
+        assert cli(*made).code == 0
+    read = "masks" if "masks" in command else "probs"  # what it reads as it goes
+    other, *_, spoilt = sorted(Path(read).glob("*.nii.gz"))
+    good = spoilt.read_bytes()
+    spoilt.write_bytes(good[:-9] if read == "probs" else other.read_bytes())
+    failed = cli(*command, "-o", "out")
+    assert failed.code == 1
+    assert failed.err.count("are kept: go on with --resume") == 1
+    spoilt.write_bytes(good)
+    assert cli(*command, "-o", "out", "--resume").code == 0
 
 
 def test_a_refused_run_does_not_speak_of_what_another_has_kept(template, tmp_path, cli):

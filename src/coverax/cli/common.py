@@ -402,12 +402,6 @@ def needs_train_extra() -> Iterator[None]:
         ) from None
 
 
-def note_kept(n_finished: int) -> None:
-    """Say what an unfinished run has kept."""
-    if n_finished:
-        note(f"{n_finished} finished cases are kept: go on with --resume")
-
-
 def note_left_out(lines: list[str]) -> None:
     """Say which cases were left out and why, one cause once; the output lists all."""
     for line in gathered(lines):

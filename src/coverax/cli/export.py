@@ -14,7 +14,6 @@ from coverax.cli.common import (
     Threads,
     VerifyInputs,
     note,
-    note_kept,
     note_left_out,
     print_json,
     show_progress,
@@ -50,28 +49,24 @@ def command(
 ) -> None:
     """Write probabilities as float32 NIfTI in the geometry of their image."""
     from coverax.convert import export_folder
-    from coverax.stream import count_finished
     from coverax.volumes import nifti_files
 
     allow_overwrite(output, overwrite, [maps])
     found = nifti_files(maps)
-    try:
-        with show_progress("Exporting", len(found)) as on_case:
-            result = export_folder(
-                found,
-                output,
-                per_class=per_class,
-                threads=threads,
-                resume=resume,
-                verify_inputs=verify_inputs,
-                allow_missing=allow_missing,
-                allow_overshoot=allow_overshoot,
-                allow_hard_masks=allow_hard_masks,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(count_finished(output))
+    with show_progress("Exporting", len(found)) as on_case:
+        result = export_folder(
+            found,
+            output,
+            per_class=per_class,
+            threads=threads,
+            resume=resume,
+            verify_inputs=verify_inputs,
+            allow_missing=allow_missing,
+            allow_overshoot=allow_overshoot,
+            allow_hard_masks=allow_hard_masks,
+            on_case=on_case,
+            on_note=note,
+        )
     if as_json:
         print_json(result | {"output": str(output)})
         return

@@ -19,7 +19,6 @@ from coverax.cli.common import (
     VerifyInputs,
     needs_train_extra,
     note,
-    note_kept,
     note_left_out,
     parse_tolerance,
     print_json,
@@ -309,6 +308,7 @@ def _score(
         table.write(output)
         published = True
     finally:
-        note_kept(0 if published else journal.n_records)
+        if not published:
+            journal.say_kept(note)
         journal.close(keep=not published)
     return {"n_cases": len(cases) - len(failures), "failed": failures}

@@ -15,7 +15,6 @@ from coverax.cli.common import (
     Threads,
     VerifyInputs,
     note,
-    note_kept,
     note_left_out,
     print_json,
     show_progress,
@@ -47,27 +46,23 @@ def command(
     alone.
     """
     from coverax.convert import pack_folder
-    from coverax.stream import count_finished
     from coverax.volumes import nifti_files
 
     allow_overwrite(output, overwrite, [maps])
     found = nifti_files(maps)
-    try:
-        with show_progress("Packing", len(found)) as on_case:
-            result = pack_folder(
-                found,
-                output,
-                bits=int(bits),
-                threads=threads,
-                resume=resume,
-                verify_inputs=verify_inputs,
-                allow_missing=allow_missing,
-                allow_hard_masks=allow_hard_masks,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(count_finished(output))
+    with show_progress("Packing", len(found)) as on_case:
+        result = pack_folder(
+            found,
+            output,
+            bits=int(bits),
+            threads=threads,
+            resume=resume,
+            verify_inputs=verify_inputs,
+            allow_missing=allow_missing,
+            allow_hard_masks=allow_hard_masks,
+            on_case=on_case,
+            on_note=note,
+        )
     if as_json:
         print_json(result | {"output": str(output)})
         return

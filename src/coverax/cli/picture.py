@@ -13,7 +13,6 @@ from coverax.cli.common import (
     Threads,
     VerifyInputs,
     note,
-    note_kept,
     note_left_out,
     print_json,
     show_progress,
@@ -50,28 +49,24 @@ def command(
     are turned back by whole voxels. Scans may be pictures in colours.
     """
     from coverax.report import picture_folder, read_masks
-    from coverax.stream import count_finished
 
     if (images is None) == (probs is None):
         raise typer.BadParameter("give --images or --probs, which to draw on")
     n_cases = len(read_masks(masks)[0])
-    try:
-        with show_progress("Drawing", n_cases) as on_case:
-            result = picture_folder(
-                masks,
-                output,
-                images=images,
-                probs=probs,
-                labels=labels,
-                threads=threads,
-                resume=resume,
-                verify_inputs=verify_inputs,
-                allow_missing=allow_missing,
-                on_case=on_case,
-                on_note=note,
-            )
-    finally:
-        note_kept(count_finished(output))
+    with show_progress("Drawing", n_cases) as on_case:
+        result = picture_folder(
+            masks,
+            output,
+            images=images,
+            probs=probs,
+            labels=labels,
+            threads=threads,
+            resume=resume,
+            verify_inputs=verify_inputs,
+            allow_missing=allow_missing,
+            on_case=on_case,
+            on_note=note,
+        )
     if as_json:
         print_json(result.to_json() | {"output": str(output)})
         return

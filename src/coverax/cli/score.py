@@ -32,7 +32,6 @@ from coverax.cli.common import (
     load_cohort,
     load_labels,
     note,
-    note_kept,
     note_left_out,
     parse_edges,
     parse_tolerance,
@@ -217,7 +216,8 @@ def command(
         scored.write(output)
         published = True
     finally:
-        note_kept(0 if published else journal.n_records)
+        if not published:
+            journal.say_kept(note)
         journal.close(keep=not published)
     if isinstance(scored, ScoreTable):
         say_table(scored, output, failures, as_json)

@@ -88,17 +88,10 @@ def export_folder(
     channels = {case_id: class_names(path) for case_id, path in paths.items()}
     files = {i: _names(i, channels[i], per_class=per_class) for i in paths}
     _check_unique(files)
-    export = MapExporter(files, allow_overshoot)
     kinds: dict[str, list[str]] = {}
-
-    def write_case(case_id: str, path: Path, folder: Path) -> None:
-        kinds[case_id] = export(case_id, path, folder)
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
         kept = {i: path for i, path in paths.items() if i not in failures}
-        for case_id in kept.keys() - kinds.keys():  # of an interrupted run
-            prob_map = read_whole(kept[case_id], allow_overshoot=allow_overshoot)
-            kinds[case_id] = kinds_of(prob_map)
         own_kinds = named_kinds({case_id: kinds[case_id] for case_id in kept})
         check_not_masks(own_kinds, allow=allow_hard_masks)
         parts = carried_parts(kept)
@@ -122,7 +115,7 @@ def export_folder(
     failures = fill_folder(
         output,
         paths,
-        write_case,
+        MapExporter(files, allow_overshoot),
         files=files,
         kind="export",
         meaning={"per_class": per_class, "allow_overshoot": allow_overshoot},
@@ -130,6 +123,7 @@ def export_folder(
         resume=resume,
         verify_inputs=verify_inputs,
         allow_missing=allow_missing,
+        on_done=kinds.__setitem__,
         on_case=on_case,
         on_note=on_note,
         finish=finish,

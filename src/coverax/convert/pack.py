@@ -1,9 +1,9 @@
 """Maps as whole steps of 1/65535 or 1/255: a quarter of the bytes, and what it costs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt
@@ -119,19 +119,16 @@ def pack_folder(
         ExceptionGroup: Maps failed; one exception each, naming case and file.
         ValueError: Maps are hard masks, or the number of bits is another.
     """
-    packer, found = MapPacker(bits), dict[str, Packed]()
     step_of(bits)  # is there one
     paths = {case_id: Path(path) for case_id, path in maps.items()}
+    found: dict[str, Packed] = {}
     summary: Json = {}
 
-    def write_case(case_id: str, path: Path, folder: Path) -> None:
-        found[case_id] = packer(case_id, path, folder)
+    def take(case_id: str, value: Iterable[Any]) -> None:
+        found[case_id] = Packed(*value)  # a list where an earlier run has kept it
 
     def finish(folder: Path, failures: dict[str, str]) -> None:
         kept = {i: path for i, path in paths.items() if i not in failures}
-        for case_id in kept.keys() - found.keys():  # of an interrupted run
-            prob_map = _read(kept[case_id])
-            found[case_id] = _packed(prob_map, _steps(prob_map.probs, bits))
         kinds = named_kinds({case_id: found[case_id].kinds for case_id in kept})
         check_not_masks(kinds, allow=allow_hard_masks)
         facts = {case_id: found[case_id].facts for case_id in sorted(kept)}
@@ -145,7 +142,7 @@ def pack_folder(
     failures = fill_folder(
         output,
         paths,
-        write_case,
+        MapPacker(bits),
         files={case_id: [f"{case_id}.nii.gz"] for case_id in paths},
         kind="packing",
         meaning={_KIND: bits},
@@ -153,6 +150,7 @@ def pack_folder(
         resume=resume,
         verify_inputs=verify_inputs,
         allow_missing=allow_missing,
+        on_done=take,
         on_case=on_case,
         on_note=on_note,
         finish=finish,

@@ -161,7 +161,7 @@ def fill_folder(
         if not journal.n_records and not published:
             shutil.rmtree(partial, ignore_errors=True)
         elif not published:
-            on_note(f"{journal.n_records} finished cases are kept: go on with --resume")
+            journal.say_kept(on_note)
         left = not published or partial.exists()  # of a folder that gave way, too
         journal.close(keep=left, beside=partial)
     return failures

@@ -8,7 +8,7 @@ holds the lock of its output, so that no two runs write one.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -70,6 +70,11 @@ class Journal:
             self._file.write(_line(key, record) + "\n")
             self._file.flush()
         self.n_records += 1
+
+    def say_kept(self, on_note: Callable[[str], None]) -> None:
+        """Say what a run that fails leaves for `--resume`."""
+        if self.n_records:
+            on_note(f"{self.n_records} finished cases are kept: go on with --resume")
 
     def close(self, *, keep: bool, beside: PathLike | None = None) -> None:
         """Close the journal; delete it unless it is kept for `--resume`.
