@@ -191,13 +191,12 @@ def picture_folder(
     check_pictures()
     cases, n_without = read_masks(masks)
     targets = {case_id: case.first for case_id, case in cases.items()}
-    if images is None and probs is None:
-        raise ValueError("pictures need scans (images) or maps (probs) to draw on")
     below = images if images is not None else probs
+    if below is None:
+        raise ValueError("pictures need scans (images) or maps (probs) to draw on")
     if isinstance(below, Mapping):
         backgrounds = Found({i: Path(below[i]) for i in targets}, {})
     else:
-        assert below is not None
         backgrounds = find_backgrounds(targets, below, allow_missing=allow_missing)
     missing = dict(backgrounds.missing)
     references: dict[str, Path] = {}

@@ -23,7 +23,12 @@ from coverax.report.style import (
 )
 from coverax.table import ScoreTable
 from coverax.validate import Plan, validate_table
-from coverax.validate.results import ScoresResult, SplitsResult, Validation
+from coverax.validate.results import (
+    RandomSplits,
+    ScoresResult,
+    SplitsResult,
+    Validation,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +102,7 @@ def validation_figures(table: ScoreTable, plan: Plan, result: Validation) -> Fig
             for row in own.splits:
                 if row.random is not None:
                     level = f"{row.alpha:g}_{row.fraction:g}"
-                    found[f"splits_{name}_{level}"] = _splits(own, row)
+                    found[f"splits_{name}_{level}"] = _splits(own, row, row.random)
         if plan.method != "sets" and table.definition.grid:
             for region in dict.fromkeys(table.column("region")):
                 found[f"cut_{region}"] = _against_cut(table, str(region))
@@ -274,17 +279,16 @@ def _against_cut(table: ScoreTable, region: str) -> "Figure":
     return figure
 
 
-def _splits(result: ScoresResult, row: SplitsResult) -> "Figure":
+def _splits(result: ScoresResult, row: SplitsResult, found: RandomSplits) -> "Figure":
     """Random splits by their coverage, beside the law of one split."""
-    assert row.random is not None
     figure = _new(2.8)
     axes = figure.subplots()
-    edges = np.array(row.random.histogram.edges)
-    counts = np.array(row.random.histogram.counts)
+    edges = np.array(found.histogram.edges)
+    counts = np.array(found.histogram.counts)
     axes.bar(edges[:-1], counts, np.diff(edges) * 0.94, align="edge", color=PALE)
     law = compliance_pmf(row.n_calibration, row.rank, row.n_test)
     shares = np.arange(row.n_test + 1) / row.n_test
-    expected, _ = np.histogram(shares, edges, weights=law * row.random.n_splits)
+    expected, _ = np.histogram(shares, edges, weights=law * found.n_splits)
     axes.stairs(expected, edges, color=BLUE, lw=1.6, label="the law, without ties")
     axes.axvline(
         1 - row.alpha, color=ORANGE, ls="--", label=f"1 - alpha = {1 - row.alpha:g}"
@@ -293,7 +297,7 @@ def _splits(result: ScoresResult, row: SplitsResult) -> "Figure":
     axes.set(xlabel="coverage of the other units", ylabel="random splits")
     axes.set_xlim(max(0.0, held.min() - 0.05), 1.01)
     axes.set_title(
-        f"{result.region}, {result.of_what}: {row.random.n_splits} splits", loc="left"
+        f"{result.region}, {result.of_what}: {found.n_splits} splits", loc="left"
     )
     axes.legend()
     return figure

@@ -224,7 +224,7 @@ class _Sheet:
             spot = (middle, top + panel_height + 3)
             draw.text(spot, caption, grey, font(_SMALL), anchor="ma")
         if self.bar:
-            self._scale(draw, starts[0], top + panel_height + _SMALL + 8)
+            self._scale(draw, self.bar, starts[0], top + panel_height + _SMALL + 8)
         self._legend(draw, rows, bottom)
         _text_block(draw, height - _MARGIN - _height(foot), foot)
         return self.inks.finished(image)
@@ -251,14 +251,13 @@ class _Sheet:
             options = {"anchor": anchor, "stroke_width": 2, "stroke_fill": black}
             draw.text(spot, letter, white, font(_TEXT), **options)
 
-    def _scale(self, draw: Any, x: int, y: int) -> None:
+    def _scale(self, draw: Any, bar: "_Bar", x: int, y: int) -> None:
         """A bar below the first slice, and its length."""
-        assert self.bar is not None
-        x += (self.panels[0].shape[1] - self.bar.n_pixels) // 2
+        x += (self.panels[0].shape[1] - bar.n_pixels) // 2
         black = self.ink(BLACK)
-        draw.line([(x, y), (x + self.bar.n_pixels - 1, y)], black, 2)
-        middle = x + self.bar.n_pixels // 2
-        draw.text((middle, y + 2), self.bar.words, black, font(_SMALL), anchor="ma")
+        draw.line([(x, y), (x + bar.n_pixels - 1, y)], black, 2)
+        middle = x + bar.n_pixels // 2
+        draw.text((middle, y + 2), bar.words, black, font(_SMALL), anchor="ma")
 
     def _legend(self, draw: Any, rows: list[list[int]], y: int) -> None:
         for row in rows:
