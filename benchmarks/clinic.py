@@ -185,10 +185,7 @@ def main():
         ),
     ]
     text = "\n\n".join(parts) + "\n"
-    if n_splits >= 500:
-        save("clinic", text)
-    else:
-        print(text)
+    save("clinic", text, whole=n_splits >= 500)
 
 
 if __name__ == "__main__":

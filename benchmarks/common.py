@@ -59,8 +59,10 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def save(name: str, text: str) -> None:
-    """Print a result and keep it under `benchmarks/results/`."""
+def save(name: str, text: str, *, whole: bool = True) -> None:
+    """Print a result, and keep that of a whole run under `benchmarks/results/`."""
     print(text)
+    if not whole:
+        return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text + "\n", encoding="utf-8")

@@ -304,10 +304,7 @@ def main():
         markdown([f"loss, {shape}, by the logits", "ms"], others(size, rounds))
     )
     text = "\n\n".join(parts)
-    if size == "full":
-        save("losses", text)
-    else:
-        print(text)
+    save("losses", text, whole=size == "full")
 
 
 if __name__ == "__main__":

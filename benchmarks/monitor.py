@@ -102,10 +102,7 @@ def main():
         ),
     ]
     text = "\n\n".join(parts) + "\n"
-    if n_years >= 200:
-        save("monitor", text)
-    else:
-        print(text)
+    save("monitor", text, whole=n_years >= 200)
 
 
 if __name__ == "__main__":

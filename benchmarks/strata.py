@@ -88,10 +88,7 @@ def main():
         ),
     ]
     text = "\n\n".join(parts) + "\n"
-    if n_splits >= 500:
-        save("strata", text)
-    else:
-        print(text)
+    save("strata", text, whole=n_splits >= 500)
 
 
 if __name__ == "__main__":

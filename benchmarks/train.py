@@ -185,10 +185,7 @@ def main():
         header = ["preset", "parameters", "MiB a step", "compile s"]
         parts.append(markdown([*header, "steps/s", "voxels/s"], rows))
     text = "\n\n".join(parts)
-    if size == "full" and not arguments.part:
-        save("train", text)
-    else:
-        print(text)
+    save("train", text, whole=size == "full" and not arguments.part)
 
 
 if __name__ == "__main__":

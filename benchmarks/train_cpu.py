@@ -206,10 +206,7 @@ def main():
             markdown(["what", "forward", "gradients"], rows),
         ]
     )
-    if size == "full":
-        save("train_cpu", text)
-    else:
-        print(text)
+    save("train_cpu", text, whole=size == "full")
 
 
 if __name__ == "__main__":

@@ -175,10 +175,7 @@ def main():
             markdown([*header, "GiB: training / with prediction"], rows),
         ]
     )
-    if asked.size == "full" and asked.data:
-        save("train_nnunet", text)
-    else:
-        print(text)
+    save("train_nnunet", text, whole=asked.size == "full" and asked.data)
 
 
 if __name__ == "__main__":

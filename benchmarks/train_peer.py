@@ -208,10 +208,7 @@ def main():
             ),
         ]
     )
-    if size == "full":
-        save("train_peer", text)
-    else:
-        print(text)
+    save("train_peer", text, whole=size == "full")
 
 
 if __name__ == "__main__":

@@ -166,10 +166,11 @@ def main():
             markdown([*header, "Dice anterior / posterior", "ACE"], rows),
         ]
     )
-    if size == "full" and not (arguments.start or arguments.net):
-        save("train_start", text)
-    else:
-        print(text)
+    save(
+        "train_start",
+        text,
+        whole=size == "full" and not (arguments.start or arguments.net),
+    )
 
 
 if __name__ == "__main__":

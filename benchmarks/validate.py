@@ -129,10 +129,7 @@ def main():
     )
     table = markdown(["what", "cases", "seconds"], rows)
     text = f"{machine()}, {date.today()}, size {size}\n\n{table}\n"
-    if size == "full":
-        save("validate", text)
-    else:
-        print(text)
+    save("validate", text, whole=size == "full")
 
 
 if __name__ == "__main__":
