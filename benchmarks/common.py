@@ -59,6 +59,14 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def peak_memory() -> int:
+    """Bytes that this process held at most since it began (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmHWM")
+
+
 def save(name: str, text: str, *, whole: bool = True) -> None:
     """Print a result, and keep that of a whole run under `benchmarks/results/`."""
     print(text)

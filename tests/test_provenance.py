@@ -9,7 +9,7 @@ import pytest
 
 import coverax as cx
 from coverax.provenance import check_not_masks, kind_of_values
-from coverax.volumes import map_content, match_folders
+from coverax.volumes import map_content, map_values, match_folders
 from tests.synthetic import case, write_nifti
 
 SHAPE = (6, 8, 7)
@@ -47,6 +47,17 @@ def test_a_fingerprint_is_of_values_and_places_whatever_the_order_of_axes(kind):
     moved = [content_of(np.roll(array, 1, axis=k)).fingerprint for k in range(3)]
     others = [content_of(changed).fingerprint, *moved]
     assert own.fingerprint not in [0, *others]
+
+
+def test_a_glance_at_the_values_says_what_the_content_says():
+    rng = np.random.default_rng(2)
+    edges = [np.zeros(SHAPE), np.ones(SHAPE), np.full(SHAPE, 0.5), np.eye(6, 7)]
+    arrays = [LEVELS[kind](rng) for kind in LEVELS] + edges
+    said = {map_values(np.ravel(a).astype(np.float32)) for a in arrays}
+    for array in arrays:
+        flat = np.ravel(array).astype(np.float32)
+        assert map_values(flat) == kind_of_values(*content_of(array))
+    assert len(said) == 3
 
 
 def test_fingerprints_of_many_maps_differ_and_constant_ones_have_none():

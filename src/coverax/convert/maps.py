@@ -5,13 +5,12 @@ from pathlib import Path
 
 from coverax.checks import normal_form
 from coverax.files import publishing
-from coverax.provenance import kind_of_values
 from coverax.volumes import (
     ProbMap,
     dataset_of,
     file_stem,
     known_parts,
-    map_content,
+    map_values,
     read_header,
     read_probs,
 )
@@ -31,8 +30,7 @@ def read_whole(path: Path, *, allow_overshoot: bool = False) -> ProbMap:
 
 def kinds_of(prob_map: ProbMap) -> list[str]:
     """What each channel holds: soft values, 0 and 1 alone, or nothing but one value."""
-    shape = prob_map.file.grid.shape[::-1]
-    return [kind_of_values(*map_content(row, shape)) for row in prob_map.probs]
+    return [map_values(row) for row in prob_map.probs]
 
 
 def named_kinds(kinds: Mapping[str, Iterable[str]]) -> list[tuple[str, str, str]]:

@@ -13,10 +13,10 @@ from coverax.predict.write import (
     check_request,
     several_maps,
 )
-from coverax.provenance import check_not_masks, kind_of_values
+from coverax.provenance import check_not_masks
 from coverax.scores import axis_order, class_axis, map_views, spacings_of
 from coverax.stream import check_failures
-from coverax.volumes import map_content
+from coverax.volumes import map_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,6 @@ def _predicted(
         probs, calibration.definition, channels=axis, spacing_mm=spacing_mm
     )
     order = axis_order(calibration.definition)
-    view_shape = shape if order == "C" else shape[::-1]
     regions: dict[str, RegionPrediction] = {}
     refused: dict[str, str] = {}
     values: dict[str, str] = {}
@@ -202,7 +201,7 @@ def _predicted(
         if why is not None:
             refused[name] = why
             continue
-        values[name] = kind_of_values(*map_content(view.probs, view_shape))
+        values[name] = map_values(view.probs)
         masks = REGION_MASKS[calibration.kind](calibration, view)
         own = {k: m.reshape(shape, order=order) for k, m in masks.files.items()}
         regions[name] = RegionPrediction(

@@ -15,7 +15,7 @@ from coverax.choices import Container
 from coverax.files import PathLike
 from coverax.predict.bids import container_of, filling
 from coverax.predict.fold_tally import Votes, folds_of, new_tally
-from coverax.predict.map_kind import map_values, read_map
+from coverax.predict.map_kind import read_map
 from coverax.predict.masks import RegionMasks
 from coverax.predict.merge import merged_labels
 from coverax.predict.outputs import Wanted, output_names, write_masks
@@ -33,7 +33,7 @@ from coverax.scores import (
     array_view,
 )
 from coverax.stream import HERE, Shard, Where, file_facts, own_cases
-from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid
+from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid, map_values
 
 _local = threading.local()  # of a thread: a map takes the place of the one before it
 
@@ -252,7 +252,7 @@ def _masks_of(
         for region in regions:
             view = _view(region, prob_map.of(region), prob_map.file.grid)
             tallies[region.name].add(fold, view)
-            held = map_values(view.probs, prob_map.file)
+            held = map_values(view.probs)
             values_of[region.name] = _softest(values_of.get(region.name, held), held)
     empty = np.zeros(0, np.float32)
     masks = {

@@ -4,10 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from coverax.files import PathLike, read_json
-from coverax.provenance import kind_of_values
 from coverax.scores import ScoreDefinition
 from coverax.volumes import (
     Buffer,
@@ -16,7 +13,6 @@ from coverax.volumes import (
     common_storages,
     describe_mark,
     file_stem,
-    map_content,
     read_header,
     read_probs,
 )
@@ -101,11 +97,6 @@ def _names_mask(sidecar: Path, name: str) -> bool:
 
 def _channels(n: int) -> str:
     return f"{n} channels" if n else "no class axis"
-
-
-def map_values(probs: np.ndarray, file: NiftiFile) -> str:
-    """Whether a map holds probabilities, or 0 and 1 alone."""
-    return kind_of_values(*map_content(probs, file.grid.shape[::-1]))
 
 
 def read_map(

@@ -14,7 +14,7 @@ from coverax.choices import Container, Kind
 from coverax.files import JsonRecord, PathLike
 from coverax.predict.bids import container_of, filling
 from coverax.predict.lists import write_list
-from coverax.predict.map_kind import check_first_mark, map_values, read_map
+from coverax.predict.map_kind import check_first_mark, read_map
 from coverax.predict.masks import RegionMasks, lesion_mask
 from coverax.predict.merge import merged_labels
 from coverax.predict.outputs import Wanted, output_names, write_masks
@@ -26,7 +26,7 @@ from coverax.provenance import SOFT, check_not_masks
 from coverax.scores import ScoreDefinition, View
 from coverax.stream import HERE, Shard, Where, check_failures, own_cases
 from coverax.stream import count_finished as count_finished
-from coverax.volumes import Region
+from coverax.volumes import Region, map_values
 
 _KIND = "calibration"  # what a folder of masks depends on
 
@@ -275,7 +275,7 @@ def _write_case(
     for region in calibration.definition.regions:
         if calibration.refused(region.name) is None:
             probs = prob_map.of(region)
-            values_of[region.name] = map_values(probs, prob_map.file)
+            values_of[region.name] = map_values(probs)
             nothing = np.zeros(probs.shape, bool)
             view = View(region, probs, nothing, None, prob_map.file.grid)
             masks[region.name] = _region_masks(calibration, case_id, view, confidences)

@@ -29,6 +29,7 @@ from coverax.volumes.cohort_split import split_cohort as split_cohort
 from coverax.volumes.cohort_split import write_cohort_split as write_cohort_split
 from coverax.volumes.content import MapContent as MapContent
 from coverax.volumes.content import map_content as map_content
+from coverax.volumes.content import map_values as map_values
 from coverax.volumes.declared import declared_bytes as declared_bytes
 from coverax.volumes.folders import match_folders as match_folders
 from coverax.volumes.folders import name_hint as name_hint

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from coverax.provenance import kind_of_values
+
 # A value below this leaves no gap above 0.
 LEAST_GAP = 2.0**-7
 _BLOCK = 1 << 15  # values at a time, where a look may end early
@@ -56,6 +58,16 @@ def map_content(
     if not whole & _POOR:
         whole = _weighted_sum(_mixed(box), 0)
     return MapContent(whole << 32 | _weighted_sum(_mixed(middle), 1) or 1, gap)
+
+
+def map_values(probs: Float[np.ndarray, " voxels"]) -> str:
+    """What a map holds, as `kind_of_values` says: a glance, where no fingerprint is asked.
+
+    Args:
+        probs: float32 values, contiguous.
+    """
+    bits = probs.view(np.uint32)
+    return kind_of_values(int(not _is_constant(bits)), _gap_above_zero(bits))
 
 
 def _gap_above_zero(bits: np.ndarray) -> float:
