@@ -25,6 +25,9 @@ PathLike = str | os.PathLike[str]
 # Metadata of a field of a `JsonRecord` that its file holds only where it is known.
 MAYBE = {"maybe": True}
 
+# Endings that name a format; a file of another kind under one of them misleads.
+_TEXTS, _VOLUMES = {".csv", ".html", ".json", ".toml", ".tsv"}, {".gz", ".nii", ".npz"}
+_FORMATS = _TEXTS | _VOLUMES | {".parquet", ".pdf", ".png", ".svg", ".xlsx"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet's formula begins
 
 
@@ -36,7 +39,7 @@ class OutputError(OSError):
 
 
 @contextmanager
-def publishing(path: PathLike) -> Iterator[Path]:
+def publishing(path: PathLike, ending: str | None = None) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place when all went well.
 
     The name is new and nobody else's, so that two writers of one file each publish a
@@ -46,9 +49,10 @@ def publishing(path: PathLike) -> Iterator[Path]:
     Raises:
         FileExistsError: `path` is a folder or a device.
         OutputError: It cannot be written.
+        ValueError: `path` ends as another format than that of `ending` does.
     """
     path = Path(path)
-    check_output_file(path)
+    check_output_file(path, ending)
     with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent.suffix not in (PARTIAL, WHOLE):  # no scan for each of its files
@@ -115,17 +119,17 @@ def _remove_stale(path: Path) -> None:
                 os.close(handle)
 
 
-def publish_text(path: PathLike, text: str) -> None:
+def publish_text(path: PathLike, text: str, ending: str | None = None) -> None:
     """Write a text file that appears complete or not at all."""
     path = Path(path)
-    with publishing(path) as temporary:
+    with publishing(path, ending) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def publish_json(path: PathLike, content: Any) -> None:
     """Write JSON (strict: no NaN, no Infinity) that appears complete or not at all."""
     path = Path(path)
-    publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    publish_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", ".json")
 
 
 def publish_sealed_json(
@@ -164,7 +168,7 @@ def publish_rows(
     plain = (lambda cell: cell) if as_they_are else _no_formula
     writer.writerow({name: plain(name) for name in rows[0]})
     writer.writerows({k: plain(v) for k, v in row.items()} for row in rows)
-    publish_text(path, text.getvalue())
+    publish_text(path, text.getvalue(), ".csv")
 
 
 def _no_formula(cell: Any) -> Any:
@@ -332,15 +336,25 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def check_output_file(path: PathLike) -> None:
-    """Refuse an output file where something lies that is no file.
+def check_output_file(path: PathLike, ending: str | None = None) -> None:
+    """Refuse an output file where something lies that is no file, or of a wrong name.
 
     The rename that publishes would replace a device such as `/dev/stdout`.
 
+    Args:
+        path: The file.
+        ending: That of its format; `path` may end so, or as no format does.
+
     Raises:
         FileExistsError: It is a folder or a device.
+        ValueError: `path` ends as another format does.
     """
     path = Path(path)
+    if ending is not None and path.suffix.lower() in _FORMATS - {ending}:
+        raise ValueError(
+            f"{path}: {ending[1:]} is written here, not {path.suffix[1:]}; name it "
+            f"{path.with_suffix(ending).name}"
+        )
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no ordinary file"
         raise FileExistsError(f"{path} is {what}; name a file")

@@ -277,7 +277,7 @@ def _score(
     from coverax.stream import Journal
     from coverax.volumes import Case, Cohort, nifti_files
 
-    check_output_file(output)
+    check_output_file(output, ".parquet")
     references = nifti_files(labels)
     if lost := sorted(run.images.keys() - references.keys()):
         raise ValueError(f"{labels}: no reference of case {', '.join(lost[:5])}")

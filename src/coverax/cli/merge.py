@@ -25,7 +25,7 @@ def command(
     from coverax.files import check_output_file
     from coverax.scores import merge_parts
 
-    check_output_file(output)
+    check_output_file(output, ".parquet")
     found = parts_in(parts)
     check_not_input(output, *found)
     failures: list[str] = []

@@ -162,7 +162,7 @@ def command(
             )
         output = part_of(output, part, ".parquet")
     check_not_input(output, cohort)
-    check_output_file(output)
+    check_output_file(output, ".parquet")
     cases = load_cohort(probs, labels, cohort, allow_missing, unit_pattern)
     check_not_input(output, *files_of(cases))
     regions, ignore_label = load_labels(cases, region, ignore_label)

@@ -101,7 +101,7 @@ def fit(
     if (by_class or form != "temperature") and not softmax:
         raise typer.BadParameter("--by-class and --form go with --softmax")
     check_not_input(output, cohort)
-    check_output_file(output)
+    check_output_file(output, ".json")
     cases = load_cohort(probs, labels, cohort, False, unit_pattern)
     check_not_input(output, *files_of(cases))
     regions, ignore_label = load_labels(cases, region, ignore_label)

@@ -80,5 +80,5 @@ def write_page(
     beside = [item.path.with_name("cases.csv") for item in found.evaluations]
     seen = () if pictures is None else pictures.files
     check_not_input(output, [*found.files, *beside, *seen])
-    publish_text(Path(output), build_page(found, pictures, command))
+    publish_text(Path(output), build_page(found, pictures, command), ".html")
     return found

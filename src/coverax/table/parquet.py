@@ -62,7 +62,10 @@ def write_columns(
     sealed = json.dumps(about | {"digest": digest_json(about)}).encode()
     schema = pa.schema(fields, metadata={_KEY: sealed})
     n_rows = max((len(columns[field.name]) for field in fields), default=0)
-    with publishing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with (
+        publishing(path, ".parquet") as temporary,
+        pq.ParquetWriter(temporary, schema) as writer,
+    ):
         for start in range(0, max(n_rows, 1), _ROWS):
             rows = slice(start, start + _ROWS)
             arrays = [_to_arrow(columns[f.name][rows], f.type) for f in fields]
@@ -156,7 +159,7 @@ def altered(path: Path) -> ValueError:
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write plain rows, columns as the first has them, complete or not at all."""
-    with publishing(path) as temporary:
+    with publishing(path, ".parquet") as temporary:
         pq.write_table(pa.Table.from_pylist(rows), temporary)
 
 
