@@ -32,8 +32,9 @@ class Journal:
         ValueError: The journal there has another meaning.
 
     Attributes:
-        records: Those of the earlier run, read from the journal when asked for.
-        n_records: All that the journal holds, with those of this run.
+        records: Those of the earlier run and of this one, read from the journal when
+            asked for.
+        n_records: How many the journal holds.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class Journal:
             with publishing(self.path) as temporary, temporary.open("wb") as new:
                 new.write(header.encode() + b"\n")
                 places = _copy_sound(self.path, new) if is_known else {}
+            self._places = places
             self.records: Mapping[str, Any] = _Kept(self.path, places)
-            self.n_records = len(places)
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("ab")
         except BaseException:
             self._lock.close()
             raise
@@ -67,9 +68,15 @@ class Journal:
     def add(self, key: str, record: Any) -> None:
         """Write one finished record."""
         with as_output_error(self.path):
-            self._file.write(_line(key, record) + "\n")
+            start = self._file.tell()
+            self._file.write(_line(key, record).encode() + b"\n")
             self._file.flush()
-        self.n_records += 1
+        self._places[key] = start
+
+    @property
+    def n_records(self) -> int:
+        """How many the journal holds."""
+        return len(self._places)
 
     def say_kept(self, on_note: Callable[[str], None]) -> None:
         """Say what a run that fails leaves for `--resume`."""
