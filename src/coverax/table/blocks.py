@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ HELD = (
 )  # bytes of lists that a table holds in memory at most, if it may have a file
 ROWS = 256  # at a time
 _ALIGNED = 64  # bytes
+_ZEROS = 1 << 20  # bytes
 
 
 def row_blocks(n_rows: int) -> Iterator[slice]:
@@ -160,19 +161,20 @@ def _pages(beside: PathLike, n_bytes: int) -> _Pages | None:
         with tempfile.TemporaryFile(
             dir=path.parent, prefix=start, suffix=".tmp"
         ) as file:
-            _fill(file.fileno(), n_bytes)
+            _fill(file, n_bytes)
             with suppress(OSError):
                 return _Pages(file.fileno(), n_bytes)
     return None
 
 
-def _fill(handle: int, n_bytes: int) -> None:
+def _fill(file: IO[bytes], n_bytes: int) -> None:
     """Give a file its length and its place on the disk: a page that has none is a crash."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, n_bytes)
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
         return
-    for start in range(0, n_bytes, HELD):
-        os.write(handle, bytes(min(HELD, n_bytes - start)))
+    for start in range(0, n_bytes, _ZEROS):
+        file.write(bytes(min(_ZEROS, n_bytes - start)))
+    file.flush()
 
 
 def _pages_of(values: np.ndarray) -> _Pages | None:
