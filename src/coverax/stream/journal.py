@@ -17,6 +17,9 @@ from coverax._version import __version__
 from coverax.files import PathLike, as_output_error, publishing
 from coverax.locks import extended, locked
 
+# Behind the text of a record, and its digest.
+_DIGEST, _N_DIGITS, _END = ', "digest": "', 16, '"}'
+
 
 class Journal:
     """Finished records of one run, by key; memory holds none of them.
@@ -164,21 +167,26 @@ def journal_path(output: Path) -> Path:
 
 
 def _line(key: str, record: Any) -> str:
-    entry = {"key": key, "record": record}
-    return json.dumps(entry | {"digest": _digest(entry)})
+    text = json.dumps({"key": key, "record": record})
+    return f"{text[:-1]}{_DIGEST}{_digest(text.encode())}{_END}"
 
 
-def _digest(entry: dict[str, Any]) -> str:
-    """Of the text, since JSON as Python reads it knows NaN and gives floats back."""
-    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()[:16]
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:_N_DIGITS]
 
 
 def _checked(line: bytes) -> tuple[str, Any] | None:
-    """Key and record of a line; None where it is not what was written."""
+    """Key and record of a line; None where it is not what was written.
+
+    The digest is of the text, since JSON as Python reads it knows NaN and gives floats
+    back.
+    """
+    text, found, end = line.rstrip(b"\n").rpartition(_DIGEST.encode())
+    text += b"}"
+    if not found or end != f"{_digest(text)}{_END}".encode():
+        return None
     try:
-        entry = json.loads(line)
-        if entry.pop("digest") == _digest(entry):
-            return entry["key"], entry["record"]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        pass
-    return None
+        entry = json.loads(text)
+        return entry["key"], entry["record"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
