@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import tracemalloc
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -147,18 +148,34 @@ def resident_bytes(folder):
     return total
 
 
-def test_a_full_disk_is_one_line_and_the_records_stay(cohort, tmp_path, monkeypatch):
-    def full(_handle, _start, _n_bytes):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@contextmanager
+def no_file_above(n_bytes):
+    """The system lets this process make no larger file, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+
+def test_where_there_is_no_room_is_one_line_and_the_records_stay(cohort, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(OutputError, match=r"s: cannot be written .No space left"):
-        scored(cohort, out / "s", beside=out / "s")
-    assert names_in(out) == ["s.partial.jsonl"]
-    monkeypatch.undo()
+    table = scored(cohort, out / "s", beside=out / "s")
+    whole = (out / "s").read_bytes()
+    (out / "s").unlink()
+    (journal,) = out.iterdir()
+    room = journal.stat().st_size + 1000
+    assert sum(values.nbytes for values in lists_of(table)) > room
+    with (
+        no_file_above(room),
+        pytest.raises(OutputError, match=r"out/s: cannot be written \(File too large"),
+    ):
+        scored(cohort, out / "s", beside=out / "s", resume=True)
+    assert names_in(out) == [journal.name]
     scored(cohort, out / "s", beside=out / "s", resume=True)
-    assert names_in(out) == ["s", "s.partial.jsonl"]
+    assert (out / "s").read_bytes() == whole
 
 
 def test_a_file_system_that_maps_no_file_or_gives_no_place(

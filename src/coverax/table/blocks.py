@@ -169,7 +169,7 @@ def _pages(beside: PathLike, n_bytes: int) -> _Pages | None:
 
 def _fill(file: IO[bytes], n_bytes: int) -> None:
     """Give a file its length and its place on the disk: a page that has none is a crash."""
-    if hasattr(os, "posix_fallocate"):
+    with suppress(OSError, AttributeError):  # a full disk shows below too
         os.posix_fallocate(file.fileno(), 0, n_bytes)
         return
     for start in range(0, n_bytes, _ZEROS):
