@@ -29,6 +29,7 @@ SIZES = {"tiny": (64, 128), "full": (1024, 4096, 8192)}
 N_FILES, SHAPE, N_LESION = 64, (16, 16, 12), 60
 TABLES = {
     "default (20 bins, 1,024 cuts)": {},
+    "the same, held in memory": {"held": True},
     "`--soft-bins 20` beside them": {"n_soft_bins": 20},
     "`--no-grid`": {"grid": False},
     "`--bins 0 --no-grid`": {"grid": False, "n_bins": 0},
@@ -36,7 +37,11 @@ TABLES = {
 
 
 def score(root: Path, n_cases: int, options: dict) -> None:
-    """Score files under so many names as the command does, and say the peak in kB."""
+    """Score files under so many names as the command does, and say the peak in kB.
+
+    With `held` the table is in memory, as from Python where no output is named.
+    """
+    held = options.pop("held", False)
     files = match_folders(root / "probs", root / "labels").cases
     cases = [
         replace(file, case_id=f"{file.case_id}_{k}", unit=f"{file.unit}_{k}")
@@ -46,8 +51,16 @@ def score(root: Path, n_cases: int, options: dict) -> None:
     definition = ScoreDefinition(allow_duplicates=True, **options)
     journal = Journal(root / "s.parquet", definition.to_json(), resume=False)
     cohort = Cohort(tuple(cases), {})
-    table = score_cohort(cohort, definition, engine="host", threads=1, journal=journal)
-    table.write(root / "s.parquet")
+    output = root / "s.parquet"
+    table = score_cohort(
+        cohort,
+        definition,
+        engine="host",
+        threads=1,
+        journal=journal,
+        beside=None if held else output,
+    )
+    table.write(output)
     journal.close(keep=False)
     kept = sum(column.nbytes for column in table.columns.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -114,7 +114,7 @@ def merge_seconds(root, n_parts, grid):
     paths = write_parts(root / f"merge{grid}", n_parts, 100, grid)
     started = time.perf_counter()
     output = root / "merged.parquet"
-    merge_parts(paths).write(output)
+    merge_parts(paths, beside=output).write(output)
     seconds = time.perf_counter() - started
     shutil.rmtree(root / f"merge{grid}")
     return seconds, output.stat().st_size

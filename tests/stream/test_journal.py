@@ -32,6 +32,18 @@ def test_records_come_back_as_they_were(tmp_path):
     assert list(resumed(tmp_path)) == ["a", "b\nregion", "ü"]  # and once more
 
 
+def test_records_of_this_run_are_read_from_it_too(tmp_path):
+    written(tmp_path, "a", "b")
+    journal = Journal(tmp_path / "out.parquet", MEANING, resume=True)
+    for key, record in (("ü", [0.1]), ("b", "anew"), ("c", None)):
+        journal.add(key, record)
+    a = {"rows": ["a"], "score": 0.1}
+    assert dict(journal.records) == {"a": a, "b": "anew", "ü": [0.1], "c": None}
+    assert journal.n_records == 4
+    journal.close(keep=True)
+    assert dict(resumed(tmp_path)) == {"a": a, "b": "anew", "ü": [0.1], "c": None}
+
+
 def test_odd_floats_survive(tmp_path):
     journal = Journal(tmp_path / "o", MEANING, resume=False)
     values = [math.inf, -math.inf, 5e-324, 0.1, 1 / 3]

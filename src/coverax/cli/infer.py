@@ -301,6 +301,7 @@ def _score(
                 read_map=train.map_reader(
                     run.apply, run.config, run.options, model=run.model
                 ),
+                beside=output,
                 on_case=on_case,
                 on_failure=failures.append,
                 on_note=note,

@@ -31,7 +31,11 @@ def command(
     failures: list[str] = []
     with show_progress("Merging", len(found)) as on_part:
         table = merge_parts(
-            found, on_part=on_part, on_failure=failures.append, on_note=note
+            found,
+            beside=output,
+            on_part=on_part,
+            on_failure=failures.append,
+            on_note=note,
         )
     table.write(output)
     say_table(table, output, failures, as_json)

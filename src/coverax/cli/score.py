@@ -197,6 +197,7 @@ def command(
         "journal": journal,
         "verify_inputs": verify_inputs,
         "allow_missing": allow_missing,
+        "beside": output,
         "on_failure": failures.append,
     }
     published = False

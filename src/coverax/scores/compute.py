@@ -1,12 +1,12 @@
 """From files, or arrays in memory, to the score table."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from coverax.checks import as_list
 from coverax.choices import EngineName, Neighbours
 from coverax.engine.switch import Engine, resolve_engine
+from coverax.files import PathLike
 from coverax.rational import Level, each_level
 from coverax.scores.array_cases import ArrayCases
 from coverax.scores.arrays import array_loader, array_regions, class_axis
@@ -20,7 +20,6 @@ from coverax.scores.records import (
     further_columns,
     rows_of,
     scored_case,
-    table_rows,
     turned_cases,
 )
 from coverax.scores.stream import MapReader, stream_rows
@@ -52,6 +51,7 @@ def score_cohort(
     verify_inputs: bool = False,
     allow_missing: bool = False,
     read_map: MapReader = read_probs,
+    beside: PathLike | None = None,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
     on_note: Callable[[str], None] = lambda _line: None,
@@ -69,6 +69,8 @@ def score_cohort(
         verify_inputs: With earlier records, tell replaced files by their content too.
         allow_missing: Publish without the cases that failed and record them.
         read_map: How a case's map comes into memory, as `load_case` takes it.
+        beside: The output, if the lists of a large table may lie in a file beside it that
+            has no name, and goes with the table; None holds all of it in memory.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
         on_note: Called with a line for what was left out inside cases: labels of no
@@ -85,7 +87,7 @@ def score_cohort(
     chosen = resolve_engine(engine)
     definition = definition.with_engine(chosen.name)
     further = further_columns(cohort.cases, definition)
-    kept, failures = first_pass(
+    found = first_pass(
         cohort.cases,
         definition,
         chosen,
@@ -99,19 +101,18 @@ def score_cohort(
         on_failure=on_failure,
     )
     excluded = dict(cohort.excluded)
-    if failures:
-        excluded["failed"] = tuple(case.case_id for case in failures)
-    if not kept:
+    if found.failures:
+        excluded["failed"] = tuple(case.case_id for case in found.failures)
+    if not found.kept:
         raise ValueError("no case could be scored")
-    cases = [scored_case(i, case, kept[case]) for i, case in enumerate(kept)]
+    cases = [scored_case(i, *pair) for i, pair in enumerate(found.kept.items())]
     for line in cohort_notes(case.notes for case in cases):
         on_note(line)
-    kind = common_kind(cases)
-    rows = table_rows(kept)
-    kept.clear()  # what the table has taken over is free
-    table = ScoreTable.from_rows(rows, definition.with_kind(kind), excluded, further)
+    definition = definition.with_kind(common_kind(cases))
+    columns = found.columns(definition, further, beside)
+    table = ScoreTable(columns, definition, excluded, turned_cases(cases))
     check_maps(table)
-    return replace(table, turned=turned_cases(cases))
+    return table
 
 
 def score_arrays(

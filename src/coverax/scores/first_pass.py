@@ -1,16 +1,28 @@
 """The first pass: every case of a run is read once, or known from an earlier run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from coverax.engine.switch import Engine
+from coverax.files import PathLike
 from coverax.scores.batch import CaseRows, Loaded
 from coverax.scores.families import all_columns
-from coverax.scores.records import facts_of, finished, key_of, packed, record_of
+from coverax.scores.records import (
+    Brief,
+    facts_of,
+    finished,
+    key_of,
+    packed,
+    record_of,
+    table_rows,
+)
 from coverax.scores.stream import MapReader, load_case, stream_rows
 from coverax.stream import HERE, Journal, Where, gather
+from coverax.table.blocks import columns_of_rows
 from coverax.table.definition import ScoreDefinition
 from coverax.volumes import Buffer, Case, read_probs
 
@@ -27,6 +39,35 @@ class Loader:
         return load_case(case, self.definition, buffers, read_map=self.read_map)
 
 
+class FirstPass(NamedTuple):
+    """What a first pass found.
+
+    Attributes:
+        kept: The cases that have records, in their order.
+        records: By `key_of`: in the journal, or in memory where there is none.
+        failures: Why others failed.
+    """
+
+    kept: dict[Case, Brief]
+    records: Mapping[str, dict[str, Any]]
+    failures: dict[Case, str]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all of them."""
+        return sum(brief.n_rows for brief in self.kept.values())
+
+    def columns(
+        self,
+        definition: ScoreDefinition,
+        further: Sequence[str],
+        beside: PathLike | None,
+    ) -> dict[str, np.ndarray]:
+        """Their rows as columns, read from the records block by block."""
+        rows = table_rows(self.kept, self.records)
+        return columns_of_rows(rows, self.n_rows, definition, further, beside)
+
+
 def first_pass(
     cases: Sequence[Case],
     definition: ScoreDefinition,
@@ -41,8 +82,8 @@ def first_pass(
     read_map: MapReader = read_probs,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
-) -> tuple[dict[Case, dict[str, Any]], dict[Case, str]]:
-    """Records of all cases, in their order, and why others failed.
+) -> FirstPass:
+    """Records of all cases, and why others failed.
 
     The arguments are those of `score_cohort`; `even_all` allows that no case is left.
 
@@ -50,18 +91,22 @@ def first_pass(
         ExceptionGroup: Cases failed; one exception each, naming case and file.
     """
     facts = facts_of(cases if journal else (), content=verify_inputs)
-    records = finished(journal, cases, facts)
-    for _ in records:
+    done = finished(journal, cases, facts)
+    held: dict[str, dict[str, Any]] = {}
+    for _ in done:
         on_case()
 
     def take(case: Case, result: CaseRows) -> None:
-        record = record_of(case, result, facts)
+        key = key_of(case)
+        record = record_of(result, facts.pop(key, None))
         if journal:
-            journal.add(key_of(case), record)
-        records[key_of(case)] = packed(record)
+            journal.add(key, record)
+        else:
+            held[key] = packed(record)
+        done[key] = Brief.of(record)
 
     outcomes = stream_rows(
-        [case for case in cases if key_of(case) not in records],
+        [case for case in cases if key_of(case) not in done],
         Loader(definition, read_map),
         partial(all_columns, definition=definition),
         engine,
@@ -79,4 +124,5 @@ def first_pass(
         on_case=on_case,
         on_failure=on_failure,
     )
-    return {c: records[key_of(c)] for c in cases if key_of(c) in records}, failures
+    kept = {case: done[key_of(case)] for case in cases if key_of(case) in done}
+    return FirstPass(kept, journal.records if journal else held, failures)

@@ -20,10 +20,10 @@ from coverax.scores.records import (
     common_kind,
     further_columns,
     scored_case,
-    table_rows,
     turned_cases,
 )
 from coverax.stream import HERE, Journal, Shard, Where, map_cases
+from coverax.table.blocks import forget, new_columns
 from coverax.table.definition import ScoreDefinition
 from coverax.table.part import (
     LostCase,
@@ -47,6 +47,7 @@ def score_part(
     journal: Journal | None = None,
     verify_inputs: bool = False,
     allow_missing: bool = False,
+    beside: PathLike | None = None,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
 ) -> TablePart:
@@ -63,6 +64,7 @@ def score_part(
         verify_inputs: With earlier records, tell replaced files by their content too.
         allow_missing: Go on without the cases that failed and record them; here they
             may be all, since other parts have others.
+        beside: As for `score_cohort`.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
@@ -75,7 +77,7 @@ def score_part(
     further = further_columns(cohort.cases, definition)
     own = shard.of(cohort.cases)
     number = dict(zip(own, shard.numbers(len(cohort.cases)), strict=True))
-    kept, failures = first_pass(
+    found = first_pass(
         own,
         definition,
         chosen,
@@ -88,13 +90,9 @@ def score_part(
         on_case=on_case,
         on_failure=on_failure,
     )
-    cases = [scored_case(number[case], case, kept[case]) for case in kept]
+    cases = [scored_case(number[case], case, b) for case, b in found.kept.items()]
     if cases:
         common_kind(cases)  # what is mixed in a part is mixed in the whole
-    rows = table_rows(kept)
-    columns = (
-        ScoreTable.from_rows(rows, definition, None, further).columns if rows else {}
-    )
     return TablePart(
         (shard.index, shard.count),
         definition,
@@ -103,14 +101,15 @@ def score_part(
         dict(cohort.excluded),
         further,
         tuple(cases),
-        tuple(LostCase(number[c], c.case_id, why) for c, why in failures.items()),
-        columns,
+        tuple(LostCase(number[c], c.case_id, why) for c, why in found.failures.items()),
+        found.columns(definition, further, beside),
     )
 
 
 def merge_parts(
     paths: Iterable[PathLike],
     *,
+    beside: PathLike | None = None,
     on_part: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
     on_note: Callable[[str], None] = lambda _line: None,
@@ -119,6 +118,7 @@ def merge_parts(
 
     Args:
         paths: Files that `TablePart.write` wrote, one of each shard, in any order.
+        beside: As for `score_cohort`.
         on_part: Called once a part, for progress.
         on_failure: Called with a line for each case that was left out.
         on_note: Called with a line for what was left out inside cases.
@@ -144,7 +144,8 @@ def merge_parts(
     if not heads:
         raise ValueError("there is no part to merge")
     _check_complete(heads)
-    return _joined([heads[i] for i in sorted(heads)], on_part, on_failure, on_note)
+    parts = [heads[i] for i in sorted(heads)]
+    return _joined(parts, beside, on_part, on_failure, on_note)
 
 
 def _check_alike(
@@ -188,6 +189,7 @@ def _check_complete(parts: dict[int, tuple[Path, TablePart]]) -> None:
 
 def _joined(
     heads: Sequence[tuple[Path, TablePart]],
+    beside: PathLike | None,
     on_part: Callable[[], None],
     on_failure: Callable[[str], None],
     on_note: Callable[[str], None],
@@ -205,7 +207,7 @@ def _joined(
     for line in cohort_notes(case.notes for case in cases):
         on_note(line)
     definition = first.definition.with_kind(common_kind(cases))
-    columns = _joined_columns(heads, cases, on_part)
+    columns = _joined_columns(heads, cases, beside, on_part)
     table = ScoreTable(columns, definition, excluded, turned_cases(cases))
     check_maps(table)
     return table
@@ -214,6 +216,7 @@ def _joined(
 def _joined_columns(
     heads: Sequence[tuple[Path, TablePart]],
     cases: Sequence[ScoredCase],
+    beside: PathLike | None,
     on_part: Callable[[], None],
 ) -> dict[str, np.ndarray]:
     """Rows of all parts in the order of the cohort; few parts are in memory at a time."""
@@ -227,10 +230,10 @@ def _joined_columns(
         if (part.cases, part.lost) != (head.cases, head.lost):
             raise ValueError(f"{path}: was replaced while it was read")
         if not out:
-            for name, values in part.columns.items():
-                out[name] = np.empty((starts[-1], *values.shape[1:]), values.dtype)
+            out.update(new_columns(part.columns, int(starts[-1]), beside))
         own = [start[case.number] + np.arange(case.n_rows) for case in part.cases]
         _put(path, part.columns, np.concatenate(own), out)
+        forget(out)
 
     filled = [pair for pair in heads if pair[1].n_rows]
     take(filled[0])

@@ -1,7 +1,8 @@
 """Records of finished cases: what a run keeps of each, and what they have in common."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,27 @@ from coverax.table.definition import MapKind, ScoreDefinition
 from coverax.table.part import ScoredCase
 from coverax.table.table import ScoreTable
 from coverax.volumes import Case, common_storages, describe_mark, files_beside
+
+
+class Brief(NamedTuple):
+    """What is held of a finished case while its rows wait in the journal.
+
+    Attributes:
+        kind: Channels, storage and mark of its map.
+        notes: What reading it left out.
+        n_rows: Rows of the table that are its own.
+    """
+
+    kind: tuple[int, str, str]
+    notes: dict[str, Any]
+    n_rows: int
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Brief":
+        """Of a record."""
+        n_channels, storage, mark = record["kind"]
+        kind = (n_channels, sys.intern(storage), sys.intern(mark))
+        return cls(kind, record["notes"], len(record["rows"]))
 
 
 def rows_of(result: CaseRows) -> list[dict[str, Any]]:
@@ -34,10 +56,10 @@ def rows_of(result: CaseRows) -> list[dict[str, Any]]:
     ]
 
 
-def record_of(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, Any]:
+def record_of(result: CaseRows, facts: Any) -> dict[str, Any]:
     """What a journal keeps of a case: rows, and the facts of its files."""
     return {
-        "files": facts.get(key_of(case)),
+        "files": facts,
         "kind": [result.facts[k] for k in ("n_channels", "storage", "mark")],
         "notes": result.facts["notes"],
         "rows": rows_of(result),
@@ -45,7 +67,7 @@ def record_of(case: Case, result: CaseRows, facts: dict[str, Any]) -> dict[str, 
 
 
 def packed(record: dict[str, Any]) -> dict[str, Any]:
-    """A record whose lists of numbers are arrays of the smallest type: it is kept."""
+    """A record whose lists of numbers are arrays of the smallest type: it is held."""
     rows = [
         {name: _pack(value) for name, value in row.items()} for row in record["rows"]
     ]
@@ -78,13 +100,13 @@ def facts_of(cases: Iterable[Case], *, content: bool) -> dict[str, Any]:
 
 def finished(
     journal: Journal | None, cases: Iterable[Case], facts: dict[str, Any]
-) -> dict[str, Any]:
-    """Records of an earlier run whose files are unchanged."""
-    found: dict[str, Any] = {}
+) -> dict[str, Brief]:
+    """Cases of an earlier run whose files are unchanged, by key."""
+    found: dict[str, Brief] = {}
     for case in cases if journal else ():
         known = journal.records.get(key_of(case)) if journal else None
         if known is not None and known["files"] == facts[key_of(case)]:
-            found[key_of(case)] = packed(known)
+            found[key_of(case)] = Brief.of(known)
     return found
 
 
@@ -101,16 +123,20 @@ def about_case(case: Case) -> dict[str, Any]:
     }
 
 
-def scored_case(number: int, case: Case, record: dict[str, Any]) -> ScoredCase:
+def scored_case(number: int, case: Case, brief: Brief) -> ScoredCase:
     """What is to be known of a case beside its rows."""
     fold = dict(case.columns).get(FOLD, "")
-    kind, notes = tuple(record["kind"]), record["notes"]
-    return ScoredCase(number, case.case_id, fold, kind, notes, len(record["rows"]))
+    return ScoredCase(number, case.case_id, fold, *brief)
 
 
-def table_rows(kept: Mapping[Case, dict[str, Any]]) -> list[dict[str, Any]]:
+def table_rows(
+    cases: Iterable[Case], records: Mapping[str, dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Rows of the table; unit, group and weight are what the cohort says now."""
-    return [about_case(case) | row for case in kept for row in kept[case]["rows"]]
+    for case in cases:
+        about = about_case(case)
+        for row in records[key_of(case)]["rows"]:
+            yield about | row
 
 
 def further_columns(

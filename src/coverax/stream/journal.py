@@ -17,6 +17,9 @@ from coverax._version import __version__
 from coverax.files import PathLike, as_output_error, publishing
 from coverax.locks import extended, locked
 
+# Behind the text of a record, and its digest.
+_DIGEST, _N_DIGITS, _END = ', "digest": "', 16, '"}'
+
 
 class Journal:
     """Finished records of one run, by key; memory holds none of them.
@@ -32,8 +35,9 @@ class Journal:
         ValueError: The journal there has another meaning.
 
     Attributes:
-        records: Those of the earlier run, read from the journal when asked for.
-        n_records: All that the journal holds, with those of this run.
+        records: Those of the earlier run and of this one, read from the journal when
+            asked for.
+        n_records: How many the journal holds.
     """
 
     def __init__(
@@ -57,9 +61,9 @@ class Journal:
             with publishing(self.path) as temporary, temporary.open("wb") as new:
                 new.write(header.encode() + b"\n")
                 places = _copy_sound(self.path, new) if is_known else {}
+            self._places = places
             self.records: Mapping[str, Any] = _Kept(self.path, places)
-            self.n_records = len(places)
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("ab")
         except BaseException:
             self._lock.close()
             raise
@@ -67,9 +71,15 @@ class Journal:
     def add(self, key: str, record: Any) -> None:
         """Write one finished record."""
         with as_output_error(self.path):
-            self._file.write(_line(key, record) + "\n")
+            start = self._file.tell()
+            self._file.write(_line(key, record).encode() + b"\n")
             self._file.flush()
-        self.n_records += 1
+        self._places[key] = start
+
+    @property
+    def n_records(self) -> int:
+        """How many the journal holds."""
+        return len(self._places)
 
     def say_kept(self, on_note: Callable[[str], None]) -> None:
         """Say what a run that fails leaves for `--resume`."""
@@ -157,21 +167,26 @@ def journal_path(output: Path) -> Path:
 
 
 def _line(key: str, record: Any) -> str:
-    entry = {"key": key, "record": record}
-    return json.dumps(entry | {"digest": _digest(entry)})
+    text = json.dumps({"key": key, "record": record})
+    return f"{text[:-1]}{_DIGEST}{_digest(text.encode())}{_END}"
 
 
-def _digest(entry: dict[str, Any]) -> str:
-    """Of the text, since JSON as Python reads it knows NaN and gives floats back."""
-    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()[:16]
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:_N_DIGITS]
 
 
 def _checked(line: bytes) -> tuple[str, Any] | None:
-    """Key and record of a line; None where it is not what was written."""
+    """Key and record of a line; None where it is not what was written.
+
+    The digest is of the text, since JSON as Python reads it knows NaN and gives floats
+    back.
+    """
+    text, found, end = line.rstrip(b"\n").rpartition(_DIGEST.encode())
+    text += b"}"
+    if not found or end != f"{_digest(text)}{_END}".encode():
+        return None
     try:
-        entry = json.loads(line)
-        if entry.pop("digest") == _digest(entry):
-            return entry["key"], entry["record"]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        pass
-    return None
+        entry = json.loads(text)
+        return entry["key"], entry["record"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -5,8 +5,6 @@ and rows of their own lengths an array of arrays. A family of statistics compute
 columns in `coverax.scores`; what they are called, and what they hold, stands here.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -238,27 +236,6 @@ def read_proper_scores(columns: Columns, prefix: str = REGION) -> ProperScores:
     """Proper scores of the rows of a table, `[rows, 2]`: outside, inside the class."""
     start = prefix if prefix == BACKGROUND else ""
     return ProperScores(*[columns[start + name] for name in ProperScores._fields])
-
-
-def digest_columns(columns: Columns) -> str:
-    """SHA-256 of every value, with names and types of columns and lengths of lists."""
-    digest = hashlib.sha256()
-    for name, values in columns.items():
-        kind = values[0].dtype if _is_ragged(values) else values.dtype
-        digest.update(f"{name} {kind}\n".encode())
-        if values.dtype != object:
-            digest.update(json.dumps(values.shape).encode())
-            digest.update(np.ascontiguousarray(values).reshape(-1).data)
-        elif not _is_ragged(values):
-            digest.update(json.dumps(values.tolist()).encode())
-        else:
-            digest.update(np.array([len(row) for row in values], np.int32).tobytes())
-            digest.update(np.concatenate(list(values)).tobytes())
-    return digest.hexdigest()
-
-
-def _is_ragged(values: np.ndarray) -> bool:
-    return values.dtype == object and len(values) > 0 and not isinstance(values[0], str)
 
 
 def _fnr(definition: ScoreDefinition) -> Iterable[Column]:

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from coverax.files import digest_json, is_sealed, publishing, sound
 from coverax.kinds import instead
+from coverax.table.blocks import forget, row_blocks
 from coverax.table.columns import RAGGED, Column, Columns
 
 SCHEMA = 1
 _KEY = b"coverax"
-_ROWS = 256  # of a table at a time on their way to the disk
 _SMALL = 1 << 24  # bytes of a file
 _KINDS = {
     "text": pa.string(),
@@ -66,10 +66,11 @@ def write_columns(
         publishing(path, ".parquet") as temporary,
         pq.ParquetWriter(temporary, schema) as writer,
     ):
-        for start in range(0, max(n_rows, 1), _ROWS):
-            rows = slice(start, start + _ROWS)
+        for rows in row_blocks(n_rows) if n_rows else [slice(0)]:
             arrays = [_to_arrow(columns[f.name][rows], f.type) for f in fields]
             writer.write_table(pa.table(arrays, schema=schema))
+            del arrays  # they look at the columns
+            forget(columns)
 
 
 def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from coverax._version import __version__
 from coverax.files import PathLike, sound
-from coverax.table.columns import Columns, digest_columns, kinds_of
+from coverax.table.blocks import digest_columns
+from coverax.table.columns import Columns, kinds_of
 from coverax.table.definition import ScoreDefinition
 
 

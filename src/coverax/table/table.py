@@ -15,13 +15,8 @@ from coverax.engine.results import ComponentEvents
 from coverax.files import PathLike, digest_ids
 from coverax.shown import Shown, few
 from coverax.table import columns as names
-from coverax.table.columns import (
-    Columns,
-    Curves,
-    column_values,
-    columns_of,
-    digest_columns,
-)
+from coverax.table.blocks import columns_of_rows, digest_columns
+from coverax.table.columns import Columns, Curves
 from coverax.table.definition import ScoreDefinition
 from coverax.table.transforms import Transform, parse_transform
 
@@ -66,8 +61,7 @@ class ScoreTable(Shown):
         """Build a table from rows of plain values, in their order.
 
         Args:
-            rows: One a case and region. What the definition names no column of (a
-                statistic of a family of one's own) comes behind the columns it names.
+            rows: As `columns_of_rows` takes them, which does the same for many.
             definition: What the scores mean.
             excluded: Reason to case ids.
             further: Columns of text that the cohort has beside those of a `Case`.
@@ -77,16 +71,8 @@ class ScoreTable(Shown):
                 that the definition does not name has lists of different lengths.
         """
         names.check_further(further, definition)
-        kinds = {kind.name: kind for kind in columns_of(definition)}
-        others = [name for name in rows[0] if name not in kinds and name not in further]
-        return cls(
-            {
-                name: column_values(name, kinds.get(name), [row[name] for row in rows])
-                for name in (*kinds, *others, *further)
-            },
-            definition,
-            excluded or {},
-        )
+        columns = columns_of_rows(rows, len(rows), definition, further)
+        return cls(columns, definition, excluded or {})
 
     def _facts(self) -> dict[str, object]:
         held = {
