@@ -291,13 +291,15 @@ def test_proper_scores_leave_out_what_is_no_probability(ops):
 
 def test_squares_are_exact_whole_numbers_in_pieces_of_any_length():
     """Each square cut to 2**-38 and added by Python; large ones beside fine digits."""
+    from coverax.host.losses import LOSS_BITS
     from coverax.host.parts import case_parts
-    from coverax.host.proper import case_losses
+    from coverax.host.tally import tally_outcomes
 
     p = np.random.default_rng(6).random((1, 300_000), dtype=np.float32) / 20
     p[:, ::2] = 0.999
     p[:, ::3] += np.float32(1e-5)
     parts = next(case_parts(p.astype(np.float64), np.ones(p.shape, bool), None))
     miss = 1 - p[0]
-    units = [math.floor(Fraction(v) * 2**38) for v in (miss * miss).tolist()]
-    assert case_losses(parts)[0, 1] == sum(units) << 7
+    units = [math.floor(Fraction(v) * 2**LOSS_BITS) for v in (miss * miss).tolist()]
+    _, foreground = tally_outcomes(parts, 0, 0, proper=True)
+    assert foreground.losses[1, 0] == sum(units)
