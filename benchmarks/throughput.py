@@ -1,14 +1,19 @@
 """Many cases: workers beside threads, joining parts, going on after all was done.
 
-    python -m benchmarks.throughput [--size tiny|full] [--rounds 5]
+    python -m benchmarks.throughput [--size tiny|full] [--rounds 5] [--dask]
 
 Full size: 64 cases of 64x128x128 float32 `.nii.gz`; 1,000 parts of 100 cases; 4,096 cases
 of 16x16x12. Some minutes on two cores that have nothing else to do, and 1 GB of disk. The
 files are in the cache of the system. Workers are timed with the start of their processes,
 and without it as the difference of two runs of which one has twice the cases.
+
+With `--dask` a Dask cluster beside workers, and that alone: 500 cases of 128x192x192, which
+are 16 files under many names; four minutes. Both have two processes of one thread. The
+cluster stands before the clock starts; connecting to it counts, as does the start of workers.
 """
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -16,12 +21,13 @@ import tempfile
 import time
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tests.synthetic import write_cohort
 
-from benchmarks.common import interleaved, machine, markdown, save
+from benchmarks.common import interleaved, machine, markdown, ratio, save
 from coverax.scores import (
     ScoreDefinition,
     merge_parts,
@@ -34,6 +40,8 @@ from coverax.table.part import ScoredCase
 from coverax.volumes import Case, Cohort, match_folders
 
 SIZES = {"tiny": (4, (12, 16, 10), 10, 48), "full": (64, (64, 128, 128), 1000, 4096)}
+# Cases for Dask, files of them, and their shape: a second of work is some 15 cases.
+DASK_SIZES = {"tiny": (6, 2, (12, 16, 10)), "full": (500, 16, (128, 192, 192))}
 PLACES = {
     "1 thread": (1, Where()),
     "2 threads": (2, Where()),
@@ -42,20 +50,21 @@ PLACES = {
 }
 
 
-def doubled(cohort):
-    """Each case under two names: the files are the same, and so is the work."""
-    more = [
-        replace(case, case_id=f"{case.case_id}_again", unit=f"{case.unit}_again")
-        for case in cohort.cases
+def under_names(cohort, n_cases):
+    """The cases over and over under further names: each is read, and computed, anew."""
+    files = itertools.islice(itertools.cycle(cohort.cases), n_cases)
+    named = [
+        replace(case, case_id=f"{case.case_id}_{i}", unit=f"{case.unit}_{i}")
+        for i, case in enumerate(files)
     ]
-    return Cohort((*cohort.cases, *more), {})
+    return Cohort(tuple(named), {})
 
 
 def workers_table(root, n_cases, shape, rounds):
     """Milliseconds a case in each place, and what two workers gain over one."""
     cohort = match_folders(*write_cohort(root / "volumes", n_cases, shape, 500))
     definition = ScoreDefinition(allow_duplicates=True)
-    twice = doubled(cohort)
+    twice = under_names(cohort, 2 * n_cases)
 
     def run(cases, place):
         threads, where = place
@@ -79,6 +88,48 @@ def workers_table(root, n_cases, shape, rounds):
     )
     head = ["place", "ms a case", "ms a case, started", "start, s"]
     return markdown(head, rows), gain
+
+
+def dask_text(size, rounds):
+    """A Dask cluster beside workers, in words; None where the extra is missing."""
+    try:
+        from distributed import LocalCluster
+    except ModuleNotFoundError:
+        return None
+    n_cases, n_files, shape = DASK_SIZES[size]
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(**options, processes=True) as cluster,
+    ):
+        files = write_cohort(Path(folder) / "volumes", n_files, shape, 500)
+        cohort = under_names(match_folders(*files), n_cases)
+        definition = ScoreDefinition(allow_duplicates=True)
+        digests = set()
+
+        def run(where):
+            table = score_cohort(
+                cohort, definition, engine="host", threads=1, where=where
+            )
+            digests.add(table.rows_digest)
+
+        places = {
+            "2 workers": Where(workers=2),
+            "a Dask cluster of 2 workers": Where(dask=cluster.scheduler_address),
+        }
+        runs = {name: partial(run, where) for name, where in places.items()}
+        seconds = interleaved(runs, rounds)
+    assert len(digests) == 1, "the places do not score alike"
+    plain, over = seconds.values()
+    each = 2 * statistics.median(over) / n_cases
+    rows = [[name, f"{statistics.median(s):.1f}"] for name, s in seconds.items()]
+    return (
+        f"{n_cases} cases of {'x'.join(map(str, shape))} float32 .nii.gz, default table, "
+        f"medians of {rounds}; a case takes {1000 * each:.0f} ms of a worker, and a task "
+        "has as many cases as take a second and a half, at most 64. Dask takes "
+        f"**{ratio(over, plain):.2f}** times as long as workers.\n\n"
+        f"{markdown(['place', 's'], rows)}"
+    )
 
 
 def write_parts(folder, n_parts, n_each, grid):
@@ -148,7 +199,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dask", action="store_true", help="a Dask cluster alone")
     args = parser.parse_args()
+    if args.dask:
+        head = f"`python -m benchmarks.throughput --dask --size {args.size}`"
+        load = os.getloadavg()[0]
+        text = dask_text(args.size, args.rounds)
+        if text is None:
+            print("not measured: Dask is missing (pip install 'coverax[dask]')")
+            return
+        text = (
+            f"{head}, {date.today()}, {machine()}; load before it {load:.1f}\n\n{text}"
+        )
+        save("throughput_dask", text, whole=args.size == "full")
+        return
     n_cases, shape, n_parts, n_resumed = SIZES[args.size]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -291,13 +291,38 @@ def test_proper_scores_leave_out_what_is_no_probability(ops):
 
 def test_squares_are_exact_whole_numbers_in_pieces_of_any_length():
     """Each square cut to 2**-38 and added by Python; large ones beside fine digits."""
+    from coverax.host.losses import LOSS_BITS
     from coverax.host.parts import case_parts
-    from coverax.host.proper import case_losses
+    from coverax.host.tally import tally_outcomes
 
     p = np.random.default_rng(6).random((1, 300_000), dtype=np.float32) / 20
     p[:, ::2] = 0.999
     p[:, ::3] += np.float32(1e-5)
     parts = next(case_parts(p.astype(np.float64), np.ones(p.shape, bool), None))
     miss = 1 - p[0]
-    units = [math.floor(Fraction(v) * 2**38) for v in (miss * miss).tolist()]
-    assert case_losses(parts)[0, 1] == sum(units) << 7
+    units = [math.floor(Fraction(v) * 2**LOSS_BITS) for v in (miss * miss).tolist()]
+    _, foreground = tally_outcomes(parts, 0, 0, proper=True)
+    assert foreground.losses[1, 0] == sum(units)
+
+
+@pytest.mark.parametrize("outcome", [0, 1])
+def test_losses_of_a_sorted_block_are_those_of_its_voxels(outcome):
+    """Each loss cut to 2**-38 and added by Python, at and beside every border of float32."""
+    from coverax.engine.bins import LARGEST_LOSS, LEAST_PROBABILITY
+    from coverax.host.losses import LOSS_BITS, Room, block_losses
+
+    powers = 2.0 ** -np.arange(1, 70)
+    borders = np.concatenate((powers, 1 - powers[:24])).astype(np.float32)
+    beside = [np.nextafter(borders, np.float32(end)) for end in (0, 1)]
+    p = np.sort(np.concatenate((borders, *beside, [0, 1, 1]), dtype=np.float32))
+    of_truth, miss = (p, 1 - p) if outcome else (1 - p, p)
+    losses = np.log(np.maximum(of_truth, LEAST_PROBABILITY)) / -LARGEST_LOSS
+    sums = [
+        sum(math.floor(Fraction(v) * 2**LOSS_BITS) for v in values.tolist())
+        for values in (miss * miss, losses)
+    ]
+    n_clipped = int(np.count_nonzero(of_truth < LEAST_PROBABILITY))
+    assert n_clipped > 0
+    found = block_losses(p, outcome, Room(p.size))
+    assert found.tolist() == [*sums, n_clipped]
+    assert not block_losses(p[:0], outcome, Room(0)).any()

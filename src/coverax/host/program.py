@@ -18,7 +18,7 @@ from coverax.host.extremes import inner_score, outer_score
 from coverax.host.order import case_cuts
 from coverax.host.overlap import overlap_counts
 from coverax.host.parts import Parts, case_parts
-from coverax.host.proper import case_losses, stack_proper
+from coverax.host.proper import stack_proper
 from coverax.host.tally import tally_outcomes
 from coverax.rational import Level, tolerance_terms
 
@@ -61,7 +61,7 @@ def run_plan(
     found = [
         _score_case(parts, terms, plan) for parts in case_parts(probs, labels, valid)
     ]
-    cuts, tallies, losses, n_voxels, n_foreground = zip(*found, strict=True)
+    cuts, tallies, n_voxels, n_foreground = zip(*found, strict=True)
     maps = {}
     if plan.maps_fn is not None:
         made = plan.maps_fn(probs, spacing_mm, None, given or {})
@@ -75,7 +75,7 @@ def run_plan(
         np.stack(cuts) if len(terms[0]) else None,
         stack_bins(list(tallies), plan.n_bins) if plan.n_bins else None,
         soft,
-        stack_proper(list(losses)) if plan.proper else None,
+        stack_proper(list(tallies)) if plan.proper else None,
         stack_grid(list(tallies), plan.n_cuts) if plan.n_cuts else None,
         set_scores,
         set_counts,
@@ -84,14 +84,15 @@ def run_plan(
 
 
 def _score_case(parts: Parts, terms, plan: ScorePlan):
-    """Critical probabilities, tallies, losses and sizes of one case."""
+    """Critical probabilities, tallies and sizes of one case."""
     few = parts.few.size
     n_bins, n_cuts = plan.n_bins, plan.n_cuts
     n_foreground = few if parts.few_is else parts.values.size - few
     return (
         case_cuts(parts.foreground, *terms) if len(terms[0]) else None,
-        tally_outcomes(parts, n_bins, n_cuts) if n_bins or n_cuts else None,
-        case_losses(parts) if plan.proper else None,
+        tally_outcomes(parts, n_bins, n_cuts, proper=plan.proper)
+        if n_bins or n_cuts or plan.proper
+        else None,
         parts.values.size,
         n_foreground,
     )

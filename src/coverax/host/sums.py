@@ -1,27 +1,28 @@
 """Exact sums on the host: the same whole numbers as `coverax.kernels.sums`.
 
-float64 holds whole numbers up to 2**53. At most 2**15 values of at most 38 bits are
+int64 holds whole numbers below 2**63. At most 2**24 values of at most 38 bits are
 therefore summed exactly by any NumPy reduction, in any order.
 """
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from coverax.engine.bins import DIGIT_BITS
 
-_EXACT = 1 << 15  # values in one sum
-# Threads that call NumPy for less wait for one another longer than they count.
-PIECE = 8 * _EXACT
-_UNITS = np.float32(2.0**38)
+PIECE = 1 << 16  # voxels that stay in the cache, with what is computed of them
 
 
-def piece_sum(values: np.ndarray) -> int:
-    """Sum of at most `PIECE` values in [0, 1], each rounded down to 2**-38, in 2**-45."""
-    np.multiply(values, _UNITS, out=values)  # a power of two: exact
-    np.floor(values, out=values)
-    whole = values.size - values.size % _EXACT
-    sums = values[:whole].reshape(-1, _EXACT).sum(axis=1, dtype=np.float64)
-    rest = values[whole:].sum(dtype=np.float64)
-    return sum(map(int, [*sums, rest])) << 7
+def whole_units(
+    values: Float[np.ndarray, " voxels"], bits: int, room: Int[np.ndarray, " room"]
+) -> Int[np.ndarray, " voxels"]:
+    """Float32 values in whole `2**-bits`, rounded towards 0, in the memory of `room`.
+
+    The values are scaled where they lie, by a power of two: exactly.
+    """
+    np.multiply(values, np.float32(2.0**bits), out=values)
+    units = room[: values.size]
+    np.copyto(units, values, casting="unsafe")
+    return units
 
 
 def to_digits(totals: np.ndarray, n_digits: int) -> list[np.ndarray]:
