@@ -17,6 +17,8 @@ Bits = Literal["16", "8"]
 Side = Literal["inner", "outer"]
 # Which guarantee a calibration gives.
 Method = Literal["fnr", "crc", "rcps", "ltt", "sets", "volume", "triage"]
+# What a case is ranked by for `fnr`: its critical probability, or the mass above it.
+FnrScore = Literal["critical", "mass"]
 # Which of them control an expected loss, of which sums are enough.
 RiskMethod = Literal["crc", "rcps", "ltt"]
 # Which of them is validated: `fnr` and `sets` over all splits, the others with each site

@@ -223,14 +223,26 @@ def test_promises_without_a_bet_are_refused(files, scored, cli, new, method, wor
     assert not (files.root / "m.json").exists()
 
 
-def test_volumes_fail_where_their_interval_does(files, scored, cli, new):
-    path, state = files.root / "c.json", files.root / "m.json"
-    args = ("--method", "volume", "--alpha", "0.4", "-o", path)
-    assert cli("calibrate", scored, *args).code == 0
+@pytest.mark.parametrize(
+    ("kept", "asked", "column"),
+    [
+        ((), ("--method", "volume", "--alpha", "0.4"), "covered"),
+        (
+            ("--score", "mass"),
+            ("--score", "mass", "--alpha", "0.5"),
+            "calibrated_complies",
+        ),
+    ],
+    ids=["volume", "mass"],
+)
+def test_promises_fail_where_evaluate_says_so(files, cli, new, kept, asked, column):
+    table, path, state = (files.root / name for name in ("kept", "c.json", "m.json"))
+    assert cli("score", *files.options, *kept, "-o", table).code == 0
+    assert cli("calibrate", table, *asked, "-o", path).code == 0
     cohort = ("--probs", new / "probs", "--labels", new / "labels")
     assert cli("evaluate", path, *cohort, "-o", files.root / "e").code == 0
     with (files.root / "e" / "cases.csv").open(newline="") as file:
-        judged = [row["covered"] == "True" for row in csv.DictReader(file)]
+        judged = [row[column] == "True" for row in csv.DictReader(file)]
     assert cli("monitor", path, *cohort, "--state", state).code == 0
     failed = [e["losses"]["foreground"] for e in content(state)["references"]]
     assert failed == [float(not hit) for hit in judged]

@@ -50,6 +50,7 @@ ARGUMENTS = {
     "temperature": 2.0,
     "temperatures": (1.0, 2.0, 0.5, 3.0),
     "probability": 0.4,
+    "share": 0.4,
     "ranks": np.array([[3], [2]], np.int32),
 }
 # Functions of one case, of its voxels, of flat cases; one of labels that are classes.
@@ -105,7 +106,7 @@ def arguments(name, function):
         elif parameter.default is parameter.empty:
             out[key] = ARGUMENTS[key]
     arrays = [k for k, v in out.items() if getattr(v, "shape", None) == SHAPE]
-    if name == "overlap_counts":
+    if name in ("overlap_counts", "mass_above"):
         out["cuts"] = np.tile(out["cuts"], (2, 1))
     for key in arrays:
         if name in ONE_CASE:

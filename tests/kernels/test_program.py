@@ -29,6 +29,7 @@ def options():
         "n_cuts": 64,
         "sets": sets,
         "maps_fn": mirrored,
+        "mass": True,
     }
 
 
@@ -41,9 +42,10 @@ def test_the_program_has_the_bits_of_its_parts():
     q, z, v = (a.reshape(3, -1) for a in (p, y, valid))
     mirror = p[..., ::-1].reshape(3, -1)
     cuts = np.tile(np.array([0.1, 0.5, 0.9], np.float32), (3, 1))
+    critical = kernels.critical_probability(p, y, (0.1, 0.29), valid=valid)
     want = (
         kernels.sizes(z, valid=v),
-        kernels.critical_probability(p, y, (0.1, 0.29), valid=valid),
+        critical,
         kernels.bin_statistics(p, y, 20, valid=valid),
         kernels.soft_bin_statistics(p, y, 10, valid=valid),
         kernels.grid_counts(q, z, 64, valid=v),
@@ -54,6 +56,7 @@ def test_the_program_has_the_bits_of_its_parts():
         ),
         (kernels.overlap_counts(mirror, z, cuts, valid=v).n_predicted,),
         {"mirrored": mirror},
+        kernels.mass_above(p, critical),
     )
     exact = (*got[:4], *got[5:])  # the logarithms of proper scores come below
     for a, b in zip(jax.tree.leaves(exact), jax.tree.leaves(want), strict=True):
@@ -87,7 +90,7 @@ def test_what_is_not_asked_is_not_computed():
     p, y, _ = draw(1)
     for ops in (host, kernels):
         got = ops.score_batch(p, y, (), n_bins=0, proper=False)
-        assert got[1:] == (None, None, None, None, None, (), (), {})
+        assert got[1:] == (None, None, None, None, None, (), (), {}, None)
         np.testing.assert_array_equal(got.sizes.n_foreground, y.reshape(3, -1).sum(1))
 
 

@@ -112,6 +112,7 @@ from coverax.calibrate.strata import stratified as stratified
 from coverax.calibrate.summaries import SiteSummary as SiteSummary
 from coverax.calibrate.summaries import read_summary as read_summary
 from coverax.calibrate.summaries import summarise as summarise
+from coverax.calibrate.threshold import WHOLE_AT as WHOLE_AT
 from coverax.calibrate.ties import broken_rank_threshold as broken_rank_threshold
 from coverax.calibrate.ties import just_below as just_below
 from coverax.calibrate.ties import tie_numbers as tie_numbers

@@ -20,11 +20,12 @@ from coverax.calibrate.seal import (
 )
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
+from coverax.calibrate.threshold import SIDE_OF, WHOLE_AT
 from coverax.calibrate.ties import broken_rank_threshold, tie_numbers
 from coverax.calibrate.weighted import check_weights, weighted_threshold
-from coverax.choices import EmptyPolicy, PerUnit, RaterRule
+from coverax.choices import EmptyPolicy, FnrScore, PerUnit, RaterRule
 from coverax.rational import Level, as_fraction, check_level
-from coverax.table import ScoreTable
+from coverax.table import ScoreTable, fnr_scores
 
 
 def calibrate_fnr(
@@ -32,6 +33,7 @@ def calibrate_fnr(
     alpha: Level,
     *,
     tolerance: Level | None = None,
+    score: FnrScore = "critical",
     delta: Level | None = None,
     empty: EmptyPolicy = "exclude",
     unit_column: str = "unit",
@@ -51,10 +53,15 @@ def calibrate_fnr(
     calibration sets and for each region on its own. With `delta` and i.i.d. units, that
     holds for all but a share `delta` of calibration sets.
 
+    With `score="mass"` the same holds for the mask `{probs >= c}` whose cut c each map has
+    for itself: the largest of its values with more than the threshold's share of the sum
+    of its probabilities at or above it.
+
     Args:
         table: Scores of the calibration cohort.
         alpha: Tolerated probability that a new case misses more, in (0, 1).
         tolerance: Tolerated false-negative rate; the table's, where it has one.
+        score: `critical`, one cut for all maps; or `mass`, of tables scored with it.
         delta: Share of calibration sets for which the promise may fail; None for the
             marginal one.
         empty: Policy for empty references.
@@ -76,14 +83,17 @@ def calibrate_fnr(
     Returns:
         One threshold a region and group; status TOO_FEW_CASES (INFEASIBLE with `delta`) where the
         rank lies beyond the last unit: the threshold is then `inf`, the whole volume.
-        VACUOUS where the cut is probability 0, which is the whole volume too.
+        VACUOUS where the cut is probability 0, or the share 1, which is the whole volume
+        too.
 
     Raises:
-        ValueError: A level is out of range, the table has no such tolerance, or its
-            cases cannot calibrate (see `keep_rows`).
+        ValueError: A level is out of range, the table has no such tolerance or score, or
+            its cases cannot calibrate (see `keep_rows`).
 
     References:
         Tan et al. (2025), Conformal Lesion Segmentation for 3D Medical Images.
+        Romano, Sesia and Candes (2020), Classification with valid and adaptive coverage,
+        for scores that are shares of a mass.
     """
     check_level("alpha", alpha)
     chosen = choose_tolerance(table, tolerance)
@@ -93,7 +103,7 @@ def calibrate_fnr(
         raise ValueError("ties are broken among units of one case and equal weight")
     if weights is not None and largest_weight is None:
         largest_weight = max(check_weights(table.weights(weights)))
-    scores = 0.0 - table.critical_probability(chosen)
+    scores, side = fnr_scores(table, chosen, score), SIDE_OF[score]
     units = table.units(unit_column)
 
     record = FnrRecord(tie_seed=seed if break_ties else None)
@@ -105,15 +115,15 @@ def calibrate_fnr(
         if weights is not None and largest_weight is not None:
             w = table.weights(weights)[part.rows]
             value = weighted_threshold(own, w, largest_weight, alpha)
-            return _by_mass(part, chosen, own, value, own.size)
+            return _by_mass(part, side, chosen, own, value, own.size)
         if per_unit == "all":
             mine = units[part.rows]
             value = hierarchical_threshold(own, mine, alpha)
-            return _by_mass(part, chosen, own, value, len(set(mine)))
+            return _by_mass(part, side, chosen, own, value, len(set(mine)))
         numbers = None
         if break_ties:
             numbers = tie_numbers(table.column("case_id")[part.rows], seed)
-        return _by_rank(part, chosen, own, alpha, delta, numbers)
+        return _by_rank(part, side, chosen, own, alpha, delta, numbers)
 
     return calibrate_parts(
         table,
@@ -123,7 +133,7 @@ def calibrate_fnr(
             + (_BROKEN if break_ties else "")
         ),
         policy,
-        nothing_known(math.inf, chosen),
+        nothing_known(math.inf, chosen, side),
         method="fnr",
         alpha=alpha,
         delta=delta,
@@ -168,6 +178,7 @@ def choose_tolerance(table: ScoreTable, tolerance: Level | None) -> float:
 
 def _by_rank(
     part: Part,
+    side: str,
     tolerance: float,
     scores: np.ndarray,
     alpha: Level,
@@ -182,19 +193,21 @@ def _by_rank(
         value, tie = broken_rank_threshold(scores, numbers, rank)
     found = threshold_of_part(
         part,
-        "lesion",
+        side,
         scores,
         value,
         scores.size,
         rank=rank,
         status=status,
         tolerance=tolerance,
+        whole_at=WHOLE_AT[side],
     )
     return replace(found, tie=tie)
 
 
 def _by_mass(
     part: Part,
+    side: str,
     tolerance: float,
     scores: np.ndarray,
     value: float,
@@ -202,18 +215,19 @@ def _by_mass(
 ) -> Threshold:
     """A threshold by mass has no rank.
 
-    A score here is at most 0, so an infinite threshold is the mass at infinity.
+    A score here is at most 1, so an infinite threshold is the mass at infinity.
     """
     status = Status.TOO_FEW_CASES if math.isinf(value) and value > 0 else Status.OK
     return threshold_of_part(
         part,
-        "lesion",
+        side,
         scores,
         value,
         n_units,
         rank=None,
         status=status,
         tolerance=tolerance,
+        whole_at=WHOLE_AT[side],
     )
 
 
@@ -230,6 +244,8 @@ def _statement(
         f"With probability at least {confidence}, the mask of {whom(policy)} misses at "
         f"most {thresholds[0].tolerance} of its reference voxels. "
     )
+    if thresholds[0].score == "mass":
+        text += _BY_MASS
     if delta is not None:
         text += (
             f"This holds for all but a share {float(as_fraction(delta))} of "
@@ -259,6 +275,10 @@ def _statement(
     return lost_first(text, _lost(thresholds), some_hold=some_hold).strip()
 
 
+_BY_MASS = (
+    "Each map has a cut of its own: the largest of its values at or above which lies more "
+    "than one share, the threshold, of the sum of its probabilities. "
+)
 _BROKEN = (
     " Ties are broken at random, by a number from the name of each case and the recorded "
     "seed: a new case that would tie with the threshold is cut just above it where its "
@@ -282,8 +302,9 @@ def _whole(thresholds: list[Threshold]) -> str:
     text = ""
     for t in thresholds:
         if t.status == Status.VACUOUS:
+            ends = "probability 0" if t.is_cut else "the whole mass"
             text += (
-                f"In {t.name} the threshold is probability 0: too many references have "
+                f"In {t.name} the threshold is {ends}: too many references have "
                 "voxels that the model gives 0. "
             )
         elif t.status == Status.OK and math.isinf(t.value):

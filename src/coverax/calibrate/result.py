@@ -35,7 +35,7 @@ from coverax.calibrate.threshold import (
     threshold_from_json,
     threshold_to_json,
 )
-from coverax.calibrate.ties import just_below, tie_numbers
+from coverax.calibrate.ties import tie_numbers
 from coverax.choices import Kind
 from coverax.files import (
     Json,
@@ -262,9 +262,7 @@ class Calibration(Shown):
             return self
         (number,) = tie_numbers([case_id], self.tie_seed)
         own = tuple(
-            replace(t, value=just_below(t.value))
-            if t.tie is not None and number > t.tie
-            else t
+            replace(t, value=t.below) if t.tie is not None and number > t.tie else t
             for t in self.thresholds
         )
         return replace(self, thresholds=own)
@@ -295,7 +293,7 @@ class Calibration(Shown):
             content["tolerance"] = only.tolerance
             content["rank"] = only.rank
             content["threshold"] = number_to_json(only.value)
-            if only.side == "lesion":
+            if only.is_cut:
                 content["probability_threshold"] = number_to_json(only.probability)
         if self.folds is not None:
             content["folds"] = self.folds.to_json()
@@ -309,7 +307,7 @@ class Calibration(Shown):
 
 def _words(threshold: Threshold) -> str:
     """A threshold for people: a cut as the probability it is."""
-    side = "" if threshold.side == "lesion" else f" {threshold.side}"
+    side = "" if threshold.is_cut else f" {threshold.side}"
     cut = side or threshold.value == math.inf
     value = threshold.value if cut else threshold.probability
     ok = "" if threshold.status == Status.OK else f" ({threshold.status.name})"

@@ -267,12 +267,14 @@ def rank_and_status(n: int, alpha: Level, delta: Level | None) -> tuple[int, Sta
     return rank, Status.TOO_FEW_CASES if delta is None else Status.INFEASIBLE
 
 
-def nothing_known(value: float, tolerance: float | None = None) -> Threshold:
+def nothing_known(
+    value: float, tolerance: float | None = None, side: str = "lesion"
+) -> Threshold:
     """What a region without a unit that counts gets: no promise, the safe end."""
     return Threshold(
         region="",
         group="",
-        side="lesion",
+        side=side,
         tolerance=tolerance,
         n_units=0,
         rank=None,

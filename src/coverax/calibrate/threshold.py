@@ -3,8 +3,16 @@
 import math
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from coverax.calibrate.status import Status, informative
+from coverax.calibrate.ties import just_below
+from coverax.choices import FnrScore
 from coverax.files import Json, check_fields
+
+# Side of a threshold on a score of missed shares -> least value that keeps every voxel.
+WHOLE_AT = {"lesion": 0.0, "mass": 1.0}
+SIDE_OF: dict[FnrScore, str] = {"critical": "lesion", "mass": "mass"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +22,7 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion`, `inner` or `outer`, `volume`, `release` or `floor`, by method.
+        side: `lesion`, `mass`, `inner` or `outer`, `volume`, `release` or `floor`, by method.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.
@@ -62,9 +70,32 @@ class Threshold:
         return f"{rank}{self.n_units} units"
 
     @property
+    def score(self) -> FnrScore:
+        """Of a mask that may miss so much, the score that it bounds."""
+        return "mass" if self.side == "mass" else "critical"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether one cut of every map makes the masks."""
+        return self.side == "lesion"
+
+    @property
     def probability(self) -> float:
-        """The cut of the map: the mask is `{probs >= probability}`."""
+        """The cut of the map: the mask is `{probs >= probability}`.
+
+        Raises:
+            ValueError: Each map has a cut of its own.
+        """
+        if self.score == "mass":
+            raise ValueError(f"{self.name}: masks by mass have a cut in each map")
         return 0.0 - self.value
+
+    @property
+    def below(self) -> float:
+        """The largest threshold that serves no case tied with this one."""
+        return just_below(
+            self.value, np.float64 if self.score == "mass" else np.float32
+        )
 
 
 def number_to_json(value: float) -> Json:
@@ -96,9 +127,7 @@ def threshold_from_json(content: Json) -> Threshold:
         "inner",
         "release",
     ):  # the first files of this schema say OK
-        status = informative(
-            status, value, 0.0 if content["side"] == "lesion" else math.inf
-        )
+        status = informative(status, value, WHOLE_AT.get(content["side"], math.inf))
     values: Json = {**content, "value": value, "status": status}
     del values["hex"]
     found = Threshold(**values)

@@ -41,9 +41,10 @@ def broken_rank_threshold(
     return float(scores[place]), float(numbers[place])
 
 
-def just_below(threshold: float) -> float:
+def just_below(threshold: float, dtype: type[np.floating] = np.float32) -> float:
     """The largest threshold that serves no case tied with this one.
 
-    Scores are float32 elements of a map (or minus them), so this is their neighbour.
+    It is the neighbour of the threshold among numbers of the type of scores: elements of
+    a float32 map (or minus them), or shares in float64.
     """
-    return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
+    return float(np.nextafter(dtype(threshold), dtype(-np.inf)))

@@ -33,7 +33,7 @@ from coverax.cli.common import (
     print_json,
     say,
 )
-from coverax.cli.methods import DESCRIBE, METHODS, Request, check_options
+from coverax.cli.methods import DESCRIBE, METHODS, Request, WhichScore, check_options
 from coverax.cli.sites import calibrate_sums, one_table
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def command(
             help="Tolerated false-negative rate; needed where the table has several.",
         ),
     ] = None,
+    score: WhichScore = None,
     delta: Delta = None,
     empty: Annotated[
         EmptyPolicy | None,
@@ -292,6 +293,7 @@ def command(
         confidence=confidence,
         confident_at=confident_at,
         cut=cut,
+        score=score,
     )
     check_options(method, request)
     strata = _strata(request, edges_from)

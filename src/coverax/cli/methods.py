@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -13,6 +13,7 @@ from coverax.choices import (
     ConfidentAt,
     CorrectionName,
     EmptyPolicy,
+    FnrScore,
     Joint,
     Kind,
     Method,
@@ -27,6 +28,14 @@ from coverax.cli.common import parse_alpha, usage_errors
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration, Policy, Threshold
+
+WhichScore = Annotated[
+    FnrScore | None,
+    typer.Option(
+        help="fnr: one cut for all maps, or in each map a share of its mass (of tables "
+        "scored with it). [default: critical]"
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Request:
     confidence: str | None = None
     confident_at: ConfidentAt | None = None
     cut: str | None = None
+    score: FnrScore | None = None
 
 
 class _Calibrator(NamedTuple):
@@ -95,6 +105,7 @@ def _check_folds(request: Request, reasons: dict[str, str]) -> None:
 _ONE_FOLD = "it is stated for the map of one model, and no proof joins those of folds"
 _FEW = "a fold has too few units of each group, and the promise is stated for all"
 _NOT_PROVED = {
+    "score": "the masks of folds are of one cut each",
     "delta": _ONE_FOLD,
     "weights": _ONE_FOLD,
     "largest_weight": _ONE_FOLD,
@@ -120,6 +131,7 @@ def _calibrate_fnr(table: Any, request: Request) -> "Calibration":
         table,
         request.alpha,
         tolerance=request.tolerance,
+        score=request.score or "critical",
         delta=request.delta,
         empty=request.empty or "exclude",
         unit_column=request.unit,
@@ -305,6 +317,10 @@ def _calibrate_triage(table: Any, request: Request) -> "Calibration":
 def _cut(threshold: "Threshold") -> str:
     if threshold.status.name != "OK":
         return "everything" if threshold.value >= 0 else "nothing"
+    if threshold.score == "mass":
+        return (
+            f"largest cut with more than {threshold.value:.6g} of the mass of each map"
+        )
     return f"probability >= {threshold.probability:.6g}"
 
 
@@ -349,6 +365,7 @@ METHODS: dict[Method, _Calibrator] = {
         _calibrate_fnr,
         (
             "tolerance",
+            "score",
             "delta",
             "weights",
             "largest_weight",

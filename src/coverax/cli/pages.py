@@ -35,6 +35,7 @@ PANELS: dict[str, tuple[str, ...]] = {
             "delta",
             "method",
             "tolerance",
+            "score",
             "level",
             "empty",
             "fraction",
@@ -46,7 +47,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "What is fitted": ("form", "by_class"),
     "What is kept of a case": (
         *("transform", "set_sizes", "bins", "grid", "band_edges", "lesions"),
-        *("curves", "voxels", "soft_bins", "mask_lesions"),
+        *("curves", "voxels", "soft_bins", "mask_lesions", "which"),
     ),
     "Windows of the net": ("overlap", "flip", "batch", "score_only"),
     "What is written": (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coverax.choices import Neighbours
+from coverax.choices import FnrScore, Neighbours
 from coverax.cli.common import (
     TRANSFORM_FORM,
     AllowDuplicates,
@@ -74,6 +74,14 @@ def command(
             help="Tolerated false-negative rate of a case; repeat for several. [default: 0.1]",
         ),
     ] = None,
+    which: Annotated[
+        FnrScore,
+        typer.Option(
+            "--score",
+            help="mass keeps the mass scores too: masks by a share of each map's own "
+            "probabilities.",
+        ),
+    ] = "critical",
     region: RegionSpecs = None,
     transform: Annotated[
         list[str] | None,
@@ -177,6 +185,7 @@ def command(
             n_soft_bins=soft_bins,
             grid=grid,
             softmax=softmax,
+            mass=which == "mass",
             transforms=parse_transforms(transform or []),
             set_sizes=set_sizes,
             lesions=lesions,

@@ -184,7 +184,8 @@ def _cut_words(result: "CutResult | FoldCutResult", name: str, cut: str) -> str:
     from coverax.evaluate import CutResult
 
     if isinstance(result, CutResult):
-        return f"p >= {cut}"
+        own = result.score == "mass" and name != "fixed"
+        return "a cut a map, by mass" if own else f"p >= {cut}"
     if name == "fixed":
         return f"mean p >= {cut}"
     return f"{result.votes_needed} of {len(result.folds)} folds"

@@ -18,6 +18,7 @@ from coverax.cli.common import (
     results,
     say,
 )
+from coverax.cli.methods import WhichScore
 from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.show import audit_lines, froc_line
 from coverax.cli.sites import one_table, read_sites
@@ -55,6 +56,7 @@ def command(
             "with --sites."
         ),
     ] = None,
+    score: WhichScore = None,
     fraction: Annotated[
         list[str] | None,
         typer.Option(
@@ -119,7 +121,16 @@ def command(
     if output is not None:
         check_output_folder(output)
     if sites:
-        settled = (fraction, hold_out_by, order_by, raters, inner, outer, figures)
+        settled = (
+            score,
+            fraction,
+            hold_out_by,
+            order_by,
+            raters,
+            inner,
+            outer,
+            figures,
+        )
         if any(settled) or seed or splits != "exact" or empty:
             raise typer.BadParameter(
                 "--sites takes --alpha, --method, --loss and --delta alone: the rest is "
@@ -142,6 +153,7 @@ def command(
         method=method,
         inner=inner,
         outer=outer,
+        score=score or "critical",
     )
     table = read_table(one_table(scores))
     result = validate_table(table, plan)

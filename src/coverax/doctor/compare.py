@@ -63,6 +63,9 @@ CALLS: dict[str, Call] = {
     "critical_probability": lambda ops, v: ops.critical_probability(
         v.probs, v.labels, TOLERANCES, valid=v.valid
     ),
+    "mass_above": lambda ops, v: ops.mass_above(
+        v.probs, np.tile(np.array(_CUTS, np.float32), (len(v.probs), 1))
+    ),
     "bin_index": lambda ops, v: ops.bin_index(v.probs, N_BINS),
     "bin_statistics": lambda ops, v: ops.bin_statistics(
         v.probs, v.labels, N_BINS, valid=v.valid
@@ -102,6 +105,7 @@ CALLS: dict[str, Call] = {
         v.probs,
         v.labels,
         TOLERANCES,
+        mass=True,
         n_soft_bins=N_BINS,
         n_cuts=N_CUTS,
         sets=(SetScore("inner"), SetScore("outer", tolerance=0.1, cuts=_CUTS)),

@@ -41,6 +41,7 @@ class ScorePlan:
         n_cuts: Cuts of the curves' grid; 0 for none.
         sets: Scores of inner and outer sets.
         maps_fn: Makes the score maps that `sets` name; None where they name none.
+        mass: Whether the masses above critical probabilities are summed.
 
     Raises:
         ValueError: A number of bins or cuts is out of its range.
@@ -53,6 +54,7 @@ class ScorePlan:
     n_cuts: int = 0
     sets: tuple[SetScore, ...] = ()
     maps_fn: MapsFn | None = None
+    mass: bool = False
 
     def __post_init__(self):
         for n_bins in (self.n_bins, self.n_soft_bins):

@@ -113,6 +113,8 @@ class BatchScores(NamedTuple):
         set_scores: Scores of the sets asked for, `[batch]` each.
         set_counts: Voxels at or above the cuts of each set, `[batch, cuts]` each.
         maps: The score maps by name.
+        masses: Digits of the mass of each map, and of that above each critical
+            probability.
     """
 
     sizes: Sizes
@@ -124,3 +126,4 @@ class BatchScores(NamedTuple):
     set_scores: tuple[Float[Numbers, " batch"], ...]
     set_counts: tuple[Int[Numbers, "batch _"], ...]
     maps: dict[str, Float[Numbers, "batch voxels"]]
+    masses: Int[Numbers, "batch masses digits"] | None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from coverax.calibrate import Audit, Band, Histogram
-from coverax.choices import RaterRule
+from coverax.choices import FnrScore, RaterRule
 from coverax.files import MAYBE, JsonRecord
 
 Law = Literal["exact", "at_least"]
@@ -33,7 +33,8 @@ class AtCut(JsonRecord):
     """Compliance and metrics of the cases that count at one cut.
 
     Attributes:
-        probability_threshold: The cut; None where the mask is everything, or a vote.
+        probability_threshold: The cut; None where the mask is everything, or a vote, or
+            each map has its own.
         ecr: Share of cases that comply; None where a mean is controlled.
         n_compliant: Their number.
         fnr_mean: Mean missed share of the reference.
@@ -107,6 +108,7 @@ class CutResult(JsonRecord):
         ecr_band: Bands of that share, by level.
         calibrated: At the calibrated cut.
         risks: Controlled losses, for methods that control a mean.
+        score: `mass` where each map has a cut of its own; None where there is one.
         fixed: At the fixed cut.
         group: Group it is of, where each has its own threshold.
         audit: Compliance of its parts.
@@ -125,6 +127,7 @@ class CutResult(JsonRecord):
     ecr_band: Sequence[Band]
     calibrated: AtCut
     risks: Sequence[MeanLoss] | None = field(default=None, metadata=MAYBE)
+    score: FnrScore | None = field(default=None, metadata=MAYBE)
     fixed: AtCut
     group: str | None = field(default=None, metadata=MAYBE)
     audit: Audit | None = field(default=None, metadata=MAYBE)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from coverax.calibrate import Calibration, Threshold, just_below
+from coverax.calibrate import Calibration
 from coverax.evaluate.cut_results import CutResult
 from coverax.evaluate.references import count_rows
 from coverax.evaluate.summary import (
@@ -14,7 +14,8 @@ from coverax.evaluate.summary import (
     is_cut_above,
     law_of,
 )
-from coverax.scores import Engine, ViewBatch, mask_shapes
+from coverax.predict.masks import cut_of
+from coverax.scores import Engine, ViewBatch, compliance_scores, mask_shapes
 
 FIXED_CUT = 0.5
 ABOUT = ("case_id", "region", "unit", "group", "rater")
@@ -50,33 +51,34 @@ def cut_columns(
     *,
     nsd_tolerance_mm: float | None = None,
 ) -> dict[str, np.ndarray]:
-    """Counts and critical probability of a batch, at each region's own cut."""
+    """Counts, score and critical probability of a batch, at the cut of each map."""
     probs, labels, valid, views = batch[:4]
     # At the calibrated cut, the fixed one, and, where ties are broken, the one above.
     own = [calibration.threshold_of(view.region.name) for view in views]
     cuts = np.full((len(probs), 3), FIXED_CUT, np.float32)
-    cuts[: len(views), 0] = [t.probability for t in own]
-    cuts[: len(views), 2] = [_above(t) for t in own]
-    tolerance = calibration.thresholds[0].tolerance
+    for k, (view, threshold) in enumerate(zip(views, own, strict=True)):
+        cuts[k, 0] = cuts[k, 2] = cut_of(threshold, view.probs)
+        if threshold.tie is not None:
+            cuts[k, 2] = cut_of(threshold, view.probs, is_below=True)
+    tolerance, score = (
+        calibration.thresholds[0].tolerance,
+        calibration.thresholds[0].score,
+    )
     if tolerance is None:  # a mean is controlled: critical probabilities are for show
         tolerance = calibration.definition.tolerances[0]
-    critical = engine.ops.critical_probability(probs, labels, [tolerance], valid=valid)
+    scores, critical = compliance_scores(
+        engine, probs, labels, tolerance, score, valid=valid
+    )
     sizes = engine.ops.sizes(labels, valid=valid)
     overlap = engine.ops.overlap_counts(probs, labels, cuts, valid=valid)
     return _shape_columns(batch, calibration, cuts, nsd_tolerance_mm) | {
         "n_voxels": np.asarray(sizes.n_voxels),
         "n_foreground": np.asarray(sizes.n_foreground),
-        "critical_probability": np.asarray(critical)[:, 0],
+        "critical_probability": critical,
+        "score": scores,
         "n_predicted": np.asarray(overlap.n_predicted),
         "n_true_positive": np.asarray(overlap.n_true_positive),
     }
-
-
-def _above(threshold: Threshold) -> float:
-    """The cut of cases whose tie is broken against them."""
-    return (
-        threshold.probability if threshold.tie is None else -just_below(threshold.value)
-    )
 
 
 def _shape_columns(
@@ -101,9 +103,10 @@ def evaluate_cut(
 ) -> tuple[CutResult, Rows]:
     """Compliance, its law and metrics of one region."""
     threshold = calibration.threshold_of(region)
+    by_mass = threshold.score == "mass"
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     counted = count_rows(calibration, region, column, seed)
-    scores = 0.0 - column["critical_probability"]
+    scores = column["score"]
     worst = counted.worst(scores)
     above = is_cut_above(calibration, threshold, column["case_id"])
     complies, limit = None, threshold.value
@@ -122,7 +125,8 @@ def evaluate_cut(
         rank=threshold.rank,
         raters=calibration.policy.raters,
         **law_of(threshold, worst[counted.rows])._asdict(),
-        calibrated=own.at(threshold.probability),
+        score="mass" if by_mass else None,
+        calibrated=own.at(np.inf if by_mass else threshold.probability),
         risks=own.risks(calibration),
         fixed=fixed.at(FIXED_CUT),
     )

@@ -31,6 +31,8 @@ from coverax.host.extremes import outer_score as outer_score
 from coverax.host.lesions import ComponentCounts as ComponentCounts
 from coverax.host.lesions import count_components as count_components
 from coverax.host.lesions import lesion_peaks as lesion_peaks
+from coverax.host.mass import mass_above as mass_above
+from coverax.host.mass import mass_cut as mass_cut
 from coverax.host.order import critical_probability as critical_probability
 from coverax.host.overlap import overlap_counts as overlap_counts
 from coverax.host.overlap import sizes as sizes

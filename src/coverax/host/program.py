@@ -15,6 +15,7 @@ from coverax.engine.results import BatchScores, Sizes
 from coverax.host.bins import soft_bin_statistics, stack_bins
 from coverax.host.curves import stack_grid
 from coverax.host.extremes import inner_score, outer_score
+from coverax.host.mass import mass_above
 from coverax.host.order import case_cuts
 from coverax.host.overlap import overlap_counts
 from coverax.host.parts import Parts, case_parts
@@ -29,6 +30,7 @@ def score_batch(
     labels: Num[np.ndarray, "batch *spatial"] | Bool[np.ndarray, "batch *spatial"],
     tolerances: Sequence[Level] = (0.1,),
     *,
+    mass: bool = False,
     n_bins: int = 20,
     n_soft_bins: int = 0,
     proper: bool = True,
@@ -41,7 +43,14 @@ def score_batch(
 ) -> BatchScores:
     """Twin of `coverax.kernels.score_batch`; nothing is padded here."""
     plan = ScorePlan(
-        tuple(tolerances), n_bins, n_soft_bins, proper, n_cuts, tuple(sets), maps_fn
+        tuple(tolerances),
+        n_bins,
+        n_soft_bins,
+        proper,
+        n_cuts,
+        tuple(sets),
+        maps_fn,
+        mass,
     )
     places = {"given": given, "spacing_mm": spacing_mm}
     return run_plan(probs, labels, plan, **places, valid=valid)
@@ -62,6 +71,7 @@ def run_plan(
         _score_case(parts, terms, plan) for parts in case_parts(probs, labels, valid)
     ]
     cuts, tallies, n_voxels, n_foreground = zip(*found, strict=True)
+    critical = np.stack(cuts) if len(terms[0]) else None
     maps = {}
     if plan.maps_fn is not None:
         made = plan.maps_fn(probs, spacing_mm, None, given or {})
@@ -72,7 +82,7 @@ def run_plan(
         soft = soft_bin_statistics(probs, labels, plan.n_soft_bins, valid=valid)
     return BatchScores(
         Sizes(np.array(n_voxels, np.int64), np.array(n_foreground, np.int64)),
-        np.stack(cuts) if len(terms[0]) else None,
+        critical,
         stack_bins(list(tallies), plan.n_bins) if plan.n_bins else None,
         soft,
         stack_proper(list(tallies)) if plan.proper else None,
@@ -80,6 +90,7 @@ def run_plan(
         set_scores,
         set_counts,
         maps,
+        mass_above(probs, critical) if plan.mass and critical is not None else None,
     )
 
 

@@ -35,6 +35,7 @@ from coverax.kernels.extremes import extreme_scores as extreme_scores
 from coverax.kernels.extremes import inner_score as inner_score
 from coverax.kernels.extremes import outer_score as outer_score
 from coverax.kernels.kept import keep_programs as keep_programs
+from coverax.kernels.mass import mass_above as mass_above
 from coverax.kernels.morphology import Operation as Operation
 from coverax.kernels.morphology import morphology as morphology
 from coverax.kernels.morphology import window_mean as window_mean

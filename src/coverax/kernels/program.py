@@ -33,6 +33,7 @@ from coverax.kernels.bins import bin_statistics, soft_bin_statistics
 from coverax.kernels.curves import grid_counts
 from coverax.kernels.devices import per_device
 from coverax.kernels.extremes import inner_score, outer_score
+from coverax.kernels.mass import mass_above
 from coverax.kernels.order import critical_by_terms
 from coverax.kernels.overlap import overlap_counts, sizes
 from coverax.kernels.proper import proper_scores
@@ -48,21 +49,21 @@ class Volumes(NamedTuple):
         probs: `[batch, voxels]`.
         mask: Reference.
         valid: Voxels that count; None for all.
-        terms: Numerators and denominators of the tolerances.
+        critical: Critical probabilities at the tolerances; None without any.
         maps: Score maps by name, flat.
     """
 
     probs: Array
     mask: Array
     valid: Array | None
-    terms: tuple[Array, Array]
+    critical: Array | None
     maps: dict[str, Array]
 
 
-def _critical(v: Volumes, _: ScorePlan) -> Float[Array, "batch tolerances"] | None:
-    if not v.terms[0].shape[0]:
+def _masses(v: Volumes, plan: ScorePlan) -> Int[Array, "batch masses digits"] | None:
+    if not plan.mass or v.critical is None:
         return None
-    return critical_by_terms(v.probs, v.mask, v.valid, *v.terms)
+    return mass_above(v.probs, v.critical)
 
 
 def _bins(v: Volumes, plan: ScorePlan) -> BinStatistics | None:
@@ -116,7 +117,7 @@ Part = Callable[[Volumes, ScorePlan], Any]
 # Field of `BatchScores` to the function that computes it.
 PARTS: dict[str, Part] = {
     "sizes": lambda v, _: sizes(v.mask, valid=v.valid),
-    "critical_probability": _critical,
+    "critical_probability": lambda v, _: v.critical,
     "bins": _bins,
     "soft_bins": _soft_bins,
     "proper": _proper,
@@ -124,6 +125,7 @@ PARTS: dict[str, Part] = {
     "set_scores": _set_scores,
     "set_counts": _set_counts,
     "maps": lambda v, _: v.maps,
+    "masses": _masses,
 }
 
 
@@ -133,6 +135,7 @@ def score_batch(
     labels: Labels,
     tolerances: Sequence[Level] = (0.1,),
     *,
+    mass: bool = False,
     n_bins: int = 20,
     n_soft_bins: int = 0,
     proper: bool = True,
@@ -156,6 +159,7 @@ def score_batch(
         probs: Probability maps; no NaN.
         labels: References; foreground is what is not 0.
         tolerances: Tolerated false-negative rates.
+        mass: Whether to sum the masses above their critical probabilities, of all voxels.
         n_bins: Hard bins; 0 for none.
         n_soft_bins: Soft bins; 0 for none.
         proper: Whether to sum squared error and log loss.
@@ -172,7 +176,14 @@ def score_batch(
         ValueError: The shapes differ, or an option is out of its range.
     """
     plan = ScorePlan(
-        tuple(tolerances), n_bins, n_soft_bins, proper, n_cuts, tuple(sets), maps_fn
+        tuple(tolerances),
+        n_bins,
+        n_soft_bins,
+        proper,
+        n_cuts,
+        tuple(sets),
+        maps_fn,
+        mass,
     )
     return run_plan(
         probs,
@@ -216,7 +227,10 @@ def _program(probs, labels, valid, terms, places, *, plan: ScorePlan) -> BatchSc
         made = plan.maps_fn(probs, spacing_mm, inside, given)
         maps = {name: flat(values) for name, values in made.items()}
     counted = None if valid is None else flat(valid)
-    volumes = Volumes(flat(probs), flat(labels), counted, terms, maps)
+    values, mask, critical = flat(probs), flat(labels), None
+    if terms[0].shape[0]:
+        critical = critical_by_terms(values, mask, counted, *terms)
+    volumes = Volumes(values, mask, counted, critical, maps)
     return BatchScores(**{name: part(volumes, plan) for name, part in PARTS.items()})
 
 

@@ -91,7 +91,7 @@ def keyed_sums(
 
     def columns(probs, outcome, look=look):
         keys, terms = terms_fn(probs, jnp.minimum(outcome, 1).astype(jnp.int32), look)
-        return jnp.where(outcome == LEFT_OUT, n_keys, keys), _digits(terms, n_digits)
+        return jnp.where(outcome == LEFT_OUT, n_keys, keys), digits_of(terms, n_digits)
 
     def scattered(*flat):
         return lax.map(
@@ -114,7 +114,7 @@ def keyed_sums(
         first, second = jnp.split(digits, 2, axis=-2)
         digits = jnp.concatenate([digits, first + second], axis=-2)
     totals = tuple(
-        _carry(digits[..., end - n : end])
+        join_digits(carried(digits[..., end - n : end]))
         for end, n in zip(ends, n_digits, strict=True)
     )
     return jnp.sum(counts, axis=1, dtype=jnp.int32), totals
@@ -133,7 +133,7 @@ def chunked(probs, outcome):
     )
 
 
-def _digits(values, n_digits):
+def digits_of(values, n_digits):
     """Digits of 15 bits, most significant first; every step is exact in float32.
 
     Those of a negative value are negative: what is left below a digit is then no larger
@@ -203,15 +203,18 @@ def tiled_sums(columns_fn, flat, n_keys, n_digits, table, interpret=False):
     return jnp.concatenate([sums[..., :1], digits], axis=-1)
 
 
-def _carry(digits):
-    """Chunk sums of digits `[batch, chunks, keys, digits]` to float32 totals."""
+def carried(digits):
+    """Chunk sums of digits `[batch, chunks, keys, digits]` to those of their totals.
+
+    The whole part comes first.
+    """
     high = jnp.sum(digits >> DIGIT_BITS, axis=1, dtype=jnp.int32)
     low = jnp.sum(digits & _MASK, axis=1, dtype=jnp.int32)
     zero = jnp.zeros_like(high[..., :1])
     places = jnp.concatenate([high, zero], -1) + jnp.concatenate([zero, low], -1)
-    carried, carry = [], jnp.zeros_like(places[..., 0])
+    out, carry = [], jnp.zeros_like(places[..., 0])
     for place in range(digits.shape[-1], 0, -1):
         number = places[..., place] + carry
-        carried.append(number & _MASK)
+        out.append(number & _MASK)
         carry = number >> DIGIT_BITS
-    return join_digits([places[..., 0] + carry, *carried[::-1]])
+    return [places[..., 0] + carry, *out[::-1]]

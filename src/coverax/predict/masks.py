@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from coverax.calibrate import Calibration
+from coverax.calibrate import Calibration, Threshold
 from coverax.checks import as_map, check_probabilities
 from coverax.engine.bins import MARGIN
-from coverax.scores import View
+from coverax.scores import View, mass_cut
 
 
 class RegionMasks(NamedTuple):
@@ -59,6 +59,20 @@ def at_or_above(
     return values >= np.float32(cut)
 
 
+def cut_of(
+    threshold: Threshold, probs: Float[np.ndarray, " voxels"], *, is_below: bool = False
+) -> float:
+    """The cut of one map: everything at `-inf`, nothing at `inf`.
+
+    Args:
+        threshold: One cut for all maps, or the share of its mass that each is cut at.
+        probs: All voxels of the map.
+        is_below: Of the case whose tie with the threshold is broken against it.
+    """
+    value = threshold.below if is_below else threshold.value
+    return mass_cut(probs, value) if threshold.score == "mass" else 0.0 - value
+
+
 def volume_ml(n_voxels: int, view: View) -> float | None:
     """Volume of voxels of a view, None where the size of a voxel is not known."""
     voxel_ml = view.grid.voxel_volume_ml if view.grid else math.nan
@@ -66,20 +80,23 @@ def volume_ml(n_voxels: int, view: View) -> float | None:
 
 
 def lesion_mask(calibration: Calibration, view: View) -> RegionMasks:
-    """The mask of a threshold on the map itself."""
+    """The mask of a threshold on the map itself, or on the mass of its values."""
     threshold = calibration.threshold_of(view.region.name)
-    mask = at_or_above(view.probs, threshold.probability)
+    cut = cut_of(threshold, view.probs)
+    mask = at_or_above(view.probs, cut)
     n_predicted = int(np.count_nonzero(mask))
-    finite = np.isfinite(threshold.probability)
+    by_mass = threshold.score == "mass"
     entry = {
         "tolerance": threshold.tolerance,
-        "probability_threshold": {
-            "value": threshold.probability if finite else None,
-            "hex": threshold.probability.hex(),
-        },
+        **({"mass_threshold": _exact(threshold.value)} if by_mass else {}),
+        "probability_threshold": _exact(cut),
         "status": threshold.status.name,
         "whole_volume": n_predicted == mask.size,
         "n_predicted": n_predicted,
         "volume_ml": volume_ml(n_predicted, view),
     }
     return RegionMasks({"": mask}, 1, entry)
+
+
+def _exact(value: float) -> dict[str, Any]:
+    return {"value": value if np.isfinite(value) else None, "hex": value.hex()}

@@ -11,7 +11,7 @@ from coverax.checks import as_list
 from coverax.predict.apply import apply
 from coverax.rational import Level
 from coverax.scores import ScoreTable, score_arrays
-from coverax.table import Region
+from coverax.table import Region, fnr_scores
 
 Masks = np.ndarray | list[np.ndarray]
 
@@ -125,7 +125,7 @@ class ConformalSegmenter:
         counted = table.column("n_foreground") > 0
         if not counted.any():
             raise ValueError("every reference is empty: no case counts")
-        scores = 0.0 - table.critical_probability(table.tolerances[0])
+        scores = fnr_scores(table, table.tolerances[0])
         return float((scores <= np.array(limit))[counted].mean())
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

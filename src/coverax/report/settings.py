@@ -106,6 +106,8 @@ def _unknown(calibration: Calibration) -> str:
     """Why other settings cannot be worked out; empty where they can."""
     if not isinstance(calibration.record, FnrRecord):
         return f"method {calibration.method} has no thresholds of other settings here"
+    if not calibration.thresholds[0].is_cut:
+        return "each map has a cut of its own, where its mass reaches the threshold"
     if calibration.folds is not None:
         return "thresholds of several folds have no table of settings"
     if calibration.is_grouped:

@@ -9,6 +9,7 @@ from coverax.choices import EngineName as EngineName
 from coverax.engine.switch import Engine as Engine
 from coverax.engine.switch import resolve_engine as resolve_engine
 from coverax.exports import exported
+from coverax.host.mass import mass_cut as mass_cut
 from coverax.scores.array_cases import ArrayCases as ArrayCases
 from coverax.scores.array_cases import spacings_of as spacings_of
 from coverax.scores.arrays import array_loader as array_loader
@@ -28,6 +29,7 @@ from coverax.scores.extremes import side_scores as side_scores
 from coverax.scores.families import count_columns as count_columns
 from coverax.scores.families import score_maps as score_maps
 from coverax.scores.first_pass import Loader as Loader
+from coverax.scores.fnr import compliance_scores as compliance_scores
 from coverax.scores.lesions import lesion_columns as lesion_columns
 from coverax.scores.lesions import view_peaks as view_peaks
 from coverax.scores.notes import turned_notes as turned_notes

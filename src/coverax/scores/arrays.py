@@ -184,8 +184,8 @@ def _load_arrays(
     check_labels(labels, "labels", None if every else sorted(expected), ignore)
     counted = _valid(cases.valid[i], labels, ignore)
     is_sound = classes.size > 0 and classes.min() >= 0 and classes.max() <= 1
-    if counted is not None and not definition.is_spatial and not is_sound:
-        # What does not count need hold no number, but a transform looks at every voxel.
+    if counted is not None and not definition.needs_whole_maps and not is_sound:
+        # What does not count need hold no number, but some scores look at every voxel.
         # A sound map stays as it is, as one of a file does.
         classes = np.where(counted, classes, np.float32(0))
     classes = _in_range(classes, definition)

@@ -120,6 +120,7 @@ def score_arrays(
     labels: Iterable[Any],
     tolerances: Level | Iterable[Level],
     *,
+    mass: bool = False,
     transforms: Iterable[str] = (),
     set_sizes: bool = False,
     spacing_mm: Iterable[Any] | None = None,
@@ -158,12 +159,13 @@ def score_arrays(
         labels: References of whole numbers: 0 and 1, or the labels of `regions`. Where
             the map has classes, one label a voxel or a one-hot array of the map's shape.
         tolerances: Tolerated false-negative rates of one case, or a single one.
+        mass: Keep mass scores beside the critical probabilities.
         transforms: Transforms for inner and outer scores, `inner=distance:cut=0.5`.
         set_sizes: Keep the sizes of their sets too, for `learn_sets`.
         spacing_mm: Voxel edges, the same for all or one row a case; spatial transforms
             need it.
         valid: Masks of the voxels that count; all by default. The others need no
-            number, unless a transform looks at neighbours.
+            number, unless a transform looks at neighbours or the mass of maps counts.
         case_ids: Names; `case_0`, `case_1`, ... by default.
         units: What is exchangeable; the case by default.
         groups: Category of each case known without the reference.
@@ -214,6 +216,7 @@ def score_arrays(
     definition = ScoreDefinition(
         regions=array_regions(regions, region),
         tolerances=sorted_tolerances(each_level(tolerances)),
+        mass=mass,
         ignore_label=ignore_label,
         softmax=softmax,
         n_bins=n_bins,

@@ -66,6 +66,7 @@ def count_columns(
         n_soft_bins=0,
         lesions=None,
         mask_lesions=False,
+        mass=False,
         band_edges_mm=(),
     )
     return all_columns(engine, batch, lean)

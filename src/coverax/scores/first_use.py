@@ -111,7 +111,7 @@ def _filled(
 
     axes = bucket if isinstance(bucket, tuple) else None
     batch = empty_batch(bucket, 1 if is_lone else n_devices())
-    batch.probs[...], batch.labels[...] = 0.7, True
+    batch.labels[...] = True  # padding holds 0, as masses of whole maps need it
     n_slots, n = len(batch.probs), views[0].probs.size
     apart = np.arange(n) * batch.probs.shape[1] // n
     for slot in range(n_slots):

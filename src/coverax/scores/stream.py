@@ -89,8 +89,8 @@ def load_case(
         channels=channels,
         logits=definition.logits,
         allow_overshoot=definition.allow_overshoot,
-        # A transform looks at every voxel of a map, whatever a reference says of it.
-        valid=None if definition.is_spatial else reference.valid_on,
+        # Some scores look at every voxel of a map, whatever a reference says of it.
+        valid=None if definition.needs_whole_maps else reference.valid_on,
         buffer=probs_buffer,
     )
     file = prob_map.file

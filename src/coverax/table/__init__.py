@@ -13,6 +13,7 @@ from coverax.table.definition import DEFAULT_BINS as DEFAULT_BINS
 from coverax.table.definition import MapKind as MapKind
 from coverax.table.definition import ScoreDefinition as ScoreDefinition
 from coverax.table.definition import sorted_tolerances as sorted_tolerances
+from coverax.table.missed import fnr_scores as fnr_scores
 from coverax.table.read import read_table as read_table
 from coverax.table.region import FOREGROUND as FOREGROUND
 from coverax.table.region import Region as Region

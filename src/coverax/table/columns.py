@@ -46,6 +46,7 @@ _RESERVED = (
     "top_label_",
     "background_",
     "soft_",
+    "mass_",
 )
 _WHOLE_NUMBERS = ("count", "sum_y", "zero_count", "zero_sum_y", "n_refused")
 
@@ -167,6 +168,11 @@ def critical_column(tolerance: float) -> str:
     return f"critical_probability@{tolerance!r}"
 
 
+def mass_column(tolerance: float) -> str:
+    """Column of the mass score at a tolerance."""
+    return f"mass_score@{tolerance!r}"
+
+
 def score_column(side: Side, spec: str) -> str:
     """Column of the scores of a transform."""
     return f"{side}_score@{spec}"
@@ -240,7 +246,9 @@ def read_proper_scores(columns: Columns, prefix: str = REGION) -> ProperScores:
 
 def _fnr(definition: ScoreDefinition) -> Iterable[Column]:
     names = (MIN_FOREGROUND, *map(critical_column, definition.tolerances))
-    return [Column(name, "float32") for name in names]
+    yield from (Column(name, "float32") for name in names)
+    for tolerance in definition.tolerances if definition.mass else ():
+        yield Column(mass_column(tolerance), "float64")
 
 
 def _sets(definition: ScoreDefinition) -> Iterable[Column]:

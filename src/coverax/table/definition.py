@@ -19,6 +19,7 @@ _LATER = {
     "allow_duplicates": False,
     "mask_lesions": False,
     "n_soft_bins": 0,
+    "mass": False,
 }
 
 
@@ -72,6 +73,7 @@ class ScoreDefinition:
         allow_duplicates: One map under several names was accepted.
         mask_lesions: Whether components of masks are counted at every cut, and which of
             them touch no reference.
+        mass: Whether mass scores are kept beside the critical probabilities.
 
     Raises:
         ValueError: The label to ignore belongs to a region, a softmax has not one region
@@ -98,6 +100,7 @@ class ScoreDefinition:
     allow_duplicates: bool = False
     mask_lesions: bool = False
     n_soft_bins: int = 0
+    mass: bool = False
 
     def __post_init__(self):
         edges = self.band_edges_mm
@@ -151,6 +154,11 @@ class ScoreDefinition:
         return any(transform.kind.spatial for transform in self.transforms)
 
     @property
+    def needs_whole_maps(self) -> bool:
+        """Whether voxels that a reference declares void are looked at too."""
+        return self.is_spatial or self.mass
+
+    @property
     def needs_mm(self) -> bool:
         """Whether distances in millimetres are computed."""
         return self.is_spatial or bool(self.band_edges_mm)
@@ -176,8 +184,9 @@ class ScoreDefinition:
         }
         if self.map_kind and not self.map_kind.fold_marks:
             del plain["map_kind"]["fold_marks"]
-        if not self.n_soft_bins:  # the first tables knew none
-            del plain["n_soft_bins"]
+        for name in ("n_soft_bins", "mass"):
+            if not plain[name]:  # the first tables knew none
+                del plain[name]
         return json.loads(json.dumps(plain))
 
     @classmethod

@@ -14,8 +14,8 @@ from coverax.validate.exchangeability import order_test as order_test
 from coverax.validate.memory import Memory as Memory
 from coverax.validate.memory import read_memory as read_memory
 from coverax.validate.monitor import monitor_folder as monitor_folder
+from coverax.validate.plan import Plan as Plan
 from coverax.validate.read import read_validation as read_validation
-from coverax.validate.report import Plan as Plan
 from coverax.validate.report import validate_table as validate_table
 from coverax.validate.results import Capital as Capital
 from coverax.validate.results import DriftLook as DriftLook

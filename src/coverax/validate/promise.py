@@ -21,6 +21,7 @@ from coverax.predict import interval_of, voxel_ml_of
 from coverax.rational import as_fraction
 from coverax.scores import (
     View,
+    compliance_scores,
     count_columns,
     engine_of,
     lone_batch,
@@ -167,9 +168,9 @@ def _outcome(calibration: Calibration, case_id: str, view: View) -> float:
         return float(not score <= own.value)
     probs, labels = view.probs[None], view.labels[None]
     if own.tolerance is not None:
-        critical = ops.critical_probability(probs, labels, [own.tolerance])
-        # An empty reference is never missed: its critical probability is infinite.
-        return float(not 0.0 - np.asarray(critical)[0, 0] <= own.value)
+        # An empty reference is never missed: its score is `-inf`.
+        scores, _ = compliance_scores(engine, probs, labels, own.tolerance, own.score)
+        return float(not scores[0] <= own.value)
     cuts = np.array([[own.probability]], np.float32)
     overlap = ops.overlap_counts(probs, labels, cuts)
     sizes = ops.sizes(labels)

@@ -1,6 +1,6 @@
 """A score table against its own guarantee: what `coverax validate` writes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from coverax.calibrate import (
     keep_rows,
     split_threshold,
 )
-from coverax.choices import CountedEmpty, RaterRule, ValidatedMethod
 from coverax.rational import Level, as_fraction, check_level
 from coverax.scores import ScoreTable
 from coverax.table import FOLD
@@ -29,6 +28,7 @@ from coverax.validate.exact import AllSplits, Pool, make_pool, splits_of
 from coverax.validate.exchangeability import conformal_p_value, order_test
 from coverax.validate.metrics import critical_metrics
 from coverax.validate.order import acquisition_order
+from coverax.validate.plan import Plan, check_method, scores_of
 from coverax.validate.results import (
     HeldOutGroup,
     OrderResult,
@@ -41,7 +41,7 @@ from coverax.validate.results import (
 )
 from coverax.validate.splits import random_splits
 from coverax.validate.units import all_unit_splits
-from coverax.validate.validated import Validated, scores_of_sets, scores_of_tolerances
+from coverax.validate.validated import Validated
 
 BAND = 0.95
 _PERMUTATIONS = (
@@ -65,49 +65,11 @@ _SETS = (
     "threshold for the larger of both scores (joint=max)."
 )
 _NO_CURVES = "the table was scored without --curves"
+_OWN_CUTS = "masks by mass have a cut of their own in each map"
 _ORDER = (
     "Order of acquisition is evidence about drift: a small p-value means that later "
     "cases differ from earlier ones."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to validate.
-
-    Attributes:
-        alphas: Tolerated miscoverages.
-        fractions: Shares of units that calibrate.
-        n_splits: Random splits beside all splits; 0 for none.
-        seed: Seed of the splits, and of the draw of one case a unit.
-        empty: Whether empty references count; by default as calibration has it: they
-            do for sets, and do not for `fnr`.
-        hold_out_by: Column of groups that are held out in turn.
-        order_by: Column of the order of acquisition, sorted by `acquisition_order`.
-        raters: What several references of a case do: `worst` or `draw`.
-        method: `fnr` or `sets`; to be named where the table holds scores of sets.
-        inner: Transform of the inner set, for `sets`; the table's only one by default.
-        outer: Transform of the outer set, likewise.
-        closed: Only what is in closed form: no count of splits of whole units.
-    """
-
-    alphas: tuple[Level, ...]
-    fractions: tuple[Level, ...] = ("0.5",)
-    n_splits: int = 0
-    seed: int = 0
-    empty: CountedEmpty | None = None
-    hold_out_by: str | None = None
-    order_by: str | None = None
-    raters: RaterRule | None = None
-    method: ValidatedMethod | None = None
-    inner: str | None = None
-    outer: str | None = None
-    closed: bool = False
-
-    @property
-    def counts_empty(self) -> CountedEmpty:
-        """Whether empty references count."""
-        return self.empty or ("include" if self.method == "sets" else "exclude")
 
 
 def validate_table(table: ScoreTable, plan: Plan) -> Validation:
@@ -125,14 +87,14 @@ def validate_table(table: ScoreTable, plan: Plan) -> Validation:
             table holds scores of sets and the plan names no method, or it lacks a
             transform.
     """
-    _check_method(table, plan)
+    check_method(table, plan)
     if FOLD in table.columns and len(set(table.column(FOLD))) > 1:
         return _validate_folds(table, plan)
     regions = list(dict.fromkeys(table.column("region")))
     results = [
         _validate_scores(table, plan, region, validated)
         for region in regions
-        for validated in _validated(table, plan)
+        for validated in scores_of(table, plan)
     ]
     evidence = {"splits": _PERMUTATIONS}
     if plan.method == "sets":
@@ -146,14 +108,18 @@ def validate_table(table: ScoreTable, plan: Plan) -> Validation:
         evidence["froc"] = "; ".join(f"no FROC of {k}: {v}" for k, v in without.items())
     has_curves = table.critical_curves(regions[0]) is not None
     lacking = "sets have none here" if plan.method == "sets" else _NO_CURVES
+    by_mass = plan.score == "mass"
+    if by_mass:
+        lacking = _OWN_CUTS
     return Validation(
         method=plan.method or "fnr",
+        score="mass" if by_mass else None,
         cases_digest=table.cases_digest,
         score_definition=table.definition,
         seed=plan.seed,
         raters=plan.raters,
         metrics="at every threshold, exactly"
-        if has_curves and plan.method != "sets"
+        if has_curves and plan.method != "sets" and not by_mass
         else f"coverage alone: {lacking}",
         evidence=evidence,
         results=results,
@@ -180,31 +146,6 @@ def _validate_folds(table: ScoreTable, plan: Plan) -> Validation:
     )
 
 
-def _validated(table: ScoreTable, plan: Plan) -> list[Validated]:
-    if plan.method == "sets":
-        return scores_of_sets(table, plan.inner, plan.outer)
-    return scores_of_tolerances(table)
-
-
-def _check_method(table: ScoreTable, plan: Plan) -> None:
-    """Never answer a question about one method with the numbers of another."""
-    if plan.method not in (None, "fnr", "sets"):
-        raise ValueError(
-            f"method {plan.method} is not validated on a table: the law of all splits is "
-            "that of a rank (fnr, sets). leave_site_out (validate --sites) looks at it on "
-            "summaries of sites"
-        )
-    transforms = [f"{t.side}={t.spec}" for t in table.definition.transforms]
-    if transforms and plan.method is None:
-        raise ValueError(
-            f"the table holds scores of sets ({', '.join(transforms)}): name "
-            "method='sets' (--method sets), or method='fnr' (--method fnr) for the "
-            "threshold on the false-negative rate"
-        )
-    if plan.method != "sets" and (plan.inner or plan.outer):
-        raise ValueError("transforms (inner, outer) go with method sets")
-
-
 def _validate_scores(
     table: ScoreTable, plan: Plan, region: str, validated: Validated
 ) -> ScoresResult:
@@ -221,7 +162,8 @@ def _validate_scores(
     drawn = cases_of(ids, rows, kept.references)
     scores = drawn.worst(validated.scores)
     metrics = {}
-    if validated.side is None and validated.tolerance is not None:
+    has_cuts = plan.score == "critical" and validated.side is None
+    if has_cuts and validated.tolerance is not None:
         metrics = critical_metrics(table, region, validated.tolerance, drawn)
     pool = make_pool(scores, metrics)
     hold_out = order = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coverax.calibrate import Audit, Band, Froc, Histogram
-from coverax.choices import RaterRule, ValidatedMethod
+from coverax.choices import FnrScore, RaterRule, ValidatedMethod
 from coverax.files import MAYBE, Json, JsonRecord
 from coverax.table import ScoreDefinition
 
@@ -194,6 +194,7 @@ class Validation(JsonRecord):
     Attributes:
         schema: Of the file.
         method: Which guarantee was validated.
+        score: `mass` where cases were ranked by that; None otherwise.
         cases_digest: SHA-256 of the case ids.
         score_definition: What the scores mean.
         seed: Of splits and draws.
@@ -207,6 +208,7 @@ class Validation(JsonRecord):
 
     schema: int = 1
     method: ValidatedMethod = "fnr"
+    score: FnrScore | None = field(default=None, metadata=MAYBE)
     cases_digest: str
     score_definition: ScoreDefinition
     seed: int

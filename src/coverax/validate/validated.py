@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from coverax.table import ScoreTable
+from coverax.choices import FnrScore
+from coverax.table import ScoreTable, fnr_scores
 
 
 class Validated(NamedTuple):
@@ -24,9 +25,11 @@ class Validated(NamedTuple):
     transform: str | None = None
 
 
-def scores_of_tolerances(table: ScoreTable) -> list[Validated]:
+def scores_of_tolerances(
+    table: ScoreTable, score: FnrScore = "critical"
+) -> list[Validated]:
     """The missed share at every tolerance of a table."""
-    return [Validated(0.0 - table.critical_probability(t), t) for t in table.tolerances]
+    return [Validated(fnr_scores(table, t, score), t) for t in table.tolerances]
 
 
 def scores_of_sets(

@@ -127,6 +127,8 @@ def _cut_table(title: str, result: CutResult | FoldCutResult) -> Table:
 def _head(result: CutResult | FoldCutResult) -> str:
     if isinstance(result, FoldCutResult):
         return f"calibrated, {result.votes_needed} of {len(result.folds)} folds"
+    if result.score == "mass":
+        return "calibrated, a cut a map by mass"
     return f"calibrated, p ≥ {_cut(result.calibrated)}"
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from coverax.calibrate import Calibration, Status, Threshold
+from coverax.calibrate import WHOLE_AT, Calibration, Status, Threshold
 from coverax.report.blocks import NONE, Block, Heading, Section, Table, Terms, Text
 from coverax.report.found import Found
 from coverax.table import Transform, side_transforms
@@ -99,10 +99,14 @@ def _value(threshold: Threshold, calibration: Calibration) -> str:
         own = side_transforms(calibration.sets.inner, calibration.sets.outer)
         (transform,) = (t for t in own if t.side == threshold.side)
         return side_words(transform, threshold.value)
-    is_cut = threshold.side == "lesion"
+    is_cut = threshold.is_cut
     value = threshold.probability if is_cut else threshold.value
     if math.isinf(value):
+        if threshold.score == "mass":
+            return "everything" if value > 0 else "nothing"
         return "none" if not is_cut else "everything" if value < 0 else "nothing"
+    if threshold.score == "mass":
+        return f"{value:.4g} of the mass of each map"
     return f"{'p ≥ ' if is_cut else ''}{value:.4g}"
 
 
@@ -110,7 +114,7 @@ def _row(threshold: Threshold, calibration: Calibration) -> list[str]:
     return [
         threshold.region,
         " ".join(filter(None, [threshold.group, threshold.fold])) or "all",
-        "mask" if threshold.side == "lesion" else threshold.side,
+        "mask" if threshold.side in WHOLE_AT else threshold.side,
         NONE if threshold.tolerance is None else f"{threshold.tolerance:g}",
         _value(threshold, calibration),
         threshold.place,
