@@ -1,6 +1,6 @@
 """Every form of `temperature fit` on the same patients, and the same fits by Fiducio.
 
-    python -m benchmarks.recalibrate [--size tiny|full] [--voxels 20000]
+    python -m benchmarks.recalibrate [--size tiny|full] [--voxels 10000]
 
 Full size: every second of 200 hippocampi (out-of-sample U-Net maps) fits, all their voxels,
 and the others judge; needs ../shared/data and a quarter of an hour on two cores. Fiducio 0.2.0
@@ -259,7 +259,7 @@ def peers_table(fit_maps, maps, before, voxels):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny", "full"), default="full")
-    parser.add_argument("--voxels", type=int, default=20_000)
+    parser.add_argument("--voxels", type=int, default=10_000)
     args = parser.parse_args()
     if args.size == "full":
         made = hippocampus_classes(200)
