@@ -44,18 +44,22 @@ ALPHA = Fraction(1, 10)
 JOINT = ("bonferroni", "max", "ranked")
 
 
-def hippocampus(n_cases):
+def hippocampus_classes(n_cases):
+    """Probabilities of background and both parts, classes last, and labels."""
     packed = dict(np.load(DATA / "hippocampus_unet_heldout200.npz"))  # each read once
     for i in range(n_cases):
         part = slice(packed["offsets"][i], packed["offsets"][i + 1])
         shape = packed["shapes"][i]
-        logits = packed["logit10"][part].astype(np.float64) / 10
-        background = 1 / (1 + np.exp(logits).sum(axis=1))
-        yield (
-            (1 - background).astype(np.float32).reshape(shape),
-            (packed["label"][part] > 0).reshape(shape),
-            (1.0, 1.0, 1.0),
-        )
+        odds = np.exp(packed["logit10"][part].astype(np.float64) / 10)
+        background = 1 / (1 + odds.sum(axis=1, keepdims=True))
+        probs = np.concatenate([background, odds * background], axis=1)
+        yield probs.reshape(*shape, 3), packed["label"][part].reshape(shape)
+
+
+def hippocampus(n_cases):
+    for probs, labels in hippocampus_classes(n_cases):
+        foreground = (1 - probs[..., 0]).astype(np.float32)
+        yield foreground, labels > 0, (1.0, 1.0, 1.0)
 
 
 def nodules(n_cases):

@@ -70,7 +70,8 @@ CorrectionName = Literal["bonferroni", "holm", "fixed_sequence"]
 Joint = Literal["each", "bonferroni", "max", "ranked"]
 Regions = Literal["each", "joint"]
 
-# How logits are recalibrated: divided by one number, or mapped class by class or jointly.
-Form = Literal["temperature", "vector", "matrix"]
+# How logits are recalibrated: divided by one number, their sorted gaps scaled by rank, or
+# mapped class by class or jointly.
+Form = Literal["temperature", "order-preserving", "vector", "matrix"]
 # What macro means do with cases that lack a class.
 Absent = Literal["skip", "include"]

@@ -18,10 +18,10 @@ def test_evaluate_and_validate_write_the_curve_of_their_scans(files, cli):
     lesions = ("--lesions", "corner", "--mask-lesions")
     assert cli("score", *files.options, *lesions, "-o", table).code == 0
     assert cli("calibrate", table, "--alpha", "0.2", "-o", path).code == 0
-    end = cli("evaluate", path, *files.options, "-o", root / "e")
+    end = cli("evaluate", path, *files.options, "-o", root / "e", "--figures")
     assert end.code == 0, end.err
     assert "FROC of foreground" in end.out
-    done = cli("validate", table, "--alpha", "0.2", "-o", root / "v")
+    done = cli("validate", table, "--alpha", "0.2", "-o", root / "v", "--figures")
     assert done.code == 0, done.err
     assert "FROC of foreground" in done.out
     curve = froc_of_table(cx.scores.read_table(table))[0]["foreground"]
@@ -37,6 +37,8 @@ def test_evaluate_and_validate_write_the_curve_of_their_scans(files, cli):
     read = cx.evaluate.read_evaluation(root / "e" / "evaluation.json")
     assert read.froc[0] == froc_at("foreground", curve)
     assert cli("verify", root / "e", root / "v").code == 0
+    for folder in ("e", "v"):
+        assert (root / folder / "figures" / "froc_foreground.png").exists()
     (root / "e" / "froc.csv").write_text("region\n")
     assert cli("verify", root / "e").code == 1
     for shard in ("1/2", "2/2"):

@@ -361,9 +361,9 @@ def test_a_class_that_never_wins_has_no_temperature(root, cli):
     assert not (root / "t.json").exists()
 
 
-@pytest.mark.parametrize("form", ["vector", "matrix"])
+@pytest.mark.parametrize("form", ["order-preserving", "vector", "matrix"])
 @pytest.mark.parametrize("more", [(), ("--by-class",)], ids=["all", "by class"])
-def test_affine_maps_through_the_command_line(by_class, cli, applied, form, more):
+def test_forms_through_the_command_line(by_class, cli, applied, form, more):
     import coverax as cx
 
     files = ("--probs", by_class / "probs", "--labels", by_class / "labels")
@@ -371,15 +371,35 @@ def test_affine_maps_through_the_command_line(by_class, cli, applied, form, more
     path = by_class / "t.json"
     result = cli(*args, "--softmax", "-o", path)
     assert result.code == 0, result.err
-    assert "of labels change, log loss" in result.out
+    kept = form == "order-preserving"
+    words = "no label changes" if kept else "of labels change"
+    assert f"{words}, log loss" in result.out
     fitted = cx.reliability.read_temperature(path)
     assert fitted.form == form
     assert applied(path).code == 0
     for i in range(N):
         before, after = (read(by_class / f / name(i)) for f in ("probs", "out"))
-        want = cx.reliability.apply_affine(before, fitted.affine)
+        if kept:
+            want = cx.reliability.apply_ordered(before, fitted.factors)
+            np.testing.assert_array_equal(after.argmax(-1), before.argmax(-1))
+        else:
+            want = cx.reliability.apply_affine(before, fitted.affine)
         np.testing.assert_array_equal(after, want)
     record = json.loads((by_class / "out" / "scaled.json").read_text())
     assert (record["form"], record["temperatures"]) == (form, {})
     assert cli("verify", by_class / "out").code == 0
     assert cli(*args, "-o", by_class / "other.json").code == 2
+
+
+def test_factors_that_were_edited_are_refused(by_class, fitted, applied):
+    from coverax.files import digest_json
+
+    path = fitted(*REGIONS, "--softmax", "--form", "order-preserving")
+    content = json.loads(path.read_text())
+    del content["digest"]
+    for wrong, words in (([1.0], "2 finite numbers"), ([1.0, -1.0], "from 0 on")):
+        content["fits"]["softmax"]["factors"] = wrong
+        path.write_text(json.dumps(content | {"digest": digest_json(content)}))
+        result = applied(path)
+        assert (result.code, len(result.errors)) == (1, 1)
+        assert words in result.errors[0]

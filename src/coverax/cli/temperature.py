@@ -47,7 +47,7 @@ from coverax.cli.places import (
 )
 
 if TYPE_CHECKING:
-    from coverax.reliability import Applied
+    from coverax.reliability import Applied, Fit
 
 NAME = "temperature"
 app = typer.Typer(
@@ -85,8 +85,9 @@ def fit(
     form: Annotated[
         Form,
         typer.Option(
-            help="With --softmax: one number, or an affine map of the logits, each class "
-            "on its own (vector) or jointly (matrix); these may change labels."
+            help="With --softmax: one number; a factor for each gap of the sorted logits "
+            "(order-preserving); or an affine map of the logits, each class on its own "
+            "(vector) or jointly (matrix), which may change labels."
         ),
     ] = "temperature",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
@@ -133,10 +134,7 @@ def fit(
         return
     for name, found in fitted.fits.items():
         loss = f"{found.nll_before:.5f} -> {found.nll_after:.5f} ({found.status})"
-        what = f"{form}, {getattr(found, 'changed', 0):.2%} of labels change"
-        if form == "temperature":
-            what = f"temperature {fitted.temperatures[name]:.4f}"
-        say(f"{name}: {what}, log loss {loss}")
+        say(f"{name}: {_told(form, found)}, log loss {loss}")
 
 
 @app.command("apply", cls=Command)
@@ -205,6 +203,18 @@ def apply(
         print_json(result.to_json() | {"output": str(home)})
         return
     note(f"{home}: {result.n_cases} maps")
+
+
+def _told(form: Form, fit: "Fit") -> str:
+    """What was fitted, and what it does to labels."""
+    from coverax.reliability import OrderedFit, TemperatureFit
+
+    if isinstance(fit, TemperatureFit):
+        return f"{form} {fit.temperature:.4f}"
+    if isinstance(fit, OrderedFit):
+        factors = " ".join(f"{factor:.4f}" for factor in fit.factors)
+        return f"{form}, factors {factors}, no label changes"
+    return f"{form}, {fit.changed:.2%} of labels change"
 
 
 def _warn(result: "Applied") -> None:

@@ -22,10 +22,13 @@ from coverax.reliability.errors import macro_mean as macro_mean
 from coverax.reliability.errors import overconfidence_error as overconfidence_error
 from coverax.reliability.errors import pixelwise_ece as pixelwise_ece
 from coverax.reliability.fitted import Applied as Applied
+from coverax.reliability.fitted import Fit as Fit
 from coverax.reliability.fitted import Temperature as Temperature
 from coverax.reliability.fitted import read_temperature as read_temperature
 from coverax.reliability.histogram import DatasetHistogram as DatasetHistogram
 from coverax.reliability.histogram import dataset_histogram as dataset_histogram
+from coverax.reliability.ordered import OrderedFit as OrderedFit
+from coverax.reliability.ordered import apply_ordered as apply_ordered
 from coverax.reliability.read import read_reliability as read_reliability
 from coverax.reliability.recalibrate import apply_folder as apply_folder
 from coverax.reliability.recalibrate import count_finished as count_finished

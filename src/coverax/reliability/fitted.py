@@ -21,12 +21,20 @@ from coverax.files import (
     sound,
 )
 from coverax.reliability.affine import AffineFit
+from coverax.reliability.ordered import OrderedFit
 from coverax.reliability.temperature import TemperatureFit
 from coverax.volumes import Region, parse_regions
 
 SCHEMA = 2
 KIND = "temperature"  # what a folder of scaled maps depends on
 SOFTMAX = "softmax"  # the name of the fit of all classes
+Fit = TemperatureFit | OrderedFit | AffineFit
+_FIT_OF_FORM: dict[str, type[Fit]] = {
+    "temperature": TemperatureFit,
+    "order-preserving": OrderedFit,
+    "vector": AffineFit,
+    "matrix": AffineFit,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +47,8 @@ class Temperature(JsonRecord):
         softmax: One of all classes, named `softmax`; else one a region.
         by_class: Of a softmax, one for the voxels that each class wins, named
             `softmax:CLASS`; None where there is one for all.
-        form: `vector` or `matrix` where a fit is an affine map; None for temperatures.
+        form: `vector` or `matrix` where a fit is an affine map, `order-preserving` where
+            it scales gaps; None for temperatures.
         regions: As text, `NAME=CHANNEL:LABEL`.
         logits: The maps are logits.
         allow_overshoot: The maps may lie a little outside [0, 1].
@@ -64,7 +73,7 @@ class Temperature(JsonRecord):
     logits: bool
     allow_overshoot: bool
     ignore_label: int | None
-    fits: Mapping[str, TemperatureFit | AffineFit]
+    fits: Mapping[str, Fit]
     n_cases: int
     case_ids: Sequence[str]
     cases_digest: str
@@ -83,7 +92,7 @@ class Temperature(JsonRecord):
                 a temperature could not be applied.
         """
         own = {f.name: content[f.name] for f in fields(cls) if f.name in content}
-        kind = AffineFit if content.get("form") else TemperatureFit
+        kind = _FIT_OF_FORM[content.get("form", "temperature")]
         own["fits"] = {k: kind(**fit) for k, fit in content["fits"].items()}
         found = cls(**own)
         check_fields(found)
@@ -91,6 +100,8 @@ class Temperature(JsonRecord):
             fit = found.fits[name]
             if isinstance(fit, AffineFit):
                 check_weights(name, fit, len(found.channels))
+            elif isinstance(fit, OrderedFit):
+                check_factors(name, fit, len(found.channels))
             elif not 0 < fit.temperature < math.inf and fit.status == "OK":
                 raise ValueError(f"the temperature of {name} must be a positive number")
         for name in ("case_ids", "units"):
@@ -121,6 +132,13 @@ class Temperature(JsonRecord):
         """Weights of the affine map, of each class where they are by class."""
         found = (self.fits[name] for name in self.names)
         each = [fit.weights for fit in found if isinstance(fit, AffineFit)]
+        return np.array(each if self.by_class else each[0], np.float64)
+
+    @property
+    def factors(self) -> np.ndarray:
+        """Factors of the gaps, of each class where they are by class."""
+        found = (self.fits[name] for name in self.names)
+        each = [fit.factors for fit in found if isinstance(fit, OrderedFit)]
         return np.array(each if self.by_class else each[0], np.float64)
 
     @property
@@ -172,6 +190,20 @@ def check_weights(name: str, fit: AffineFit, n_classes: int) -> None:
     shape = (n_classes, n_classes + 1)
     if weights.shape != shape or not np.isfinite(weights).all():
         raise ValueError(f"the weights of {name} must be {shape} finite numbers")
+
+
+def check_factors(name: str, fit: OrderedFit, n_classes: int) -> None:
+    """Refuse factors that could not be applied.
+
+    Raises:
+        ValueError: They are not finite, negative, or of another number of classes.
+    """
+    factors = np.asarray(fit.factors, np.float64)
+    known = np.isfinite(factors) & (factors >= 0)
+    if factors.shape != (n_classes - 1,) or not known.all():
+        raise ValueError(
+            f"the factors of {name} must be {n_classes - 1} finite numbers from 0 on"
+        )
 
 
 def class_names(regions: Sequence[Region]) -> list[str]:

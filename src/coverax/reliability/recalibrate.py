@@ -17,23 +17,19 @@ from coverax.provenance import (
     check_parts,
     kind_of_values,
 )
-from coverax.reliability.affine import (
-    AffineFit,
-    AffineSample,
-    apply_affine,
-    fit_affine,
-)
+from coverax.reliability.affine import AffineSample, apply_affine, fit_affine
 from coverax.reliability.fitted import (
     KIND,
     SOFTMAX,
     Applied,
+    Fit,
     Temperature,
     class_names,
 )
+from coverax.reliability.ordered import apply_ordered, fit_ordered, ordered_sample
 from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
     Sample,
-    TemperatureFit,
     apply_binary_temperature,
     apply_by_class,
     apply_temperature,
@@ -69,6 +65,10 @@ from coverax.volumes import (
 )
 
 _BACKGROUND = Region("background", (0,), (0,))
+_SAMPLES: dict[Form, Callable[..., Any]] = {
+    "temperature": sample_of,
+    "order-preserving": ordered_sample,
+}
 
 
 def fit_cohort(
@@ -92,7 +92,8 @@ def fit_cohort(
         voxels_per_case: Larger cases are sampled, and weighted so that the mean is
             still that over all voxels.
         by_class: Of a softmax, one fit for the voxels that each class wins.
-        form: `vector` or `matrix` of a softmax: an affine map, see `fit_affine`.
+        form: Of a softmax `order-preserving`, gaps scaled by rank, see `fit_ordered`;
+            `vector` or `matrix`, an affine map, see `fit_affine`.
         seed: Seed of the sampling.
         threads: Cases at a time.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
@@ -107,7 +108,7 @@ def fit_cohort(
     """
     if (by_class or form != "temperature") and not definition.softmax:
         raise ValueError("fits by class, and of forms, are of a softmax (--softmax)")
-    make_sample = sample_of if form == "temperature" else AffineSample
+    make_sample = _SAMPLES.get(form, AffineSample)
     check_parts((case.part for case in cohort.cases), allowed=(LEARNING, FITTED))
     for region in definition.regions:
         if len(region.channels) > 1:
@@ -139,7 +140,7 @@ def fit_cohort(
         [(i, region, kind_of_values(*content)) for i, region, content in contents],
         allow=allow_hard_masks,
     )
-    fits: dict[str, TemperatureFit | AffineFit] = {}
+    fits: dict[str, Fit] = {}
     for name, own in samples.items():
         n_voxels = sum(sample.n_voxels for sample in own)
         if by_class and not n_voxels:
@@ -150,6 +151,8 @@ def fit_cohort(
         on_fit(name, n_voxels)
         if form == "temperature":
             fits[name] = fit_samples(own, threads=threads)
+        elif form == "order-preserving":
+            fits[name] = fit_ordered(own, threads=threads)
         else:
             fits[name] = fit_affine(own, diagonal=form == "vector", threads=threads)
     case_ids = list(dict.fromkeys(case.case_id for case in cohort.cases))
@@ -374,6 +377,8 @@ def _scaled(fitted: Temperature, prob_map: ProbMap) -> np.ndarray:
     proper = np.clip(probs, 0, 1) if fitted.allow_overshoot else probs
     if fitted.softmax:
         check_softmax(prob_map)
+        if fitted.form == "order-preserving":
+            return apply_ordered(proper, fitted.factors, axis=0)
         if fitted.form is not None:
             return apply_affine(proper, fitted.affine, axis=0)
         each = list(fitted.temperatures.values())

@@ -217,13 +217,28 @@ def apply_by_class(
     return _scaled(probs, each[probs.argmax(axis=axis, keepdims=True)], axis)
 
 
+def keep_winner(scaled: np.ndarray, winner: np.ndarray, axis: int) -> np.ndarray:
+    """A scaled map whose first largest class is the winner, written in place.
+
+    Classes that rounding has made equal to the winner would win where they come first: the
+    winner is then the next float32 above them.
+    """
+    lost = scaled.argmax(axis=axis, keepdims=True) != winner
+    if lost.any():
+        own = np.take_along_axis(scaled, winner, axis=axis)
+        above = np.nextafter(scaled.max(axis=axis, keepdims=True), np.float32(2))
+        np.put_along_axis(scaled, winner, np.where(lost, above, own), axis=axis)
+    return scaled
+
+
 def _scaled(
     probs: np.ndarray, temperature: float | np.ndarray, axis: int
 ) -> np.ndarray:
     with np.errstate(divide="ignore"):
         z = np.log(probs, dtype=np.float64) / temperature
     e = np.exp(z - z.max(axis=axis, keepdims=True))
-    return (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)
+    scaled = (e / e.sum(axis=axis, keepdims=True)).astype(np.float32)
+    return keep_winner(scaled, probs.argmax(axis=axis, keepdims=True), axis)
 
 
 @takes_numpy

@@ -15,6 +15,7 @@ from coverax.report.sections.counted import counted
 from coverax.report.sections.glossary import glossary
 from coverax.report.sections.groups import groups
 from coverax.report.sections.happened import cuts, happened
+from coverax.report.sections.lesions import lesions
 from coverax.report.sections.others import monitor, splits, triage, volumes
 from coverax.report.sections.promise import promise
 from coverax.report.sections.provenance import provenance
@@ -33,6 +34,7 @@ SECTIONS: tuple[Make, ...] = (
     groups,
     sets,
     reliability,
+    lesions,
     volumes,
     triage,
     splits,

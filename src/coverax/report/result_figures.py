@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coverax.calibrate import compliance_pmf
+from coverax.calibrate import Froc, FrocCurve, compliance_pmf, froc_of_table
 from coverax.evaluate import Evaluation, RegionResult, SetsResult
 from coverax.evaluate.cut_results import CutResult, FoldCutResult
 from coverax.report.figures import check_figures
+from coverax.report.froc import curves_of_rows, draw_froc, froc_words
 from coverax.report.style import (
     BLUE,
     GREEN,
@@ -46,6 +47,7 @@ def evaluation_figures(evaluation: Evaluation) -> Figures:
 
     Of a cut: cases by their missed share, at the fixed cut and at the calibrated one. Of
     sets: cases not covered against alpha with the law, and sizes beside the reference.
+    Of tables with lesions from both sides: FROC.
 
     Raises:
         ValueError: matplotlib is not installed.
@@ -66,6 +68,8 @@ def evaluation_figures(evaluation: Evaluation) -> Figures:
                 if result.fcr:
                     found[f"fcr_{name}"] = _fcr(result)
                 found[f"sizes_{name}"] = _sizes(result, rows)
+        froc = evaluation.summary.froc or []
+        found |= _frocs(curves_of_rows(evaluation.froc, froc), froc)
     return found
 
 
@@ -74,7 +78,8 @@ def validation_figures(table: ScoreTable, plan: Plan, result: Validation) -> Fig
 
     Coverage (and, of a table with curves, the mean missed share) against alpha, over
     all splits, with the exact band of one split; the missed share against the cut, and
-    where the probabilities of the reference lie; random splits beside their law.
+    where the probabilities of the reference lie; random splits beside their law; FROC of
+    a table with lesions from both sides.
 
     Args:
         table: What was validated.
@@ -106,7 +111,21 @@ def validation_figures(table: ScoreTable, plan: Plan, result: Validation) -> Fig
         if plan.method != "sets" and table.definition.grid:
             for region in dict.fromkeys(table.column("region")):
                 found[f"cut_{region}"] = _against_cut(table, str(region))
+        found |= _frocs(froc_of_table(table)[0], result.froc or [])
     return found
+
+
+def _frocs(curves: Mapping[str, FrocCurve], froc: Sequence[Froc]) -> Figures:
+    """FROC of each region that has lesions."""
+    figures: Figures = {}
+    for found in froc:
+        if found.n_lesions:
+            figures[f"froc_{found.region}"] = figure = _new(3.4)
+            axes = figure.subplots()
+            draw_froc(axes, curves[found.region], found)
+            axes.set_title(f"{found.region}\n{froc_words(found)}", loc="left")
+            axes.legend(loc="lower right")
+    return figures
 
 
 def _name_of(result: RegionResult, taken: Mapping[str, Any]) -> str:

@@ -1,0 +1,217 @@
+"""Order-preserving scaling: gaps between the sorted logits, scaled by their rank.
+
+With the logits of a voxel sorted, `z_1 >= z_2 >= ...`, the gap `z_r - z_(r+1)` is multiplied
+by a factor `a_r >= 0`, one for all voxels or for those that each class wins. The order of the
+classes of a voxel is kept whatever the factors are, so no label changes; one factor for all
+gaps is a temperature, `a = 1 / T`. The mean log loss is convex in the factors. Logits are those
+of the probabilities, where 0 counts as 2**-24.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Integer
+from scipy.optimize import minimize
+
+from coverax.checks import takes_numpy
+from coverax.files import Json
+from coverax.reliability.temperature import (
+    SHARPEST,
+    FitStatus,
+    keep_winner,
+    logits_of,
+)
+from coverax.stream import default_threads
+
+_MOST = 1 / SHARPEST  # of a factor: as far as a temperature goes
+_BLOCK = 1 << 15
+_STEPS = 1000
+_SENTENCES: dict[str, str] = {
+    "OK": "The log loss is least at these factors.",
+    "AT_BOUND": "The log loss has no least value: it falls as far as a factor may go, as "
+    "where no voxel has a true class below some rank, or the map is no better than chance.",
+    "UNDETERMINED": "The log loss is the same at all factors: all classes of every voxel "
+    "are equally probable.",
+}
+
+
+class OrderedFit(NamedTuple):
+    """Fitted factors of the gaps between sorted logits.
+
+    Attributes:
+        factors: That of each gap, the one below the most probable class first; below 1
+            where the map is over-confident.
+        nll_before: Mean log loss of the fitted voxels as they are.
+        nll_after: The same at these factors.
+        status: `OK`; `AT_BOUND` where the loss has no least value, or the first factor is
+            0, which would make the two most probable classes equal; `UNDETERMINED` where
+            the loss is the same at all factors. A factor of a lower rank may be 0: these
+            classes are then equally probable.
+    """
+
+    factors: list[float]
+    nll_before: float
+    nll_after: float
+    status: FitStatus
+
+    def to_json(self) -> Json:
+        """Its fields."""
+        return self._asdict()
+
+    @property
+    def sentence(self) -> str:
+        """What the status means, for people."""
+        return _SENTENCES[self.status]
+
+
+class OrderedSample(NamedTuple):
+    """Voxels of a case, as far as their log loss depends on the factors.
+
+    Attributes:
+        gaps: Of the sorted logits, the gap below the most probable class first.
+        ranks: Rank of the true class; 0 where it is the most probable.
+        weight: Weight of each voxel.
+    """
+
+    gaps: Float[np.ndarray, "gaps voxels"]
+    ranks: Integer[np.ndarray, " voxels"]
+    weight: float
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels."""
+        return self.ranks.size
+
+
+def ordered_sample(
+    logits: Float[np.ndarray, "classes voxels"],
+    labels: Integer[np.ndarray, " voxels"],
+    weight: float = 1.0,
+) -> OrderedSample:
+    """The voxels of a case, ready to be fitted; of equal classes the first is above."""
+    order, gaps = _sorted(logits)
+    ranks = (order == labels).argmax(axis=0)
+    return OrderedSample(gaps, ranks, weight)
+
+
+def fit_ordered(
+    samples: Sequence[OrderedSample], *, threads: int | None = None
+) -> OrderedFit:
+    """Factors of least mean log loss.
+
+    Args:
+        samples: One a case.
+        threads: Cases at a time.
+
+    Raises:
+        ValueError: There is no voxel.
+
+    References:
+        Rahimi et al. (2020), Intra Order-Preserving Functions for Calibration of
+        Multi-Class Neural Networks.
+    """
+    total = sum(sample.weight * sample.n_voxels for sample in samples)
+    if not total > 0:
+        raise ValueError("there is no voxel to fit on")
+    start = np.ones(len(samples[0].gaps))
+    with ThreadPoolExecutor(threads or default_threads()) as pool:
+
+        def loss(factors: np.ndarray) -> tuple[float, np.ndarray]:
+            found = list(pool.map(lambda sample: _loss_of(sample, factors), samples))
+            losses, slopes = zip(*found, strict=True)
+            return float(sum(losses) / total), np.sum(slopes, axis=0) / total
+
+        before = loss(start)[0]
+        if not any(sample.gaps.any() for sample in samples):
+            return OrderedFit(start.tolist(), before, before, "UNDETERMINED")
+        found = minimize(
+            loss,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0, _MOST)] * start.size,
+            options={"maxiter": _STEPS, "maxfun": 2 * _STEPS},
+        )
+    # Where no true class lies below a gap, twice its factor is better, and so on.
+    wide = np.any([(sample.gaps > 0).any(axis=1) for sample in samples], axis=0)
+    below = np.any([_gaps_above(sample).any(axis=1) for sample in samples], axis=0)
+    endless = bool((wide & ~below).any() or (found.x >= _MOST).any())
+    status: FitStatus = "AT_BOUND" if endless or not found.x[0] > 0 else "OK"
+    return OrderedFit(found.x.tolist(), before, float(found.fun), status)
+
+
+@takes_numpy
+def apply_ordered(
+    probs: Float[np.ndarray, "*shape"],
+    factors: Sequence[float] | np.ndarray,
+    *,
+    axis: int = -1,
+) -> Float[np.ndarray, "*shape"]:
+    """Softmax probabilities after scaling the gaps between the sorted logits.
+
+    The order of the classes of a voxel is kept, but for classes that become equal; which
+    class wins is kept.
+
+    Args:
+        probs: The map, classes along an axis.
+        factors: One a gap, `[classes - 1]`, for all voxels; or such a row for the voxels
+            that each class wins, `[classes, classes - 1]`.
+        axis: That of the classes.
+
+    Raises:
+        ValueError: The factors are of another number of classes, or one is negative or
+            not finite.
+    """
+    each = np.asarray(factors, np.float64)
+    n = probs.shape[axis]
+    if each.shape not in ((n - 1,), (n, n - 1)):
+        raise ValueError(f"factors have shape {each.shape}, the map {n} classes")
+    if not (np.isfinite(each) & (each >= 0)).all():
+        raise ValueError("factors must be finite and not negative")
+    rows = np.moveaxis(probs, axis, 0)
+    order, gaps = _sorted(logits_of(rows.reshape(n, -1)))
+    own = each[:, None] if each.ndim == 1 else each[order[0]].T
+    e = np.empty((n, order.shape[1]))
+    np.put_along_axis(e, order, np.exp(_below_top(gaps, own)), axis=0)
+    scaled = keep_winner((e / e.sum(axis=0)).astype(np.float32), order[:1], axis=0)
+    return np.ascontiguousarray(np.moveaxis(scaled.reshape(rows.shape), 0, axis))
+
+
+def _sorted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of each voxel by falling logit, and the gaps between them."""
+    order = np.argsort(-logits, axis=0, kind="stable")
+    return order, -np.diff(np.take_along_axis(logits, order, axis=0), axis=0)
+
+
+def _below_top(gaps: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Scaled logits by rank, less that of the most probable class."""
+    out = np.zeros((len(gaps) + 1, gaps.shape[1]))
+    np.cumsum(-factors * gaps, axis=0, out=out[1:])
+    return out
+
+
+def _gaps_above(sample: OrderedSample) -> np.ndarray:
+    """Whether each gap lies, open, above the true class of each voxel."""
+    places = np.arange(len(sample.gaps))[:, None]
+    return (sample.gaps > 0) & (places < sample.ranks)
+
+
+def _loss_of(sample: OrderedSample, factors: np.ndarray) -> tuple[float, np.ndarray]:
+    """Sum of the log loss over the voxels of a sample, and its slope in each factor."""
+    loss, slope = 0.0, np.zeros(factors.size)
+    for start in range(0, sample.n_voxels, _BLOCK):
+        gaps = sample.gaps[:, start : start + _BLOCK]
+        ranks = sample.ranks[start : start + _BLOCK]
+        z = _below_top(gaps, factors[:, None])
+        e = np.exp(z)
+        norm = e.sum(axis=0)
+        places = np.arange(ranks.size)
+        loss += float((np.log(norm) - z[ranks, places]).sum())
+        e /= norm
+        # A gap lowers all classes below it: the truth where it is one, else only others.
+        lowered = np.cumsum(e[:0:-1], axis=0)[::-1]
+        above = np.arange(factors.size)[:, None] < ranks
+        slope += (gaps * (above - lowered)).sum(axis=1)
+    return sample.weight * loss, sample.weight * slope
