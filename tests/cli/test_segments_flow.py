@@ -90,8 +90,8 @@ def test_any_is_all_segments_and_those_of_no_region_are_named(cohort, cli):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ("lesion=1:1", "no segment is called as region lesion; it has 'Edema', "),
-        ("foreground=1:1", "no segment is called as region foreground"),
+        ("lesion=1:1", "no segment is called lesion; it has 'Edema', "),
+        ("foreground=1:1", "no segment is called foreground"),
     ],
 )
 def test_a_name_that_is_not_there_is_one_line_with_those_that_are(
@@ -145,7 +145,7 @@ def test_turned_segments_and_a_valid_mask_meet_the_map(cohort, cli):
     [
         ("beyond", "voxels of its segments lie outside"),
         ("between", "place the same voxel up to|has shape"),
-        ("twins", "2 segments are called as region edema"),
+        ("twins", "2 segments are called edema"),
         ("layer", "a layer or label that it cannot have"),
         ("ignored", "no label of them can be ignored"),
         ("softmax", "no classes of a softmax"),
