@@ -11,6 +11,7 @@ from coverax.table.region import Region
 from coverax.train.config import DataConfig
 from coverax.volumes import (
     NiftiFile,
+    check_exclusive,
     check_same_grid,
     has_segments,
     other_segments,
@@ -97,18 +98,11 @@ def _segments_as_classes(
     found = read_segments(
         path, regions, way_out="name segments as data.classes does, in every file"
     )
+    check_exclusive(found, regions)
     bits, _ = place_segments(found.bits, found.file, image)
     index = np.zeros(bits.shape, _index_type(config))
-    for place, region in enumerate(regions):
-        own = (bits >> bits.dtype.type(place)) & 1 == 1
-        if taken := index[own].max(initial=0):
-            n_shared = int((index[own] == taken).sum())
-            raise ValueError(
-                f"{path}: segments {regions[taken - 1].name} and {region.name} share "
-                f"{n_shared} voxels, but classes exclude each other: a voxel may lie in "
-                "one of them"
-            )
-        index[own] = place + 1
+    for place in range(len(regions)):
+        index[bits == bits.dtype.type(1 << place)] = place + 1
     return index
 
 

@@ -101,6 +101,25 @@ def read_segments(
     return Segments(bits, file, _unclaimed(segments, wanted))
 
 
+def check_exclusive(found: Segments, regions: Sequence[Region]) -> None:
+    """Refuse segments that overlap where a voxel may lie in one region alone.
+
+    Raises:
+        ValueError: Two share voxels.
+    """
+    shared = found.bits[(found.bits & (found.bits - 1)) != 0]
+    if not shared.size:
+        return
+    first = int(shared[0])
+    a, b = [k for k in range(len(regions)) if first >> k & 1][:2]
+    pair = shared.dtype.type((1 << a) | (1 << b))
+    raise ValueError(
+        f"{found.file.path}: segments {regions[a].name} and {regions[b].name} share "
+        f"{int(((shared & pair) == pair).sum())} voxels, but classes exclude each other: "
+        "a voxel may lie in one of them"
+    )
+
+
 def other_segments(path: PathLike, regions: Sequence[Region]) -> list[str]:
     """Names of segments that belong to no region, of the header alone.
 
