@@ -1,6 +1,6 @@
 """From images to calibrated masks: train with four losses, infer, score, certify.
 
-    python -m examples.hippocampus.run DATA -o OUT [--seeds 2] [--steps 500] [--docs]
+    python -m examples.hippocampus.run DATA -o OUT [--seeds 2] [--steps 500] [--losses ...] [--docs]
 
 DATA has the folders images and labels of the hippocampus cohort (Medical Segmentation
 Decathlon, Task04). For every loss and seed: train on 100 cases, infer the calibration and
@@ -201,10 +201,10 @@ def table(rows):
     return "\n".join(lines)
 
 
-def to_docs(output):
+def to_docs(output, names):
     """The table, and the first seed's histograms in few colours."""
     publish_text(RESULTS / "table.md", (output / "table.md").read_text())
-    for name in LOSSES:
+    for name in names:
         picture = Image.open(output / f"{name}-0/reliability/dataset_histogram.png")
         few = picture.convert("RGB").quantize(COLOURS)
         few.save(PICTURES / f"trained_{name}.png", optimize=True)
@@ -220,21 +220,23 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--preset", default="unet3d-small")
     parser.add_argument("--channels", type=int, nargs="+", default=[8, 16, 32])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
     parser.add_argument("--docs", action="store_true")
     args = parser.parse_args()
-    rows = {name: [] for name in LOSSES}
+    rows = {name: [] for name in args.losses}
     for seed in range(args.seeds):
-        for name, losses in LOSSES.items():
+        for name in args.losses:
             folder = args.output / f"{name}-{seed}"
-            rows[name].append(one_run(folder, args.data, losses, seed, args))
+            rows[name].append(one_run(folder, args.data, LOSSES[name], seed, args))
+    some = f" --losses {' '.join(rows)}" if len(rows) < len(LOSSES) else ""
     text = (
-        f"{table(rows)}\n\n`python -m examples.hippocampus.run DATA -o OUT`, "
+        f"{table(rows)}\n\n`python -m examples.hippocampus.run DATA -o OUT{some}`, "
         f"{date.today()}, {machine()}\n"
     )
     publish_text(args.output / "table.md", text)
     print(text)
     if args.docs:
-        to_docs(args.output)
+        to_docs(args.output, args.losses)
 
 
 if __name__ == "__main__":
