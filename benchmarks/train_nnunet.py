@@ -1,12 +1,14 @@
 """The preset `nnunet-like` beside `unet3d-small` with the defaults, for equal minutes.
 
-    python -m benchmarks.train_nnunet [DATA] [--minutes 6] [--size full]
+    python -m benchmarks.train_nnunet [DATA] [--minutes 6] [--size full] [--kept FOLDER]
 
 DATA holds `images/` and `labels/` of the hippocampus task; without it, balls in noise, which
 say that it runs and no more. 60 cases train, 40 others are predicted whole. Each net has a
 process of its own: its steps are the minutes over the median of the steps that were tried
 after compiling, its memory is the largest resident set by the end of training and by the
-end of prediction.
+end of prediction. The preset at half its channels has a quarter of the arithmetic, counted
+(GFLOP) of the step as it is traced, before the compiler. With --kept a net that is done
+stays done: start again to go on.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import sys
 import time
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,20 +31,35 @@ from coverax.train import find_cases, make_predict, parse_config, predict_volume
 from coverax.train.augment import augment
 from coverax.train.cases import Prepared, prepare_case
 from coverax.train.data import train_batches
-from coverax.train.model import build_model
-from coverax.train.step import device_mesh, make_step, shared_batch, start_state
+from coverax.train.model import Model, build_model
+from coverax.train.step import (
+    TrainState,
+    device_mesh,
+    make_step,
+    shared_batch,
+    start_state,
+)
 from coverax.train.validation import validate
 
 CLASSES = {"background": 0, "anterior": 1, "posterior": 2}
 N_TRAIN, N_OTHER = {"tiny": 3, "full": 60}, {"tiny": 2, "full": 40}
 N_TRIED = 5
+HALF = "nnunet-like, half the channels"
 RUNS = {
     "nnunet-like": {"preset": "nnunet-like"},
+    HALF: {
+        "preset": "nnunet-like",
+        "net": {"sizes": {"channels": [16, 32, 64, 128]}},
+    },
     "unet3d-small": {"optimiser": {"learning_rate": 0.003}},
 }
 TINY = {
     "nnunet-like": {
         "net": {"sizes": {"channels": [4, 6, 8, 8]}},
+        "patch": {"size": [16, 16, 16]},
+    },
+    HALF: {
+        "net": {"sizes": {"channels": [2, 3, 4, 4]}},
         "patch": {"size": [16, 16, 16]},
     },
     "unet3d-small": {
@@ -84,39 +102,53 @@ def run(name, size, folder, minutes):
     """Train for the minutes, predict the others; a row of the table as plain values."""
     config = config_of(name, size, folder or ".", 10**6)
     train, other = cases_of(config, size, folder)
-    seconds = statistics.median(timed(config, train, N_TRIED)[0][1:])
+    seconds = statistics.median(timed(config, train, N_TRIED).seconds[1:])
     steps = max(20, round(60 * minutes / seconds)) if size == "full" else N_TRIED
     config = config_of(name, size, folder or ".", steps)
-    times, losses, model, state = timed(config, train, steps)
+    done = timed(config, train, steps)
     memory = [peak_gb()]
-    apply = make_predict(model)
+    apply = make_predict(done.model)
 
     def predict(patches):
-        return np.asarray(apply(state.params, jnp.asarray(patches)))
+        return np.asarray(apply(done.state.params, jnp.asarray(patches)))
 
     def volumes(case):
         return predict_volume(predict, case.image, config.patch.size, 3, batch=2)
 
     found = validate(volumes, other, list(CLASSES))
-    leaves = jax.tree.leaves(state.params)
+    leaves = jax.tree.leaves(done.state.params)
     return {
         "name": name,
         "parameters": sum(leaf.size for leaf in leaves),
         "patches": f"{config.patch.batch} x {' x '.join(map(str, config.patch.size))}",
         "steps": steps,
-        "minutes": sum(times) / 60,
-        "step": statistics.median(times[1:]),
-        "loss": float(np.mean(losses[-20:])),
+        "minutes": sum(done.seconds) / 60,
+        "step": statistics.median(done.seconds[1:]),
+        "gflop": done.gflop,
+        "loss": float(np.mean(done.losses[-20:])),
         "memory": [*memory, peak_gb()],
         **{k: found[k] for k in ("dice_anterior", "dice_posterior", "ace")},
     }
 
 
+class Timed(NamedTuple):
+    """Seconds and loss of each step, its arithmetic, the model and its last state."""
+
+    seconds: list[float]
+    losses: list[float]
+    gflop: float
+    model: Model
+    state: TrainState
+
+
 def timed(config, train, steps):
-    """Seconds and loss of each step, the model and its last state."""
+    """Train for some steps."""
     model, mesh = build_model(config), device_mesh(config.patch.batch)
     step = make_step(model, config, mesh, augment)
     state = start_state(model, config, mesh)
+    batches = iter(train_batches(train, config.patch, 0).to_iter_dataset())
+    first = shared_batch(next(batches), mesh)
+    gflop = step.lower(state, first).cost_analysis()["flops"] / 1e9
     batches = iter(train_batches(train, config.patch, 0).to_iter_dataset())
     times, losses = [], []
     for _ in range(steps):
@@ -124,7 +156,7 @@ def timed(config, train, steps):
         state, metrics = step(state, shared_batch(next(batches), mesh))
         losses.append(float(metrics["loss"]))
         times.append(time.perf_counter() - began)
-    return times, losses, model, state
+    return Timed(times, losses, gflop, model, state)
 
 
 def peak_gb():
@@ -139,6 +171,7 @@ def cells(found):
         f"{found['steps']}",
         f"{found['minutes']:.1f}",
         f"{1e3 * found['step']:.0f}",
+        f"{found['gflop']:.3g} ({found['gflop'] / found['step']:.2g})",
         f"{found['loss']:.3f}",
         f"{found['dice_anterior']:.3f} / {found['dice_posterior']:.3f}",
         f"{found['ace']:.3f}",
@@ -146,11 +179,27 @@ def cells(found):
     ]
 
 
+def row_of(name, kept):
+    """What `run` finds in a process of its own; of an earlier call if it is kept."""
+    file = kept / f"{name}.json" if kept else None
+    if file and file.exists():
+        return json.loads(file.read_text())
+    command = [sys.executable, "-m", "benchmarks.train_nnunet", *sys.argv[1:]]
+    command += ["--only", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    row = done.stdout.splitlines()[-1]
+    if file:
+        kept.mkdir(parents=True, exist_ok=True)
+        file.write_text(row)
+    return json.loads(row)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--size", choices=N_TRAIN, default="full")
+    parser.add_argument("--kept", type=Path, help="folder of rows that are done")
     parser.add_argument("--only", choices=RUNS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.only:
@@ -159,13 +208,15 @@ def main():
         return
     rows = []
     for name in RUNS:
-        command = [sys.executable, "-m", "benchmarks.train_nnunet", *sys.argv[1:]]
-        command += ["--only", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        rows.append(cells(json.loads(done.stdout.splitlines()[-1])))
+        rows.append(cells(row_of(name, asked.kept)))
         print(" | ".join(rows[-1]), flush=True)
     header = ["run", "parameters", "patches a step", "steps", "minutes", "ms a step"]
-    header += ["loss, last 20", "Dice anterior / posterior", "ACE"]
+    header += [
+        "GFLOP a step (a second)",
+        "loss, last 20",
+        "Dice anterior / posterior",
+        "ACE",
+    ]
     text = "\n\n".join(
         [
             "# The preset nnunet-like",

@@ -1,19 +1,24 @@
 """From images to calibrated masks: train with four losses, infer, score, certify.
 
-    python -m examples.hippocampus.run DATA -o OUT [--seeds 2] [--steps 600]
+    python -m examples.hippocampus.run DATA -o OUT [--seeds 2] [--steps 500] [--losses ...] [--docs]
 
 DATA has the folders images and labels of the hippocampus cohort (Medical Segmentation
 Decathlon, Task04). For every loss and seed: train on 100 cases, infer the calibration and
 test parts, then reliability, lesion control and confidence sets, every step by the
-command line that users have. Finished runs are kept: start again to go on.
+command line that users have. Finished runs are kept: start again to go on. With --docs
+the table of results/ and the pictures of docs/ are made anew.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from statistics import mean, stdev
+
+from benchmarks.common import machine
+from PIL import Image
 
 from coverax.files import publish_json, publish_rows, publish_text
 
@@ -35,6 +40,9 @@ N = {"train": 100, "learning": 20, "calibration": 70, "test": 70}
 REGIONS = ["--region", "anterior=1:1", "--region", "posterior=2:2", "--softmax"]
 ANY = ["--region", "any=1+2:1,2"]
 SETS = ["--transform", "inner=identity", "--transform", "outer=surface:cut=0.5"]
+RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+COLOURS = 128  # of a picture in the docs
 ALPHA, TOLERANCE = "0.1", "0.1"
 COLUMNS = {
     "dice": "Dice",
@@ -193,6 +201,15 @@ def table(rows):
     return "\n".join(lines)
 
 
+def to_docs(output, names):
+    """The table, and the first seed's histograms in few colours."""
+    publish_text(RESULTS / "table.md", (output / "table.md").read_text())
+    for name in names:
+        picture = Image.open(output / f"{name}-0/reliability/dataset_histogram.png")
+        few = picture.convert("RGB").quantize(COLOURS)
+        few.save(PICTURES / f"trained_{name}.png", optimize=True)
+
+
 def main():
     """Run what is not yet there; print and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -203,15 +220,23 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--preset", default="unet3d-small")
     parser.add_argument("--channels", type=int, nargs="+", default=[8, 16, 32])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--docs", action="store_true")
     args = parser.parse_args()
-    rows = {name: [] for name in LOSSES}
+    rows = {name: [] for name in args.losses}
     for seed in range(args.seeds):
-        for name, losses in LOSSES.items():
+        for name in args.losses:
             folder = args.output / f"{name}-{seed}"
-            rows[name].append(one_run(folder, args.data, losses, seed, args))
-    text = table(rows)
-    publish_text(args.output / "table.md", text + "\n")
+            rows[name].append(one_run(folder, args.data, LOSSES[name], seed, args))
+    some = f" --losses {' '.join(rows)}" if len(rows) < len(LOSSES) else ""
+    text = (
+        f"{table(rows)}\n\n`python -m examples.hippocampus.run DATA -o OUT{some}`, "
+        f"{date.today()}, {machine()}\n"
+    )
+    publish_text(args.output / "table.md", text)
     print(text)
+    if args.docs:
+        to_docs(args.output, args.losses)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,24 @@ def test_segments_score_as_a_mask_of_each_does(cohort, cli):
         assert any(rows_of(twin, name)["n_foreground"])
 
 
+def test_segments_are_classes_of_a_softmax_as_labels_are(cohort, cli):
+    """Apart from each other in one layer; what joins them is both."""
+    for i in range(N):
+        edema, core, _ = reference(i)
+        made.write_reference(cohort / "flat", f"c{i}", np.where(core, 5, 3 * edema))
+    specs = ("edema=1:3", "Tumor_core=2:5", "whole=1+2:3,5")
+    regions = [word for spec in specs for word in ("--region", spec)]
+    table, said = table_of(cli, cohort, cohort / "slicer", *regions, "--softmax")
+    twin, _ = table_of(cli, cohort, cohort / "flat", *regions, "--softmax")
+    assert "segment necrosis belongs to no region" in said
+    assert set(table.columns) == set(twin.columns)
+    for name in table.columns:
+        np.testing.assert_array_equal(table.column(name), twin.column(name), name)
+    assert (rows_of(table, "whole")["n_foreground"]) == [
+        int((edema | core).sum()) for edema, core, _ in map(reference, range(N))
+    ]
+
+
 def test_any_is_all_segments_and_those_of_no_region_are_named(cohort, cli):
     table, _ = table_of(cli, cohort, cohort / "slicer", "--region", "whole=1:any")
     expected = [int(np.logical_or.reduce(reference(i)).sum()) for i in range(N)]
@@ -90,8 +108,8 @@ def test_any_is_all_segments_and_those_of_no_region_are_named(cohort, cli):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ("lesion=1:1", "no segment is called as region lesion; it has 'Edema', "),
-        ("foreground=1:1", "no segment is called as region foreground"),
+        ("lesion=1:1", "no segment is called lesion; it has 'Edema', "),
+        ("foreground=1:1", "no segment is called foreground"),
     ],
 )
 def test_a_name_that_is_not_there_is_one_line_with_those_that_are(
@@ -145,10 +163,10 @@ def test_turned_segments_and_a_valid_mask_meet_the_map(cohort, cli):
     [
         ("beyond", "voxels of its segments lie outside"),
         ("between", "place the same voxel up to|has shape"),
-        ("twins", "2 segments are called as region edema"),
+        ("twins", "2 segments are called edema"),
         ("layer", "a layer or label that it cannot have"),
         ("ignored", "no label of them can be ignored"),
-        ("softmax", "no classes of a softmax"),
+        ("softmax", "segments edema and core share 27 voxels, but classes exclude"),
     ],
 )
 def test_segments_that_cannot_be_read_are_one_line(cohort, cli, case, message):
@@ -166,6 +184,7 @@ def test_segments_that_cannot_be_read_are_one_line(cohort, cli, case, message):
     regions = ("--region", "edema=1:1")
     if case == "softmax":
         extra, regions = ("--softmax",), (*regions, "--region", "core=2:2")
+        layers, segments = np.ones((2, 3, 3, 3)), [*segments, ("core", 1, 1)]
     pair = one(cohort, layers, segments, **options)
     done = cli("score", *pair, *regions, *extra)
     assert done.code == 1

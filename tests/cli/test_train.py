@@ -3,9 +3,11 @@
 import json
 import re
 
+import nibabel as nib
 import numpy as np
 import pytest
-from tests.nifti_files import save
+from tests.nifti_files import AFFINE, save
+from tests.segment_files import write_segments
 
 SIDE = 8
 N_CASES = 10
@@ -116,6 +118,24 @@ def test_a_dry_run_reads_the_references(cli, cohort, tmp_path):
     done = cli("train", config, "-o", tmp_path / "no", "--dry-run")
     assert done.code == 1
     assert "label value 1 is not in data.classes" in done.errors[0]
+
+
+def test_segments_by_name_are_references(cli, cohort, tmp_path):
+    """The lesion has label 4 in the files and 1 in `data.classes`."""
+    pytest.importorskip("SimpleITK", exc_type=ImportError)
+    config = changed(cohort, tmp_path, "lesion = 1", "lesion = 1")
+    text = config.read_text().replace(f"{cohort / 'labels'}", f"{tmp_path / 'slicer'}")
+    config.write_text(text)
+    for path in (cohort / "labels").iterdir():
+        lesion = np.asarray(nib.load(path).dataobj)
+        layers = np.where(lesion, 4, np.where(lesion[::-1], 2, 0))[None]
+        name = path.name.replace(".nii.gz", ".seg.nrrd")
+        segments = [("Lesion", 0, 4), ("vessel", 0, 2)]
+        write_segments(tmp_path / "slicer" / name, layers, segments, AFFINE)
+    done = cli("train", config, "-o", tmp_path / "no", "--dry-run")
+    assert done.code == 0, done.err
+    assert "background in 6, lesion in 6 of 6 cases" in done.out
+    assert "segment vessel is not in data.classes: background in 6 ref" in done.err
 
 
 def test_a_run_starts_from_another_and_not_from_what_saw_its_calibration(

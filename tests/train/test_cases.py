@@ -7,9 +7,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.nifti_files import AFFINE, save, with_scale
+from tests.segment_files import write_segments
 
-from coverax.train.cases import find_cases, prepare_case
+from coverax.train.cases import find_cases, prepare_case, present_classes
 from coverax.train.config import DataConfig
+from coverax.train.references import unnamed_segments
 from coverax.volumes import GridMismatchError
 
 SHAPE = (6, 5, 4)
@@ -369,3 +371,79 @@ def test_an_orientation_is_three_letters():
     for wrong in ("RAR", "ras", "RA", "RASS", "XYZ"):
         with pytest.raises(ValueError, match=r"data\.orientation: an orientation is"):
             parse_config({"data": data | {"orientation": wrong}}, Path())
+
+
+SEGMENTS = [("Background", 0, 9), ("Core", 0, 5), ("rim", 1, 5), ("Vessel", 1, 2)]
+BOX = (slice(1, 5), slice(0, 4), slice(1, 4))
+
+
+def write_slicer(config, name, layers, *, segments=SEGMENTS, affine=AFFINE, **options):
+    """An image, and segments beside it that are stored as far as they reach."""
+    image, labels = write(config, name)
+    labels.unlink()
+    path = labels.with_name(f"{name}.seg.nrrd")
+    write_segments(path, layers, segments, affine, **options)
+    return image, path
+
+
+def segments_of(core, rim, vessel):
+    """Two layers: the core and the background share one, rim and vessel the other."""
+    return np.stack([np.where(core, 5, 0), np.where(rim, 5, np.where(vessel, 2, 0))])
+
+
+@pytest.fixture
+def masks():
+    """Of no two a voxel in common, all within `BOX`."""
+    inside = np.zeros(SHAPE, bool)
+    inside[BOX] = True
+    drawn = np.random.default_rng(0).integers(0, 4, SHAPE)
+    return [inside & (drawn == k) for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_segments_are_classes_by_name_on_the_grid_of_the_image(
+    config, masks, is_turned
+):
+    """Label 5 is core in one layer and rim in the other; `classes` says 7 and 3."""
+    pytest.importorskip("SimpleITK", exc_type=ImportError)
+    layers = segments_of(*masks)[(slice(None), *BOX)]
+    first, affine = tuple(side.start for side in BOX), AFFINE
+    if is_turned:
+        layers, first = layers.transpose(0, 3, 2, 1), first[::-1]
+        affine = AFFINE[:, [2, 1, 0, 3]]
+    files = write_slicer(config, "a", layers, affine=affine, first=first)
+    core, rim, _ = masks
+    wanted = np.where(core, 1, np.where(rim, 2, 0))
+    assert wanted.any(axis=(1, 2)).sum() > 1
+    np.testing.assert_array_equal(prepare_case(*files, config).labels, wanted)
+    assert present_classes(*files, config).tolist() == [True, True, True]
+    assert unnamed_segments([files[1], None], config) == {"Vessel": 1}
+    assert find_cases(config)["a"].labels == files[1]
+
+
+def test_segments_that_are_no_classes_are_refused_in_one_line(config, masks):
+    pytest.importorskip("SimpleITK", exc_type=ImportError)
+    core, rim, vessel = masks
+    shared = rim.copy()
+    shared[tuple(np.argwhere(core)[:3].T)] = True
+    overlap = write_slicer(config, "a", segments_of(core, shared, vessel))
+    with pytest.raises(
+        ValueError, match=r"a\.seg\.nrrd: segments core and rim share 3"
+    ):
+        prepare_case(*overlap, config)
+    sound = write_slicer(config, "b", segments_of(*masks))
+    for changed, message in (
+        (
+            {"classes": CLASSES | {"cyst": 4}},
+            "no segment is called cyst; .* data.classes",
+        ),
+        (
+            {"ignore_label": 2},
+            "has segments, .*: data.ignore_label needs references of labels",
+        ),
+    ):
+        with pytest.raises(ValueError, match=rf"b\.seg\.nrrd: {message}"):
+            prepare_case(*sound, replace(config, **changed))
+    beyond = write_slicer(config, "c", segments_of(*masks), first=(3, 0, 0))
+    with pytest.raises(GridMismatchError, match="voxels of its segments lie outside"):
+        prepare_case(*beyond, config)

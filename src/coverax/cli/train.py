@@ -17,7 +17,9 @@ from coverax.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from coverax.train import Cohort, Pieces, TrainConfig, Trained
+    from collections.abc import Iterable
+
+    from coverax.train import CaseFiles, Cohort, Pieces, TrainConfig, Trained
 
 NAME = "train"
 
@@ -127,6 +129,7 @@ def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
             f"{len(empty)} cases to train on have no foreground; their patches lie "
             f"anywhere: {', '.join(empty[:5])}"
         )
+    _say_unnamed(config, [*parts["train"].values(), *parts["learning"].values()])
     found = orientations([*prepared["train"], *prepared["learning"]])
     if config.data.orientation is None and len(found) > 1:
         counts = ", ".join(f"{n} {name}" for name, n in found.items())
@@ -137,6 +140,15 @@ def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
     return make_pieces(config, cohort.split, prepared["train"], prepared["learning"])
 
 
+def _say_unnamed(config: "TrainConfig", cases: "Iterable[CaseFiles]") -> None:
+    """A note where references have segments that are no class."""
+    from coverax.train import unnamed_segments
+
+    references = [case.labels for case in cases]
+    for name, count in unnamed_segments(references, config.data).items():
+        note(f"segment {name} is not in data.classes: background in {count} references")
+
+
 def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
     from coverax.train import build_model, check_labels
     from coverax.train.augment import augment
@@ -145,6 +157,7 @@ def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
     seen = cohort.of("train") | cohort.of("learning")
     with show_progress("Reading references", len(seen)) as on_case:
         classes = check_labels(config, seen, on_case)
+    _say_unnamed(config, seen.values())
     found = dry_run(config, build_model(config), augment)
     parts = ("train", "learning", "calibration", "test")
     cases = {part: len(cohort.of(part)) for part in parts}

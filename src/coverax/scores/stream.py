@@ -35,6 +35,7 @@ from coverax.volumes import (
     NiftiFile,
     ProbMap,
     Region,
+    check_exclusive,
     check_labels,
     declared_bytes,
     has_segments,
@@ -152,8 +153,8 @@ class _Reference(NamedTuple):
         valid: Which voxels count; None for all.
         file: Header of the labels.
         turns: How files were turned by whole voxels, by what they are.
-        others: Of a reference of segments, whose labels are bits, one a region of the
-            definition: the names of segments that belong to none.
+        others: Of a reference of segments, whose labels are bits, one a region (of a
+            softmax one a class): the names of segments that belong to none.
     """
 
     labels: np.ndarray
@@ -168,8 +169,14 @@ class _Reference(NamedTuple):
             return foreground(self.labels, region, definition.ignore_label)
         if region not in definition.regions:
             return self.labels == 0
-        bit = self.labels.dtype.type(1 << definition.regions.index(region))
-        return (self.labels & bit) != 0
+        named = _of_segments(definition)
+        own = (
+            [region]
+            if region in named
+            else [r for r in named if r.channels[0] in region.channels]
+        )
+        bits = sum(1 << named.index(r) for r in own)
+        return (self.labels & self.labels.dtype.type(bits)) != 0
 
     def valid_on(self, file: NiftiFile) -> np.ndarray | None:
         """Which voxels of a map count."""
@@ -221,18 +228,24 @@ def _read_segments(
     case: Case, path: PathLike, definition: ScoreDefinition
 ) -> _Reference:
     """The same where the reference names segments; a valid mask gives it its grid."""
-    if definition.ignore_label is not None or definition.softmax:
+    if definition.ignore_label is not None:
         raise ValueError(
-            f"{path}: has segments, which may overlap: no label of them can be ignored, "
-            "and they are no classes of a softmax; give a mask of what counts (valid), "
-            "and regions"
+            f"{path}: has segments, which may overlap: no label of them can be ignored; "
+            "give a mask of what counts (valid)"
         )
-    bits, file, others = read_segments(path, definition.regions)
-    reference = _Reference(bits, None, file, {}, others)
+    found = read_segments(path, _of_segments(definition))
+    if definition.softmax:
+        check_exclusive(found, definition.classes)
+    reference = _Reference(found.bits, None, found.file, {}, found.others)
     if case.valid is None:
         return reference
     mask, own = read_valid(case.valid)
     return reference.on(own)._replace(valid=mask)
+
+
+def _of_segments(definition: ScoreDefinition) -> tuple[Region, ...]:
+    """Regions that are looked for by name; what joins classes of a softmax follows."""
+    return definition.classes if definition.softmax else definition.regions
 
 
 def _expected_labels(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from coverax.train.loop import train as train
     from coverax.train.model import build_model as build_model
     from coverax.train.model import make_predict as make_predict
+    from coverax.train.references import unnamed_segments as unnamed_segments
     from coverax.train.run import Cohort as Cohort
     from coverax.train.run import check_labels as check_labels
     from coverax.train.run import find_cohort as find_cohort
@@ -89,6 +90,7 @@ _HOME = {
     "starting_run": "run.starting_run",
     "steps_done": "checkpoint.steps_done",
     "train": "loop.train",
+    "unnamed_segments": "references.unnamed_segments",
     "write_split": "split.write_split",
 }
 

@@ -26,7 +26,7 @@ from coverax.train.config import DataConfig
 
 _LONGEST = 60  # bytes of a case's name in that of its entry; the key tells them apart
 _PARSING = threading.Lock()  # NumPy evaluates headers: in threads Python 3.11 may fail
-_VERSION = 1  # of what preprocessing does; another number leaves all entries behind
+_VERSION = 2  # of what preprocessing does; another number leaves all entries behind
 
 
 def cached(

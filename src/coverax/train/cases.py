@@ -15,6 +15,7 @@ from coverax.files import PathLike
 from coverax.train import resample
 from coverax.train.cache import cache_key, cached
 from coverax.train.config import DataConfig
+from coverax.train.references import read_classes
 from coverax.volumes import (
     NiftiFile,
     Turn,
@@ -25,7 +26,6 @@ from coverax.volumes import (
     nifti_files,
     orientation_of,
     read_header,
-    read_labels,
     read_voxels,
     turn_to,
 )
@@ -216,7 +216,7 @@ def present_classes(
     _check_channels(file, config)
     if label_path is None:
         return np.zeros(len(config.classes), bool)
-    labels = _read_classes(label_path, config, file)
+    labels = read_classes(label_path, config, file)
     return np.array([(labels == i).any() for i in range(len(config.classes))])
 
 
@@ -227,7 +227,7 @@ def _compute(
     file, image = _read_image(image_path, config)
     labels = None
     if label_path is not None:
-        labels = _read_classes(label_path, config, file)
+        labels = _as_volumes(read_classes(label_path, config, file), file)[0]
     turn = _turn(file, config)
     image = turn.apply(image)
     labels = None if labels is None else turn.apply(labels)
@@ -268,32 +268,6 @@ def _check_channels(file: NiftiFile, config: DataConfig) -> None:
         raise ValueError(
             f"{file.path}: {file.n_channels} channels where data.channels is {channels}"
         )
-
-
-def _read_classes(
-    path: Path, config: DataConfig, image: NiftiFile
-) -> Integer[np.ndarray, "x y z"]:
-    """Class index of every voxel of a reference; -1 where it is to be ignored."""
-    labels, file = read_labels(path)
-    check_same_grid(image.grid, image.path, file.grid, path)
-    classes, ignore = config.classes, config.ignore_label
-    index = np.zeros(labels.shape, np.min_scalar_type(-len(classes)))
-    known = np.zeros(labels.shape, bool)
-    if ignore is not None:
-        known = labels == ignore
-        index[known] = -1
-    for i, value in enumerate(classes.values()):
-        found = labels == value
-        index[found] = i
-        known |= found
-    if not known.all():
-        unnamed = np.unique(labels[~known])[:5].tolist()
-        named = ", ".join(f"{name} {value}" for name, value in classes.items())
-        raise ValueError(
-            f"{path}: label value {', '.join(map(str, unnamed))} is not in "
-            f"data.classes ({named})"
-        )
-    return _as_volumes(index, file)[0]
 
 
 def _as_volumes(flat: np.ndarray, file: NiftiFile) -> np.ndarray:

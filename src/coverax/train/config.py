@@ -19,9 +19,11 @@ class DataConfig:
 
     Attributes:
         images: Folder of images (.nii, .nii.gz), relative to the config file.
-        labels: Folder of label maps, matched to the images by stem.
+        labels: Folder of label maps, or of segments of 3D Slicer, matched to the images
+            by stem.
         classes: Class names and their label values; the order gives the channels and
-            the first is the background. A value outside of it is an error.
+            the first is the background. A value outside of it is an error. Segments
+            are found by name.
         spacing_mm: Grid of the net in millimetres; None keeps each file's own.
         orientation: Every volume is turned into it by whole voxels (`RAS`), and its map
             back; None keeps each file's own order of axes.

@@ -84,7 +84,9 @@ from coverax.volumes.scans import Scan as Scan
 from coverax.volumes.scans import find_scans as find_scans
 from coverax.volumes.scans import read_scan as read_scan
 from coverax.volumes.scans import scan_header as scan_header
+from coverax.volumes.segments import check_exclusive as check_exclusive
 from coverax.volumes.segments import has_segments as has_segments
+from coverax.volumes.segments import other_segments as other_segments
 from coverax.volumes.segments import place_segments as place_segments
 from coverax.volumes.segments import read_segments as read_segments
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern

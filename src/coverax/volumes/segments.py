@@ -19,6 +19,7 @@ from coverax.volumes.orient import Turn, find_placing
 from coverax.volumes.same_grid import GridMismatchError, check_same_grid
 
 MOST_REGIONS = 64  # one bit each
+_WAY_OUT = "name regions as segments, --region NAME=CHANNEL:1"
 _KEY = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -60,7 +61,11 @@ def has_segments(path: PathLike) -> bool:
 
 
 def read_segments(
-    path: PathLike, regions: Sequence[Region], *, buffer: Buffer | None = None
+    path: PathLike,
+    regions: Sequence[Region],
+    *,
+    buffer: Buffer | None = None,
+    way_out: str = _WAY_OUT,
 ) -> Segments:
     """Read the segments that are called as the regions are.
 
@@ -73,6 +78,7 @@ def read_segments(
         path: A file with segments.
         regions: What to look for, at most `MOST_REGIONS`.
         buffer: As of `read_voxels`.
+        way_out: What to do where a name is not found, for the error.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -84,7 +90,7 @@ def read_segments(
         raise ValueError(f"{path}: at most {MOST_REGIONS} regions of segments are read")
     file, layers = itk.read_voxels(path, buffer=buffer)
     segments = _segments_of(path, file.n_channels)
-    wanted = [_found(path, segments, region, len(regions)) for region in regions]
+    wanted = [_found(path, segments, r, len(regions), way_out) for r in regions]
     kind = np.uint8 if len(regions) <= 8 else np.uint64
     bits = np.zeros(layers.shape[1], kind)
     for place, own in enumerate(wanted):
@@ -92,8 +98,45 @@ def read_segments(
         for segment in own:
             mask |= layers[segment.layer] == segment.value
         bits |= mask.astype(kind) << kind(place)
+    return Segments(bits, file, _unclaimed(segments, wanted))
+
+
+def check_exclusive(found: Segments, regions: Sequence[Region]) -> None:
+    """Refuse segments that overlap where a voxel may lie in one region alone.
+
+    Raises:
+        ValueError: Two share voxels.
+    """
+    shared = found.bits[(found.bits & (found.bits - 1)) != 0]
+    if not shared.size:
+        return
+    first = int(shared[0])
+    a, b = [k for k in range(len(regions)) if first >> k & 1][:2]
+    pair = shared.dtype.type((1 << a) | (1 << b))
+    raise ValueError(
+        f"{found.file.path}: segments {regions[a].name} and {regions[b].name} share "
+        f"{int(((shared & pair) == pair).sum())} voxels, but classes exclude each other: "
+        "a voxel may lie in one of them"
+    )
+
+
+def other_segments(path: PathLike, regions: Sequence[Region]) -> list[str]:
+    """Names of segments that belong to no region, of the header alone.
+
+    Raises:
+        FileNotFoundError, ValueError: As of `read_segments`.
+    """
+    path = Path(path)
+    segments = _segments_of(path, itk.read_header(path).n_channels)
+    wanted = [_found(path, segments, r, len(regions), _WAY_OUT) for r in regions]
+    return _unclaimed(segments, wanted)
+
+
+def _unclaimed(
+    segments: Sequence[Segment], wanted: Sequence[Sequence[Segment]]
+) -> list[str]:
     claimed = {segment for own in wanted for segment in own}
-    return Segments(bits, file, [s.name for s in segments if s not in claimed])
+    return [s.name for s in segments if s not in claimed]
 
 
 def place_segments(
@@ -151,7 +194,11 @@ def _segments_of(path: Path, n_layers: int) -> list[Segment]:
 
 
 def _found(
-    path: Path, segments: Sequence[Segment], region: Region, n_regions: int
+    path: Path,
+    segments: Sequence[Segment],
+    region: Region,
+    n_regions: int,
+    way_out: str,
 ) -> list[Segment]:
     same = [s for s in segments if _plain(s.name) == _plain(region.name)]
     if len(same) == 1:
@@ -162,10 +209,7 @@ def _found(
         return list(segments)
     what = f"{len(same)} segments are" if same else "no segment is"
     names = some_names((repr(s.name) for s in segments), 10)
-    raise ValueError(
-        f"{path}: {what} called as region {region.name}; it has {names}: name regions as "
-        "segments, --region NAME=CHANNEL:1"
-    )
+    raise ValueError(f"{path}: {what} called {region.name}; it has {names}: {way_out}")
 
 
 def _plain(name: str) -> str:
