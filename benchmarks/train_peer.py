@@ -7,11 +7,15 @@ task. MONAI's UNet (16, 32, 64; two units) and `unet3d-strided` of the same size
 same patches in the same order: 60 cases, 2 patches of 32^3 a step, no augmentation, Dice
 plus cross-entropy, AdamW .003 with warm-up and cosine. Dice and ACE are of 24 other cases.
 Rows: MONAI's; ours from MONAI's first weights; ours as it starts. Then time of a step and of
-one forward pass of 2 patches, each side by itself.
+one forward pass of 2 patches, each side by itself, and memory of a step, each side in a
+process of its own (Linux).
 """
 
 import argparse
+import json
 import statistics
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -36,6 +40,7 @@ from coverax.train.validation import validate
 
 SIZES = {"channels": [16, 32, 64], "strides": [2, 2]}
 PRESET = "unet3d-strided"
+EDGES = {"tiny": (32,), "full": (32, 64)}  # of the patches whose memory is measured
 
 
 class Ours:
@@ -129,6 +134,9 @@ class Theirs:
             return np.moveaxis(torch.softmax(self.net(x), 1).numpy(), 1, -1)
 
 
+SIDES = {"PyTorch": Theirs, "coverax": Ours}
+
+
 def run(side, config, batches, other):
     """Losses of all steps, and the measures of the other cases."""
     losses = [side.train(batch) for batch in islice(batches, config.run.steps)]
@@ -160,6 +168,53 @@ def timing_rows(sides, batch, rounds):
     return rows
 
 
+def resident(kind):
+    """MiB of this process: `VmRSS` now, `VmHWM` the most so far.
+
+    The peak of `getrusage` would not do: it begins with what the parent had.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
+
+
+def memory_of(name, edge, folder):
+    """MiB of a first and of a later step over the net at rest, libraries loaded."""
+    config = config_of(folder, PRESET, SIZES, 4, 0)
+    config = replace(config, patch=replace(config.patch, size=(edge,) * 3))
+    side = SIDES[name](config)
+    learning_rate(config.optimiser, config.run.steps, 0)  # loads what PyTorch's borrows
+    rng, shape = np.random.default_rng(0), (config.patch.batch, *(edge,) * 3)
+    batch = {
+        "image": rng.standard_normal((*shape, 1), np.float32),
+        "label": rng.integers(0, len(CLASSES), shape, np.int32),
+    }
+    rest = resident("VmRSS")
+    peaks = []
+    for _ in range(2):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
+        side.train(batch)
+        peaks.append(resident("VmHWM") - rest)
+    return peaks
+
+
+def memory_rows(folder, size):
+    """Memory of both sides, each in a process of its own, and ours over theirs."""
+    rows = []
+    for edge in EDGES[size]:
+        found = []
+        for name in SIDES:
+            command = [sys.executable, "-m", "benchmarks.train_peer", str(folder)]
+            command += ["--memory-of", name, str(edge)]
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, check=True
+            )
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+        theirs, ours = found
+        cells = [f"{later:.0f} ({first:.0f})" for first, later in found]
+        rows.append([f"2 x {edge}^3", *cells, f"{ours[1] / theirs[1]:.2f}"])
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -167,7 +222,12 @@ def main():
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--size", choices=N_TRAIN, default="full")
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.memory_of:
+        name, edge = arguments.memory_of
+        print(json.dumps(memory_of(name, int(edge), arguments.data)))
+        return
     size, steps = arguments.size, arguments.steps
     first = config_of(arguments.data, PRESET, SIZES, steps, 0)
     files = list(find_cases(first.data).values())[: N_TRAIN[size] + N_OTHER[size]]
@@ -205,6 +265,12 @@ def main():
             markdown(
                 ["ms (least), 2 x 32^3", "PyTorch", "coverax", "ratio of the least"],
                 times,
+            ),
+            "Memory of a later step (and of the first, with what compiles it) over the "
+            "net at rest.",
+            markdown(
+                ["MiB", "PyTorch", "coverax", "ratio of a later step"],
+                memory_rows(arguments.data, size),
             ),
         ]
     )
