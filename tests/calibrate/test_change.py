@@ -4,6 +4,7 @@ import itertools
 import math
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,9 +30,10 @@ RULES = [
 ]
 
 
-def table_of(n_units, seed=1, levels=None, engine="host", **columns):
+@cache
+def table_of(n_units, engine="host"):
     """Two visits of every unit, with voxels of different sizes."""
-    probs, labels = bags.maps(2 * n_units, seed, levels=levels)
+    probs, labels = bags.maps(2 * n_units, seed=1)
     table = cx.scores.score_arrays(
         probs,
         labels,
@@ -39,7 +41,6 @@ def table_of(n_units, seed=1, levels=None, engine="host", **columns):
         engine=engine,
         case_ids=[f"c{i:02}" for i in range(2 * n_units)],
         units=[f"u{i // 2:02}" for i in range(2 * n_units)],
-        **columns,
     )
     visits = np.array([str(i % 2) for i in range(2 * n_units)], object)
     voxel_ml = np.array([0.003 if i % 2 else 0.002 for i in range(2 * n_units)])
@@ -196,7 +197,7 @@ def test_tables_and_options_without_a_change_are_refused():
     bare = {k: v for k, v in table.columns.items() if k != "visit"}
     with pytest.raises(ValueError, match="no column visit"):
         calibrate_volume(replace(table, columns=bare), ALPHA, change=True)
-    with pytest.raises(ValueError, match="two of each|1 of 6 units"):
+    with pytest.raises(ValueError, match="1 of 6 units"):
         calibrate_volume(table.select(np.arange(11)), ALPHA, change=True)
     for policy, options, why in (
         ({"empty": "exclude"}, {}, "an empty one is of volume 0"),
