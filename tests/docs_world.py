@@ -67,6 +67,8 @@ def make_world(root: Path) -> Path:
             _write(root / part / "readers" / reader, seen, names)
     _pairs(root)
     _rated(root)
+    for part, name in (("cal", "visits"), ("new", "new_visits")):
+        _visits(root, part, name)
     nnunet.write_folders(root / "nnunet")
     _folds(root / "nnunet")
     _bids(root / "bids")
@@ -124,6 +126,16 @@ def _rated(root: Path) -> None:
         (root / f"{name}.csv").write_text("\n".join([f"{lines[0]},quality", *rows]))
 
 
+def _visits(root: Path, part: str, name: str) -> None:
+    """The cases of a part as pairs of visits, the later one first in every other pair."""
+    lines = (root / f"{part}.csv").read_text().splitlines()[1:]
+    rows = [
+        (*line.split(",")[:3], f"u{i // 2}", f"M{6 * ((i + i // 2) % 2):02}")
+        for i, line in enumerate(lines[: len(lines) // 2 * 2])
+    ]
+    _rows(root / f"{name}.csv", ("case_id", "probs", "labels", "unit", "visit"), rows)
+
+
 def _pairs(root: Path) -> None:
     """`lesions.csv`: two cases a patient; `classes.csv`: maps of three classes."""
     names = [f"cal{i:02d}" for i in range(N)]
@@ -174,6 +186,8 @@ NAMES = {
     "scans.csv": "cal.csv",
     "rated.csv": "rated.csv",
     "new_rated.csv": "new_rated.csv",
+    "visits.csv": "visits.csv",
+    "new_visits.csv": "new_visits.csv",
     "learn.csv": "learn.csv",
     "lesions.csv": "lesions.csv",
     "heldout.csv": "new.csv",

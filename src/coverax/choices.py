@@ -25,8 +25,11 @@ RiskMethod = Literal["crc", "rcps", "ltt"]
 # left out.
 ValidatedMethod = Literal["fnr", "sets", "crc", "rcps", "ltt"]
 # What a calibration gives: one cut of the map, a set on each side of the border (from one
-# map, or from one of each fold), an interval of the volume, or masks to release.
-Kind = Literal["cut", "sides", "fold_cuts", "fold_sides", "interval", "release"]
+# map, or from one of each fold), an interval of the volume or of its change between
+# visits, or masks to release.
+Kind = Literal[
+    "cut", "sides", "fold_cuts", "fold_sides", "interval", "change", "release"
+]
 # What the error of a volume is divided by, and the side an interval is open to.
 VolumeScale = Literal["mass", "log", "none"]
 OneSided = Literal["at-least", "at-most"]

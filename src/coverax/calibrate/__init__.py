@@ -5,6 +5,14 @@ from coverax.calibrate.audit import Audit as Audit
 from coverax.calibrate.audit import AuditPart as AuditPart
 from coverax.calibrate.audit import audit_of as audit_of
 from coverax.calibrate.audit import disagreement as disagreement
+from coverax.calibrate.change import Change as Change
+from coverax.calibrate.change import Measured as Measured
+from coverax.calibrate.change import Visit as Visit
+from coverax.calibrate.change import change_bounds as change_bounds
+from coverax.calibrate.change import change_score as change_score
+from coverax.calibrate.change import measured as measured
+from coverax.calibrate.change import pair_rows as pair_rows
+from coverax.calibrate.change import pair_visits as pair_visits
 from coverax.calibrate.controlled import calibrate_crc as calibrate_crc
 from coverax.calibrate.controlled import calibrate_ltt as calibrate_ltt
 from coverax.calibrate.controlled import calibrate_rcps as calibrate_rcps

@@ -23,7 +23,7 @@ from coverax.calibrate.map_facts import (
 from coverax.choices import OneSided, VolumeScale
 
 # Roundings between a score and its ends: a few of the last bits, all outwards.
-_SLACK = 2.0**-48
+SLACK = 2.0**-48
 
 
 class Bounds(NamedTuple):
@@ -150,7 +150,7 @@ class Interval:
         """Low and high end, as if both were asked for."""
         if math.isinf(threshold):  # at or below it is everything, or an empty reference
             return 0.0, math.inf if threshold > 0 else 0.0
-        wide = threshold + _SLACK * (1 + abs(threshold))
+        wide = threshold + SLACK * (1 + abs(threshold))
         if self.scale == "log":
             return self._ratio_ends(found, voxel_ml, wide)
         reach = Fraction(wide) * Fraction(scale)
@@ -164,10 +164,10 @@ class Interval:
     ) -> tuple[float, float]:
         low, high = found * _exp(-wide), (found and found * _exp(wide))
         if math.isinf(high):
-            return _ml(Fraction(low) * (1 - Fraction(_SLACK)), voxel_ml)[0], high
+            return _ml(Fraction(low) * (1 - Fraction(SLACK)), voxel_ml)[0], high
         low, high = (
             Fraction(end) * Fraction(1 + slack)
-            for end, slack in ((low, -_SLACK), (high, _SLACK))
+            for end, slack in ((low, -SLACK), (high, SLACK))
         )
         return _ml(low, voxel_ml)[0], _ml(high, voxel_ml)[1]
 
@@ -179,7 +179,11 @@ def _exp(value: float) -> float:
 
 def _ml(voxels: Fraction, voxel_ml: float) -> tuple[float, float]:
     """Voxels in mL: rounded down, and rounded up."""
-    exact = voxels * Fraction(voxel_ml)
+    return outwards(voxels * Fraction(voxel_ml))
+
+
+def outwards(exact: Fraction) -> tuple[float, float]:
+    """A number rounded down, and rounded up."""
     near = float(exact)
     down = near if near <= exact else math.nextafter(near, -math.inf)
     up = near if near >= exact else math.nextafter(near, math.inf)

@@ -304,12 +304,14 @@ class VolumeRecord(JsonRecord, _ByRank):
         scale: What an error is divided by.
         one_sided: The side that is bounded alone; None for both.
         regions: Each on its own, or all jointly.
+        change: Whether it is the change between two visits; None where it is not.
     """
 
     estimate: str
     scale: VolumeScale
     one_sided: OneSided | None = field(default=None, metadata=MAYBE)
     regions: Regions = "each"
+    change: bool | None = field(default=None, metadata=MAYBE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from coverax.provenance import gap_words
 if TYPE_CHECKING:
     from coverax.calibrate.result import Calibration, Threshold
 
+_INTERVALS = ("interval", "change")
 _DESCRIPTION = "That describes these cases: a level chosen by it needs other cases to calibrate on."
 
 
@@ -24,7 +25,7 @@ def refusal(calibration: "Calibration", bad: "list[Threshold]") -> str:
             "maps without any uncertainty have bad masks, and the floor of Dice is 0. "
             "allow_vacuous (--allow-vacuous) writes that beside the release, which holds"
         ) + more
-    if is_vacuous and calibration.kind == "interval":
+    if is_vacuous and calibration.kind in _INTERVALS:
         return (
             f"no informative guarantee at alpha {calibration.alpha}: {which}. Too many "
             "references have a volume where the estimate has none, or the other way "
@@ -90,7 +91,7 @@ def _left(calibration: "Calibration", bad: "Threshold") -> str:
     """What is left where nothing is promised."""
     if calibration.has_sides:
         return "The only safe sets are an empty inner and an outer of the whole volume"
-    if calibration.kind == "interval":
+    if calibration.kind in _INTERVALS:
         return "The only safe interval has no ends"
     if calibration.kind == "release":
         return "Nothing may be released unread"

@@ -50,7 +50,11 @@ from coverax.shown import Shown, few, short
 from coverax.table import SIDES, ScoreDefinition
 
 SCHEMA = 1
-_KIND_OF_SIDE: dict[str, Kind] = {"volume": "interval", "release": "release"}
+_KIND_OF_SIDE: dict[str, Kind] = {
+    "volume": "interval",
+    "change": "change",
+    "release": "release",
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

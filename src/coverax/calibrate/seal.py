@@ -283,9 +283,9 @@ def nothing_known(
     )
 
 
-def whom(policy: Policy) -> str:
+def whom(policy: Policy, new: str = "a new case") -> str:
     """Whom a statement speaks of."""
-    text = "a case drawn at random from a new unit" if policy.per_unit else "a new case"
+    text = "a case drawn at random from a new unit" if policy.per_unit else new
     if policy.per_unit == "all" and policy.group_by:
         # Few cases of a group weigh as much there as many: a draw among them.
         text = "a case drawn at random from those of a new unit"

@@ -93,6 +93,11 @@ def with_strata(calibration: "Calibration", strata: Strata) -> "Calibration":
         )
     if calibration.refused_parts:
         raise ValueError(_MAY_BE_ANY)
+    if calibration.kind == "change":
+        raise ValueError(
+            "a change has two maps, which may lie in different bins: group by a column of "
+            "the cohort"
+        )
     if isinstance(calibration.record, VolumeRecord) and (
         calibration.record.regions == "joint"
     ):
@@ -161,6 +166,11 @@ def check_in_memory(calibration: "Calibration") -> None:
             cohort.
     """
     check_named(calibration, "arrays in memory")
+    if calibration.kind == "change":
+        raise ValueError(
+            "the calibration is of a change between two visits, and arrays in memory name "
+            "none: predict and evaluate a cohort of files"
+        )
     record = calibration.record
     if isinstance(record, TriageRecord) and record.confident_at is not None:
         raise ValueError(

@@ -22,7 +22,8 @@ class Threshold:
     Attributes:
         region: Structure it belongs to.
         group: Group it belongs to; empty where there is one for all.
-        side: `lesion`, `mass`, `inner` or `outer`, `volume`, `release` or `floor`, by method.
+        side: `lesion`, `mass`, `inner` or `outer`, `volume`, `change`, `release` or `floor`, by
+            method.
         tolerance: Tolerated rate of one case; None where a mean is controlled.
         n_units: Calibration units that counted.
         rank: Which order statistic, 1-based; None where it is no plain one.

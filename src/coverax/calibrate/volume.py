@@ -1,17 +1,24 @@
-"""Intervals in mL of the volume of a structure of a new case."""
+"""Intervals in mL of the volume of a structure of a new case, or of its change."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 
+from coverax.calibrate.change import (
+    Measured,
+    Pairs,
+    change_score,
+    measured,
+    pairs_of_table,
+)
 from coverax.calibrate.fnr import check_combination
 from coverax.calibrate.hierarchical import hierarchical_threshold
 from coverax.calibrate.interval import Interval
 from coverax.calibrate.map_facts import check_counts, check_voxels
 from coverax.calibrate.policy import Policy
 from coverax.calibrate.record import VolumeRecord
-from coverax.calibrate.result import Calibration, Status, Threshold
+from coverax.calibrate.result import Calibration, Status, Threshold, with_digest
 from coverax.calibrate.seal import (
     Part,
     calibrate_parts,
@@ -21,6 +28,7 @@ from coverax.calibrate.seal import (
     threshold_of_part,
     whom,
 )
+from coverax.calibrate.seen import check_sources, seen_of
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
 from coverax.choices import OneSided, Regions, VolumeScale
@@ -41,6 +49,7 @@ def calibrate_volume(
     scale: VolumeScale = "mass",
     one_sided: OneSided | None = None,
     regions: Regions = "each",
+    change: bool = False,
 ) -> Calibration:
     """Interval of the volume of the reference of a new case, from its map alone.
 
@@ -48,6 +57,10 @@ def calibrate_volume(
     volume V of the reference. With exchangeable units V of a new case lies in
     `Vhat +- threshold * scale` with probability at least `1 - alpha`, marginally over
     calibration sets; with `delta` and i.i.d. units, for all but a share `delta` of them.
+
+    With `change` the same holds of the change from the earlier to the later of the two
+    visits of a new unit: the score of a pair is the error of the difference of its two
+    estimates over the sum of their scales, and the pairs are exchangeable.
 
     Args:
         table: Scores of the calibration cohort, with voxel counts and bins.
@@ -63,9 +76,11 @@ def calibrate_volume(
         one_sided: `at-least` or `at-most` bounds the volume on one side alone.
         regions: `each` promises for each region on its own, `joint` for all regions of
             a case at once, by the largest score among them.
+        change: Bound the change between visits (a column `visit` of the cohort, see
+            `pair_visits`); every unit has two, and a pair is of the group of the later.
 
     Returns:
-        One threshold a region and group, side `volume`; its value is an order statistic
+        One threshold a region and group, side `volume` or `change`; its value is an order statistic
         of the scores. Status TOO_FEW_CASES (INFEASIBLE with `delta`) where the rank lies
         beyond the last unit, VACUOUS where the score there is infinite.
 
@@ -81,12 +96,20 @@ def calibrate_volume(
     interval = Interval(estimate, scale, one_sided)
     check_counts(table.definition, _WHAT, bins=interval.needs_bins)
     check_voxels(table, _WHAT)
-    voxel_ml = np.asarray(table.column("voxel_volume_ml"), float)
-    n_foreground = table.column("n_foreground")
-    scores = interval.scores(table.columns, n_foreground, voxel_ml)
+    own_table, side = table, "volume"
+    if change:
+        _check_change(policy, interval)
+        check_sources(table, policy.unit_column)
+        pairs = pairs_of_table(table, policy.unit_column)
+        own_table, side = pairs.later, "change"
+        scores = _change_scores(pairs, interval)
+    else:
+        voxel_ml = np.asarray(table.column("voxel_volume_ml"), float)
+        n_foreground = table.column("n_foreground")
+        scores = interval.scores(table.columns, n_foreground, voxel_ml)
     if regions == "joint":
-        scores = _over_regions(table, scores, policy)
-    units = table.column(policy.unit_column)
+        scores = _over_regions(own_table, scores, policy)
+    units = own_table.column(policy.unit_column)
 
     def threshold_of(part: Part) -> Threshold:
         own = part.cases.worst(scores)
@@ -101,7 +124,7 @@ def calibrate_volume(
             value = rank_threshold(own, rank)
         return threshold_of_part(
             part,
-            "volume",
+            side,
             own,
             value,
             n_units,
@@ -110,17 +133,81 @@ def calibrate_volume(
             whole_at=math.inf,
         )
 
-    return calibrate_parts(
-        table,
+    found = calibrate_parts(
+        own_table,
         threshold_of,
-        lambda found: _statement(found, alpha, delta, policy, interval, regions),
+        lambda found: _statement(
+            found, alpha, delta, policy, interval, regions, change
+        ),
         policy,
-        replace(nothing_known(math.inf), side="volume"),
+        replace(nothing_known(math.inf), side=side),
         method="volume",
         alpha=alpha,
         delta=delta,
-        record=VolumeRecord(estimate, scale, one_sided, regions),
+        record=VolumeRecord(estimate, scale, one_sided, regions, change or None),
     )
+    return _with_both_visits(found, table) if change else found
+
+
+def _check_change(policy: Policy, interval: Interval) -> None:
+    """Refuse options that a change has no meaning for.
+
+    Raises:
+        ValueError: One is asked for.
+    """
+    if policy.empty != "include":
+        raise ValueError(
+            "a change counts whatever the references hold: an empty one is of volume 0 "
+            "(empty='include', --empty include)"
+        )
+    if policy.per_unit is not None:
+        raise ValueError(
+            "a change is of the two visits of a unit, which counts once: per_unit "
+            "(--per-unit) goes without it"
+        )
+    if interval.scale == "log":
+        raise ValueError(
+            "a change is a difference in mL: scale must be mass or none (--scale)"
+        )
+
+
+def _change_scores(pairs: Pairs, interval: Interval) -> np.ndarray:
+    """The score of every pair of rows."""
+    first, second = (_visit_volumes(t, interval) for t in (pairs.earlier, pairs.later))
+    return np.array(
+        [
+            change_score(interval, one, other, (true_one, true_other))
+            for (one, true_one), (other, true_other) in zip(first, second, strict=True)
+        ]
+    )
+
+
+def _visit_volumes(
+    table: ScoreTable, interval: Interval
+) -> list[tuple[Measured, float]]:
+    """Of each row what its map says, and the volume of its reference."""
+    voxel_ml = np.asarray(table.column("voxel_volume_ml"), float)
+    true_ml = np.asarray(table.column("n_foreground") * voxel_ml, float)
+    own = measured(interval, table.columns, voxel_ml)
+    return list(zip(own, true_ml.tolist(), strict=True))
+
+
+def _with_both_visits(calibration: Calibration, table: ScoreTable) -> Calibration:
+    """A calibration of later visits that knows the earlier ones of its units too."""
+    ids = table.column("case_id")
+    seen = seen_of(
+        table,
+        table.units(calibration.policy.unit_column),
+        calibration.policy.unit_column,
+    )
+    found = replace(
+        calibration,
+        n_cases=len(set(ids)),
+        cases_digest=table.cases_digest,
+        case_digests=seen.cases,
+        map_digests=seen.maps,
+    )
+    return with_digest(found)
 
 
 def _over_regions(table: ScoreTable, scores: np.ndarray, policy: Policy) -> np.ndarray:
@@ -152,6 +239,19 @@ def _over_regions(table: ScoreTable, scores: np.ndarray, policy: Policy) -> np.n
     return largest[owner]
 
 
+def _bounded(policy: Policy, change: bool) -> str:
+    """What is promised of whom, in words."""
+    if not change:
+        return f"the volume of the reference of {whom(policy)}"
+    text = whom(policy, "a new unit")
+    if policy.group_by:
+        text += " (that of the later visit)"
+    return (
+        "the change of the volume of the reference from the earlier to the later visit of "
+        f"{text}"
+    )
+
+
 def _statement(
     thresholds: list[Threshold],
     alpha: Level,
@@ -159,6 +259,7 @@ def _statement(
     policy: Policy,
     interval: Interval,
     regions: Regions,
+    change: bool,
 ) -> str:
     """The guarantee in words, with its assumptions and what it does not say."""
     confidence = float(1 - as_fraction(alpha))
@@ -168,8 +269,7 @@ def _statement(
         "at-most": "is at most the upper end",
     }[interval.one_sided]
     text = (
-        f"With probability at least {confidence}, the volume of the reference of "
-        f"{whom(policy)} {ends}. "
+        f"With probability at least {confidence}, {_bounded(policy, change)} {ends}. "
     )
     if delta is not None:
         text += (
@@ -183,7 +283,7 @@ def _statement(
             "(marginal), and needs them to be exchangeable. "
         )
     text += (
-        "It speaks of the volume that the raters of these references would mark, not of "
+        f"It speaks of the {'change' if change else 'volume'} that the raters of these references would mark, not of "
         "the mask written beside it, nor of single voxels. It assumes that the model "
         "never saw a calibration or new unit, and that estimate, scale and alpha were "
         "fixed before looking. "

@@ -206,6 +206,14 @@ def command(
         OneSided | None,
         typer.Option(help="volume: bound it from one side alone."),
     ] = None,
+    change: Annotated[
+        bool,
+        typer.Option(
+            "--change",
+            help="volume: bound its change between the two visits of each unit (a column "
+            "visit of the cohort).",
+        ),
+    ] = False,
     bad_below: Annotated[
         str | None,
         typer.Option(
@@ -289,6 +297,7 @@ def command(
         estimate=estimate,
         scale=scale,
         one_sided=one_sided,
+        change=change or None,
         bad_below=bad_below,
         confidence=confidence,
         confident_at=confident_at,

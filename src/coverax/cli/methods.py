@@ -72,6 +72,7 @@ class Request:
     estimate: str | None = None
     scale: VolumeScale | None = None
     one_sided: OneSided | None = None
+    change: bool | None = None
     bad_below: str | None = None
     confidence: str | None = None
     confident_at: ConfidentAt | None = None
@@ -293,6 +294,7 @@ def _calibrate_volume(table: Any, request: Request) -> "Calibration":
         scale=request.scale or "mass",
         one_sided=request.one_sided,
         regions=request.regions or "each",
+        change=bool(request.change),
     )
 
 
@@ -341,6 +343,10 @@ def _interval(threshold: "Threshold") -> str:
     return f"volume whose score is at most {threshold.value:.6g}"
 
 
+def _change(threshold: "Threshold") -> str:
+    return f"change of volume whose score is at most {threshold.value:.6g}"
+
+
 def _release(threshold: "Threshold") -> str:
     if threshold.side == "floor":
         return f"Dice at least 1 - {threshold.value:.6g} times the uncertainty"
@@ -356,6 +362,7 @@ DESCRIBE: "dict[Kind, Callable[[Threshold], str]]" = {
     "fold_cuts": _cut,
     "fold_sides": _side_of_folds,
     "interval": _interval,
+    "change": _change,
     "release": _release,
 }
 _GROUPS = ("group_by", "group_floor")
@@ -388,7 +395,7 @@ METHODS: dict[Method, _Calibrator] = {
     ),
     "volume": _Calibrator(
         _calibrate_volume,
-        ("delta", "estimate", "scale", "one_sided", "regions", *_GROUPS),
+        ("delta", "estimate", "scale", "one_sided", "regions", "change", *_GROUPS),
     ),
     "triage": _Calibrator(
         _calibrate_triage,

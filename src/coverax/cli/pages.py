@@ -73,7 +73,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Confidence sets": (
         *("inner", "outer", "joint", "alpha_inner", "transforms", "regions"),
     ),
-    "Volumes": ("estimate", "scale", "one_sided"),
+    "Volumes": ("estimate", "scale", "one_sided", "change"),
     "Triage": ("bad_below", "confidence", "confident_at", "cut"),
     "Folds": ("folds", "vote"),
     "Where it runs": (

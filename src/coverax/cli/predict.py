@@ -121,7 +121,12 @@ def command(
 ) -> None:
     """Write one mask a case on the grid of its map, and a sidecar with the guarantee."""
     from coverax.calibrate import read_calibration
-    from coverax.predict import cohort_confidences, predict_folder, predict_folds
+    from coverax.predict import (
+        cohort_confidences,
+        predict_folder,
+        predict_folds,
+        visits_of,
+    )
     from coverax.stream import own_cases
     from coverax.volumes import map_files, maps_of_cases, read_groups
 
@@ -143,7 +148,7 @@ def command(
     wanted = parse_only(only)
     by = loaded.policy.group_by or "group"
     of_case = None if groups is None else read_groups(groups, by, instead="group")
-    given = None
+    given, visits = None, None
     if (found := load_maps(probs, cohort, wanted)) is not None:
         if several or groups is not None:
             raise typer.BadParameter(
@@ -155,6 +160,7 @@ def command(
             )
         each = [maps_of_cases(found)]
         given = cohort_confidences(loaded, found.cases)
+        visits = visits_of(loaded, found.cases)
         if loaded.is_grouped:
             of_case = {c.case_id: c.column(by) for c in found.cases}
     elif several:
@@ -162,6 +168,8 @@ def command(
     else:
         each = [map_files(folder, only=wanted) for folder in probs or []]
     maps = each[0]
+    if cohort is None and not several:
+        visits = visits_of(loaded, maps)
     inputs = [
         calibration,
         cohort,
@@ -180,7 +188,12 @@ def command(
             partial(predict_folds, loaded, each)
             if several
             else partial(
-                predict_folder, loaded, maps, groups=of_case, confidences=given
+                predict_folder,
+                loaded,
+                maps,
+                groups=of_case,
+                confidences=given,
+                visits=visits,
             )
         )
         result = predict(

@@ -10,7 +10,7 @@ import numpy as np
 
 from coverax.calibrate import Calibration
 from coverax.choices import EngineName, Kind
-from coverax.evaluate import audit, cuts, triage, volumes
+from coverax.evaluate import audit, changes, cuts, triage, volumes
 from coverax.evaluate.cohorts import (
     check_regions,
     left_out,
@@ -281,4 +281,5 @@ KINDS: dict[Kind, Judge] = {
     "sides": Judge(side_columns, evaluate_sets, joint_over_regions),
     "release": Judge(*triage.JUDGED),
     "interval": Judge(*volumes.JUDGED),
+    "change": Judge(*changes.JUDGED),
 }

@@ -11,14 +11,15 @@ from coverax.files import MAYBE, JsonRecord
 
 @dataclass(frozen=True, slots=True)
 class VolumeCoverage(Coverage):
-    """Intervals that hold the volume, and their widths; None where one is open.
+    """Intervals that hold the volume, or its change; None where a width is open.
 
     Attributes:
-        true_ml: Mean volume of the references.
-        volume_ml: Mean estimate.
+        true_ml: Mean volume of the references, or change of it.
+        volume_ml: Mean estimate of that.
         width_ml: Mean width.
         width_ml_median: Median width.
-        width_share_median: Median width as a share of the estimate.
+        width_share_median: Median width as a share of the estimate; of a change, of that
+            at the earlier visit.
     """
 
     true_ml: float | None
@@ -30,7 +31,12 @@ class VolumeCoverage(Coverage):
 
 @dataclass(frozen=True, slots=True)
 class IntervalResult(JsonRecord):
-    """A region with an interval of its volume; the rest as in `CutResult`."""
+    """A region with an interval of its volume; the rest as in `CutResult`.
+
+    Attributes:
+        change: Whether it is of the change between two visits; None where it is not.
+        n_zero_excluded: Changes whose interval excludes zero.
+    """
 
     region: str
     n_counted: int
@@ -39,6 +45,8 @@ class IntervalResult(JsonRecord):
     rank: int | None
     raters: RaterRule | None
     interval: VolumeCoverage
+    change: bool | None = field(default=None, metadata=MAYBE)
+    n_zero_excluded: int | None = field(default=None, metadata=MAYBE)
     group: str | None = field(default=None, metadata=MAYBE)
     audit: Audit | None = field(default=None, metadata=MAYBE)
 

@@ -53,7 +53,7 @@ def read_cases(path: PathLike) -> list[dict[str, Any]]:
 
 
 def _value(name: str, cell: str) -> Any:
-    if name in _TEXT:
+    if name in (*_TEXT, "earlier"):
         return without_apostrophe(cell)
     if cell == "":
         return None

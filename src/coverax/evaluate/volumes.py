@@ -14,7 +14,7 @@ from coverax.evaluate.summary import is_tied
 from coverax.predict import interval_of, voxel_ml_of
 from coverax.scores import Engine, ViewBatch, count_columns
 
-_VOLUMES = ("volume_ml", "low_ml", "high_ml")
+VOLUMES = ("volume_ml", "low_ml", "high_ml")
 
 
 def volume_columns(
@@ -26,7 +26,7 @@ def volume_columns(
     n_foreground = np.asarray(columns["n_foreground"])
     n_slots = len(n_foreground)
     voxel_ml = np.full(n_slots, np.nan)
-    bounds = np.full((n_slots, len(_VOLUMES)), np.nan)
+    bounds = np.full((n_slots, len(VOLUMES)), np.nan)
     for slot, view in enumerate(batch.views):
         voxel_ml[slot] = voxel_ml_of(view)
         own = {name: values[slot : slot + 1] for name, values in columns.items()}
@@ -36,7 +36,7 @@ def volume_columns(
         "n_voxels": np.asarray(columns["n_voxels"]),
         "n_foreground": n_foreground,
         "score": interval.scores(columns, n_foreground, voxel_ml),
-        **dict(zip(_VOLUMES, bounds.T, strict=True)),
+        **dict(zip(VOLUMES, bounds.T, strict=True)),
     }
 
 
@@ -44,17 +44,38 @@ def evaluate_volumes(
     calibration: Calibration, region: str, rows: list[dict[str, Any]], seed: int
 ) -> tuple[IntervalResult, list[dict[str, Any]]]:
     """Coverage, its law, and the widths of the intervals of one region."""
+    for row in rows:
+        row["true_ml"] = row["n_foreground"] * float(row["voxel_volume_ml"])
+    return judge_intervals(calibration, region, rows, seed)
+
+
+def judge_intervals(
+    calibration: Calibration,
+    region: str,
+    rows: list[dict[str, Any]],
+    seed: int,
+    *,
+    share_of: str = "volume_ml",
+) -> tuple[IntervalResult, list[dict[str, Any]]]:
+    """Of rows that have their truth, estimate, interval and score.
+
+    Args:
+        calibration: What is evaluated.
+        region: Of the rows.
+        rows: One a case, or a pair of visits, and reference.
+        seed: Of the draw of one case a unit.
+        share_of: What widths are a share of.
+    """
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     counted = count_rows(calibration, region, column, seed)
     threshold = calibration.threshold_of(region)
     worst = counted.worst(column["score"])
-    true_ml = column["n_foreground"] * column["voxel_volume_ml"].astype(float)
     hits, mine = worst <= threshold.value, counted.rows
     is_joint = _is_joint(calibration)
     tied = is_tied(threshold, worst[mine])
-    width = column["high_ml"] - column["low_ml"]
+    width, of = column["high_ml"] - column["low_ml"], column[share_of]
     share = np.full(len(width), np.nan)
-    np.divide(width, column["volume_ml"], out=share, where=column["volume_ml"] > 0)
+    np.divide(width, of, out=share, where=of > 0)
     # Jointly over regions the law is that of all of them together.
     found = coverage_of(hits[mine], None if is_joint else threshold, tied=tied)
     result = IntervalResult(
@@ -70,7 +91,7 @@ def evaluate_volumes(
             law=found.law,
             expected=found.expected,
             band=found.band,
-            true_ml=mean_of(true_ml[mine]),
+            true_ml=mean_of(column["true_ml"][mine]),
             volume_ml=mean_of(column["volume_ml"][mine]),
             width_ml=_finite(np.mean, width[mine]),
             width_ml_median=_finite(np.median, width[mine]),
@@ -83,8 +104,8 @@ def evaluate_volumes(
             "counted": bool(mine[i]),
             "n_voxels": row["n_voxels"],
             "n_foreground": row["n_foreground"],
-            "true_ml": float(true_ml[i]),
-            **{name: float(row[name]) for name in _VOLUMES},
+            "true_ml": float(row["true_ml"]),
+            **{name: float(row[name]) for name in VOLUMES},
             "score": float(row["score"]),
             "covered": bool(hits[i]),
             "tied": bool(worst[i] == threshold.value),

@@ -52,14 +52,20 @@ _Measures = list[tuple[str, float | None, str]]
 
 def _interval_measures(result: IntervalResult) -> _Measures:
     found = result.interval
-    return [
-        ("intervals that hold the volume", found.coverage, "{:.1%}"),
+    what = "change" if result.change else "volume"
+    share = "estimate at the earlier visit" if result.change else "estimate"
+    rows: _Measures = [
+        (f"intervals that hold the {what}", found.coverage, "{:.1%}"),
         ("reference, mean mL", found.true_ml, "{:.3g}"),
         ("estimate, mean mL", found.volume_ml, "{:.3g}"),
         ("width, mean mL", found.width_ml, "{:.3g}"),
         ("width, median mL", found.width_ml_median, "{:.3g}"),
-        ("width, median share of the estimate", found.width_share_median, "{:.1%}"),
+        (f"width, median share of the {share}", found.width_share_median, "{:.1%}"),
     ]
+    if result.n_zero_excluded is not None:
+        apart = result.n_zero_excluded / result.n_counted
+        rows.append(("intervals that exclude zero", apart, "{:.1%}"))
+    return rows
 
 
 def _release_measures(result: ReleaseResult) -> _Measures:
@@ -205,7 +211,8 @@ def _risks(result: CutResult | FoldCutResult, *, held_out: bool) -> str:
 def _interval_covers(result: IntervalResult, *, held_out: bool) -> str:
     """How many intervals hold the volume, beside the law where it applies."""
     found = result.interval
-    text = f"{found.n_covered} of {result.n_counted} volumes lie in their interval"
+    what = "changes" if result.change else "volumes"
+    text = f"{found.n_covered} of {result.n_counted} {what} lie in their interval"
     if not held_out or found.expected is None or not found.band:
         return f"{text}."
     return f"{text}; {law_words(found.law, found.expected, found.band)}."

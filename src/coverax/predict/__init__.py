@@ -4,6 +4,7 @@ from coverax.exports import exported
 from coverax.predict.apply import CasePrediction as CasePrediction
 from coverax.predict.apply import RegionPrediction as RegionPrediction
 from coverax.predict.apply import apply as apply
+from coverax.predict.changes import visits_of as visits_of
 from coverax.predict.folds import check_folds as check_folds
 from coverax.predict.folds import fold_masks as fold_masks
 from coverax.predict.folds import predict_folds as predict_folds

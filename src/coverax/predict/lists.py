@@ -1,13 +1,14 @@
 """What a prediction writes beside its cases: one list of all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from coverax._version import __version__
-from coverax.calibrate import Calibration
+from coverax.calibrate import Calibration, Visit
 from coverax.choices import Kind
 from coverax.files import publish_rows, publish_sealed_json
+from coverax.predict.changes import CHANGES, change_rows
 from coverax.predict.triage import TRIAGE, triage_rows
 from coverax.predict.volumes import VOLUMES, volume_rows
 
@@ -20,13 +21,20 @@ LISTS: dict[Kind, tuple[str, Rows]] = {
 
 
 def write_list(
-    calibration: Calibration, sidecars: list[dict[str, Any]], folder: Path
+    calibration: Calibration,
+    sidecars: list[dict[str, Any]],
+    folder: Path,
+    visits: Mapping[str, Visit] | None = None,
 ) -> None:
     """Write the list of a kind that has one, and a sealed record of it beside it."""
-    if calibration.kind not in LISTS:
+    each = sorted(sidecars, key=lambda sidecar: sidecar["case_id"])
+    if visits is not None:
+        name, rows = CHANGES, change_rows(calibration, each, visits)
+    elif calibration.kind in LISTS:
+        name, rows_of = LISTS[calibration.kind]
+        rows = rows_of(each)
+    else:
         return
-    name, rows_of = LISTS[calibration.kind]
-    rows = rows_of(sorted(sidecars, key=lambda sidecar: sidecar["case_id"]))
     if not rows:
         return
     publish_rows(folder / name, rows)

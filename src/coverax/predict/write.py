@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coverax.calibrate import Calibration
+from coverax.calibrate import Calibration, Visit
 from coverax.choices import Container, Kind
 from coverax.files import JsonRecord, PathLike
 from coverax.predict.bids import container_of, filling
+from coverax.predict.changes import check_visits, visit_masks
 from coverax.predict.lists import write_list
 from coverax.predict.map_kind import check_first_mark, read_map
 from coverax.predict.masks import RegionMasks, lesion_mask
@@ -73,6 +74,7 @@ def predict_folder(
     merge: bool = False,
     groups: Mapping[str, str] | None = None,
     confidences: Given | None = None,
+    visits: Mapping[str, Visit] | None = None,
     verify_inputs: bool = False,
     bids: bool = False,
     on_case: Callable[[], None] = lambda: None,
@@ -102,6 +104,8 @@ def predict_folder(
         groups: Group of each case, for a calibration by groups.
         confidences: Of each case, or of each of its regions, what the column that ranks
             masks has, for a release by a column of the cohort.
+        visits: Unit and visit of each case, for a change between visits: `changes.csv`
+            has the interval of every pair.
         verify_inputs: With `resume`, tell a replaced map by its content too.
         bids: Write a BIDS derivative, see `BidsFolder`; cases are named `sub-XX...`.
         on_case: Called once a case, for progress.
@@ -114,7 +118,7 @@ def predict_folder(
             inner and outer masks were asked of another method, the regions do not fit
             into one label map, a container needs SimpleITK and it is missing, or the
             maps are hard masks or of another origin than those that calibrated, or
-            confidences are missing or not wanted.
+            confidences or visits are missing or not wanted.
     """
     output = Path(output)
     maps = {name: Path(path) for name, path in maps.items()}
@@ -135,6 +139,7 @@ def predict_folder(
     if not allow_missing and not by_map:
         _check_groups(calibration, maps, groups or {})
     check_given(calibration, confidences, maps, allow_missing=allow_missing)
+    check_visits(calibration, visits, maps)
     definition = calibration.definition
     check_first_mark(maps.values(), definition)
     regions_of = {
@@ -148,7 +153,8 @@ def predict_folder(
 
     def finish(folder: Path, _failures: dict[str, str]) -> None:
         counted.append(check_written(folder, maps, definition, allow_hard_masks))
-        write_list(calibration, read_sidecars(folder, maps), folder)
+        own = visits and {case_id: visits[case_id] for case_id in maps}
+        write_list(calibration, read_sidecars(folder, maps), folder, own)
 
     sources = {i: (path,) for i, path in maps.items()} if bids else None
     failures = filling(calibration, sources, regions_of)(
@@ -337,5 +343,6 @@ REGION_MASKS: dict[Kind, Callable[[Calibration, View], RegionMasks]] = {
     "cut": lesion_mask,
     "sides": side_masks,
     "interval": interval_masks,
+    "change": visit_masks,
     "release": release_masks,
 }

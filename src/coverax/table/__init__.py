@@ -6,6 +6,7 @@ NumPy alone; only `parquet` knows how a table lies on disk.
 from coverax.engine.results import ComponentEvents as ComponentEvents
 from coverax.exports import exported
 from coverax.table.columns import FOLD as FOLD
+from coverax.table.columns import VISIT as VISIT
 from coverax.table.columns import Column as Column
 from coverax.table.columns import Curves as Curves
 from coverax.table.columns import columns_of as columns_of

@@ -28,6 +28,7 @@ CRITICAL_TRUE_POSITIVE = "critical_true_positive"
 LESION_PEAKS = "lesion_peaks"
 # Where the components of the mask change: cuts, components from there, false ones.
 COMPONENTS = ("lesion_cuts", "lesion_components", "lesion_false_components")
+VISIT = "visit"  # of cohort.csv: which of the visits of its unit a case is
 FOLD = "fold"  # of cohort.csv: whose model made the map of a case
 REGION, TOP_LABEL, BACKGROUND = "bin_", "top_label_", "background_"
 SOFT = "soft_"

@@ -46,6 +46,8 @@ def check_watched(calibration: Calibration) -> None:
             why = "a promise by weights, or of all cases of a unit, has no plain rank"
         if isinstance(record, VolumeRecord) and record.regions == "joint":
             why = "a promise of all regions at once is not watched region by region"
+        if calibration.kind == "change":
+            why = "a promise of two visits is not watched scan by scan"
     elif isinstance(record, RiskRecord) and calibration.delta is not None:
         why = "" if _is_watched(record) else _LOSS
     elif isinstance(record, SetsRecord):

@@ -90,6 +90,7 @@ from coverax.volumes.segments import other_segments as other_segments
 from coverax.volumes.segments import place_segments as place_segments
 from coverax.volumes.segments import read_segments as read_segments
 from coverax.volumes.unit_names import check_unit_pattern as check_unit_pattern
+from coverax.volumes.unit_names import sessions_of as sessions_of
 from coverax.volumes.unit_names import units_of as units_of
 
 __all__, __dir__ = exported(globals())

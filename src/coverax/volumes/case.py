@@ -13,13 +13,13 @@ from pathlib import Path
 
 from coverax.checks import normal_form
 from coverax.files import PathLike
-from coverax.table.columns import FOLD
+from coverax.table.columns import FOLD, VISIT
 from coverax.table.region import Region, parse_regions
 from coverax.volumes.formats import file_stem
 from coverax.volumes.names import check_case_id, check_name, some_names
 from coverax.volumes.origin import known_parts
 from coverax.volumes.rows import Row, Rows, read_rows
-from coverax.volumes.unit_names import units_of
+from coverax.volumes.unit_names import sessions_of, units_of
 
 _log = logging.getLogger("coverax")
 REQUIRED = ("case_id", "probs", "labels")
@@ -180,9 +180,23 @@ def read_groups(
 
 
 def with_units(cases: Sequence[Case], pattern: str | None) -> tuple[Case, ...]:
-    """The cases with the unit that their names tell, see `units_of`."""
-    units = units_of((case.case_id for case in cases), pattern)
-    return tuple(replace(case, unit=units[case.case_id]) for case in cases)
+    """The cases with the unit that their names tell, see `units_of`.
+
+    Where names of BIDS tell the unit and the session of every case, that is its `visit`.
+    """
+    ids = [case.case_id for case in cases]
+    units, visits = units_of(ids, pattern), {}
+    if pattern is None and not any(VISIT in dict(case.columns) for case in cases):
+        visits = sessions_of(ids)
+    named = {i: ((VISIT, visit),) for i, visit in visits.items()}
+    return tuple(
+        replace(
+            case,
+            unit=units[case.case_id],
+            columns=(*case.columns, *named.get(case.case_id, ())),
+        )
+        for case in cases
+    )
 
 
 def with_parts(cases: Iterable[Case]) -> tuple[Case, ...]:

@@ -10,6 +10,7 @@ from coverax.volumes.names import some_names
 _log = logging.getLogger("coverax")
 # BIDS: `sub-XX` is the subject, what follows names session, run, ... of it.
 _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)(?:_.*)?")
+_SESSION = re.compile(r"sub-[A-Za-z0-9]+_(ses-[A-Za-z0-9]+)(?:_.*)?")
 
 
 def units_of(case_ids: Iterable[str], pattern: str | None = None) -> dict[str, str]:
@@ -42,6 +43,13 @@ def units_of(case_ids: Iterable[str], pattern: str | None = None) -> dict[str, s
             n_units,
         )
     return units
+
+
+def sessions_of(case_ids: Iterable[str]) -> dict[str, str]:
+    """The visit `ses-Y` of each case; none at all unless every name is one of BIDS with it."""
+    found = {i: _SESSION.fullmatch(i) for i in case_ids}
+    visits = {i: match[1] for i, match in found.items() if match}
+    return visits if len(visits) == len(found) else {}
 
 
 def check_unit_pattern(pattern: str) -> re.Pattern[str]:
