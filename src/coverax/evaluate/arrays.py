@@ -7,11 +7,12 @@ from coverax.calibrate import Calibration, check_in_memory
 from coverax.choices import EngineName
 from coverax.evaluate.compute import (
     BatchColumns,
+    CohortRows,
     judged,
     promised_regions,
 )
 from coverax.evaluate.groups import by_group
-from coverax.evaluate.results import Evaluation
+from coverax.evaluate.results import Evaluation, Rows
 from coverax.evaluate.rows import rows_of_case
 from coverax.predict import several_maps
 from coverax.scores import (
@@ -92,13 +93,16 @@ def evaluate_arrays(
     )
     axis = class_axis(channels, calibration.definition)
 
-    def evaluate(own: Calibration, mine: list[int]) -> Evaluation:
-        return _evaluated(own, cases, mine, axis, engine, seed, allow_hard_masks)
+    def count(own: Calibration, mine: list[int]) -> CohortRows:
+        return CohortRows(_counted(own, cases, mine, axis, engine), {})
 
     if calibration.is_grouped:
         named = [about["group"] for about in cases.about]
-        return by_group(calibration, named, evaluate, {})
-    found = evaluate(calibration, list(range(len(cases.about))))
+        return by_group(
+            calibration, named, count, {}, seed, allow_hard_masks=allow_hard_masks
+        )
+    rows = count(calibration, list(range(len(cases.about))))
+    found = judged(calibration, *rows, seed, allow_hard_masks=allow_hard_masks)
     found.summary.check_results()
     return found
 
@@ -129,16 +133,14 @@ def _check_names(
         )
 
 
-def _evaluated(
+def _counted(
     calibration: Calibration,
     cases: ArrayCases,
     mine: list[int],
     axis: str | None,
     engine: EngineName,
-    seed: int,
-    allow_hard_masks: bool,
-) -> Evaluation:
-    """The evaluation of some of the cases; without results where none counts."""
+) -> Rows:
+    """Rows with counts of some of the cases."""
     definition = promised_regions(calibration)
     results: dict[int, CaseRows] = {}
     outcomes = stream_rows(
@@ -157,10 +159,10 @@ def _evaluated(
         name=lambda i: cases.about[i]["case_id"],
     )
     column = calibration.policy.unit_column
-    rows = []
+    rows: Rows = []
     for i in mine:
         about = {name: cases.about[i][name] for name in _ABOUT}
         about |= {"part": "", "prediction_file": "", "reference_file": ""}
         about["unit"] = about.get(column, about["unit"])
         rows += rows_of_case(about, results[i])
-    return judged(calibration, rows, {}, seed, allow_hard_masks=allow_hard_masks)
+    return rows

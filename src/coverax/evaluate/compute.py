@@ -20,7 +20,7 @@ from coverax.evaluate.cohorts import (
 from coverax.evaluate.froc import froc_columns, set_apart, with_froc
 from coverax.evaluate.held_out import held_out_facts, unknown_notes
 from coverax.evaluate.nnunet_summary import overlaps_of
-from coverax.evaluate.references import some_count
+from coverax.evaluate.references import lacks
 from coverax.evaluate.results import Evaluation, RegionResult, Rows, Summary
 from coverax.evaluate.rows import (
     MARKS,
@@ -66,7 +66,6 @@ def evaluate_cohort(
     nsd_tolerance_mm: float | None = None,
     allow_missing: bool = False,
     allow_hard_masks: bool = False,
-    none_too: bool = False,
     parts: "Parts | None" = None,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
@@ -88,17 +87,54 @@ def evaluate_cohort(
         nsd_tolerance_mm: Measure surfaces too, which agree within this distance.
         allow_missing: Leave out cases that fail, and record them.
         allow_hard_masks: Accept maps that all hold 0 and 1 alone.
-        none_too: Return without results where no case counts, instead of raising.
         parts: What shards counted, in place of reading the cases; see `evaluated_parts`.
         on_case: Called once a case, for progress.
         on_failure: Called with a line for each case left out under `allow_missing`.
 
     Raises:
         ExceptionGroup: Cases failed; one exception each.
-        ValueError: No case counts (see `none_too`), the cohort lacks the column of units,
+        ValueError: No case counts, the cohort lacks the column of units,
             the maps are hard masks or of another origin than those that calibrated, or
             surfaces were asked for of what is no mask, or not in mm.
     """
+    counted = count_cohort(
+        calibration,
+        cohort,
+        engine=engine,
+        threads=threads,
+        where=where,
+        nsd_tolerance_mm=nsd_tolerance_mm,
+        allow_missing=allow_missing,
+        parts=parts,
+        on_case=on_case,
+        on_failure=on_failure,
+    )
+    found = judged(calibration, *counted, seed, allow_hard_masks=allow_hard_masks)
+    found.summary.check_results()
+    return found
+
+
+class CohortRows(NamedTuple):
+    """Rows with counts of a cohort, and the cases that are left out, by reason."""
+
+    rows: Rows
+    excluded: dict[str, tuple[str, ...]]
+
+
+def count_cohort(
+    calibration: Calibration,
+    cohort: Cohort,
+    *,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    where: Where = HERE,
+    nsd_tolerance_mm: float | None = None,
+    allow_missing: bool = False,
+    parts: "Parts | None" = None,
+    on_case: Callable[[], None] = lambda: None,
+    on_failure: Callable[[str], None] = lambda _why: None,
+) -> CohortRows:
+    """Read and count the cases of `evaluate_cohort`, which has the options."""
     cuts.check_nsd_tolerance(calibration, nsd_tolerance_mm)
     if calibration.folds is not None:
         raise ValueError(several_maps(calibration))
@@ -132,11 +168,7 @@ def evaluate_cohort(
         _log.warning(line)
     for line in unknown_notes(calibration):
         _log.warning(line)
-    excluded = left_out(cohort, failures)
-    found = judged(calibration, rows, excluded, seed, allow_hard_masks=allow_hard_masks)
-    if not none_too:
-        found.summary.check_results()
-    return found
+    return CohortRows(rows, left_out(cohort, failures))
 
 
 def count_cases(
@@ -230,8 +262,8 @@ def summarise(
     for region in dict.fromkeys(t.region for t in calibration.thresholds):
         lacking.pop(region, None)  # refused for other groups
         mine = [row for row in rows if row["region"] == region]
-        if mine and not some_count(calibration, mine):
-            lacking[region] = "all references are empty"
+        if mine and (why := lacks(calibration, mine)):
+            lacking[region] = why
         elif mine:
             result, table = region_fn(calibration, region, mine, seed)
             columns = {row["case_id"]: row.get("columns", {}) for row in mine}
@@ -250,7 +282,7 @@ def summarise(
         excluded=excluded,
         results=regions,
         not_evaluated=lacking,
-        all_regions=None if judge is None else judge.overall(calibration, cases),
+        all_regions=judge.overall(calibration, cases) if judge and cases else None,
     )
     if not summary.held_out:
         summary = summary.without_law()

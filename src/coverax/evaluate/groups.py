@@ -1,15 +1,15 @@
 """A calibration with a threshold a group, against cases whose group is known."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from coverax.calibrate import MERGED, Calibration
-from coverax.evaluate.compute import evaluate_cohort
+from coverax.evaluate.compute import CohortRows, count_cohort, judged
 from coverax.evaluate.froc import with_froc
-from coverax.evaluate.results import Evaluation, Rows, Summary
+from coverax.evaluate.references import draw_over_all
+from coverax.evaluate.results import Evaluation, Summary
 from coverax.evaluate.rows import refuse_copies
 from coverax.volumes import Cohort
 
@@ -17,11 +17,17 @@ _log = logging.getLogger("coverax")
 
 
 def evaluate_groups(
-    calibration: Calibration, cohort: Cohort, **options: Any
+    calibration: Calibration,
+    cohort: Cohort,
+    *,
+    seed: int = 0,
+    allow_hard_masks: bool = False,
+    **options: Any,
 ) -> Evaluation:
     """Evaluate every group with its own thresholds; one result a region and group.
 
     Groups that `other` serves in every region count together there, as they are promised.
+    Where one case of each unit is drawn, it is drawn over all groups, as in calibration.
     Takes the options of `evaluate_cohort`.
 
     Raises:
@@ -31,79 +37,98 @@ def evaluate_groups(
     """
     column = str(calibration.policy.group_by)
 
-    def evaluate(own: Calibration, mine: list[int]) -> Evaluation:
+    def count(own: Calibration, mine: list[int]) -> CohortRows:
         cases = tuple(cohort.cases[i] for i in mine)
-        return evaluate_cohort(own, Cohort(cases, {}), none_too=True, **options)
+        return count_cohort(own, Cohort(cases, {}), **options)
 
     groups = [case.column(column) for case in cohort.cases]
-    return by_group(calibration, groups, evaluate, cohort.excluded)
+    return by_group(
+        calibration,
+        groups,
+        count,
+        cohort.excluded,
+        seed,
+        allow_hard_masks=allow_hard_masks,
+    )
 
 
 def by_group(
     calibration: Calibration,
     groups: Sequence[str],
-    evaluate_fn: Callable[[Calibration, list[int]], Evaluation],
+    count_fn: Callable[[Calibration, list[int]], CohortRows],
     excluded: Mapping[str, Sequence[str]],
+    seed: int,
+    *,
+    allow_hard_masks: bool,
 ) -> Evaluation:
     """The evaluations of the cases of each group, as one.
 
     Args:
         calibration: By groups.
         groups: Of each case.
-        evaluate_fn: From what serves a group, and the places of its cases, to their
-            evaluation, which may be without results.
+        count_fn: From what serves a group, and the places of its cases, to their rows.
         excluded: Reason to case ids.
+        seed: Seed of the draw of one case a unit.
+        allow_hard_masks: Accept maps that all hold 0 and 1 alone.
 
     Raises:
         ValueError: A case is of a group that was not calibrated, or no case counts.
     """
     served = {group: calibration.of_group(group) for group in sorted(set(groups))}
     name_of = {group: _name(group, own) for group, own in served.items()}
-    parts: dict[str, Evaluation] = {}
+    parts: dict[str, tuple[Calibration, CohortRows]] = {}
     for name, own in {name_of[group]: own for group, own in served.items()}.items():
         mine = [i for i, group in enumerate(groups) if name_of[group] == name]
-        parts[name] = evaluate_fn(own, mine)
-    found = joined(calibration, parts, excluded)
+        parts[name] = own, count_fn(own, mine)
+    found = joined(
+        calibration, parts, excluded, seed, allow_hard_masks=allow_hard_masks
+    )
     found.summary.check_results()
     return found
 
 
 def joined(
     calibration: Calibration,
-    parts: dict[str, Evaluation],
+    counted: dict[str, tuple[Calibration, CohortRows]],
     excluded: Mapping[str, Sequence[str]],
+    seed: int,
+    *,
+    allow_hard_masks: bool,
 ) -> Evaluation:
-    """The evaluations of groups as one.
+    """The evaluation of all groups, each by what serves it.
 
     Raises:
-        ValueError: Cases of several units share a map.
+        ValueError: Cases of several units share a map, or maps are hard masks.
     """
+    draw_over_all(
+        calibration, [r for _, own in counted.values() for r in own.rows], seed
+    )
+    parts = {
+        name: judged(own, *rows, seed, allow_hard_masks=allow_hard_masks)
+        for name, (own, rows) in counted.items()
+    }
     # Each group has looked at its own maps; copies may lie in two.
     refuse_copies(calibration, [own for part in parts.values() for own in part.maps])
     summary = _joined({name: part.summary for name, part in parts.items()}, excluded)
     rows = [row for part in parts.values() for row in part.cases]
     overlaps = tuple(overlap for part in parts.values() for overlap in part.overlaps)
     if calibration.policy.per_unit == "one":
-        summary = _without_law_across(summary, rows)
+        summary = _without_law_beside_refused(calibration, summary)
     lesions = [row for part in parts.values() for row in part.lesions]
     return with_froc(Evaluation(summary, rows, overlaps), lesions)
 
 
-def _without_law_across(summary: Summary, rows: Rows) -> Summary:
-    """No law for regions in which units have cases in several groups.
+def _without_law_beside_refused(calibration: Calibration, summary: Summary) -> Summary:
+    """No law for regions that were refused in a group, where units own several cases.
 
-    One case of each was drawn over all groups in calibration, and one within each here:
-    a unit then weighs more in the groups of few of its cases.
+    Calibration drew over that group too, and no case of it can be drawn here.
     """
-    drawn = [(row["region"], row["unit"]) for row in rows if row["counted"]]
-    across = {key for key, n in Counter(drawn).items() if n > 1}
-    if not across:
+    regions = {part.region for part in calibration.refused_parts}
+    if not (regions and calibration.excluded.get("not_drawn")):
         return summary
-    regions = {region for region, _ in across}
     _log.warning(
-        "%d units have cases in several groups: calibration drew one case of each, and "
-        "here one is drawn in each group, so that no law or band is given for region %s",
-        len({unit for _, unit in across}),
+        "calibration drew one case of each unit over groups that it then refused, whose "
+        "cases cannot be drawn here, so that no law or band is given for region %s",
         ", ".join(sorted(regions)),
     )
     results = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from coverax.calibrate import Calibration
 from coverax.evaluate.cohorts import left_out, promised_regions
-from coverax.evaluate.compute import evaluate_cohort
+from coverax.evaluate.compute import CohortRows, count_cohort
 from coverax.evaluate.froc import with_froc
 from coverax.evaluate.groups import joined
 from coverax.evaluate.results import Evaluation
@@ -22,7 +22,9 @@ def evaluate_strata(
     *,
     threads: int | None = None,
     where: Where = HERE,
+    seed: int = 0,
     allow_missing: bool = False,
+    allow_hard_masks: bool = False,
     on_case: Callable[[], None] = lambda: None,
     on_failure: Callable[[str], None] = lambda _why: None,
     **options: Any,
@@ -52,21 +54,27 @@ def evaluate_strata(
     excluded = left_out(cohort, failures)
     found: list[Evaluation] = []
     for region in dict.fromkeys(t.region for t in calibration.thresholds):
-        parts: dict[str, Evaluation] = {}
+        parts: dict[str, tuple[Calibration, CohortRows]] = {}
         for name in sorted({own[region] for own in groups.values() if region in own}):
             mine = tuple(
                 case for case, own in groups.items() if own.get(region) == name
             )
-            parts[name] = evaluate_cohort(
-                calibration.of_map({region: name}),
-                Cohort(mine, {}),
-                none_too=True,
-                allow_missing=allow_missing,
-                **reading,
-                **options,
+            served = calibration.of_map({region: name})
+            parts[name] = (
+                served,
+                count_cohort(
+                    served,
+                    Cohort(mine, {}),
+                    allow_missing=allow_missing,
+                    **reading,
+                    **options,
+                ),
             )
         if parts:
-            found.append(joined(calibration, parts, excluded))
+            one = joined(
+                calibration, parts, excluded, seed, allow_hard_masks=allow_hard_masks
+            )
+            found.append(one)
     return _all_regions(found)
 
 
