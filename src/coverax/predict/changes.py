@@ -37,13 +37,13 @@ def visits_of(
     """
     if calibration.kind != "change":
         return None
-    cases, unit = list(cases), calibration.policy.unit_column
-    if names := [case for case in cases if isinstance(case, str)]:
+    each, unit = list(cases), calibration.policy.unit_column
+    if names := [case for case in each if isinstance(case, str)]:
         sessions, units = sessions_of(names), units_of(names)
         return {i: Visit(units[i], sessions[i]) for i in sessions} or None
     return {
         case.case_id: Visit(case.column(unit), case.column(VISIT))
-        for case in cases
+        for case in each
         if isinstance(case, Case)
     }
 
