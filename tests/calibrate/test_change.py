@@ -153,7 +153,11 @@ def test_groups_raters_order_and_exchanged_rows_change_nothing_of_a_pair():
     alone = table.select(sites == "s0")
     (own,) = calibrate_volume(alone, ALPHA, change=True).thresholds
     assert by_site.thresholds[0].value == own.value
-    assert "later visit" in by_site.statement
+    assert "of a new unit of a calibrated site" in by_site.statement
+    mixed = np.array([f"s{i % 2}" for i in range(24)], object)
+    moved = replace(table, columns=table.columns | {"site": mixed})
+    with pytest.raises(ValueError, match="visits are of groups s0 and s1"):
+        calibrate_volume(moved, ALPHA, policy, change=True)
 
 
 VISITS = {

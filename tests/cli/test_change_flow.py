@@ -125,3 +125,30 @@ def test_new_cases_without_pairs_are_refused_before_the_first_mask(
     found = cli("predict", changes, "--cohort", cohort, "-o", out)
     assert found.code == 1
     assert "visit" in found.errors[0]
+
+
+def test_groups_have_changes_of_their_own(cohort, files, cli):
+    lines = cohort.read_text().splitlines()
+    rows = [f"{line},{'AB'[int(line[1:3]) // 2 % 2]}" for line in lines[1:]]
+    cohort.write_text("\n".join([f"{lines[0]},site", *rows]))
+    table, change, masks, out = (
+        files.root / n for n in ("s.parquet", "c.json", "masks", "out")
+    )
+    assert cli("score", "--cohort", cohort, "-o", table).code == 0
+    args = ("--method", "volume", "--change", "--alpha", "0.5", "--unit", "patient")
+    found = cli("calibrate", table, *args, "--group-by", "site", "-o", change)
+    assert found.code == 0
+    assert cli("predict", change, "--cohort", cohort, "-o", masks).code == 0
+    assert cli("evaluate", change, "--cohort", cohort, "-o", out).code == 0
+    listed = {r["unit"]: r for r in rows_of(masks / "changes.csv")}
+    judged = rows_of(out / "cases.csv")
+    assert len(judged) == len(listed) == N_CASES // 2
+    for row in judged:
+        assert [row["low_ml"], row["high_ml"]] == [
+            listed[row["unit"]][k] for k in ("low_ml", "high_ml")
+        ]
+    cohort.write_text(cohort.read_text().replace(",A", ",B", 1))
+    for command, target in (("predict", "more"), ("evaluate", "again")):
+        found = cli(command, change, "--cohort", cohort, "-o", files.root / target)
+        assert (found.code, len(found.errors)) == (1, 1)
+        assert "are of groups A and B" in found.errors[0]

@@ -23,10 +23,11 @@ _NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
 class Visit(NamedTuple):
-    """Whose scan a case is, and when it was taken."""
+    """Whose scan a case is, when it was taken, and of which group it is, where that counts."""
 
     unit: str
     visit: str
+    group: str = ""
 
 
 class Measured(NamedTuple):
@@ -64,7 +65,8 @@ def pair_visits(visits: Mapping[str, Visit]) -> dict[str, tuple[str, str]]:
         visits: Case id to its unit and visit.
 
     Raises:
-        ValueError: A unit has not two visits, a case names none, or visits have no order.
+        ValueError: A unit has not two visits, or they are of different groups; a case
+            names no visit, or visits have no order.
     """
     if lost := [case_id for case_id, own in visits.items() if not own.visit]:
         raise ValueError(f"case {lost[0]}: no {VISIT} is named, and a change is of two")
@@ -82,12 +84,16 @@ def pair_visits(visits: Mapping[str, Visit]) -> dict[str, tuple[str, str]]:
             f"there is {names}; so it is with {len(bad)} of {len(by_unit)} units: give "
             "cohort.csv the two visits of each that are to be compared"
         )
-    return {
-        unit: (first, second)
-        for unit, ((_, first), (_, second)) in (
-            (unit, sorted(own)) for unit, own in by_unit.items()
-        )
-    }
+    found: dict[str, tuple[str, str]] = {}
+    for unit, own in by_unit.items():
+        (_, first), (_, second) = sorted(own)
+        if len(groups := {visits[first].group, visits[second].group}) > 1:
+            raise ValueError(
+                f"unit {unit}: its visits are of groups {' and '.join(sorted(groups))}, and "
+                "a pair is of one"
+            )
+        found[unit] = first, second
+    return found
 
 
 def _order(visits: Iterable[str]) -> Callable[[str], Any]:
@@ -136,7 +142,9 @@ class Pairs(NamedTuple):
     rows: tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
 
 
-def pairs_of_table(table: ScoreTable, unit_column: str) -> Pairs:
+def pairs_of_table(
+    table: ScoreTable, unit_column: str, group_by: str | None = None
+) -> Pairs:
     """The visits of every unit of a table, side by side.
 
     Raises:
@@ -150,10 +158,13 @@ def pairs_of_table(table: ScoreTable, unit_column: str) -> Pairs:
         )
     ids, units = table.column("case_id"), table.units(unit_column)
     visits: dict[str, Visit] = {}
-    for case_id, *own in zip(ids, units, table.column(VISIT), strict=True):
+    groups = np.full(len(ids), "") if group_by is None else table.grouping(group_by)
+    for case_id, *own in zip(ids, units, table.column(VISIT), groups, strict=True):
         mine = Visit(*map(str, own))
         if visits.setdefault(case_id, mine) != mine:
-            raise ValueError(f"case {case_id}: its rows name several visits or units")
+            raise ValueError(
+                f"case {case_id}: its rows name several visits, units or groups"
+            )
     marks = zip(ids, table.column("region"), table.column("rater"), strict=True)
     first, second = pair_rows([tuple(map(str, mark)) for mark in marks], visits)
     return Pairs(table.select(second), table.select(first), (first, second))

@@ -77,7 +77,7 @@ def calibrate_volume(
         regions: `each` promises for each region on its own, `joint` for all regions of
             a case at once, by the largest score among them.
         change: Bound the change between visits (a column `visit` of the cohort, see
-            `pair_visits`); every unit has two, and a pair is of the group of the later.
+            `pair_visits`); every unit has two, and both are of one group.
 
     Returns:
         One threshold a region and group, side `volume` or `change`; its value is an order statistic
@@ -100,7 +100,7 @@ def calibrate_volume(
     if change:
         _check_change(policy, interval)
         check_sources(table, policy.unit_column)
-        pairs = pairs_of_table(table, policy.unit_column)
+        pairs = pairs_of_table(table, policy.unit_column, policy.group_by)
         own_table, side = pairs.later, "change"
         scores = _change_scores(pairs, interval)
     else:
@@ -243,12 +243,9 @@ def _bounded(policy: Policy, change: bool) -> str:
     """What is promised of whom, in words."""
     if not change:
         return f"the volume of the reference of {whom(policy)}"
-    text = whom(policy, "a new unit")
-    if policy.group_by:
-        text += " (that of the later visit)"
     return (
         "the change of the volume of the reference from the earlier to the later visit of "
-        f"{text}"
+        f"{whom(policy, 'a new unit')}"
     )
 
 

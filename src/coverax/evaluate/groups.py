@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from coverax.calibrate import MERGED, Calibration
+from coverax.calibrate import MERGED, Calibration, pair_visits
 from coverax.evaluate.compute import CohortRows, count_cohort, judged
 from coverax.evaluate.froc import with_froc
 from coverax.evaluate.references import draw_over_all
 from coverax.evaluate.results import Evaluation, Summary
 from coverax.evaluate.rows import refuse_copies
+from coverax.predict import visits_of
 from coverax.volumes import Cohort
 
 _log = logging.getLogger("coverax")
@@ -36,6 +37,8 @@ def evaluate_groups(
         ExceptionGroup: Cases failed; one exception each.
     """
     column = str(calibration.policy.group_by)
+    if (visits := visits_of(calibration, cohort.cases)) is not None:
+        pair_visits(visits)
 
     def count(own: Calibration, mine: list[int]) -> CohortRows:
         cases = tuple(cohort.cases[i] for i in mine)

@@ -26,7 +26,7 @@ CHANGES = "changes.csv"
 def visits_of(
     calibration: Calibration, cases: Iterable[Case] | Iterable[str]
 ) -> dict[str, Visit] | None:
-    """Units and visits of cases; None where no change is promised, or nothing tells them.
+    """Units and visits of cases, and their groups; None where no change is promised, or nothing tells them.
 
     Args:
         calibration: What is promised.
@@ -41,8 +41,11 @@ def visits_of(
     if names := [case for case in each if isinstance(case, str)]:
         sessions, units = sessions_of(names), units_of(names)
         return {i: Visit(units[i], sessions[i]) for i in sessions} or None
+    by = calibration.policy.group_by
     return {
-        case.case_id: Visit(case.column(unit), case.column(VISIT))
+        case.case_id: Visit(
+            case.column(unit), case.column(VISIT), "" if by is None else case.column(by)
+        )
         for case in each
         if isinstance(case, Case)
     }
@@ -52,6 +55,7 @@ def check_visits(
     calibration: Calibration,
     visits: Mapping[str, Visit] | None,
     maps: Mapping[str, Any],
+    groups: Mapping[str, str],
 ) -> None:
     """Refuse maps that are no pairs of visits, before the first mask is made.
 
@@ -70,7 +74,7 @@ def check_visits(
         )
     if lost := sorted(maps.keys() - visits.keys()):
         raise ValueError(f"case {lost[0]}: its visit is not named")
-    pair_visits({case_id: visits[case_id] for case_id in maps})
+    pair_visits({i: visits[i]._replace(group=groups.get(i, "")) for i in maps})
 
 
 def visit_masks(calibration: Calibration, view: View) -> RegionMasks:

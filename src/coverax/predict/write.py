@@ -139,7 +139,7 @@ def predict_folder(
     if not allow_missing and not by_map:
         _check_groups(calibration, maps, groups or {})
     check_given(calibration, confidences, maps, allow_missing=allow_missing)
-    check_visits(calibration, visits, maps)
+    check_visits(calibration, visits, maps, groups or {})
     definition = calibration.definition
     check_first_mark(maps.values(), definition)
     regions_of = {
