@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import statistics
 from datetime import date
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,6 +28,7 @@ from coverax.train.dry_run import made_up_batch
 from coverax.train.model import build_model
 from coverax.train.nets import conv
 from coverax.train.nets.norm import GroupNorm
+from coverax.train.nets.slices import convolve_packed, convolve_slices
 from coverax.train.nets.strided_unet import Unit
 from coverax.train.step import make_loss
 
@@ -41,6 +43,7 @@ LAYERS = {
         ((64,) * 2, 32, 16, 3, 2),
     ],
 }
+NARROW = [(3, 3), (4, 4)]  # channels in and out
 MAPS = {
     "tiny": [((4,) * 3, 2)],
     "full": [((32,) * 3, 16), ((16,) * 3, 32), ((64,) * 2, 16)],
@@ -128,6 +131,13 @@ def layer_rows(size, rounds):
         ]
         voxels = " x ".join(map(str, spatial))
         name = f"transposed, {side} voxels, step {step}: {voxels}, {n_in} to {n_out}"
+        rows.append([name, *timed(*forms, arguments, rounds)])
+    for n_in, n_out in NARROW:
+        spatial = (SIDE[size],) * 3
+        arguments = normals(2, *spatial, n_in), normals(3, 3, 3, n_in, n_out)
+        forms = partial(convolve_slices, stride=(1, 1, 1)), convolve_packed
+        voxels = " x ".join(map(str, spatial))
+        name = f"3 x 3 x 3, few channels: {voxels}, {n_in} to {n_out}"
         rows.append([name, *timed(*forms, arguments, rounds)])
     for spatial, n_channels in MAPS[size]:
         x, slope = normals(2, *spatial, n_channels), jnp.float32(0.25)

@@ -26,6 +26,9 @@ SHAPES = [
     ((6, 4, 8), (3, 3, 3), (2, 1, 2)),
     ((4, 8), (2, 2), (2, 2)),
     ((8, 6), (7, 3), (2, 2)),
+    # Voxels along z become channels: taps within a block, and beyond its neighbours.
+    ((3, 4, 8), (3, 3, 3), (1, 1, 1)),
+    ((2, 3, 12), (1, 3, 11), (1, 1, 1)),
 ]
 
 

@@ -13,7 +13,9 @@ from coverax.train.nets.kit import Axes, Kit, Maps, NewMaps, fan_uniform, plus
 from coverax.train.nets.slices import (
     Sides,
     both_sides,
+    convolve_packed,
     convolve_slices,
+    packing_is_faster,
     pads,
     slices_are_faster,
 )
@@ -89,6 +91,8 @@ def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     if kernel.shape[:-2] == stride:
         return _cut(x, kernel)
     if slices_are_faster(kernel.shape):
+        if packing_is_faster(x.shape, kernel.shape, stride):
+            return convolve_packed(x, kernel)
         return convolve_slices(x, kernel, stride)
     return convolve_whole(x, kernel, stride)
 

@@ -6,11 +6,13 @@ Accelerators have both.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 
 from coverax.train.nets.kit import Axes, Maps, NewMaps
 
+_NARROW, _PACKED = 4, 4  # channels of a narrow layer; voxels that become channels
 Sides = tuple[tuple[int, int], ...]
 
 
@@ -23,6 +25,50 @@ def slices_are_faster(kernel: Axes) -> bool:
         kernel: Shape of the kernel, with its channels.
     """
     return jax.default_backend() == "cpu" and len(kernel) == 5
+
+
+def packing_is_faster(x_shape: Axes, kernel: Axes, stride: Axes) -> bool:
+    """Whether `convolve_packed` beats slices: on few channels, which fill no registers.
+
+    On a CPU of 2 cores, 2 x 32^3: 3 and 4 channels 2.3 and 2.7 times, with gradients 1.5
+    and 1.4; 8 channels lose.
+
+    Args:
+        x_shape: Of the maps, with batch and channels.
+        kernel: Of the kernel, with its channels.
+        stride: Of the layer.
+    """
+    return (
+        max(kernel[-2:]) <= _NARROW
+        and set(stride) == {1}
+        and kernel[2] % 2 == 1
+        and x_shape[3] % _PACKED == 0
+    )
+
+
+def convolve_packed(x: Maps, kernel: Array) -> NewMaps:
+    """`convolve_slices` of step 1, where voxels along z become channels.
+
+    The kernel of a block of voxels is a band: voxel i of a block d blocks on is read by
+    voxel j through tap `d * block + i - j + pad`. There are more products, most of them
+    by zeros, and they are done several at a time.
+    """
+    kx, ky, kz, n_in, n_out = kernel.shape
+    pad = (kz - 1) // 2
+    reach = -(-pad // _PACKED)  # blocks on each side
+    block, inner = np.arange(-reach, reach + 1), np.arange(_PACKED)
+    taps = block[:, None, None] * _PACKED + inner[:, None] - inner + pad
+    is_tap = (taps >= 0) & (taps < kz)
+    band = jnp.where(
+        is_tap[..., None, None], kernel[:, :, np.clip(taps, 0, kz - 1)], 0
+    )  # kx, ky, blocks, voxels read, voxels written, channels
+    wide = band.transpose(0, 1, 2, 3, 5, 4, 6).reshape(
+        kx, ky, block.size, _PACKED * n_in, _PACKED * n_out
+    )
+    n_batch, *sizes, _ = x.shape
+    packed = x.reshape(n_batch, *sizes[:2], sizes[2] // _PACKED, _PACKED * n_in)
+    y = convolve_slices(packed, wide, (1, 1, 1))
+    return y.reshape(n_batch, *y.shape[1:3], sizes[2], n_out)
 
 
 def pads(size: Axes) -> Axes:
