@@ -97,9 +97,9 @@ def kernel_call(name):
         elif key in MAPS | MASKS or key == "values":
             shape = (2, VOXELS) if name in FLAT else (2, *SPATIAL)
             shapes[key] = jax.ShapeDtypeStruct(shape, MASK if key in MASKS else MAP)
-        elif parameter.default is parameter.empty:
+        elif parameter.default is parameter.empty and key != "cuts":
             options[key] = OPTIONS[key]
-    if name == "overlap_counts":
+    if name in ("overlap_counts", "mass_above"):
         shapes["cuts"] = jax.ShapeDtypeStruct((2, 3), MAP)
     if name == "score_batch":
         options |= {

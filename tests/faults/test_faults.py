@@ -72,7 +72,7 @@ def test_every_option_that_writes_is_under_the_harness():
 
 @needs_gcc
 def test_a_sample_of_faults_leaves_no_half_output_and_nothing_behind():
-    report = report_of("predict", "evaluate", "--every", 12)
+    report = report_of("predict", "evaluate", "--every", 20)
     assert report["predict"]["changes"] > 20
     assert all(report[c][k]["trials"] for c in report for k in ("kill", "full"))
     assert failures_of(report) == {}

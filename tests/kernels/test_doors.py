@@ -49,6 +49,7 @@ ARGUMENTS = {
     "border": "mirror",
     "temperature": 2.0,
     "temperatures": (1.0, 2.0, 0.5, 3.0),
+    "factors": (1.0, 2.0, 0.5),
     "probability": 0.4,
     "share": 0.4,
     "ranks": np.array([[3], [2]], np.int32),

@@ -25,7 +25,7 @@ def halved_by(table):
 
     def columns(p, outcome, look):
         keys = (p > look(jnp.int32(0))).astype(jnp.int32) + 2 * jnp.minimum(outcome, 1)
-        digits = sums._digits((p, p - 0.25), (4, 2))
+        digits = sums.digits_of((p, p - 0.25), (4, 2))
         return jnp.where(outcome == sums.LEFT_OUT, 4, keys), digits
 
     return columns

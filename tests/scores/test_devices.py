@@ -76,6 +76,7 @@ def on_four(tmp_path_factory):
     return root, *map(json.loads, found)
 
 
+@pytest.mark.slow
 def test_every_device_works_and_a_remainder_is_nobodys_loss(on_four):
     _, four, one = on_four
     whole, rest = sorted(four[:2], reverse=True)  # both are under way at once
@@ -85,6 +86,7 @@ def test_every_device_works_and_a_remainder_is_nobodys_loss(on_four):
     assert len(one) > len(four)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITTEN)
 def test_what_is_written_is_that_of_one_device_to_the_byte(on_four, name):
     root = on_four[0]

@@ -9,6 +9,13 @@ from tests.sets_cohort import TRANSFORMS, blobs, both_sides
 
 SPACING = (1.0, 1.5, 2.5)
 SPECS = (*TRANSFORMS, "distance:tolerance=0.1", "identity:tolerance=0.1")
+# Those that compile for seconds are among the long runs.
+DEAR_LATER = [
+    pytest.param(s, marks=pytest.mark.slow)
+    if s.startswith(("smooth", "max_smooth", "relative", "boxes"))
+    else s
+    for s in SPECS
+]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,7 @@ def misses(transform, held, truth):
     return wrong.sum() - int(transform.tolerance * truth.sum() + 1e-9)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", DEAR_LATER)
 @pytest.mark.parametrize("side", ["inner", "outer"])
 def test_a_set_keeps_its_promise_exactly_when_the_score_says_so(
     side, spec, cohort, tables, engine

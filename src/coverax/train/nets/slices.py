@@ -58,11 +58,9 @@ def convolve_packed(x: Maps, kernel: Array) -> NewMaps:
     reach = -(-pad // _PACKED)  # blocks on each side
     block, inner = np.arange(-reach, reach + 1), np.arange(_PACKED)
     taps = block[:, None, None] * _PACKED + inner[:, None] - inner + pad
-    is_tap = (taps >= 0) & (taps < kz)
-    band = jnp.where(
-        is_tap[..., None, None], kernel[:, :, np.clip(taps, 0, kz - 1)], 0
-    )  # kx, ky, blocks, voxels read, voxels written, channels
-    wide = band.transpose(0, 1, 2, 3, 5, 4, 6).reshape(
+    # A product with 0 and 1 picks the taps: the gradient of an index would be a scatter.
+    picks = jnp.asarray(taps == np.arange(kz)[:, None, None, None], kernel.dtype)
+    wide = jnp.einsum("xytio,tdab->xydaibo", kernel, picks).reshape(
         kx, ky, block.size, _PACKED * n_in, _PACKED * n_out
     )
     n_batch, *sizes, _ = x.shape
