@@ -15,17 +15,29 @@ def machine() -> str:
     import jax
     import numpy as np
 
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [n for n in cpuinfo.read_text().splitlines() if "model name" in n]
-        model = names[0].split(":")[1].strip() if names else model
     devices = ", ".join(sorted({d.device_kind for d in jax.devices()}))
     return (
-        f"{len(os.sched_getaffinity(0))} cores {model}, JAX devices: {devices}; "
+        f"{len(os.sched_getaffinity(0))} cores {processor()}, JAX devices: {devices}; "
         f"Python {platform.python_version()}, jax {jax.__version__}, "
         f"numpy {np.__version__}"
     )
+
+
+def processor() -> str:
+    """The processor: rented ones share a name, so family, model and vectors too."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return platform.processor() or platform.machine()
+    facts = {}
+    for line in cpuinfo.read_text().splitlines():
+        key, _, value = line.partition(":")
+        facts.setdefault(key.strip(), value.strip())
+    if "model name" not in facts:
+        return platform.machine()
+    flags = facts.get("flags", "").split()
+    vectors = [flag for flag in ("avx512f", "avx2") if flag in flags]
+    kind = [f"family {facts.get('cpu family')}", f"model {facts.get('model')}"]
+    return f"{facts['model name']} ({', '.join([*kind, *vectors[:1]])})"
 
 
 def interleaved(

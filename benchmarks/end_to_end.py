@@ -183,7 +183,7 @@ def scoring_alone(shape, n_voxels, rounds):
     ]
 
 
-def peak_memory(folder, shape):
+def peak_of_score(folder, shape):
     """Peak resident memory of scoring one large case, in bytes, in a fresh process."""
     rng = np.random.default_rng(0)
     probs = rng.random(shape, dtype=np.float32)
@@ -192,9 +192,10 @@ def peak_memory(folder, shape):
     synthetic.write_nifti(folder / "probs" / "big.nii.gz", probs)
     synthetic.write_nifti(folder / "labels" / "big.nii.gz", labels)
     code = (
-        "import resource, sys; from coverax.cli.app import run; "
+        "import sys; from benchmarks.common import peak_memory; "
+        "from coverax.cli.app import run; "
         "code = run(['score', '--engine', 'host', *sys.argv[1:]]); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+        "print(peak_memory()); sys.exit(code)"
     )
     args = ["--probs", folder / "probs", "--labels", folder / "labels", "-o"]
     out = subprocess.run(
@@ -203,7 +204,7 @@ def peak_memory(folder, shape):
         text=True,
         check=True,
     )
-    return int(out.stdout.split()[-1]) * 1024, probs.nbytes
+    return int(out.stdout.split()[-1]), probs.nbytes
 
 
 def help_seconds(rounds):
@@ -229,7 +230,7 @@ def main():
             )
     alone = [scoring_alone(shape, n_voxels, args.rounds) for n_voxels in lesions]
     with tempfile.TemporaryDirectory() as folder:
-        peak, own = peak_memory(Path(folder), big)
+        peak, own = peak_of_score(Path(folder), big)
     text = "\n".join(
         [
             f"`python -m benchmarks.end_to_end --size {args.size}`, {date.today()}, "

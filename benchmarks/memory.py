@@ -9,7 +9,6 @@ two numbers of cases over their difference, so that Python, JAX and buffers canc
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from tests.synthetic import write_cohort
 
-from benchmarks.common import machine, markdown, save
+from benchmarks.common import machine, markdown, peak_memory, save
 from coverax.scores import ScoreDefinition, score_cohort
 from coverax.stream import Journal
 from coverax.volumes import Cohort, match_folders
@@ -63,7 +62,7 @@ def score(root: Path, n_cases: int, options: dict) -> None:
     table.write(output)
     journal.close(keep=False)
     kept = sum(column.nbytes for column in table.columns.values())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory() / 1024
     size = (root / "s.parquet").stat().st_size
     print(json.dumps({"peak": peak, "table": kept, "file": size}))
 

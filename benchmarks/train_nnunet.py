@@ -13,7 +13,6 @@ stays done: start again to go on.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import machine, markdown, save
+from benchmarks.common import machine, markdown, peak_memory, save
 from coverax.train import find_cases, make_predict, parse_config, predict_volume
 from coverax.train.augment import augment
 from coverax.train.cases import Prepared, prepare_case
@@ -106,7 +105,7 @@ def run(name, size, folder, minutes):
     steps = max(20, round(60 * minutes / seconds)) if size == "full" else N_TRIED
     config = config_of(name, size, folder or ".", steps)
     done = timed(config, train, steps)
-    memory = [peak_gb()]
+    memory = [peak_memory() / 2**30]
     apply = make_predict(done.model)
 
     def predict(patches):
@@ -126,7 +125,7 @@ def run(name, size, folder, minutes):
         "step": statistics.median(done.seconds[1:]),
         "gflop": done.gflop,
         "loss": float(np.mean(done.losses[-20:])),
-        "memory": [*memory, peak_gb()],
+        "memory": [*memory, peak_memory() / 2**30],
         **{k: found[k] for k in ("dice_anterior", "dice_posterior", "ace")},
     }
 
@@ -157,10 +156,6 @@ def timed(config, train, steps):
         losses.append(float(metrics["loss"]))
         times.append(time.perf_counter() - began)
     return Timed(times, losses, gflop, model, state)
-
-
-def peak_gb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def cells(found):

@@ -9,12 +9,14 @@ import pytest
 from flax import nnx
 
 from coverax.train.nets.conv import (
+    Conv,
     Upconv,
     convolve,
     convolve_whole,
     spread,
     spread_phases,
     spread_whole,
+    together,
 )
 from coverax.train.nets.kit import Kit
 from coverax.train.nets.norm import GroupNorm
@@ -75,6 +77,17 @@ def test_both_ways_are_the_definition_and_have_one_gradient(spatial, size, strid
     np.testing.assert_allclose(whole[1], want, atol=1e-4)
     for one, other in zip(mine[0], whole[0], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions_of_one_map_are_each_of_them(bias):
+    x, _ = drawn((6, 4, 8), (3, 3, 3))
+    layers = kit()
+    convs = [Conv(layers, 2, n, stride=2, bias=bias) for n in (3, 1, 4)]
+    found = together(x, *convs)
+    assert [y.shape[-1] for y in found] == [3, 1, 4]
+    for y, conv in zip(found, convs, strict=True):
+        np.testing.assert_allclose(y, conv(x), atol=1e-5)
 
 
 def test_volumes_go_slice_by_slice_on_a_cpu():

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from coverax.train import nets
 from coverax.train.config import TrainConfig
+from coverax.train.cpu import NetProgram
 from coverax.train.own import own_net
 
 Images = Float[Array, "batch x y z channels"]
@@ -77,11 +78,11 @@ def applying(graph: Any) -> Callable[[Any, Images], Levels]:
 def make_predict(model: Model) -> Callable[[Any, Images], Map]:
     """From parameters and patches to probabilities of the finest level.
 
-    Compiled once a shape for each call of this function: make it once, use it often.
+    Compiled once a shape for each call of this function: make it once, use it often. It may
+    be called within a compiled function of one's own.
     """
 
-    @jax.jit
     def predict(params, images):
         return jax.nn.softmax(model.apply(params, images)[0])
 
-    return predict
+    return NetProgram(predict)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from coverax.losses import combine, deep_supervision_weights
 from coverax.train.config import TrainConfig
+from coverax.train.cpu import NetProgram
 from coverax.train.model import Model
 from coverax.train.optimiser import learning_rate, make_optimiser, moved_average
 
@@ -96,7 +97,7 @@ def make_step(
     augment: Callable[..., tuple[Array, Array]],
     spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0),
     own: Mapping[str, Callable[..., Any]] = {},
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Float[Array, ""]]]]:
+) -> NetProgram:
     """The compiled step: `(state, batch) -> (state, metrics)`; the state is donated.
 
     Args:
@@ -135,7 +136,7 @@ def make_step(
         }
         return TrainState(state.step + 1, params, moments, average), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return NetProgram(step, donate_argnums=0)
 
 
 def _make_gradients(loss, config, mesh, augment):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,23 @@ class Conv(nnx.Module):
         kernel = self.kernel[...].astype(self.dtype)
         y = convolve(x.astype(self.dtype), kernel, self.stride)
         return y if self.bias is None else plus(y, self.bias)
+
+
+def together(x: Maps, *convs: Conv) -> list[NewMaps]:
+    """What each of these convolutions makes of one map, as one convolution.
+
+    Kernels of one size and one step, the channels side by side: the map is gathered once.
+    """
+    kernel = jnp.concatenate([c.kernel[...] for c in convs], axis=-1)
+    y = convolve(
+        x.astype(convs[0].dtype), kernel.astype(convs[0].dtype), convs[0].stride
+    )
+    ends = list(accumulate(c.kernel.shape[-1] for c in convs))
+    parts = jnp.split(y, ends[:-1], axis=-1)
+    return [
+        part if conv.bias is None else plus(part, conv.bias)
+        for part, conv in zip(parts, convs, strict=True)
+    ]
 
 
 class Upconv(nnx.Module):

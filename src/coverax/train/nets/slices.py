@@ -4,6 +4,8 @@ The compiler's 2-D convolution is tuned on a CPU, its gradients too; the 3-D one
 Accelerators have both.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,7 @@ def packing_is_faster(x_shape: Axes, kernel: Axes, stride: Axes) -> bool:
     )
 
 
+@jax.custom_vjp
 def convolve_packed(x: Maps, kernel: Array) -> NewMaps:
     """`convolve_slices` of step 1, where voxels along z become channels.
 
@@ -67,6 +70,18 @@ def convolve_packed(x: Maps, kernel: Array) -> NewMaps:
     packed = x.reshape(n_batch, *sizes[:2], sizes[2] // _PACKED, _PACKED * n_in)
     y = convolve_slices(packed, wide, (1, 1, 1))
     return y.reshape(n_batch, *y.shape[1:3], sizes[2], n_out)
+
+
+def _packed_and_inputs(x: Maps, kernel: Array) -> tuple[NewMaps, tuple[Maps, Array]]:
+    return convolve_packed(x, kernel), (x, kernel)
+
+
+def _gradients_of_slices(inputs: tuple[Maps, Array], slope: NewMaps) -> tuple:
+    """Those of the same sums by slices: a band's gradient has the zeros too."""
+    return jax.vjp(partial(convolve_slices, stride=(1, 1, 1)), *inputs)[1](slope)
+
+
+convolve_packed.defvjp(_packed_and_inputs, _gradients_of_slices)
 
 
 def pads(size: Axes) -> Axes:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from coverax.train.nets.conv import Conv, Upconv
+from coverax.train.nets.conv import Conv, Upconv, together
 from coverax.train.nets.kit import (
     Axes,
     Kit,
@@ -146,12 +146,18 @@ class Residual(nnx.Module):
 
     def __call__(self, x: Maps) -> NewMaps:
         """Add the convolved map to the shortcut."""
-        y = x
-        for i, conv in enumerate(self.convs):
-            y = conv(y)
-            if i < len(self.units):
-                y = self.units[i](y)
-        return y + (x if self.shortcut is None else self.shortcut(x))
+        first, *rest = self.convs
+        if self.shortcut is None:
+            y, beside = first(x), x
+        elif self.shortcut.kernel.shape == first.kernel.shape:
+            y, beside = together(x, first, self.shortcut)
+        else:
+            y, beside = first(x), self.shortcut(x)
+        for i, unit in enumerate(self.units):
+            y = unit(y)
+            if i < len(rest):
+                y = rest[i](y)
+        return y + beside
 
 
 class Rise(nnx.Module):
