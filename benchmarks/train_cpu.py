@@ -5,7 +5,9 @@
   transposed  zeros between the voxels, or by phases (nets/conv.py)
   norm        over flattened voxels, or over the map as it lies (nets/norm.py)
   slope       learned below zero: of a product of maps, or of a sum (nets/strided_unet.py)
+  slices      the same convolutions as the compiler has them, or on all cores (cpu.py)
 
+Plain forms are compiled as the compiler has it, the others as nets are (`NetProgram`).
 Answers and gradients are compared before anything is timed; forms take turns; compile
 time is apart. The step is loss and gradients of made-up patches, no augmentation.
 """
@@ -24,6 +26,7 @@ import numpy as np
 
 from benchmarks.common import interleaved, machine, markdown, ratio, save
 from coverax.train.config import parse_config
+from coverax.train.cpu import NetProgram
 from coverax.train.dry_run import made_up_batch
 from coverax.train.model import build_model
 from coverax.train.nets import conv
@@ -44,6 +47,8 @@ LAYERS = {
     ],
 }
 NARROW = [(3, 3), (4, 4)]  # channels in and out
+WIDE = {"tiny": (4, 2), "full": (32, 16)}  # voxels a side, channels
+PROGRAMS = {"plain": jax.jit, "fast": NetProgram}
 MAPS = {
     "tiny": [((4,) * 3, 2)],
     "full": [((32,) * 3, 16), ((16,) * 3, 32), ((64,) * 2, 16)],
@@ -86,7 +91,7 @@ def timed(plain, fast, arguments, rounds):
     forms = {"plain": plain, "fast": fast}
     cells = []
     for wrap in (lambda f: f, with_gradients):
-        calls = {name: jax.jit(wrap(form)) for name, form in forms.items()}
+        calls = {name: PROGRAMS[name](wrap(form)) for name, form in forms.items()}
         agree(calls["plain"](*arguments), calls["fast"](*arguments))
         cells.append(cell(calls, arguments, rounds))
     return cells
@@ -132,10 +137,15 @@ def layer_rows(size, rounds):
         voxels = " x ".join(map(str, spatial))
         name = f"transposed, {side} voxels, step {step}: {voxels}, {n_in} to {n_out}"
         rows.append([name, *timed(*forms, arguments, rounds)])
+    side, width = WIDE[size]
+    arguments = normals(2, *(side,) * 3, width), normals(3, 3, 3, width, width)
+    slices = partial(convolve_slices, stride=(1, 1, 1))
+    name = f"slices on all cores: {side} x {side} x {side}, {width} to {width}"
+    rows.append([name, *timed(slices, slices, arguments, rounds)])
     for n_in, n_out in NARROW:
         spatial = (SIDE[size],) * 3
         arguments = normals(2, *spatial, n_in), normals(3, 3, 3, n_in, n_out)
-        forms = partial(convolve_slices, stride=(1, 1, 1)), convolve_packed
+        forms = slices, convolve_packed
         voxels = " x ".join(map(str, spatial))
         name = f"3 x 3 x 3, few channels: {voxels}, {n_in} to {n_out}"
         rows.append([name, *timed(*forms, arguments, rounds)])
@@ -182,8 +192,9 @@ def step_row(name, sizes, side, rounds):
         with layers():
             model = build_model(config)
             loss = make_loss(model, config)
-            forward = jax.jit(lambda p, b, m=model: m.apply(p, b["image"])[0])
-            gradients = jax.jit(
+            program = PROGRAMS[form]
+            forward = program(lambda p, b, m=model: m.apply(p, b["image"])[0])
+            gradients = program(
                 lambda p, b, loss=loss: jax.grad(loss, has_aux=True)(
                     p, b["image"], jnp.asarray(b["label"])
                 )[0]
