@@ -42,7 +42,7 @@ OP = re.compile(
     r"^\s+(?P<root>ROOT )?%(?P<name>\S+) = (?P<shape>\([^()]*\)|\S+) "
     r"(?P<kind>[a-z][\w-]*)\((?P<rest>.*)"
 )
-ARRAY = re.compile(r"\b(pred|[a-z]+\d+)(?:\w*)\[([\d,]*)\]")
+ARRAY = re.compile(r"\b(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 # These launch nothing: they are names of memory that is there.
 NAMES = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "while"}
 NAMES |= {"call", "conditional", "after-all", "copy-done", "partition-id", "iota"}
@@ -58,12 +58,6 @@ class Op(NamedTuple):
     shape: str
     kind: str
     rest: str
-
-    @property
-    def source(self) -> str:
-        """Where in our code it comes from."""
-        found = re.search(r'op_name="([^"]*)"', self.rest)
-        return found[1] if found else ""
 
     def attribute(self, name: str) -> str:
         """Of the line, as written; empty without it."""
@@ -126,8 +120,8 @@ def kernels(
 def size(shape: str) -> int:
     """Bytes of an array or a tuple of arrays."""
     total = 0
-    for dtype, sides in ARRAY.findall(shape):
-        bits = 8 if dtype == "pred" else int(re.search(r"\d+", dtype)[0])
+    for digits, sides in ARRAY.findall(shape):
+        bits = int(digits or 8)  # a truth takes a byte
         total += math.prod(int(side) for side in sides.split(",") if side) * bits // 8
     return total
 
@@ -145,7 +139,7 @@ def config_of(net: str, dtype: str, side: int) -> TrainConfig:
 
 def compiled_step(config: TrainConfig, place: NamedSharding):
     """The step of a run, compiled for the described device."""
-    mesh = device_mesh(config.patch.batch, list(place.mesh.devices.flat))
+    mesh = device_mesh(config.patch.batch, list(place.device_set))
     with patch("jax.default_backend", lambda: "gpu"):
         model = build_model(config)
         optimiser = make_optimiser(config.optimiser, config.run.steps)
@@ -183,7 +177,7 @@ def row(name: str, found: list[Kernel], temporaries: int) -> list[str]:
 
 def main() -> None:
     """Print the table; keep it under a name."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Compile a step for a GPU.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--save", default="compiled_train")
     parser.add_argument("--size", choices=SIDE, default="full")
@@ -193,7 +187,7 @@ def main() -> None:
     for net in NETS:
         for dtype in TYPES:
             step = compiled_step(config_of(net, dtype, side), place)
-            text = step.as_text()
+            text = step.as_text() or ""
             if given.dump:
                 (given.dump / f"{net}_{dtype}.txt").write_text(text)
             found = list(kernels(computations(text)))
