@@ -129,6 +129,7 @@ SPREADS = [
     ((3, 4), (4, 2), (2, 3)),
     ((4, 3), (7, 1), (2, 2)),
     ((2, 3, 2), (5, 4, 1), (2, 3, 2)),
+    ((3, 4), (4, 3), (1, 2)),
 ]
 
 
@@ -169,6 +170,28 @@ def test_the_transposed_convolution_is_that_of_jax(spatial, size, stride):
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(want), strict=True):
             # Sums of at most 2 * 2 * 3 * 4 * 3 * 27 products of size one.
             np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 1, 2), (3, 3)])
+def test_tiles_are_the_same_on_a_cpu_and_off_it(size, monkeypatch):
+    """Kernels as long as their steps: values and both gradients, either way."""
+    x, kernel = drawn([2 * s for s in size], size)
+
+    def values_and_gradients(function):
+        def loss(x, kernel):
+            y = function(x, kernel, size)
+            return jnp.sum(jnp.sin(y)), y
+
+        return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(x, kernel)
+
+    for function in (convolve, spread):
+        found = []
+        for backend in ("cpu", "gpu"):
+            monkeypatch.setattr(jax, "default_backend", lambda name=backend: name)
+            found.append(jax.tree.leaves(values_and_gradients(function)))
+        for one, other in zip(*found, strict=True):
+            # Sums of at most 2 * 216 products of size one.
+            np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def kit(axes=3):

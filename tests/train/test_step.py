@@ -204,6 +204,24 @@ print(json.dumps({"devices": jax.device_count(), "ends": ends}))
 """
 
 
+def test_gradients_keep_their_values_in_the_order_of_the_parameters():
+    """As a GPU has them before the optimiser; numbers of no axis among them."""
+    from coverax.train.step import _as_stored
+
+    slope = {"kernel": jnp.arange(24.0).reshape(2, 3, 4), "slope": jnp.float32(2)}
+    turned = {"kernel": slope["kernel"].transpose(2, 0, 1), "slope": slope["slope"]}
+
+    def straight(slope):
+        return _as_stored(slope | {"kernel": slope["kernel"].transpose(1, 2, 0)})
+
+    found = jax.jit(straight)(turned)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(slope), strict=True):
+        np.testing.assert_array_equal(one, other)
+    program = jax.jit(straight).lower(turned).as_text()
+    assert program.count("LayoutConstraint") == 2
+    assert "optimization_barrier" in program
+
+
 @pytest.mark.slow
 def test_two_devices_equal_one():
     environment = os.environ | {

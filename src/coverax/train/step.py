@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
@@ -149,8 +150,10 @@ def _make_gradients(loss, config, mesh, augment):
     def own(params, keys, images, labels):
         images, labels = jax.vmap(changed)(keys, images, labels)
         found = jax.value_and_grad(loss, has_aux=True)(params, images, labels)
-        return jax.lax.pmean(found, _PATCHES)
+        values, slope = jax.lax.pmean(found, _PATCHES)
+        return values, _as_stored(slope) if is_gpu else slope
 
+    is_gpu = mesh.devices.flat[0].platform in ("gpu", "cuda", "rocm")
     share = P(_PATCHES)
     return jax.shard_map(
         own,
@@ -159,6 +162,19 @@ def _make_gradients(loss, config, mesh, augment):
         out_specs=P(),
         check_vma=False,  # the losses' scans start from constants; pmean ends them alike
     )
+
+
+def _as_stored(slope):
+    """Gradients with their axes in memory in the order of the parameters' axes.
+
+    A GPU's convolutions give them in another one. Without a barrier the optimiser takes
+    that over, and parameters and moments are changed back and then copied to where they
+    were, one by one.
+    """
+    straight = jax.tree.map(
+        lambda x: with_layout_constraint(x, Layout(tuple(range(x.ndim)))), slope
+    )
+    return jax.lax.optimization_barrier(straight)
 
 
 def make_loss(

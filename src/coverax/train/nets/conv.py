@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 
 import jax
@@ -104,9 +105,11 @@ class Upconv(nnx.Module):
 def convolve(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
     """Cross-correlation with symmetric zero padding, `(size - 1) // 2` each side.
 
-    A kernel as long as its steps takes no padding: one product a tile.
+    A kernel as long as its steps takes no padding: one product a tile. Off the CPU
+    kernels of 1 voxel are no product, which would ask for channels last in memory.
     """
-    if kernel.shape[:-2] == stride:
+    on_cpu = jax.default_backend() == "cpu"
+    if kernel.shape[:-2] == stride and (on_cpu or max(stride) > 1):
         return _cut(x, kernel)
     if slices_are_faster(kernel.shape):
         if packing_is_faster(x.shape, kernel.shape, stride):
@@ -133,17 +136,22 @@ def spread(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
 
     Voxel `i` adds its tap `t` to the voxel `stride * i + t - (size - 1) // 2`.
     """
+    if jax.default_backend() != "cpu":
+        return spread_whole(x, kernel, stride)
     if kernel.shape[:-2] == stride:
         return _tiles(x, kernel)
-    if jax.default_backend() == "cpu":
-        return spread_phases(x, kernel, stride)
-    return spread_whole(x, kernel, stride)
+    return spread_phases(x, kernel, stride)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def spread_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
-    """The same by the compiler: zeros between the voxels, then a convolution."""
+    """The same by the compiler: zeros between the voxels, then a convolution.
+
+    Its gradients are those of the convolution whose adjoint it is, in the form that a
+    GPU's library knows; else the kernel's would begin with changes of axes of both maps.
+    """
     size = kernel.shape[:-2]
-    pad = pads(size)
+    pad = _spread_pads(size, stride)
     return lax.conv_general_dilated(
         x,
         jnp.flip(kernel, tuple(range(len(size)))),
@@ -152,6 +160,34 @@ def spread_whole(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
         lhs_dilation=stride,
         dimension_numbers=_order(x, kernel),
     )
+
+
+def _spread_forward(x, kernel, stride):
+    return spread_whole(x, kernel, stride), (x, kernel)
+
+
+def _spread_backward(stride, inputs, slope):
+    x, kernel = inputs
+    size = kernel.shape[:-2]
+    pad = _spread_pads(size, stride)
+    # As many zeros behind as before, which libraries want, unless a voxel lacks some.
+    sides = tuple(
+        (p, max(p, k - s - p)) for k, p, s in zip(size, pad, stride, strict=True)
+    )
+
+    def gathered(kernel):
+        return convolve_whole(slope, kernel.swapaxes(-1, -2), stride, sides)
+
+    slope_of_x, of_kernel = jax.vjp(gathered, kernel)
+    return slope_of_x, *of_kernel(x)
+
+
+spread_whole.defvjp(_spread_forward, _spread_backward)
+
+
+def _spread_pads(size: Axes, stride: Axes) -> Axes:
+    """Zeros of the convolution whose adjoint it is: none where it cuts tiles."""
+    return (0,) * len(size) if size == stride else pads(size)
 
 
 def spread_phases(x: Maps, kernel: Array, stride: Axes) -> NewMaps:
