@@ -160,6 +160,17 @@ def test_groups_raters_order_and_exchanged_rows_change_nothing_of_a_pair():
         calibrate_volume(moved, ALPHA, policy, change=True)
 
 
+@pytest.mark.parametrize("earlier", [True, False])
+def test_visits_of_several_models_are_refused_whichever_visit_has_them(earlier):
+    """A score is of both maps: the earlier ones of two models are two populations too."""
+    table = table_of(8)
+    folds = [f"f{i // 2 % 2 if (i % 2 == 0) == earlier else 0}" for i in range(16)]
+    added = {"fold": np.array(folds, object)}
+    mixed = replace(table, columns=table.columns | added)
+    with pytest.raises(ValueError, match="maps of 2 folds"):
+        calibrate_volume(mixed, ALPHA, change=True)
+
+
 VISITS = {
     "numbers": (["2", "10"], ["10", "2"]),
     "dates": (["2024-12-31", "2025-01-01"], ["2025-01-01", "2024-12-31"]),

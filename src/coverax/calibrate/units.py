@@ -46,7 +46,7 @@ def keep_rows(
             several cases and no draw was asked for, a case has several references and
             no rule was named, or the maps are of several models.
     """
-    _check_one_model(table)
+    check_one_model(table)
     empty, seed = policy.empty, policy.seed
     if empty not in ("exclude", "include", "refuse"):
         raise ValueError(f"empty must be exclude, include or refuse, got {empty!r}")
@@ -73,8 +73,12 @@ def keep_rows(
     return Kept(rows, references & np.isin(case_ids, case_ids[rows]), excluded)
 
 
-def _check_one_model(table: ScoreTable) -> None:
-    """Refuse scores of different models in one ranking: they are not exchangeable."""
+def check_one_model(table: ScoreTable) -> None:
+    """Refuse scores of different models in one ranking: they are not exchangeable.
+
+    Raises:
+        ValueError: The maps are of several folds.
+    """
     if FOLD not in table.columns:
         return
     names = sorted({str(name) for name in table.column(FOLD)})

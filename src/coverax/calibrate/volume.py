@@ -31,6 +31,7 @@ from coverax.calibrate.seal import (
 from coverax.calibrate.seen import check_sources, seen_of
 from coverax.calibrate.split import rank_threshold
 from coverax.calibrate.statements import lost_first
+from coverax.calibrate.units import check_one_model
 from coverax.choices import OneSided, Regions, VolumeScale
 from coverax.rational import Level, as_fraction, check_level
 from coverax.table import ScoreTable
@@ -100,6 +101,7 @@ def calibrate_volume(
     if change:
         _check_change(policy, interval)
         check_sources(table, policy.unit_column)
+        check_one_model(table)  # the earlier visits too
         pairs = pairs_of_table(table, policy.unit_column, policy.group_by)
         own_table, side = pairs.later, "change"
         scores = _change_scores(pairs, interval)

@@ -11,6 +11,7 @@ from coverax.evaluate.froc import with_froc
 from coverax.evaluate.references import draw_over_all
 from coverax.evaluate.results import Evaluation, Summary
 from coverax.evaluate.rows import refuse_copies
+from coverax.evaluate.set_results import AllRegions, Coverage
 from coverax.predict import visits_of
 from coverax.volumes import Cohort
 
@@ -138,7 +139,9 @@ def _without_law_beside_refused(calibration: Calibration, summary: Summary) -> S
         result.without_law() if result.region in regions else result
         for result in summary.results
     ]
-    return replace(summary, results=results)
+    return replace(
+        summary, results=results, all_regions=summary.without_law().all_regions
+    )
 
 
 def _joined(
@@ -161,6 +164,7 @@ def _joined(
         n_cases_of_spent_parts=spent,
         held_out=all(part.held_out for part in every),
         excluded=excluded,
+        all_regions=_at_once([part.all_regions for part in every]),
         froc=None,
         results=[
             replace(result, group=name)
@@ -173,6 +177,16 @@ def _joined(
             for region, why in part.not_evaluated.items()
         },
     )
+
+
+def _at_once(parts: Sequence[AllRegions | None]) -> AllRegions | None:
+    """All regions at once over all groups; of several the law of none."""
+    every = [part for part in parts if part is not None]
+    if len(every) < 2:
+        return every[0] if every else None
+    n = sum(part.n_counted for part in every)
+    hits = sum(part.found.n_covered for part in every if part.found is not None)
+    return AllRegions(n, Coverage(hits / n, hits, None, None, None) if n else None)
 
 
 def _name(group: str, own: Calibration) -> str:

@@ -18,7 +18,7 @@ from coverax.evaluate.set_results import (
     SideCoverage,
     SideSizes,
 )
-from coverax.evaluate.summary import bands_of, expected, is_tied
+from coverax.evaluate.summary import bands_of, expected, has_law, is_tied
 from coverax.scores import (
     Engine,
     Transform,
@@ -158,7 +158,7 @@ def _laws(
 def coverage_of(hits: np.ndarray, law: Threshold | None, *, tied: bool) -> Coverage:
     """Share of cases that are covered, and what the law has where one applies."""
     share, n = float(hits.mean()), int(hits.sum())
-    if law is None or law.rank is None:
+    if law is None or not has_law(law):
         return Coverage(share, n, None, None, None)
     bands = bands_of(law, hits.size, tied=tied)
     return Coverage(share, n, "at_least" if tied else "exact", expected(law), bands)

@@ -243,15 +243,13 @@ class EcrLaw(NamedTuple):
 
 
 def law_of(threshold: Threshold, scores: np.ndarray) -> EcrLaw:
-    """What compliance should be, where the threshold is a plain order statistic.
-
-    Small groups that count as one have no law of their own.
+    """What compliance should be, where a law is known.
 
     Args:
         threshold: As calibrated.
         scores: Of the new cases that count.
     """
-    if threshold.rank is None or threshold.group == MERGED:
+    if not has_law(threshold):
         return EcrLaw(None, 0, None, [])
     tied = is_tied(threshold, scores)
     return EcrLaw(
@@ -260,6 +258,15 @@ def law_of(threshold: Threshold, scores: np.ndarray) -> EcrLaw:
         expected(threshold),
         bands_of(threshold, scores.size, tied=tied),
     )
+
+
+def has_law(threshold: Threshold) -> bool:
+    """Whether the share of new cases that are served has a law: that of an order statistic.
+
+    Small groups that count as one have none: groups of just enough units count for them
+    too, and are served by thresholds of their own.
+    """
+    return threshold.rank is not None and threshold.group != MERGED
 
 
 def expected(threshold: Threshold) -> float:
