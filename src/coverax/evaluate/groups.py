@@ -135,13 +135,7 @@ def _without_law_beside_refused(calibration: Calibration, summary: Summary) -> S
         "cases cannot be drawn here, so that no law or band is given for region %s",
         ", ".join(sorted(regions)),
     )
-    results = [
-        result.without_law() if result.region in regions else result
-        for result in summary.results
-    ]
-    return replace(
-        summary, results=results, all_regions=summary.without_law().all_regions
-    )
+    return summary.without_law(regions)
 
 
 def _joined(

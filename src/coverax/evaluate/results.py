@@ -1,6 +1,6 @@
 """What an evaluation says: the types of `evaluation.json`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,12 +76,21 @@ class Summary(JsonRecord):
             lacking = self.not_evaluated.items()
             raise ValueError("; ".join(f"region {k}: {why}" for k, why in lacking))
 
-    def without_law(self) -> "Summary":
-        """The same of cases already seen: no exact law or band is of them."""
+    def without_law(self, regions: Container[str] | None = None) -> "Summary":
+        """The same where no exact law or band holds, as of cases already seen.
+
+        Args:
+            regions: Of these, and of all at once; None for every region.
+        """
         every = self.all_regions
         if every is not None and every.found is not None:
             every = replace(every, found=every.found.without_law())
-        results = [result.without_law() for result in self.results]
+        results = [
+            result.without_law()
+            if regions is None or result.region in regions
+            else result
+            for result in self.results
+        ]
         return replace(self, results=results, all_regions=every)
 
 

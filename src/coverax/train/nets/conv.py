@@ -50,9 +50,7 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Maps) -> NewMaps:
         """Convolve."""
-        kernel = self.kernel[...].astype(self.dtype)
-        y = convolve(x.astype(self.dtype), kernel, self.stride)
-        return y if self.bias is None else plus(y, self.bias)
+        return together(x, self)[0]
 
 
 def together(x: Maps, *convs: Conv) -> list[NewMaps]:

@@ -32,8 +32,7 @@ def slices_are_faster(kernel: Axes) -> bool:
 def packing_is_faster(x_shape: Axes, kernel: Axes, stride: Axes) -> bool:
     """Whether `convolve_packed` beats slices: on few channels, which fill no registers.
 
-    On a CPU of 2 cores, 2 x 32^3: 3 and 4 channels 2.3 and 2.7 times, with gradients 1.5
-    and 1.4; 8 channels lose.
+    Measured by benchmarks/train_cpu.py; 8 channels lose.
 
     Args:
         x_shape: Of the maps, with batch and channels.
