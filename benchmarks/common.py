@@ -25,15 +25,12 @@ def machine() -> str:
 
 def processor() -> str:
     """The processor: rented ones share a name, so family, model and vectors too."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor() or platform.machine()
-    facts = {}
-    for line in cpuinfo.read_text().splitlines():
+    cpuinfo, facts = Path("/proc/cpuinfo"), dict[str, str]()
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
         key, _, value = line.partition(":")
         facts.setdefault(key.strip(), value.strip())
     if "model name" not in facts:
-        return platform.machine()
+        return platform.processor() or platform.machine()
     flags = facts.get("flags", "").split()
     vectors = [flag for flag in ("avx512f", "avx2") if flag in flags]
     kind = [f"family {facts.get('cpu family')}", f"model {facts.get('model')}"]
@@ -71,12 +68,20 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def memory(kind: str) -> int:
+    """Bytes of this process (Linux): `VmRSS` now, `VmHWM` the most so far.
+
+    The peak of `getrusage` would not do: it begins with what the parent had.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{kind}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {kind}")
+
+
 def peak_memory() -> int:
     """Bytes that this process held at most since it began (Linux)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status has no VmHWM")
+    return memory("VmHWM")
 
 
 def save(name: str, text: str, *, whole: bool = True) -> None:

@@ -51,6 +51,7 @@ KERNELS = {
 }
 SPACING_MM = (1.0, 1.5, 2.0)
 COUNTED = ("fusion", "custom-call", "while", "scatter", "sort")
+TRIPS = re.compile(r'known_trip_count":\{"n":"(\d+)"\}')
 
 
 def sharding(config: Path) -> NamedSharding:
@@ -71,7 +72,7 @@ def row(name: str, place: NamedSharding, shape: tuple[int, ...]) -> list[str]:
     memory, text = compiled.memory_analysis(), compiled.as_text()
     share = memory.temp_size_in_bytes / memory.argument_size_in_bytes
     found = [len(re.findall(rf"= [^=]*? {kind}\(", text)) for kind in COUNTED]
-    trips = re.findall(r'known_trip_count":\{"n":"(\d+)"\}', text)
+    trips = TRIPS.findall(text)
     counts = [str(n) for n in found]
     counts[COUNTED.index("while")] += f" ({', '.join(trips)})" if trips else ""
     return [name, f"{share:.2f}", *counts]
@@ -96,10 +97,7 @@ def main() -> None:
             markdown(header, [row(name, place, shape) for name in KERNELS]),
         ]
     )
-    if given.size == "full":
-        save(given.save, text)
-    else:
-        print(text)
+    save(given.save, text, whole=given.size == "full")
 
 
 if __name__ == "__main__":

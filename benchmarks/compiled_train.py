@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
-from benchmarks.compiled import sharding  # first: it chooses the platform
+from benchmarks.compiled import TRIPS, sharding  # first: it chooses the platform
 
 # isort: split
 import jax
@@ -104,7 +104,7 @@ def kernels(
     shapes = {op.name: op.shape for op in program[name]}
     for op in program[name]:
         if op.kind == "while":
-            known = re.search(r'known_trip_count":\{"n":"(\d+)"\}', op.rest)
+            known = TRIPS.search(op.rest)
             times = trips * int(known[1]) if known else trips
             yield from kernels(program, op.attribute("body"), times)
         elif op.kind == "call":

@@ -26,7 +26,14 @@ import jax
 import numpy as np
 import optax
 
-from benchmarks.common import interleaved, machine, markdown, save
+from benchmarks.common import (
+    interleaved,
+    machine,
+    markdown,
+    memory,
+    peak_memory,
+    save,
+)
 from benchmarks.train_start import CLASSES, N_OTHER, N_TRAIN, config_of, row
 from coverax.train import find_cases, make_predict, predict_volume
 from coverax.train.cases import prepare_case
@@ -168,15 +175,6 @@ def timing_rows(sides, batch, rounds):
     return rows
 
 
-def resident(kind):
-    """MiB of this process: `VmRSS` now, `VmHWM` the most so far.
-
-    The peak of `getrusage` would not do: it begins with what the parent had.
-    """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
-
-
 def memory_of(name, edge, folder):
     """MiB of a first and of a later step over the net at rest, libraries loaded."""
     config = config_of(folder, PRESET, SIZES, 4, 0)
@@ -188,12 +186,12 @@ def memory_of(name, edge, folder):
         "image": rng.standard_normal((*shape, 1), np.float32),
         "label": rng.integers(0, len(CLASSES), shape, np.int32),
     }
-    rest = resident("VmRSS")
+    rest = memory("VmRSS")
     peaks = []
     for _ in range(2):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         side.train(batch)
-        peaks.append(resident("VmHWM") - rest)
+        peaks.append((peak_memory() - rest) / 2**20)
     return peaks
 
 
