@@ -101,8 +101,10 @@ def run(name, size, folder, minutes):
     """Train for the minutes, predict the others; a row of the table as plain values."""
     config = config_of(name, size, folder or ".", 10**6)
     train, other = cases_of(config, size, folder)
-    seconds = statistics.median(timed(config, train, N_TRIED).seconds[1:])
-    steps = max(20, round(60 * minutes / seconds)) if size == "full" else N_TRIED
+    steps = N_TRIED
+    if size == "full":
+        seconds = statistics.median(timed(config, train, N_TRIED).seconds[1:])
+        steps = max(20, round(60 * minutes / seconds))
     config = config_of(name, size, folder or ".", steps)
     done = timed(config, train, steps)
     memory = [peak_memory() / 2**30]

@@ -21,6 +21,7 @@ import argparse
 import contextlib
 import ctypes
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -317,17 +318,27 @@ def in_child(args, at: int, kind: int) -> tuple[int | None, str, int]:
             text = f"ESCAPED {type(error).__name__}: {error}"
         n_changes = int(shim.fault_count())
         shim.fault_arm(b"/nowhere", ctypes.c_long(-1), 0)
-        answer = json.dumps([code, text[-2000:], n_changes])
-        os.write(writer, answer.encode())
+        answer = json.dumps([code, text[-2000:], n_changes, list(sys.modules)])
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(answer.encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
     _, ended = os.waitpid(pid, 0)
     if answer:
-        return tuple(json.loads(answer))
+        *found, modules = json.loads(answer)
+        import_what(modules)
+        return tuple(found)
     hangs = os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGALRM
     return None, "ESCAPED: it hangs" if hangs else "", -1
+
+
+def import_what(modules: list[str]) -> None:
+    """What a child imported, so that the next one need not."""
+    for name in set(modules) - set(sys.modules):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def bytes_of(path: Path) -> dict[str, str]:

@@ -13,16 +13,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
-from scipy.optimize import minimize
 
 from coverax.checks import takes_numpy
 from coverax.files import Json
+from coverax.reliability.least import least
 from coverax.reliability.temperature import logits_of
 from coverax.stream import default_threads
 
 _BOUND = 50.0  # of a weight or an offset: as far as a temperature goes
 _BLOCK = 1 << 15
-_STEPS = 1000
 
 AffineStatus = Literal["OK", "AT_BOUND"]
 
@@ -84,7 +83,7 @@ def fit_affine(
         threads: Cases at a time.
 
     Raises:
-        ValueError: There is no voxel.
+        ValueError: There is no voxel, or the search does not end.
 
     References:
         Guo et al. (2017), On Calibration of Modern Neural Networks.
@@ -107,17 +106,10 @@ def fit_affine(
             gradient = np.sum(gradients, axis=0)[free]
             return float(sum(losses) / total), gradient / total
 
-        found = minimize(
-            loss,
-            start[free],
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(-_BOUND, _BOUND)] * int(free.sum()),
-            options={"maxiter": _STEPS, "maxfun": 2 * _STEPS},
-        )
+        found = least(loss, start[free], [(-_BOUND, _BOUND)] * int(free.sum()))
         before = loss(start[free])[0]
     weights = start * ~free
-    weights[free] = found.x
+    weights[free] = found.at
     changed, n_wrong = 0.0, 0
     for sample in samples:
         winner = _mapped(sample.logits, weights).argmax(axis=0)
@@ -125,10 +117,10 @@ def fit_affine(
         changed += sample.weight * moved
         n_wrong += np.count_nonzero(winner != sample.labels)
     # Where every voxel is right, twice the weights are better, and so on.
-    at_bound = not n_wrong or bool((np.abs(found.x) >= _BOUND).any())
+    at_bound = not n_wrong or bool((np.abs(found.at) >= _BOUND).any())
     status: AffineStatus = "AT_BOUND" if at_bound else "OK"
     share = float(changed / total)
-    return AffineFit(weights.tolist(), share, before, float(found.fun), status)
+    return AffineFit(weights.tolist(), share, before, found.loss, status)
 
 
 @takes_numpy

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
-from scipy.optimize import minimize
 
 from coverax.checks import takes_numpy
 from coverax.files import Json
+from coverax.reliability.least import least
 from coverax.reliability.temperature import (
     SHARPEST,
     FitStatus,
@@ -27,7 +27,6 @@ from coverax.stream import default_threads
 
 _MOST = 1 / SHARPEST  # of a factor: as far as a temperature goes
 _BLOCK = 1 << 15
-_STEPS = 1000
 _SENTENCES: dict[str, str] = {
     "OK": "The log loss is least at these factors.",
     "AT_BOUND": "The log loss has no least value: it falls as far as a factor may go, as "
@@ -106,7 +105,7 @@ def fit_ordered(
         threads: Cases at a time.
 
     Raises:
-        ValueError: There is no voxel.
+        ValueError: There is no voxel, or the search does not end.
 
     References:
         Rahimi et al. (2020), Intra Order-Preserving Functions for Calibration of
@@ -126,20 +125,13 @@ def fit_ordered(
         before = loss(start)[0]
         if not any(sample.gaps.any() for sample in samples):
             return OrderedFit(start.tolist(), before, before, "UNDETERMINED")
-        found = minimize(
-            loss,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(0, _MOST)] * start.size,
-            options={"maxiter": _STEPS, "maxfun": 2 * _STEPS},
-        )
+        found = least(loss, start, [(0.0, _MOST)] * start.size)
     # Where no true class lies below a gap, twice its factor is better, and so on.
     wide = np.any([(sample.gaps > 0).any(axis=1) for sample in samples], axis=0)
     below = np.any([_gaps_above(sample).any(axis=1) for sample in samples], axis=0)
-    endless = bool((wide & ~below).any() or (found.x >= _MOST).any())
-    status: FitStatus = "AT_BOUND" if endless or not found.x[0] > 0 else "OK"
-    return OrderedFit(found.x.tolist(), before, float(found.fun), status)
+    endless = bool((wide & ~below).any() or (found.at >= _MOST).any())
+    status: FitStatus = "AT_BOUND" if endless or not found.at[0] > 0 else "OK"
+    return OrderedFit(found.at.tolist(), before, found.loss, status)
 
 
 @takes_numpy

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy.optimize import isotonic_regression, minimize
+from scipy.optimize import isotonic_regression
 
 from coverax.checks import (
     as_array,
@@ -25,6 +25,7 @@ from coverax.checks import (
     takes_numpy,
 )
 from coverax.files import Json
+from coverax.reliability.least import least
 from coverax.stream import default_threads
 
 # Beyond these the classes are separated (T -> 0) or the map is worthless (T -> inf).
@@ -274,8 +275,8 @@ def fit_platt(
         value = np.mean(np.logaddexp(0, s) - y * s)
         return value, np.array([np.mean(residual * z), np.mean(residual)])
 
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS")
-    return PlattFit(float(found.x[0]), float(found.x[1]))
+    slope, offset = least(loss, np.array([1.0, 0.0])).at
+    return PlattFit(float(slope), float(offset))
 
 
 class IsotonicFit(NamedTuple):
