@@ -105,6 +105,27 @@ def test_any_is_all_segments_and_those_of_no_region_are_named(cohort, cli):
     assert "segment necrosis belongs to no region: background in 3 references" in said
 
 
+def test_pictures_draw_the_segment_of_the_region(cohort, cli):
+    """Label 1, which the region gives its references, is no segment's."""
+    pytest.importorskip("matplotlib")
+    region = ("--region", "Tumor_core=2:1")
+    table_of(cli, cohort, cohort / "slicer", *region)
+    how = ("--alpha", ".4", "-o", cohort / "c.json")
+    assert cli("calibrate", cohort / "s", *how).code == 0
+    maps = ("--probs", cohort / "maps")
+    done = cli("predict", cohort / "c.json", *maps, "-o", cohort / "masks")
+    assert done.code == 0, done.err
+    drawn = {}
+    for name in ("slicer", "core"):
+        out = cohort / f"pictures_{name}"
+        given = (*maps, "--labels", cohort / name, "-o", out)
+        done = cli("picture", cohort / "masks", *given)
+        assert done.code == 0, done.err
+        drawn[name] = {p.name: p.read_bytes() for p in out.glob("*.png")}
+    assert len(drawn["core"]) == N
+    assert drawn["slicer"] == drawn["core"]
+
+
 @pytest.mark.parametrize(
     ("region", "message"),
     [

@@ -25,10 +25,14 @@ from coverax.table import parse_region
 from coverax.volumes import (
     Found,
     Grid,
+    NiftiFile,
     Region,
     find_scans,
+    has_segments,
+    place_segments,
     read_labels,
     read_scan,
+    read_segments,
     turn_between,
 )
 
@@ -253,16 +257,20 @@ class PictureWriter:
             path = case.folder / entry["mask"]
             if path not in whole:
                 whole[path] = _checked_labels(case, path)
-            labels, grid = whole[path]
             region = region_of(entry, path)
-            image = self._draw(case_id, entry, region, labels, grid)
+            image = self._draw(case_id, entry, region, *whole[path])
             with publishing(folder / case.picture_name(entry)) as temporary:
                 image.save(temporary, format="PNG", compress_level=1)
 
     def _draw(
-        self, case_id: str, entry: Json, region: Region, labels: np.ndarray, grid: Grid
+        self,
+        case_id: str,
+        entry: Json,
+        region: Region,
+        labels: np.ndarray,
+        file: NiftiFile,
     ) -> Any:
-        case, path = self.cases[case_id], self.backgrounds[case_id]
+        case, path, grid = self.cases[case_id], self.backgrounds[case_id], file.grid
         channels = region.channels if self.on_maps else (0,)
         scan = read_scan(path, grid, case.first, channels)
         notes = ["drawn on the probability map"] if self.on_maps else []
@@ -270,7 +278,7 @@ class PictureWriter:
             notes.append(f"channel 1 of {scan.n_channels} of the scan")
         layers = layers_of(entry, labels)
         if case_id in self.references:
-            reference = self._reference(case_id, region, grid)
+            reference = self._reference(case_id, region, file)
             layers.append(Layer("reference", reference, WHITE, BLACK))
         elif self.references:
             notes.append("no reference")
@@ -284,19 +292,23 @@ class PictureWriter:
             notes=notes,
         )
 
-    def _reference(self, case_id: str, region: Region, grid: Grid) -> np.ndarray:
+    def _reference(self, case_id: str, region: Region, mask: NiftiFile) -> np.ndarray:
         path = self.references[case_id]
+        if has_segments(path):
+            found = read_segments(path, (region,))
+            placed, _ = place_segments(found.bits, found.file, mask)
+            return _volume(placed != 0, mask.grid)
         values, file = read_labels(path)
-        turn = turn_between(file.grid, path, grid, self.cases[case_id].first)
+        turn = turn_between(file.grid, path, mask.grid, mask.path)
         return turn.apply(_volume(foreground(values, region), file.grid))
 
 
-def _checked_labels(case: MaskedCase, path: Path) -> tuple[np.ndarray, Grid]:
-    """A mask as `[x, y, z]`, if it is the one that its sidecar speaks of."""
+def _checked_labels(case: MaskedCase, path: Path) -> tuple[np.ndarray, NiftiFile]:
+    """A mask as `[x, y, z]` and its header, if its sidecar speaks of it."""
     if digest_file(path) != case.sidecar.get("files", {}).get(path.name):
         raise ValueError(f"{path}: is not the mask that its sidecar speaks of")
     values, file = read_labels(path)
-    return _volume(values, file.grid), file.grid
+    return _volume(values, file.grid), file
 
 
 def _is_share(values: np.ndarray) -> bool:

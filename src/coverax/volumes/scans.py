@@ -15,6 +15,7 @@ from coverax.volumes.grid import Grid
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.orient import turn_between
 from coverax.volumes.same_grid import three_axes
+from coverax.volumes.segments import has_segments, placing_of
 
 # How nnU-Net calls the first channel of a scan.
 _FIRST_CHANNEL = "_0000"
@@ -38,7 +39,8 @@ def find_scans(
     """The scan of every case, `CASE` or `CASE_0000`, on the grid of its map or mask.
 
     Only headers are read. Axes may be stored in another order or the other way round:
-    that is turned back by whole voxels.
+    that is turned back by whole voxels; of segments, stored as far as they reach, it is
+    enough that they lie on the same lattice.
 
     Args:
         targets: Case id to the map or mask whose grid counts.
@@ -60,8 +62,11 @@ def find_scans(
                     f"no {what} in {folder}: expected {case_id} or "
                     f"{case_id}{_FIRST_CHANNEL}"
                 )
-            grid = read_header(target).grid
-            turn_between(scan_header(path).grid, path, grid, target)
+            onto, header = read_header(target), scan_header(path)
+            if has_segments(path):
+                placing_of(header, onto)
+            else:
+                turn_between(header.grid, path, onto.grid, target)
             found[case_id] = path
         except (ValueError, OSError) as error:
             missing[case_id] = one_line(error, 600)

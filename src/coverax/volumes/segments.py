@@ -15,7 +15,7 @@ from coverax.volumes.formats import SEGMENTS, file_suffix
 from coverax.volumes.header import NiftiFile
 from coverax.volumes.names import some_names
 from coverax.volumes.nifti import Buffer
-from coverax.volumes.orient import Turn, find_placing
+from coverax.volumes.orient import Placing, Turn, find_placing
 from coverax.volumes.same_grid import GridMismatchError, check_same_grid
 
 MOST_REGIONS = 64  # one bit each
@@ -139,6 +139,21 @@ def _unclaimed(
     return [s.name for s in segments if s not in claimed]
 
 
+def placing_of(file: NiftiFile, onto: NiftiFile) -> Placing:
+    """How segments are set into another volume, by the headers.
+
+    Raises:
+        GridMismatchError: No whole voxels lead from one grid to the other.
+    """
+    placing = find_placing(file.grid, onto.grid)
+    if placing is None:
+        check_same_grid(onto.grid, onto.path, file.grid, file.path)  # says why
+        raise GridMismatchError(
+            f"{file.path} is not stored on voxels of {onto.path}: resample it"
+        )
+    return placing
+
+
 def place_segments(
     bits: np.ndarray, file: NiftiFile, onto: NiftiFile
 ) -> tuple[np.ndarray, Turn]:
@@ -153,12 +168,7 @@ def place_segments(
         GridMismatchError: No whole voxels lead from one grid to the other, or segments
             reach beyond the other one.
     """
-    placing = find_placing(file.grid, onto.grid)
-    if placing is None:
-        check_same_grid(onto.grid, onto.path, file.grid, file.path)  # says why
-        raise GridMismatchError(
-            f"{file.path} is not stored on voxels of {onto.path}: resample it"
-        )
+    placing = placing_of(file, onto)
     placed, n_lost = placing.apply_flat(bits, file.grid, onto.grid)
     if n_lost:
         raise GridMismatchError(
