@@ -20,6 +20,7 @@ Prints one JSON object: trials and failures by command and kind.
 import argparse
 import contextlib
 import ctypes
+import gc
 import hashlib
 import importlib
 import io
@@ -305,6 +306,7 @@ def run_command(args) -> tuple[int, str]:
 def in_child(args, at: int, kind: int) -> tuple[int | None, str, int]:
     """Exit code (None: killed), what was said, and the changes made."""
     reader, writer = os.pipe()
+    gc.freeze()  # a collection in the child would copy every page
     pid = os.fork()
     if pid == 0:
         signal.alarm(LONGEST_S)
