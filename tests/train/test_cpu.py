@@ -1,5 +1,9 @@
 """Convolutions on all cores: the compiler takes what it is told, and nothing breaks."""
 
+import os
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +45,31 @@ def test_a_compiler_that_does_not_know_the_option_is_told_nothing(fresh, monkeyp
 def test_an_accelerator_is_told_nothing(fresh, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert net_options() is None
+
+
+def test_what_the_compiler_freed_is_given_back_once_a_shape(monkeypatch):
+    calls = []
+    monkeypatch.setattr(cpu, "give_back_freed", lambda: calls.append(1))
+    program = NetProgram(double)
+    for size in (2, 2, 3, 2):
+        program(jnp.ones(size))
+    assert len(calls) == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux")
+def test_freed_memory_leaves_the_process():
+    """A thousand blocks below the size that is given back when it is freed."""
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    blocks = [bytearray(100_000) for _ in range(1_000)]
+    last = bytearray(1_000)  # keeps the heap from shrinking by itself
+    full = resident()
+    del blocks
+    cpu.give_back_freed()
+    assert full - resident() > 50_000_000 // os.sysconf("SC_PAGE_SIZE")
+    assert len(last) == 1_000
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="of CPUs")

@@ -1,5 +1,7 @@
-"""Convolutions of a net on all cores of a CPU."""
+"""Programs of a net: convolutions on all cores of a CPU, the compiler's memory given back."""
 
+import ctypes
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -31,6 +33,14 @@ def net_options() -> dict[str, str] | None:
     return _PRODUCTS_AND_SUMS
 
 
+def give_back_freed() -> None:
+    """Give back to the system what is freed: glibc keeps some 300 MiB of a compiler's."""
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "malloc_trim"):
+            library.malloc_trim(0)
+
+
 class NetProgram:
     """A function that runs a net, compiled; inside another program it is a part of it.
 
@@ -40,12 +50,19 @@ class NetProgram:
     def __init__(self, function: Callable[..., Any], **options: Any):
         self._function = function
         self._compiled = jax.jit(function, compiler_options=net_options(), **options)
+        self._shapes: set[Any] = set()  # of the calls that were compiled
 
     def __call__(self, *trees: Any) -> Any:
         """Run it."""
         leaves = jax.tree.leaves(trees)
-        is_part = any(isinstance(leaf, Tracer) for leaf in leaves)
-        return (self._function if is_part else self._compiled)(*trees)
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
+            return self._function(*trees)
+        shapes = tuple(jax.numpy.shape(leaf) for leaf in leaves)
+        found = self._compiled(*trees)
+        if shapes not in self._shapes:
+            self._shapes.add(shapes)
+            give_back_freed()
+        return found
 
     def lower(self, *trees: Any) -> Any:
         """The program before it is compiled."""
