@@ -1,4 +1,4 @@
-"""Results in a notebook: one short line, and a table whose text is escaped."""
+"""Results in a notebook, in a line and as a table whose text is escaped; counts."""
 
 import html
 from collections.abc import Iterable, Mapping
@@ -33,6 +33,11 @@ class Shown:
         )
         title = html.escape(type(self).__name__)
         return f"<table><caption>{title}</caption><tbody>{rows}</tbody></table>"
+
+
+def plural(n: int, what: str) -> str:
+    """A count with its noun."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def one_line(value: object) -> str:

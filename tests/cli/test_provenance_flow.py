@@ -217,7 +217,7 @@ def test_a_threshold_of_0_needs_leave_and_its_cause_is_named(root, cli):
     assert cli(*predict).code == 1
     result = cli(*predict, "--allow-vacuous")
     assert result.code == 0
-    assert "12 masks are the whole volume" in result.err
+    assert "whole volumes among the masks: 12" in result.err
     sidecar = json.loads((root / "out" / "c00.json").read_text())
     assert sidecar["guarantee"] is False
     assert sidecar["masks"][0]["whole_volume"] is True

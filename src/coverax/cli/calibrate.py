@@ -35,6 +35,7 @@ from coverax.cli.common import (
 )
 from coverax.cli.methods import DESCRIBE, METHODS, Request, WhichScore, check_options
 from coverax.cli.sites import calibrate_sums, one_table
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration, Strata
@@ -373,5 +374,5 @@ def _tell(calibration: "Calibration") -> None:
         where += f", group {part.group}" if part.group else ""
         say(f"{where}: refused ({part.status}): no mask")
     for why, ids in calibration.excluded.items():
-        note(f"left out ({why}): {len(ids)} cases")
+        note(f"left out ({why}): {plural(len(ids), 'case')}")
     say(calibration.statement)

@@ -38,6 +38,7 @@ from coverax.cli.places import (
     shard_of,
 )
 from coverax.cli.show import show_evaluation
+from coverax.shown import plural
 
 NAME = "evaluate"
 
@@ -120,7 +121,7 @@ def command(
                 on_case=on_case,
                 on_failure=failures.append,
             )
-        note(f"{output}: counts of {n_counted} cases")
+        note(f"{output}: counts of {plural(n_counted, 'case')}")
         note_left_out(failures)
         return
     options: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from coverax.cli.common import (
     show_progress,
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
+from coverax.shown import plural
 
 NAME = "export"
 
@@ -70,5 +71,7 @@ def command(
     if as_json:
         print_json(result | {"output": str(output)})
         return
-    note(f"{output}: {result['n_files']} files of {result['n_cases']} cases")
+    note(
+        f"{output}: {plural(result['n_files'], 'file')} of {plural(result['n_cases'], 'case')}"
+    )
     note_left_out([f"left out: case {i}: {why}" for i, why in result["failed"].items()])

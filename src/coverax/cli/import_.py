@@ -7,6 +7,7 @@ import typer
 
 from coverax.cli.common import AsJson, OnlyEntities, UnitPattern, note, print_json
 from coverax.cli.pages import Command, Group
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from coverax.volumes import FoundPairs, FoundResults
@@ -147,8 +148,9 @@ def _write(
         about: dict[str, Any] = {"cohort": output and str(output)}
         print_json(found.to_json() | about)
         return
-    n_units = len({case.unit for case in found.cases})
-    note(f"found {len(found.cases)} cases of {n_units} units with a reference")
+    n_cases = plural(len(found.cases), "case")
+    n_units = plural(len({case.unit for case in found.cases}), "unit")
+    note(f"found {n_cases} of {n_units} with a reference")
     for line in lines:
         note(line)
     for why, ids in found.left_out.items():
@@ -156,7 +158,7 @@ def _write(
     for line in found.notes:
         note(line)
     if output is not None:
-        note(f"{output}: {len(found.cases)} cases")
+        note(f"{output}: {n_cases}")
 
 
 def _model_lines(found: "FoundResults") -> list[str]:

@@ -27,6 +27,7 @@ from coverax.cli.common import (
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.places import Parts, ShardOf, home_of, shard_of
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from coverax.stream import Shard
@@ -161,7 +162,8 @@ def command(
     if as_json:
         print_json(result | {"output": str(home)})
         return
-    note(f"{home}: {'scores' if score_only else 'maps'} of {result['n_cases']} cases")
+    what = "scores" if score_only else "maps"
+    note(f"{home}: {what} of {plural(result['n_cases'], 'case')}")
     note_left_out(result["failed"])
 
 

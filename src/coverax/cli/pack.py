@@ -20,6 +20,7 @@ from coverax.cli.common import (
     show_progress,
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
+from coverax.shown import plural
 
 NAME = "pack"
 
@@ -66,7 +67,7 @@ def command(
     if as_json:
         print_json(result | {"output": str(output)})
         return
-    note(f"{output}: {result['n_cases']} maps")
+    note(f"{output}: {plural(result['n_cases'], 'map')}")
     for line in _lines(result):
         note(line)
     note_left_out([f"left out: case {i}: {why}" for i, why in result["failed"].items()])

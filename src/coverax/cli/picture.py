@@ -17,6 +17,7 @@ from coverax.cli.common import (
     print_json,
     show_progress,
 )
+from coverax.shown import plural
 
 NAME = "picture"
 
@@ -70,12 +71,14 @@ def command(
     if as_json:
         print_json(result.to_json() | {"output": str(output)})
         return
-    note(f"{output}: {result.n_pictures} pictures of {result.n_cases} cases")
+    note(
+        f"{output}: {plural(result.n_pictures, 'picture')} of {plural(result.n_cases, 'case')}"
+    )
     note_undrawn(result.n_without_mask, result.failed)
 
 
 def note_undrawn(n_without_mask: int, failed: Mapping[str, str]) -> None:
     """Say which cases have no picture."""
     if n_without_mask:
-        note(f"{n_without_mask} cases have no mask: refused in calibration")
+        note(f"no mask of {plural(n_without_mask, 'case')}: refused in calibration")
     note_left_out([f"no picture: case {i}: {why}" for i, why in failed.items()])

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from coverax.cli.common import Alpha, AsJson, Delta, print_json, results
+from coverax.shown import plural
 
 NAME = "plan"
 _SIZES = (20, 50, 100, 200, 500, 1000)
@@ -107,13 +108,12 @@ def _show(result: dict) -> None:
     console = results()
     alpha, delta = result["alpha"], result["delta"]
     console.print(
-        f"alpha {alpha}: at least {result['n_needed']} units for any threshold"
+        f"alpha {alpha}: at least {plural(result['n_needed'], 'unit')} for any threshold"
     )
     kinds = {"marginal": f"coverage {1 - alpha:g} on average"}
     if delta is not None:
-        console.print(
-            f"alpha {alpha}, delta {delta}: at least {result['n_needed_pac']} units"
-        )
+        fewest = plural(result["n_needed_pac"], "unit")
+        console.print(f"alpha {alpha}, delta {delta}: at least {fewest}")
         kinds["pac"] = f"coverage {1 - alpha:g} with confidence {1 - delta:g}"
     for kind, title in kinds.items():
         table = Table(title=title, title_justify="left")

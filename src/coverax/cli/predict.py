@@ -37,6 +37,7 @@ from coverax.cli.places import (
     place_of,
     shard_of,
 )
+from coverax.shown import plural
 
 NAME = "predict"
 
@@ -221,12 +222,12 @@ def command(
     if as_json:
         print_json(result.to_json() | {"output": str(home)})
         return
-    note(f"{home}: masks of {result.n_cases} cases")
+    note(f"{home}: masks of {plural(result.n_cases, 'case')}")
     if n_whole := result.n_whole_volume:
-        note(f"{n_whole} masks are the whole volume")
+        note(f"whole volumes among the masks: {n_whole:,}")
     if n_hidden := result.n_with_hidden:
         note(
-            f"in {n_hidden} cases a region lost voxels to a later one in the label map: "
+            f"in {plural(n_hidden, 'case')} a region lost voxels to a later one in the label map: "
             "the promise holds of the masks that are written without --merge"
         )
     for part in loaded.refused_parts:
@@ -281,5 +282,7 @@ def _draw(
             on_case=on_case,
             on_note=note,
         )
-    note(f"{overlay}: {drawn.n_pictures} pictures of {drawn.n_cases} cases")
+    note(
+        f"{overlay}: {plural(drawn.n_pictures, 'picture')} of {plural(drawn.n_cases, 'case')}"
+    )
     note_undrawn(drawn.n_without_mask, drawn.failed)

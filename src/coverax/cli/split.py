@@ -15,6 +15,7 @@ from coverax.cli.common import (
     print_json,
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
+from coverax.shown import plural
 
 NAME = "split"
 
@@ -88,7 +89,8 @@ def command(
         print_json({"output": str(output), "seed": seed, "parts": parts})
         return
     for name, own in counts.items():
-        note(f"{output / name}.csv: {own['units']} units, {own['cases']} cases")
+        n_units, n_cases = plural(own["units"], "unit"), plural(own["cases"], "case")
+        note(f"{output / name}.csv: {n_units}, {n_cases}")
     if balance is not None:
         note(
             f"split within each {balance}: a promise is exact for each on its own "

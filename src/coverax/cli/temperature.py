@@ -45,6 +45,7 @@ from coverax.cli.places import (
     place_of,
     shard_of,
 )
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from coverax.reliability import Applied, Fit
@@ -202,7 +203,7 @@ def apply(
     if as_json:
         print_json(result.to_json() | {"output": str(home)})
         return
-    note(f"{home}: {result.n_cases} maps")
+    note(f"{home}: {plural(result.n_cases, 'map')}")
 
 
 def _told(form: Form, fit: "Fit") -> str:

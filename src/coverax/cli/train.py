@@ -15,6 +15,7 @@ from coverax.cli.common import (
     say,
     show_progress,
 )
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,7 @@ def command(
         return
     dice = "" if best is None else f", best Dice {best:.4f}"
     early = ", stopped early" if result.is_early else ""
-    note(f"{output}: {result.steps} steps{early}{dice}")
+    note(f"{output}: {plural(result.steps, 'step')}{early}{dice}")
 
 
 def _train(

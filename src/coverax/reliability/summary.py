@@ -44,7 +44,7 @@ from coverax.reliability.results import (
 )
 from coverax.reliability.statistics import mean_of_known, plain, pooled
 from coverax.scores import ScoreTable, read_bins
-from coverax.shown import Shown, few, short
+from coverax.shown import Shown, few, plural, short
 from coverax.table.columns import TOP_LABEL
 
 LEVEL = 0.95
@@ -97,7 +97,7 @@ class Reliability(Shown):
 def _words(result: ClassResult) -> str:
     """The pooled errors of a class, for people."""
     known = (f"{n.upper()} {short(result.pooled.get(n))}" for n in ("ece", "ace"))
-    return f"{result.region}: {result.n_cases} cases, {', '.join(known)}"
+    return f"{result.region}: {plural(result.n_cases, 'case')}, {', '.join(known)}"
 
 
 def summarise(

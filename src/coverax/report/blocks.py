@@ -153,8 +153,3 @@ def number(value: float | None, unit: str = "") -> str:
         return NONE
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return f"{text} {unit}".strip()
-
-
-def plural(n: int, what: str) -> str:
-    """A count with its noun."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -8,7 +8,7 @@ import numpy as np
 from coverax.calibrate import Audit, AuditPart, Band, Histogram, compliance_pmf
 from coverax.evaluate import SetsResult
 from coverax.evaluate.other_results import Release
-from coverax.report.blocks import Figure, percent, plural
+from coverax.report.blocks import Figure, percent
 from coverax.report.result_figures import draw_fcr
 from coverax.report.style import (
     BLUE,
@@ -21,6 +21,7 @@ from coverax.report.style import (
     svg_of,
     whole_numbers,
 )
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from coverax.evaluate import Summary, why_not_held_out
-from coverax.report.blocks import NONE, Block, Section, Table, Text, plural
+from coverax.report.blocks import NONE, Block, Section, Table, Text
 from coverax.report.found import Found
+from coverax.shown import plural
 
 # Names of a reason that are listed; their number always is.
 _NAMED = 12

@@ -12,7 +12,6 @@ from coverax.report.blocks import (
     Text,
     number,
     percent,
-    plural,
 )
 from coverax.report.cases import rows_of
 from coverax.report.found import Found, Item
@@ -23,6 +22,7 @@ from coverax.report.plots import (
     splits_figure,
 )
 from coverax.report.sections.happened import where
+from coverax.shown import plural
 from coverax.validate import (
     Memory,
     ScoresResult,
