@@ -1,6 +1,7 @@
 """The preset `nnunet-like` beside `unet3d-small` with the defaults, for equal minutes.
 
-    python -m benchmarks.train_nnunet [DATA] [--minutes 6] [--size full] [--kept FOLDER]
+    python -m benchmarks.train_nnunet [DATA] [--minutes 6] [--size full] [--runs NAME ...]
+                                      [--kept FOLDER]
 
 DATA holds `images/` and `labels/` of the hippocampus task; without it, balls in noise, which
 say that it runs and no more. 60 cases train, 40 others are predicted whole. Each net has a
@@ -197,6 +198,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--size", choices=N_TRAIN, default="full")
     parser.add_argument("--kept", type=Path, help="folder of rows that are done")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--only", choices=RUNS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.only:
@@ -204,7 +206,7 @@ def main():
         print(json.dumps(found, default=float))
         return
     rows = []
-    for name in RUNS:
+    for name in asked.runs:
         rows.append(cells(row_of(name, asked.kept)))
         print(" | ".join(rows[-1]), flush=True)
     header = ["run", "parameters", "patches a step", "steps", "minutes", "ms a step"]
