@@ -216,11 +216,12 @@ def main():
         "Dice anterior / posterior",
         "ACE",
     ]
+    some = [f"'{name}'" for name in asked.runs if len(asked.runs) < len(RUNS)]
+    words = [f"--minutes {asked.minutes:g}", *(["--runs", *some] if some else [])]
     text = "\n\n".join(
         [
             "# The preset nnunet-like",
-            f"`python -m benchmarks.train_nnunet DATA --minutes {asked.minutes:g}`, "
-            f"{date.today()}",
+            f"`python -m benchmarks.train_nnunet DATA {' '.join(words)}`, {date.today()}",
             machine(),
             markdown([*header, "GiB: training / with prediction"], rows),
         ]
