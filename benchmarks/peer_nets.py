@@ -1,19 +1,19 @@
 """Nets of PyTorch that are ours layer by layer, and the way of their weights to ours."""
 
 import itertools
+import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import torch
-from flax import nnx
 from monai.networks.nets import UNet
 from torch import nn
 from torch.nn import functional
 
-from coverax.train.model import Model, build_model, model_of
-from coverax.train.monai import fill_net
-from coverax.train.nets import build
+from coverax.train.model import Model, build_model
+from coverax.train.start import first_params
 
 WIDTHS = (16, 32, 64)
 
@@ -138,18 +138,12 @@ def small_model(config, net) -> Model:
 
 
 def strided_model(config, net) -> Model:
-    """`unet3d-strided` with the weights of `Strided`."""
-    classes = config.data.classes
-    ours = build(
-        config.net,
-        in_channels=1,
-        n_classes=len(classes),
-        patch=config.patch.size,
-        rngs=nnx.Rngs(0),
-    )
+    """`unet3d-strided` with the weights of `Strided`, as a user starts from them."""
     weights = {name: value.numpy() for name, value in net.net.state_dict().items()}
-    fill_net(config.net.preset, ours, weights)
-    return model_of(ours.net)
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder, "weights.npz"), **weights)
+        params = first_params(config, Path(folder, "weights.npz"))
+    return build_model(config)._replace(start=lambda _seed: params)
 
 
 class Peer(NamedTuple):

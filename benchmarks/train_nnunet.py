@@ -14,6 +14,7 @@ stays done: start again to go on.
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -216,12 +217,13 @@ def main():
         "Dice anterior / posterior",
         "ACE",
     ]
-    some = [f"'{name}'" for name in asked.runs if len(asked.runs) < len(RUNS)]
-    words = [f"--minutes {asked.minutes:g}", *(["--runs", *some] if some else [])]
+    words = ["--minutes", f"{asked.minutes:g}"]
+    if asked.runs != list(RUNS):
+        words += ["--runs", *asked.runs]
     text = "\n\n".join(
         [
             "# The preset nnunet-like",
-            f"`python -m benchmarks.train_nnunet DATA {' '.join(words)}`, {date.today()}",
+            f"`python -m benchmarks.train_nnunet DATA {shlex.join(words)}`, {date.today()}",
             machine(),
             markdown([*header, "GiB: training / with prediction"], rows),
         ]

@@ -1,8 +1,7 @@
 """`coverax picture`: masks already predicted, drawn on scans or on their maps."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +17,9 @@ from coverax.cli.common import (
     show_progress,
 )
 from coverax.shown import plural
+
+if TYPE_CHECKING:
+    from coverax.report import Pictured
 
 NAME = "picture"
 
@@ -71,14 +73,13 @@ def command(
     if as_json:
         print_json(result.to_json() | {"output": str(output)})
         return
-    note(
-        f"{output}: {plural(result.n_pictures, 'picture')} of {plural(result.n_cases, 'case')}"
-    )
-    note_undrawn(result.n_without_mask, result.failed)
+    note_drawn(output, result)
 
 
-def note_undrawn(n_without_mask: int, failed: Mapping[str, str]) -> None:
-    """Say which cases have no picture."""
-    if n_without_mask:
-        note(f"no mask of {plural(n_without_mask, 'case')}: refused in calibration")
-    note_left_out([f"no picture: case {i}: {why}" for i, why in failed.items()])
+def note_drawn(output: Path, drawn: "Pictured") -> None:
+    """Say what was drawn, and which cases have no picture."""
+    n_cases = plural(drawn.n_cases, "case")
+    note(f"{output}: {plural(drawn.n_pictures, 'picture')} of {n_cases}")
+    if n_without := drawn.n_without_mask:
+        note(f"no mask of {plural(n_without, 'case')}: refused in calibration")
+    note_left_out([f"no picture: case {i}: {why}" for i, why in drawn.failed.items()])

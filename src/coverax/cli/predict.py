@@ -26,7 +26,7 @@ from coverax.cli.common import (
     show_progress,
 )
 from coverax.cli.overwrite import Overwrite, allow_overwrite
-from coverax.cli.picture import note_undrawn
+from coverax.cli.picture import note_drawn
 from coverax.cli.places import (
     DaskAddress,
     Memory,
@@ -282,7 +282,4 @@ def _draw(
             on_case=on_case,
             on_note=note,
         )
-    note(
-        f"{overlay}: {plural(drawn.n_pictures, 'picture')} of {plural(drawn.n_cases, 'case')}"
-    )
-    note_undrawn(drawn.n_without_mask, drawn.failed)
+    note_drawn(overlay, drawn)

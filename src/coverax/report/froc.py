@@ -8,6 +8,7 @@ import numpy as np
 from coverax.calibrate import Froc, FrocCurve
 from coverax.calibrate.froc import RATES
 from coverax.report.style import BLUE, ORANGE
+from coverax.shown import plural
 
 # Rates that are drawn: rarer false lesions lie on the left edge.
 _LEAST, _MOST = float(RATES[0]) / 2, float(RATES[-1]) * 2
@@ -43,8 +44,8 @@ def draw_froc(axes: Any, curve: FrocCurve, found: Froc) -> None:
 
 def froc_words(found: Froc) -> str:
     """What was counted, and what was read in one number."""
-    lesions = f"{found.n_lesions:,} lesion{'' if found.n_lesions == 1 else 's'}"
-    scans = f"{found.n_scans:,} scan{'' if found.n_scans == 1 else 's'}"
+    lesions = plural(found.n_lesions, "lesion")
+    scans = plural(found.n_scans, "scan")
     mean = "" if found.mean_sensitivity is None else f"{found.mean_sensitivity:.1%}"
     read = f"; {mean} found on average over the rates" if mean else ""
     return f"{lesions} in {scans}{read}"
