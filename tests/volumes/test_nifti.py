@@ -2,16 +2,18 @@
 
 import gzip
 import os
+import random
 import struct
 import tracemalloc
 
 import nibabel as nib
 import numpy as np
 import pytest
+from isal import isal_zlib
 from tests.nifti_files import AFFINE, save, with_scale
 
 from coverax.volumes import Buffer, read_header, write_mask, write_volume
-from coverax.volumes.nifti import read_voxels
+from coverax.volumes.nifti import gzipped, read_voxels
 
 
 def integers(shape, dtype, seed=0):
@@ -516,3 +518,27 @@ def test_classes_on_the_third_axis_are_said_to_be_no_classes(tmp_path):
     path = save(tmp_path / "a.nii", integers((40, 40, 2), np.uint8))
     with pytest.raises(ValueError, match=r"\(40, 40, 2\) are x, y\[, z\]"):
         read_voxels(path, channels=[1])
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 15, 16, 17, 40, 352, 100_000])
+def test_gzipped_bytes_are_those_of_gzip(n_bytes):
+    data = integers(n_bytes, np.uint8).tobytes()
+    assert gzip.decompress(b"".join(gzipped(data))) == data
+
+
+def test_the_same_bytes_wherever_the_compressor_lies():
+    """A compressor that hashes its own address codes one file in thousands another way.
+
+    Here the file holds that address. isal alone then gives two files in 22 and 23 of 50
+    tries (measured twice): missed with a chance below 1e-13, never failing without a
+    cause. The address is that of a compressor made and freed just before.
+    """
+    rest, held, differ = random.Random(0).randbytes(70_000), [], 0
+    for _ in range(50):
+        address = id(isal_zlib.compressobj(2, wbits=31)) >> 16 & 0xFFFFFFFF
+        word = address.to_bytes(4, "little")
+        data = b"\7" + word + bytes(30) + word + rest
+        here = gzipped(data)
+        held += [isal_zlib.compressobj(2, wbits=31) for _ in range(3)]
+        differ += gzipped(data) != here
+    assert differ == 0
