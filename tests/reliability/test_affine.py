@@ -5,7 +5,8 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 import coverax as cx
-from coverax.reliability.affine import AffineSample, fit_affine
+from coverax.reliability.affine import fit_affine
+from coverax.reliability.least import Voxels
 
 N, C = 20_000, 3
 TRUE = np.array([[0.6, 0.2, 0.0, 0.5], [0.0, 0.9, -0.3, -0.4], [0.1, 0.0, 1.4, 0.2]])
@@ -29,8 +30,8 @@ def test_the_fit_beats_the_truth_on_its_voxels_and_nothing_near_beats_it(diagona
     weights = np.hstack([np.diag(np.diag(TRUE)), TRUE[:, -1:]]) if diagonal else TRUE
     z, y = drawn(weights)
     halves = [
-        AffineSample(z[:, ::2], y[::2], 1.0),
-        AffineSample(z[:, 1::2], y[1::2], 1.0),
+        Voxels(z[:, ::2], y[::2], 1.0),
+        Voxels(z[:, 1::2], y[1::2], 1.0),
     ]
     fit = fit_affine(halves, diagonal=diagonal)
     found = np.array(fit.weights)
@@ -56,13 +57,13 @@ def test_a_weight_of_a_case_counts_its_voxels_so_often():
     z, y = z[:, :3000], y[:3000]
     once = fit_affine(
         [
-            AffineSample(z[:, :1000], y[:1000], 3.0),
-            AffineSample(z[:, 1000:], y[1000:], 1.0),
+            Voxels(z[:, :1000], y[:1000], 3.0),
+            Voxels(z[:, 1000:], y[1000:], 1.0),
         ],
         diagonal=True,
     )
-    thrice = AffineSample(np.tile(z[:, :1000], 3), np.tile(y[:1000], 3), 1.0)
-    rest = AffineSample(z[:, 1000:], y[1000:], 1.0)
+    thrice = Voxels(np.tile(z[:, :1000], 3), np.tile(y[:1000], 3), 1.0)
+    rest = Voxels(z[:, 1000:], y[1000:], 1.0)
     often = fit_affine([thrice, rest], diagonal=True)
     np.testing.assert_allclose(once.weights, often.weights, atol=1e-3)
     assert once.nll_after == pytest.approx(often.nll_after, abs=1e-7)
@@ -70,7 +71,7 @@ def test_a_weight_of_a_case_counts_its_voxels_so_often():
 
 def test_classes_that_are_always_right_have_no_best_map():
     z = np.log(np.array([[0.6, 0.4], [0.4, 0.6]]))
-    fit = fit_affine([AffineSample(z, np.array([0, 1]), 1.0)], diagonal=False)
+    fit = fit_affine([Voxels(z, np.array([0, 1]), 1.0)], diagonal=False)
     assert fit.status == "AT_BOUND"
 
 

@@ -8,20 +8,17 @@ counts as 2**-24.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from coverax.checks import takes_numpy
 from coverax.files import Json
-from coverax.reliability.least import least
+from coverax.reliability.least import Voxels, least_mean
 from coverax.reliability.temperature import logits_of
-from coverax.stream import default_threads
 
 _BOUND = 50.0  # of a weight or an offset: as far as a temperature goes
-_BLOCK = 1 << 15
 
 AffineStatus = Literal["OK", "AT_BOUND"]
 
@@ -59,26 +56,13 @@ class AffineFit(NamedTuple):
         )
 
 
-class AffineSample(NamedTuple):
-    """Voxels of a case: logits, classes, and the weight of each voxel."""
-
-    logits: Float[np.ndarray, "classes voxels"]
-    labels: Integer[np.ndarray, " voxels"]
-    weight: float
-
-    @property
-    def n_voxels(self) -> int:
-        """Number of voxels."""
-        return self.labels.size
-
-
 def fit_affine(
-    samples: Sequence[AffineSample], *, diagonal: bool, threads: int | None = None
+    samples: Sequence[Voxels], *, diagonal: bool, threads: int | None = None
 ) -> AffineFit:
     """Affine map of least mean log loss.
 
     Args:
-        samples: One a case.
+        samples: Logits and classes, one sample a case.
         diagonal: Vector scaling: each class has a weight and an offset of its own.
         threads: Cases at a time.
 
@@ -88,38 +72,32 @@ def fit_affine(
     References:
         Guo et al. (2017), On Calibration of Modern Neural Networks.
     """
-    total = sum(sample.weight * sample.n_voxels for sample in samples)
-    if not total > 0:
-        raise ValueError("there is no voxel to fit on")
-    n_classes = len(samples[0].logits)
+    n_classes = len(samples[0].values) if samples else 0
     start = np.eye(n_classes, n_classes + 1)
     free = start > 0 if diagonal else np.ones(start.shape, bool)
     free[:, -1] = True
 
-    with ThreadPoolExecutor(threads or default_threads()) as pool:
+    def filled(values: np.ndarray) -> np.ndarray:
+        weights = start * ~free
+        weights[free] = values
+        return weights
 
-        def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-            weights = start * ~free
-            weights[free] = values
-            found = list(pool.map(lambda sample: _loss_of(sample, weights), samples))
-            losses, gradients = zip(*found, strict=True)
-            gradient = np.sum(gradients, axis=0)[free]
-            return float(sum(losses) / total), gradient / total
+    def loss_of(sample: Voxels, values: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, slope = _loss_of(sample, filled(values))
+        return loss, slope[free]
 
-        found = least(loss, start[free], [(-_BOUND, _BOUND)] * int(free.sum()))
-        before = loss(start[free])[0]
-    weights = start * ~free
-    weights[free] = found.at
+    bounds = [(-_BOUND, _BOUND)] * int(free.sum())
+    found, before = least_mean(samples, loss_of, start[free], bounds, threads)
+    weights = filled(found.at)
     changed, n_wrong = 0.0, 0
     for sample in samples:
-        winner = _mapped(sample.logits, weights).argmax(axis=0)
-        moved = np.count_nonzero(winner != sample.logits.argmax(axis=0))
-        changed += sample.weight * moved
-        n_wrong += np.count_nonzero(winner != sample.labels)
+        winner = _mapped(sample.values, weights).argmax(axis=0)
+        changed += sample.weights()[winner != sample.values.argmax(axis=0)].sum()
+        n_wrong += np.count_nonzero(winner != sample.places)
     # Where every voxel is right, twice the weights are better, and so on.
     at_bound = not n_wrong or bool((np.abs(found.at) >= _BOUND).any())
     status: AffineStatus = "AT_BOUND" if at_bound else "OK"
-    share = float(changed / total)
+    share = float(changed / sum(sample.weights().sum() for sample in samples))
     return AffineFit(weights.tolist(), share, before, found.loss, status)
 
 
@@ -162,20 +140,19 @@ def _mapped(logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights[:, :-1] @ logits + weights[:, -1:]
 
 
-def _loss_of(sample: AffineSample, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """Sum of the log loss over the voxels of a sample, and its gradient."""
+def _loss_of(sample: Voxels, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Weighted sum of the log loss over the voxels of a sample, and its gradient."""
     loss, gradient = 0.0, np.zeros(weights.shape)
-    for start in range(0, sample.n_voxels, _BLOCK):
-        z = sample.logits[:, start : start + _BLOCK]
-        y = sample.labels[start : start + _BLOCK]
+    for z, y, weight in sample.blocks():
         mapped = _mapped(z, weights)
         mapped -= mapped.max(axis=0)
         e = np.exp(mapped)
         norm = e.sum(axis=0)
         places = np.arange(y.size)
-        loss += float((np.log(norm) - mapped[y, places]).sum())
+        loss += float((weight * (np.log(norm) - mapped[y, places])).sum())
         e /= norm
         e[y, places] -= 1
+        e *= weight
         gradient[:, :-1] += e @ z.T
         gradient[:, -1] += e.sum(axis=1)
-    return sample.weight * loss, sample.weight * gradient
+    return loss, gradient

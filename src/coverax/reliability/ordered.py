@@ -8,7 +8,6 @@ of the probabilities, where 0 counts as 2**-24.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +15,15 @@ from jaxtyping import Float, Integer
 
 from coverax.checks import takes_numpy
 from coverax.files import Json
-from coverax.reliability.least import least
+from coverax.reliability.least import Voxels, least_mean
 from coverax.reliability.temperature import (
     SHARPEST,
     FitStatus,
     keep_winner,
     logits_of,
 )
-from coverax.stream import default_threads
 
 _MOST = 1 / SHARPEST  # of a factor: as far as a temperature goes
-_BLOCK = 1 << 15
 _SENTENCES: dict[str, str] = {
     "OK": "The log loss is least at these factors.",
     "AT_BOUND": "The log loss has no least value: it falls as far as a factor may go, as "
@@ -65,43 +62,26 @@ class OrderedFit(NamedTuple):
         return _SENTENCES[self.status]
 
 
-class OrderedSample(NamedTuple):
-    """Voxels of a case, as far as their log loss depends on the factors.
-
-    Attributes:
-        gaps: Of the sorted logits, the gap below the most probable class first.
-        ranks: Rank of the true class; 0 where it is the most probable.
-        weight: Weight of each voxel.
-    """
-
-    gaps: Float[np.ndarray, "gaps voxels"]
-    ranks: Integer[np.ndarray, " voxels"]
-    weight: float
-
-    @property
-    def n_voxels(self) -> int:
-        """Number of voxels."""
-        return self.ranks.size
-
-
 def ordered_sample(
     logits: Float[np.ndarray, "classes voxels"],
     labels: Integer[np.ndarray, " voxels"],
     weight: float = 1.0,
-) -> OrderedSample:
-    """The voxels of a case, ready to be fitted; of equal classes the first is above."""
+) -> Voxels:
+    """Gaps of the sorted logits of each voxel, and the rank of its true class.
+
+    The gap below the most probable class is the first, and the rank of that class is 0; of
+    equal classes the first is above.
+    """
     order, gaps = _sorted(logits)
     ranks = (order == labels).argmax(axis=0)
-    return OrderedSample(gaps, ranks, weight)
+    return Voxels(gaps, ranks, weight)
 
 
-def fit_ordered(
-    samples: Sequence[OrderedSample], *, threads: int | None = None
-) -> OrderedFit:
+def fit_ordered(samples: Sequence[Voxels], *, threads: int | None = None) -> OrderedFit:
     """Factors of least mean log loss.
 
     Args:
-        samples: One a case.
+        samples: One a case, of `ordered_sample`.
         threads: Cases at a time.
 
     Raises:
@@ -111,23 +91,14 @@ def fit_ordered(
         Rahimi et al. (2020), Intra Order-Preserving Functions for Calibration of
         Multi-Class Neural Networks.
     """
-    total = sum(sample.weight * sample.n_voxels for sample in samples)
-    if not total > 0:
-        raise ValueError("there is no voxel to fit on")
-    start = np.ones(len(samples[0].gaps))
-    with ThreadPoolExecutor(threads or default_threads()) as pool:
-
-        def loss(factors: np.ndarray) -> tuple[float, np.ndarray]:
-            found = list(pool.map(lambda sample: _loss_of(sample, factors), samples))
-            losses, slopes = zip(*found, strict=True)
-            return float(sum(losses) / total), np.sum(slopes, axis=0) / total
-
-        before = loss(start)[0]
-        if not any(sample.gaps.any() for sample in samples):
-            return OrderedFit(start.tolist(), before, before, "UNDETERMINED")
-        found = least(loss, start, [(0.0, _MOST)] * start.size)
+    start = np.ones(len(samples[0].values) if samples else 0)
+    found, before = least_mean(
+        samples, _loss_of, start, [(0.0, _MOST)] * start.size, threads
+    )
+    if not any(sample.values.any() for sample in samples):
+        return OrderedFit(start.tolist(), before, before, "UNDETERMINED")
     # Where no true class lies below a gap, twice its factor is better, and so on.
-    wide = np.any([(sample.gaps > 0).any(axis=1) for sample in samples], axis=0)
+    wide = np.any([(sample.values > 0).any(axis=1) for sample in samples], axis=0)
     below = np.any([_gaps_above(sample).any(axis=1) for sample in samples], axis=0)
     endless = bool((wide & ~below).any() or (found.at >= _MOST).any())
     status: FitStatus = "AT_BOUND" if endless or not found.at[0] > 0 else "OK"
@@ -184,26 +155,24 @@ def _below_top(gaps: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return out
 
 
-def _gaps_above(sample: OrderedSample) -> np.ndarray:
+def _gaps_above(sample: Voxels) -> np.ndarray:
     """Whether each gap lies, open, above the true class of each voxel."""
-    places = np.arange(len(sample.gaps))[:, None]
-    return (sample.gaps > 0) & (places < sample.ranks)
+    places = np.arange(len(sample.values))[:, None]
+    return (sample.values > 0) & (places < sample.places)
 
 
-def _loss_of(sample: OrderedSample, factors: np.ndarray) -> tuple[float, np.ndarray]:
-    """Sum of the log loss over the voxels of a sample, and its slope in each factor."""
+def _loss_of(sample: Voxels, factors: np.ndarray) -> tuple[float, np.ndarray]:
+    """Weighted sum of the log loss over the voxels of a sample, and its slope."""
     loss, slope = 0.0, np.zeros(factors.size)
-    for start in range(0, sample.n_voxels, _BLOCK):
-        gaps = sample.gaps[:, start : start + _BLOCK]
-        ranks = sample.ranks[start : start + _BLOCK]
+    for gaps, ranks, weight in sample.blocks():
         z = _below_top(gaps, factors[:, None])
         e = np.exp(z)
         norm = e.sum(axis=0)
         places = np.arange(ranks.size)
-        loss += float((np.log(norm) - z[ranks, places]).sum())
+        loss += float((weight * (np.log(norm) - z[ranks, places])).sum())
         e /= norm
         # A gap lowers all classes below it: the truth where it is one, else only others.
         lowered = np.cumsum(e[:0:-1], axis=0)[::-1]
         above = np.arange(factors.size)[:, None] < ranks
-        slope += (gaps * (above - lowered)).sum(axis=1)
-    return sample.weight * loss, sample.weight * slope
+        slope += (gaps * (above - lowered)) @ weight
+    return loss, slope

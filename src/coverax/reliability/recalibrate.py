@@ -17,7 +17,7 @@ from coverax.provenance import (
     check_parts,
     kind_of_values,
 )
-from coverax.reliability.affine import AffineSample, apply_affine, fit_affine
+from coverax.reliability.affine import apply_affine, fit_affine
 from coverax.reliability.fitted import (
     KIND,
     SOFTMAX,
@@ -26,6 +26,7 @@ from coverax.reliability.fitted import (
     Temperature,
     class_names,
 )
+from coverax.reliability.least import Voxels
 from coverax.reliability.ordered import apply_ordered, fit_ordered, ordered_sample
 from coverax.reliability.scaled import contents_of, map_digests, scaled_parts
 from coverax.reliability.temperature import (
@@ -108,7 +109,7 @@ def fit_cohort(
     """
     if (by_class or form != "temperature") and not definition.softmax:
         raise ValueError("fits by class, and of forms, are of a softmax (--softmax)")
-    make_sample = _SAMPLES.get(form, AffineSample)
+    make_sample = _SAMPLES.get(form, Voxels)
     check_parts((case.part for case in cohort.cases), allowed=(LEARNING, FITTED))
     for region in definition.regions:
         if len(region.channels) > 1:
