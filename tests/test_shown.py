@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import coverax as cx
+from coverax import shown
 from tests.sets_cohort import blobs
 
 NASTY = "<script>alert('&')</script>\nsecond line"
@@ -102,3 +103,16 @@ def test_a_thousand_groups_are_named_in_part():
         replace(calibration.thresholds[0], group=f"scanner {i}") for i in range(1000)
     )
     assert len(repr(replace(calibration, thresholds=many))) < 300
+
+
+@pytest.mark.parametrize(
+    ("n", "counted", "said"),
+    [
+        (0, "0 cases", "0 cases are"),
+        (1, "1 case", "1 case is"),
+        (2000, "2,000 cases", "2,000 cases are"),
+    ],
+)
+def test_a_count_agrees_with_its_noun_and_verb(n, counted, said):
+    assert shown.plural(n, "case") == counted
+    assert shown.plural(n, "case", "is", "are") == said

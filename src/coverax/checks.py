@@ -17,6 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from coverax.shown import plural
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Convert = Callable[[Any, str], Any]
@@ -392,4 +394,6 @@ def check_lengths(columns: Mapping[str, Sequence[Any]], n_cases: int) -> None:
     """
     for name, values in columns.items():
         if len(values) != n_cases:
-            raise ValueError(f"{name} has {len(values)} entries for {n_cases} cases")
+            raise ValueError(
+                f"{name} has {len(values)} entries for {plural(n_cases, 'case')}"
+            )

@@ -35,9 +35,10 @@ class Shown:
         return f"<table><caption>{title}</caption><tbody>{rows}</tbody></table>"
 
 
-def plural(n: int, what: str) -> str:
-    """A count with its noun."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+def plural(n: int, what: str, one: str = "", many: str = "") -> str:
+    """A count with its noun, and the verb for one or for many."""
+    verb = one if n == 1 else many
+    return f"{n:,} {what}{'' if n == 1 else 's'}{verb and f' {verb}'}"
 
 
 def one_line(value: object) -> str:

@@ -76,7 +76,7 @@ def test_apply_of_a_cohort_knows_its_units(files, cli):
     args = ("--cohort", cohort, "-o", files.root / "scaled")
     done = cli("temperature", "apply", fit, *args)
     assert done.code == 0
-    assert f"{N_CASES} of {N_CASES} maps are of cases or units" in done.err
+    assert f"{N_CASES} of {N_CASES} maps of cases or units" in done.err
     names = [p.name for p in files.probs.iterdir()]
     assert set(names) < {p.name for p in (files.root / "scaled").iterdir()}
 

@@ -49,7 +49,7 @@ def test_the_folder_of_an_earlier_run_is_replaced_whole(files, commands, cli, na
     names = files.names()
     done = cli(*second, "-o", out, "--overwrite")
     assert done.code == 0
-    assert f"{len(before)} files of an earlier run will be replaced" in done.err
+    assert f"{plural(len(before), 'file')} of an earlier run will be replaced" in done.err
     found, wanted = contents(out), contents(fresh)
     assert found.keys() == wanted.keys()
     assert found != before

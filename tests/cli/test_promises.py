@@ -167,7 +167,7 @@ def test_a_wrong_scan_is_refused_by_name_before_anything_is_predicted(
     assert why in found.errors[0]
     if change != "folder":
         assert found.errors[1:] == [
-            "error: 1 of 5 cases have no scan that can be drawn; without "
+            "error: no scan that can be drawn of 1 of 5 cases; without "
             "--images maps are drawn on (of coverax picture by --probs)"
         ]
     assert not (tmp_path / "masks").exists()

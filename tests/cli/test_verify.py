@@ -61,7 +61,7 @@ def test_one_altered_byte_is_said_and_is_exit_1(written, cli, name):
         found = cli("verify", path)
         assert found.code == 1
         assert f"damaged: {path}" in found.out
-        assert "1 of 1 files are not whole" in found.errors[0]
+        assert "not whole: 1 of 1 file" in found.errors[0]
         folder = cli("verify", path.parent, "--json")
         named = [v["path"] for v in folder.json if v["status"] == "damaged"]
         assert str(path) in named

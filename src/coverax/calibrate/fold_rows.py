@@ -11,6 +11,7 @@ from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.raters import cases_of
 from coverax.calibrate.seal import keep_regions
 from coverax.calibrate.units import Kept
+from coverax.shown import plural
 from coverax.table import FOLD, ScoreTable, Transform
 
 T = TypeVar("T")
@@ -34,7 +35,8 @@ def fold_rows(
     outside = table.column("case_id")[folds == ""]
     if outside.size:
         raise ValueError(
-            f"{outside.size} cases lie in no fold, the first is case {outside[0]}: every "
+            f"{plural(outside.size, 'case', 'lies', 'lie')} in no fold, the first is "
+            f"case {outside[0]}: every "
             "row of cohort.csv names one"
         )
     home: dict[str, str] = {}

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from coverax.checks import normal_form
 from coverax.choices import LossName, Safe
 from coverax.files import PathLike
+from coverax.shown import plural
 from coverax.table import ComponentEvents
 
 
@@ -128,7 +129,8 @@ class LossCurves:
         missing = [str(i) for i in case_ids if i not in self.of_case]
         if missing:
             raise ValueError(
-                f"loss {self.name!r} has no row for {len(missing)} cases of the table, "
+                f"loss {self.name!r} has no row for {plural(len(missing), 'case')} "
+                "of the table, "
                 f"as {', '.join(missing[:5])}"
             )
         return np.stack([self.of_case[i] for i in case_ids])

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from coverax.rational import Level, as_fraction
+from coverax.shown import plural
 from coverax.table import ScoreDefinition, ScoreTable
 from coverax.table.columns import GRID_PREDICTED, N_CUTS, REGION
 
@@ -73,7 +74,8 @@ def check_voxels(table: ScoreTable, what: str) -> None:
     unknown = ~np.isfinite(np.asarray(table.column("voxel_volume_ml"), float))
     if unknown.any():
         raise ValueError(
-            f"{unknown.sum()} cases have no size of voxels in mm, the first is case "
+            f"{plural(int(unknown.sum()), 'case', 'has', 'have')} no size of voxels "
+            "in mm, the first is case "
             f"{table.column('case_id')[unknown][0]}: {what} needs it"
         )
 

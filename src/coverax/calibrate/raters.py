@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from coverax.choices import RaterRule
+from coverax.shown import plural
 
 
 class Cases(NamedTuple):
@@ -76,7 +77,8 @@ def settle_raters(
     names, counts = np.unique(case_ids[kept].astype(str), return_counts=True)
     if rule is None and counts.max(initial=0) > 1:
         raise ValueError(
-            f"{np.count_nonzero(counts > 1)} cases have several references (case "
+            f"{plural(int(np.count_nonzero(counts > 1)), 'case', 'has', 'have')} "
+            "several references (case "
             f"{names[counts.argmax()]} has {counts.max()}): raters='worst' (--raters "
             "worst) promises against all of them, 'draw' draws one a case"
         )

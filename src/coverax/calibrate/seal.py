@@ -43,6 +43,7 @@ from coverax.calibrate.units import Kept, all_empty, keep_rows
 from coverax.choices import Method
 from coverax.provenance import known_column
 from coverax.rational import Level, as_fraction
+from coverax.shown import plural
 from coverax.table import ScoreTable
 
 
@@ -328,7 +329,9 @@ def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
     if missing.any():
         first = table.column("case_id")[rows[missing]][0]
         raise ValueError(
-            f"{missing.sum()} cases have no {policy.group_by}, the first is case {first}"
+            f"{plural(int(missing.sum()), 'case', 'has', 'have')} no "
+            f"{policy.group_by}, the "
+            f"first is case {first}"
         )
     names = [str(group) for group in groups]
     parts = group_parts(

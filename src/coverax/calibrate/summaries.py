@@ -30,6 +30,7 @@ from coverax.files import (
     read_sealed_json,
     sound,
 )
+from coverax.shown import plural
 from coverax.table import ScoreDefinition, ScoreTable
 from coverax.table.columns import GRID_CUTS, N_CUTS
 
@@ -179,8 +180,11 @@ class SiteSummary:
             f"{', '.join(self.regions[0].n_above)}, at {N_CUTS} cuts"
         )
         return [
-            f"{self.n_cases} cases, left out: {kept}",
-            *(f"region {r.region}: {r.n_units} units; {curves}" for r in self.regions),
+            f"{plural(self.n_cases, 'case')}, left out: {kept}",
+            *(
+                f"region {r.region}: {plural(r.n_units, 'unit')}; {curves}"
+                for r in self.regions
+            ),
             "the score definition (regions, labels, tolerances, how values are stored, "
             "which model made the maps), the rule by which rows count, the version",
             "and nothing else: no case, unit or file name, no size, no date",
@@ -306,7 +310,8 @@ def _sums_of(
     rows = np.flatnonzero(found.rows)
     if 0 < rows.size < fewest:
         raise ValueError(
-            f"region {region} has {rows.size} units, and sums over fewer than {fewest} "
+            f"region {region} has {plural(rows.size, 'unit')}, and sums over fewer "
+            f"than {fewest} "
             "are nearly the curves of single cases; fewest (--fewest) sets another limit"
         )
     tolerances = table.tolerances

@@ -9,6 +9,7 @@ from coverax.calibrate.status import Status, informative
 from coverax.calibrate.ties import just_below
 from coverax.choices import FnrScore
 from coverax.files import Json, check_fields
+from coverax.shown import plural
 
 # Side of a threshold on a score of missed shares -> least value that keeps every voxel.
 WHOLE_AT = {"lesion": 0.0, "mass": 1.0}
@@ -68,7 +69,7 @@ class Threshold:
     def place(self) -> str:
         """Rank among units, for messages."""
         rank = "" if self.rank is None else f"rank {self.rank} of "
-        return f"{rank}{self.n_units} units"
+        return f"{rank}{plural(self.n_units, 'unit')}"
 
     @property
     def score(self) -> FnrScore:

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from coverax.calibrate.policy import DEFAULT_POLICY, Policy
 from coverax.calibrate.raters import draw_one, settle_raters
 from coverax.choices import EmptyPolicy
+from coverax.shown import plural
 from coverax.table import FOLD, ScoreTable
 
 
@@ -133,7 +134,8 @@ def check_units(units: np.ndarray) -> list[object]:
     missing = [i for i, u in enumerate(names) if u is None or u == "" or u != u]
     if missing:
         raise ValueError(
-            f"{len(missing)} cases have no unit, the first at {missing[0]}; what is "
+            f"{plural(len(missing), 'case', 'has', 'have')} no unit, the first at "
+            f"{missing[0]}; what is "
             "exchangeable must be known for every case"
         )
     return names

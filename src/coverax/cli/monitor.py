@@ -18,6 +18,7 @@ from coverax.cli.common import (
     say,
     show_progress,
 )
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from coverax.calibrate import Calibration
@@ -178,7 +179,8 @@ def _say(result: "WatchedLook", state: Path) -> None:
     )
     if n_not := result.n_not_counted:
         note(
-            f"{n_not} maps are not counted: of units seen before, here or in "
+            f"{plural(n_not, 'map', 'is', 'are')} not counted: of units seen before, "
+            "here or in "
             "calibration"
         )
     say(found.sentence)
@@ -209,7 +211,8 @@ def _look_once(
         say(f"{name}: p = {p_value:.3g}")
     if n_seen := result.n_seen_in_calibration:
         note(
-            f"{n_seen} of {result.n_new} maps calibrated themselves (by case id or "
+            f"{n_seen} of {plural(result.n_new, 'map')} calibrated themselves (by "
+            "case id or "
             "map): they cannot show drift"
         )
     verdict = "DRIFT" if result.drift else "no drift found"

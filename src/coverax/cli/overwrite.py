@@ -8,6 +8,7 @@ import typer
 
 from coverax.cli.terminal import note
 from coverax.files import PathLike
+from coverax.shown import plural
 
 Overwrite = Annotated[
     bool,
@@ -47,5 +48,7 @@ def allow_overwrite(
             f"{output} is not replaced: it holds what no run left so: "
             f"{named or 'nothing, or it is a link'}{more}"
         )
-    note(f"{output}: {len(verdicts)} files of an earlier run will be replaced")
+    note(
+        f"{output}: {plural(len(verdicts), 'file')} of an earlier run will be replaced"
+    )
     give_way(output)

@@ -48,6 +48,7 @@ from coverax.cli.places import (
     place_of,
     shard_of,
 )
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from coverax.scores import ScoreTable, TablePart
@@ -255,9 +256,9 @@ def say_table(
             }
         )
         return
-    note(f"{output}: {table.n_rows} rows, {empty} with an empty reference")
+    note(f"{output}: {plural(table.n_rows, 'row')}, {empty} with an empty reference")
     if zero:
-        note(f"{zero} rows have a reference voxel of probability 0")
+        note(f"{plural(zero, 'row', 'has', 'have')} a reference voxel of probability 0")
     for line in origin_notes(table):
         note(line)
     note_left_out(failures)
@@ -281,7 +282,8 @@ def _say_part(
         )
         return
     note(
-        f"{output}: {part.n_rows} rows of {len(part.cases)} of {part.n_cases} cases; "
+        f"{output}: {plural(part.n_rows, 'row')} of {len(part.cases)} of "
+        f"{plural(part.n_cases, 'case')}; "
         "coverax merge joins all parts"
     )
     note_left_out(failures)

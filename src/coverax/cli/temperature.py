@@ -222,7 +222,7 @@ def _warn(result: "Applied") -> None:
     """Lines on what a reader of the maps must know."""
     if result.fitted_on:
         note(
-            f"warning: {len(result.fitted_on)} of {result.n_cases} maps are of "
+            f"warning: {len(result.fitted_on)} of {plural(result.n_cases, 'map')} of "
             "cases or units the temperature was fitted on; calibrate and evaluate on others"
         )
     if result.unchanged_channels:

@@ -127,7 +127,7 @@ def _read(config: "TrainConfig", cohort: "Cohort") -> "Pieces":
         }
     if empty := [c.case_id for c in prepared["train"] if not c.has_foreground]:
         note(
-            f"{len(empty)} cases to train on have no foreground; their patches lie "
+            f"{plural(len(empty), 'case')} to train on without foreground; patches lie "
             f"anywhere: {', '.join(empty[:5])}"
         )
     _say_unnamed(config, [*parts["train"].values(), *parts["learning"].values()])
@@ -170,7 +170,7 @@ def _dry_run(config: "TrainConfig", cohort: "Cohort", as_json: bool) -> None:
     lines = {
         "cases": ", ".join(f"{n} {part}" for part, n in cases.items()),
         "classes": ", ".join(f"{name} in {n}" for name, n in classes.items())
-        + f" of {len(seen)} cases",
+        + f" of {plural(len(seen), 'case')}",
         "images": " x ".join(map(str, found.images)),
         "logits": shapes,
         "parameters": f"{found.n_parameters:,}",

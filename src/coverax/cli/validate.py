@@ -22,6 +22,7 @@ from coverax.cli.methods import WhichScore
 from coverax.cli.overwrite import Overwrite, allow_overwrite
 from coverax.cli.show import audit_lines, froc_line
 from coverax.cli.sites import one_table, read_sites
+from coverax.shown import plural
 
 if TYPE_CHECKING:
     from coverax.validate import ScoresResult, SitesValidation, Validation
@@ -226,9 +227,7 @@ def _leave_out(
 def _show_sites(result: "SitesValidation") -> None:
     for row in result.results:
         name = Path(row.site).name
-        text = (
-            f"{row.region}, alpha {row.alpha:g}, left out {name} ({row.n_test} units)"
-        )
+        text = f"{row.region}, alpha {row.alpha:g}, left out {name} ({plural(row.n_test, 'unit')})"
         if row.loss_mean is None:
             say(f"{text}: no cut of the others ({row.status}), or no unit")
             continue
@@ -239,7 +238,8 @@ def _show_sites(result: "SitesValidation") -> None:
         )
         for own in row.above:
             say(
-                f"  {own.count} of {row.n_test} units miss more than {own.tolerance:g} "
+                f"  {own.count} of {plural(row.n_test, 'unit')} miss more than "
+                f"{own.tolerance:g} "
                 f"({own.low:.3f} to {own.high:.3f})"
             )
     for text in result.evidence.values():
@@ -251,7 +251,7 @@ def _show(entry: "ScoresResult") -> None:
     what = f"fnr of {entry.region}, {entry.of_what}"
     if entry.side is not None:
         what = f"{entry.of_what} of {entry.region} ({entry.transform})"
-    title = f"{fold}{what}, {entry.n_units} units, all splits"
+    title = f"{fold}{what}, {plural(entry.n_units, 'unit')}, all splits"
     splits = entry.splits
     setting = [
         (f"{row.alpha:g}", f"{row.n_calibration} / {row.n_test}") for row in splits

@@ -7,6 +7,7 @@ import typer
 
 from coverax.cli.common import AsJson, needs_train_extra
 from coverax.cli.terminal import print_json, say
+from coverax.shown import plural
 
 NAME = "verify"
 _SHOWN = ("coverax", "case_id", "n_cases", "n_rows", "calibration_digest", "digest")
@@ -39,4 +40,4 @@ def command(
             say(f"{verdict.status}: {verdict.path}: {verdict.what}{rest}")
     damaged = sum(verdict.status == "damaged" for verdict in verdicts)
     if damaged:
-        raise ValueError(f"{damaged} of {len(verdicts)} files are not whole")
+        raise ValueError(f"not whole: {damaged} of {plural(len(verdicts), 'file')}")

@@ -8,6 +8,7 @@ from coverax.evaluate.other_results import IntervalResult, ReleaseResult
 from coverax.evaluate.results import RegionResult, Summary
 from coverax.evaluate.set_results import FoldSetsResult, SetsResult
 from coverax.provenance import part_words
+from coverax.shown import plural
 
 
 def sentence(result: RegionResult, *, held_out: bool) -> str:
@@ -130,7 +131,7 @@ def why_not_held_out(summary: Summary) -> str:
     """Which cases were seen before the evaluation; empty where none was."""
     if summary.held_out:
         return ""
-    why = f"{summary.n_units_seen_in_calibration} of {summary.n_units} units "
+    why = f"{summary.n_units_seen_in_calibration} of {plural(summary.n_units, 'unit')} "
     why += "also calibrated or were learned from (by unit, case id or map)"
     if spent := part_words(summary.n_cases_of_spent_parts):
         why += f"; {spent}"

@@ -32,6 +32,7 @@ from coverax.scores import (
     View,
     array_view,
 )
+from coverax.shown import plural
 from coverax.stream import HERE, Shard, Where, file_facts, own_cases
 from coverax.volumes import Buffer, Grid, NiftiFile, Region, check_same_grid, map_values
 
@@ -227,7 +228,7 @@ def common_maps(
     }
     if lacking and (not allow_missing or len(lacking) == len(every)):
         raise ExceptionGroup(
-            f"{len(lacking)} of {len(every)} cases failed",
+            f"{len(lacking)} of {plural(len(every), 'case')} failed",
             [ValueError(f"case {i}: {why}") for i, why in lacking.items()],
         )
     whole = [case_id for case_id in every if case_id not in lacking]

@@ -42,13 +42,18 @@ class Voxels(NamedTuple):
     places: Integer[np.ndarray, " voxels"]
     weight: float | Float[np.ndarray, " voxels"] = 1.0
 
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels."""
+        return self.places.size
+
     def weights(self, block: slice = slice(None)) -> Float[np.ndarray, " some"]:
         """Weight of each voxel of a block."""
         return np.broadcast_to(self.weight, self.places.shape)[block]
 
     def blocks(self) -> Iterator["Voxels"]:
         """The same, some voxels at a time."""
-        for start in range(0, self.places.size, _BLOCK):
+        for start in range(0, self.n_voxels, _BLOCK):
             own = slice(start, start + _BLOCK)
             yield Voxels(self.values[:, own], self.places[own], self.weights(own))
 
@@ -101,7 +106,7 @@ def least_mean(
     Raises:
         ValueError: There is no voxel, or the search does not end.
     """
-    n_voxels, part = sum(sample.places.size for sample in samples), None
+    n_voxels, part = sum(sample.n_voxels for sample in samples), None
     if n_voxels > 2 * _PART:
         part = _mean([thinned(samples, n_voxels // _PART)], loss_of, map)
     elif samples:

@@ -20,6 +20,7 @@ from coverax.report.figures import check_figures
 from coverax.report.raster import BLACK, BLUE, ORANGE, WHITE, Layer
 from coverax.report.sheet import draw_sheet
 from coverax.scores.stream import foreground
+from coverax.shown import plural
 from coverax.stream import check_failures, file_facts, fill_folder
 from coverax.table import parse_region
 from coverax.volumes import (
@@ -142,8 +143,8 @@ def find_backgrounds(
     if found.missing and not (allow_missing and found.files):
         way = _WITHOUT_SCANS if what == "scan" else ""
         raise ExceptionGroup(
-            f"{len(found.missing)} of {len(targets)} cases have no {what} that can be "
-            f"drawn{way}",
+            f"no {what} that can be drawn of {len(found.missing)} of "
+            f"{plural(len(targets), 'case')}{way}",
             [ValueError(f"case {i}: {why}") for i, why in found.missing.items()],
         )
     return found

@@ -91,7 +91,7 @@ def law_figure(
         whole_numbers(axes.xaxis)
         axes.legend(loc="upper left")
         title = f"Law of the number of cases that {what}"
-        text = f"{n_observed} of {n_counted} cases {what}; {words}."
+        text = f"{n_observed} of {plural(n_counted, 'case')} {what}; {words}."
         svg = svg_of(figure, name, title, text)
     return Figure(svg, f"{title}. {text}")
 

@@ -22,6 +22,7 @@ from coverax.report.style import (
     house_style,
     whole_numbers,
 )
+from coverax.shown import plural
 from coverax.table import ScoreTable
 from coverax.validate import Plan, validate_table
 from coverax.validate.results import (
@@ -172,7 +173,7 @@ def _fnr(result: CutResult | FoldCutResult) -> "Figure":
 
 def _title(result: RegionResult) -> str:
     group = f", {result.group}" if result.group else ""
-    return f"{result.region}{group}, {result.n_counted} cases"
+    return f"{result.region}{group}, {plural(result.n_counted, 'case')}"
 
 
 def draw_fcr(axes: Any, result: SetsResult) -> None:
@@ -215,7 +216,7 @@ def _sizes(result: SetsResult, rows: Sequence[dict[str, Any]]) -> "Figure":
     edges = np.linspace(0, max(top, 1.0) * 1.02, _N_BARS + 1)
     for (side, values), (colour, dash) in zip(finite.items(), LINES, strict=False):
         counts, _ = np.histogram(values, edges)
-        label = f"{side} set, {values.size} cases"
+        label = f"{side} set, {plural(values.size, 'case')}"
         axes.stairs(counts, edges, color=colour, ls=dash, lw=1.6, label=label)
     axes.axvline(1, color=GREY, lw=1, label="the reference")
     axes.set(xlabel="length of the set over that of the reference", ylabel="cases")
@@ -286,7 +287,7 @@ def _against_cut(table: ScoreTable, region: str) -> "Figure":
     top.plot(cuts, missed[n // 2], ":", color=GREY, label="median case")
     top.plot(cuts, missed.mean(0), color=BLUE, label="mean")
     top.set(ylabel="missed share (FNR)", ylim=(0, 1))
-    top.set_title(f"{region}, {n} cases", loc="left")
+    top.set_title(f"{region}, {plural(n, 'case')}", loc="left")
     top.legend()
     order = np.argsort(cuts)
     total = hits.sum(0)[order]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from coverax.shown import plural
 from coverax.volumes import ProbMap, Region, some_names
 
 _UNCLAIMED, _VOID, TURNED = "unclaimed_labels", "void_values", "turned"
@@ -70,7 +71,8 @@ def cohort_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
     n_void = sum(_VOID in case for case in cases)
     if n_void:
         yield (
-            f"{n_void} maps hold no probabilities where no voxel counts; predict has no "
+            f"{plural(n_void, 'map', 'holds', 'hold')} no probabilities where no "
+            "voxel counts; predict has no "
             "such mask and refuses them: write 0 there in maps of new cases"
         )
 
@@ -81,7 +83,7 @@ def turned_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
     if turned:
         ways = sorted({way for turns in turned for way in turns.values()})
         yield (
-            f"references or masks of {len(turned)} cases are stored in another "
+            f"references or masks of {plural(len(turned), 'case')} are stored in another "
             f"orientation than their maps (axes {'; '.join(ways)}) and were turned by "
             "whole voxels, without loss"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from coverax.shown import plural
 from coverax.stream.threads import Outcome
 
 C = TypeVar("C", bound=Hashable)
@@ -72,6 +73,6 @@ def _check_failures(
 ) -> None:
     if lines and not (allow_missing and len(lines) < n_cases):
         raise ExceptionGroup(
-            f"{len(lines)} of {n_cases} cases failed",
+            f"{len(lines)} of {plural(n_cases, 'case')} failed",
             [ValueError(f"case {case_id}: {why}") for case_id, why in lines],
         )

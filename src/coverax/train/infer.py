@@ -13,6 +13,7 @@ from coverax._version import __version__
 from coverax.choices import ProbsStorage
 from coverax.files import PathLike, digest_json, publish_sealed_json
 from coverax.scores import MapReader
+from coverax.shown import plural
 from coverax.stream import RunError, Shard, fill_folder
 from coverax.stream import count_finished as count_finished
 from coverax.train.cases import Prepared, prepare_case
@@ -99,7 +100,7 @@ def choose_images(
         lost = sorted(set(split.cases(part)) - images.keys()) if split else []
         if lost and not allow_missing:
             raise ValueError(
-                f"no image for {len(lost)} cases of the part {part}: "
+                f"no image for {plural(len(lost), 'case')} of the part {part}: "
                 f"{', '.join(lost[:5])} (--allow-missing goes on without them)"
             )
     wanted = set(parts or _UNSEEN)

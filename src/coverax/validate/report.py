@@ -22,6 +22,7 @@ from coverax.calibrate import (
 )
 from coverax.rational import Level, as_fraction, check_level
 from coverax.scores import ScoreTable
+from coverax.shown import plural
 from coverax.table import FOLD
 from coverax.validate.audit import audits
 from coverax.validate.exact import AllSplits, Pool, make_pool, splits_of
@@ -157,7 +158,9 @@ def _validate_scores(
     kept = keep_rows(table, region, policy)
     rows = np.flatnonzero(draw_one_per_unit(ids, units, kept.rows, plan.seed))
     if rows.size < 2:
-        raise ValueError(f"region {region}: {rows.size} units, two are needed")
+        raise ValueError(
+            f"region {region}: {plural(rows.size, 'unit')}, two are needed"
+        )
     every = cases_of(ids, np.flatnonzero(kept.rows), kept.references)
     drawn = cases_of(ids, rows, kept.references)
     scores = drawn.worst(validated.scores)

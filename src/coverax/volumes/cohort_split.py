@@ -18,6 +18,7 @@ from coverax.files import (
 )
 from coverax.folders import whole_folder
 from coverax.rational import Level, as_fraction
+from coverax.shown import plural
 from coverax.volumes.case import PATHS, REQUIRED, Cohort, read_cohort
 from coverax.volumes.names import some_names
 from coverax.volumes.rows import Row, read_rows
@@ -81,7 +82,8 @@ def draw_parts(
     ):
         if share > 0 and end == start:
             raise ValueError(
-                f"the part {part} (share {share:g}) of {len(names)} units would be empty"
+                f"the part {part} (share {share:g}) of {plural(len(names), 'unit')} "
+                "would be empty"
             )
         parts |= {names[i]: part for i in order[start:end]}
     return parts

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from coverax.checks import normal_form
 from coverax.files import PathLike
+from coverax.shown import plural
 from coverax.volumes.case import (
     Case,
     Cohort,
@@ -159,7 +160,7 @@ def match_folders(
     hint = next((pair.hint for pair in pairs if pair.hint), "")
     if lines and not allow_missing:
         raise ExceptionGroup(
-            f"{len(lines)} files have no partner{hint}",
+            f"{plural(len(lines), 'file', 'has', 'have')} no partner{hint}",
             [ValueError(line) for line in lines],
         )
     for pair, rater in zip(pairs, references, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 from coverax.checks import normal_form
 from coverax.files import PathLike, one_line
+from coverax.shown import plural
 from coverax.table.columns import FOLD
 from coverax.volumes.case import Case, check_maps_differ, with_units
 from coverax.volumes.folders import nifti_files
@@ -199,7 +200,8 @@ def _split_notes(found: FoundResults, results: Path) -> list[str]:
     lost = sorted(wanted - folds.keys())
     if not lost:
         return []
-    return [f"{len(lost)} cases of {path.name} are not there: {', '.join(lost[:3])}"]
+    n_lost = plural(len(lost), "case")
+    return [f"{n_lost} of {path.name} not there: {', '.join(lost[:3])}"]
 
 
 def _by_case(paths: list[Path]) -> dict[str, Path]:

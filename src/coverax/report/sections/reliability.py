@@ -24,6 +24,7 @@ from coverax.report.blocks import (
 from coverax.report.found import Found
 from coverax.report.reliability import histogram_figure, reliability_figure
 from coverax.report.style import house_style, svg_of
+from coverax.shown import plural
 
 _MEASURES = (
     ("ECE", "pooled", "ece"),
@@ -178,5 +179,7 @@ def _temperatures(found: Found) -> Iterator[Table]:
             for name, fit in item.content.fits.items()
         ]
         head = ("Of", "Temperature", "NLL before", "NLL after", "")
-        title = f"Temperature {item.name}, fitted on {item.content.n_cases} cases"
+        title = (
+            f"Temperature {item.name}, fitted on {plural(item.content.n_cases, 'case')}"
+        )
         yield Table(title, head, rows)

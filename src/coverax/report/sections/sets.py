@@ -18,6 +18,7 @@ from coverax.report.found import Found
 from coverax.report.plots import fcr_figure
 from coverax.report.sections.happened import where
 from coverax.report.sections.promise import side_words
+from coverax.shown import plural
 from coverax.table import parse_transform
 
 _ROOTS = {2: "square root", 3: "cube root"}
@@ -93,5 +94,5 @@ def _shell(result: SetsResult | FoldSetsResult) -> Text:
     text = f"The uncertain shell between the sets has {shell} a case on average."
     n = getattr(result, "n_contradictory", 0)
     if n:
-        text += f" In {n} cases the inner set is larger than the outer one."
+        text += f" In {plural(n, 'case')} the inner set is larger than the outer one."
     return Text(text)
