@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from coverax.shown import plural
+
 
 def contents(folder):
     files = sorted(p for p in folder.rglob("*") if p.is_file())
@@ -49,7 +51,9 @@ def test_the_folder_of_an_earlier_run_is_replaced_whole(files, commands, cli, na
     names = files.names()
     done = cli(*second, "-o", out, "--overwrite")
     assert done.code == 0
-    assert f"{plural(len(before), 'file')} of an earlier run will be replaced" in done.err
+    assert (
+        f"{plural(len(before), 'file')} of an earlier run will be replaced" in done.err
+    )
     found, wanted = contents(out), contents(fresh)
     assert found.keys() == wanted.keys()
     assert found != before
