@@ -5,6 +5,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 import coverax as cx
+from coverax.reliability import least
 from coverax.reliability.affine import fit_affine
 from coverax.reliability.least import Voxels
 
@@ -73,6 +74,20 @@ def test_classes_that_are_always_right_have_no_best_map():
     z = np.log(np.array([[0.6, 0.4], [0.4, 0.6]]))
     fit = fit_affine([Voxels(z, np.array([0, 1]), 1.0)], diagonal=False)
     assert fit.status == "AT_BOUND"
+
+
+@pytest.mark.parametrize("part", [100, N])  # voxels that show the way; all of them
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_a_class_of_no_voxel_has_no_best_offset(diagonal, part, monkeypatch):
+    monkeypatch.setattr(least, "_PART", part)
+    rng = np.random.default_rng(3)
+    z = rng.normal(0, 2, (C, 2000))
+    y = (z[:2] + rng.gumbel(size=(2, 2000))).argmax(axis=0)
+    fit = fit_affine([Voxels(z, y, 1.0)], diagonal=diagonal)
+    assert fit.status == "AT_BOUND"
+    assert "a class is that of no voxel" in fit.sentence
+    y[:20] = 2
+    assert fit_affine([Voxels(z, y, 1.0)], diagonal=diagonal).status == "OK"
 
 
 @pytest.mark.parametrize("axis", [0, -1])

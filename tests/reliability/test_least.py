@@ -54,10 +54,10 @@ def test_a_part_of_the_voxels_shows_the_way_to_the_same_least_loss(
 ):
     z, y = drawn()
     guided_searches, thinnings = [], []
-    search = least_module._search_inside
+    search = least_module._search_guided
     monkeypatch.setattr(
         least_module,
-        "_search_inside",
+        "_search_guided",
         lambda *a: guided_searches.append(1) or search(*a),
     )
     thin = least_module.thinned

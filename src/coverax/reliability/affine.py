@@ -32,7 +32,7 @@ class AffineFit(NamedTuple):
         nll_before: Mean log loss of the fitted voxels as they are.
         nll_after: The same after the map.
         status: `OK`; `AT_BOUND` where the loss has no least value, since every voxel is
-            right, or a parameter ran off to 50.
+            right or a class is that of none, or a parameter ran off to 50.
     """
 
     weights: list[list[float]]
@@ -51,8 +51,8 @@ class AffineFit(NamedTuple):
         if self.status == "OK":
             return "The log loss is least at these weights."
         return (
-            "The log loss still falls at the last weights tried: every voxel is right, or "
-            "there are too few for so many weights."
+            "The log loss still falls at the last weights tried: every voxel is right, a "
+            "class is that of no voxel, or there are too few for so many weights."
         )
 
 
@@ -89,13 +89,16 @@ def fit_affine(
     bounds = [(-_BOUND, _BOUND)] * int(free.sum())
     found, before = least_mean(samples, loss_of, start[free], bounds, threads)
     weights = filled(found.at)
-    changed, n_wrong = 0.0, 0
+    changed, n_wrong, seen = 0.0, 0, np.zeros(n_classes, bool)
     for sample in samples:
         winner = _mapped(sample.values, weights).argmax(axis=0)
         changed += sample.weights()[winner != sample.values.argmax(axis=0)].sum()
         n_wrong += np.count_nonzero(winner != sample.places)
-    # Where every voxel is right, twice the weights are better, and so on.
-    at_bound = not n_wrong or bool((np.abs(found.at) >= _BOUND).any())
+        seen[sample.places] = True
+    # Where every voxel is right, twice the weights are better, and so on; so is a lower
+    # offset of a class that no voxel has.
+    endless = not n_wrong or not seen.all()
+    at_bound = endless or bool((np.abs(found.at) >= _BOUND).any())
     status: AffineStatus = "AT_BOUND" if at_bound else "OK"
     share = float(changed / sum(sample.weights().sum() for sample in samples))
     return AffineFit(weights.tolist(), share, before, found.loss, status)

@@ -23,6 +23,7 @@ _FEW = 64  # parameters: a loss of more is not measured by how it bends
 _GAP = 1e-4  # of a parameter, between two slopes that tell how the loss bends
 _FLATTEST = 1e-8  # of the most bent direction: others are taken to bend as much
 _ROUGHLY = 1e-9  # of the loss: as near as the beginning of a search must be
+_ROUNDS = 5  # of a search by how the loss bends at its beginning
 _EPS = float(np.finfo(float).eps)  # of the loss: what falls less is rounding
 
 Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -82,8 +83,8 @@ class MeanFit(NamedTuple):
     before: float
 
 
-class _Outside(Exception):
-    """A search without bounds has left them, or its loss does not bend."""
+class _Unguided(Exception):
+    """A part of the voxels does not lead to the least loss within bounds."""
 
 
 def least_mean(
@@ -129,8 +130,9 @@ def least(
         start: Parameters to begin with.
         bounds: Least and most of each parameter; none without them.
         part: The same over a part of the voxels. The search then begins where this is
-            least and measures steps by how this bends there, which saves most evaluations
-            of the loss; it ends as far down.
+            least and measures steps by how this bends, which saves most evaluations of the
+            loss; it ends where the loss could fall by rounding alone, by how this bends
+            there.
 
     Raises:
         ValueError: It still falls after 20,000 steps.
@@ -138,8 +140,8 @@ def least(
     if part is not None and start.size <= _FEW:
         begin = _search(part, start, bounds, fall=_ROUGHLY).at
         try:
-            return _search_inside(loss, begin, bounds, _axes(part, begin))
-        except _Outside:
+            return _search_guided(loss, begin, bounds, part)
+        except _Unguided:
             pass
     return _search(loss, start, bounds)
 
@@ -190,38 +192,50 @@ def _search(
     return Least(found.x, float(found.fun))
 
 
-def _search_inside(
-    loss: Loss, start: np.ndarray, bounds: Bounds | None, axes: np.ndarray
+def _search_guided(
+    loss: Loss, begin: np.ndarray, bounds: Bounds | None, part: Loss
 ) -> Least:
-    """The same along other axes, as a share of the loss at the start."""
+    """Until the loss could fall by rounding alone, by how a part of it bends there."""
+    at = begin
+    for _ in range(_ROUNDS):
+        (value, slope), axes = loss(at), _axes(part, at)
+        # Along the axes a parabola of this slope falls by half its square.
+        fall = float(np.sum((axes.T @ slope) ** 2)) / 2
+        if not value > 0 or fall <= _EPS * value:
+            return Least(at, value)
+        at = _search_along(loss, at, bounds, axes, (value, slope))
+    raise _Unguided
+
+
+def _search_along(
+    loss: Loss,
+    start: np.ndarray,
+    bounds: Bounds | None,
+    axes: np.ndarray,
+    first: tuple[float, np.ndarray],
+) -> np.ndarray:
+    """Parameters of least loss, by axes along which it bends alike, inside the bounds."""
     low, high = np.transpose(bounds) if bounds else (-np.inf, np.inf)
-    first, slope = loss(start)
-    if not first > 0:
-        raise _Outside
+    value, slope = first
     length = np.linalg.norm(axes.T @ slope)
     axes = axes * length  # the search takes its first step to be 1 long
-    flat = np.sqrt(2 * _EPS * length**2 / first)  # from there it could fall by _EPS
+    flat = np.sqrt(2 * _EPS * length**2 / value)  # from there it could fall by _EPS
 
-    def shared(u: np.ndarray) -> tuple[float, np.ndarray]:
-        if not u.any():
-            return 1.0, axes.T @ slope / first
+    def share(u: np.ndarray) -> tuple[float, np.ndarray]:
         at = start + axes @ u
         if not ((at > low) & (at < high)).all():
-            raise _Outside
-        value, own = loss(at)
-        return value / first, axes.T @ own / first
+            raise _Unguided
+        here, own = loss(at) if u.any() else first
+        return here / value, axes.T @ own / value
 
-    found = _search(shared, np.zeros(start.size), flat=flat, fall=_EPS)
-    return Least(start + axes @ found.at, found.loss * first)
+    return start + axes @ _search(share, np.zeros(start.size), flat=flat, fall=_EPS).at
 
 
 def _axes(loss: Loss, at: np.ndarray) -> np.ndarray:
     """Axes, one a column, along each of which a loss bends by 1."""
     gaps = _GAP * np.eye(at.size)
-    bends = np.stack([loss(at + gap)[1] - loss(at - gap)[1] for gap in gaps]) / (
-        2 * _GAP
-    )
-    curvature, axes = np.linalg.eigh((bends + bends.T) / 2)
+    bends = np.stack([loss(at + gap)[1] - loss(at - gap)[1] for gap in gaps])
+    curvature, axes = np.linalg.eigh((bends + bends.T) / (4 * _GAP))
     if not curvature[-1] > 0:
-        raise _Outside
+        raise _Unguided
     return axes / np.sqrt(np.maximum(curvature, _FLATTEST * curvature[-1]))
