@@ -88,6 +88,9 @@ def templates():
             return "".join(map(text, node.values))
         if isinstance(node, ast.BinOp):
             return text(node.left) + text(node.right)
+        match node:
+            case ast.FormattedValue(ast.Call(ast.Name("plural"), [_, what, *verbs])):
+                return " ".join(["…", f"{text(what)}s", *map(text, verbs[1:])])
         return "…"
 
     kinds = (ast.Constant, ast.JoinedStr, ast.BinOp)

@@ -158,7 +158,7 @@ def test_hierarchical_masses_are_exact():
 @pytest.mark.parametrize("missing", [None, "", math.nan])
 def test_a_case_without_unit_is_refused(missing):
     units = np.array(["a", missing, "b"], object)
-    with pytest.raises(ValueError, match="1 cases have no unit, the first at 1"):
+    with pytest.raises(ValueError, match="1 case has no unit, the first at 1"):
         hierarchical_threshold(np.arange(3.0), units, 0.5)
 
 

@@ -307,7 +307,7 @@ def test_a_part_that_is_asked_for_is_all_there_is():
 def test_lost_images_of_a_part_are_named():
     lost = SPLIT.cases("test")[0]
     images = {i: path for i, path in IMAGES.items() if i != lost}
-    with pytest.raises(ValueError, match=f"no image for 1 cases .* test: {lost}"):
+    with pytest.raises(ValueError, match=f"no image for 1 case .* test: {lost}"):
         choose_images(images, SPLIT, ["test"])
     kept = choose_images(images, SPLIT, ["test"], allow_missing=True)
     assert set(kept) == set(SPLIT.cases("test")) - {lost}
