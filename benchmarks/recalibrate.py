@@ -233,10 +233,8 @@ def peers_table(fit_maps, maps, before, voxels):
             (ours(cases, form, by_class), theirs(cases, name, by_class))
             for _ in range(N_TURNS)
         ]
-        pair, seconds = (
-            turns[0],
-            np.min([[o.seconds for o in t] for t in turns], axis=0),
-        )
+        pair = turns[0]
+        seconds = np.min([[own.seconds for own in each] for each in turns], axis=0)
         # The log loss is convex: the same form can be no worse here. Their order-preserving
         # one lets each gap count in every other, and has offsets.
         if form != "order-preserving" and pair[0].nll > pair[1].nll + 1e-5:
@@ -249,7 +247,7 @@ def peers_table(fit_maps, maps, before, voxels):
                 *(f"{own.nll:.5f}" for own in pair),
                 *(f"{own.ace():.4f}" for own in each),
                 *(f"{own.changed:.3%}" if own.changed else "none" for own in each),
-                *(f"{each:.1f}" for each in seconds),
+                *(f"{least:.1f}" for least in seconds),
                 f"{seconds[1] / seconds[0]:.1f}",
             ]
         )

@@ -36,8 +36,7 @@ def fold_rows(
     if outside.size:
         raise ValueError(
             f"{plural(outside.size, 'case', 'lies', 'lie')} in no fold, the first is "
-            f"case {outside[0]}: every "
-            "row of cohort.csv names one"
+            f"case {outside[0]}: every row of cohort.csv names one"
         )
     home: dict[str, str] = {}
     for unit, fold in zip(table.units(policy.unit_column), folds, strict=True):

@@ -129,9 +129,8 @@ class LossCurves:
         missing = [str(i) for i in case_ids if i not in self.of_case]
         if missing:
             raise ValueError(
-                f"loss {self.name!r} has no row for {plural(len(missing), 'case')} "
-                "of the table, "
-                f"as {', '.join(missing[:5])}"
+                f"loss {self.name!r} has no row for {plural(len(missing), 'case')} of "
+                f"the table, as {', '.join(missing[:5])}"
             )
         return np.stack([self.of_case[i] for i in case_ids])
 

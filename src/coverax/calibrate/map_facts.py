@@ -74,9 +74,9 @@ def check_voxels(table: ScoreTable, what: str) -> None:
     unknown = ~np.isfinite(np.asarray(table.column("voxel_volume_ml"), float))
     if unknown.any():
         raise ValueError(
-            f"{plural(int(unknown.sum()), 'case', 'has', 'have')} no size of voxels "
-            "in mm, the first is case "
-            f"{table.column('case_id')[unknown][0]}: {what} needs it"
+            f"{plural(int(unknown.sum()), 'case', 'has', 'have')} no size of voxels in "
+            f"mm, the first is case {table.column('case_id')[unknown][0]}: {what} "
+            "needs it"
         )
 
 

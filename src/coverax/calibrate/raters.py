@@ -78,9 +78,9 @@ def settle_raters(
     if rule is None and counts.max(initial=0) > 1:
         raise ValueError(
             f"{plural(int(np.count_nonzero(counts > 1)), 'case', 'has', 'have')} "
-            "several references (case "
-            f"{names[counts.argmax()]} has {counts.max()}): raters='worst' (--raters "
-            "worst) promises against all of them, 'draw' draws one a case"
+            f"several references (case {names[counts.argmax()]} has {counts.max()}): "
+            "raters='worst' (--raters worst) promises against all of them, 'draw' "
+            "draws one a case"
         )
     if rule != "draw":
         return kept

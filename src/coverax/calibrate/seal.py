@@ -330,8 +330,7 @@ def _groups(table: ScoreTable, kept: np.ndarray, policy: Policy) -> GroupParts:
         first = table.column("case_id")[rows[missing]][0]
         raise ValueError(
             f"{plural(int(missing.sum()), 'case', 'has', 'have')} no "
-            f"{policy.group_by}, the "
-            f"first is case {first}"
+            f"{policy.group_by}, the first is case {first}"
         )
     names = [str(group) for group in groups]
     parts = group_parts(

@@ -311,8 +311,8 @@ def _sums_of(
     if 0 < rows.size < fewest:
         raise ValueError(
             f"region {region} has {plural(rows.size, 'unit')}, and sums over fewer "
-            f"than {fewest} "
-            "are nearly the curves of single cases; fewest (--fewest) sets another limit"
+            f"than {fewest} are nearly the curves of single cases; fewest (--fewest) "
+            "sets another limit"
         )
     tolerances = table.tolerances
     if not rows.size:

@@ -135,8 +135,7 @@ def check_units(units: np.ndarray) -> list[object]:
     if missing:
         raise ValueError(
             f"{plural(len(missing), 'case', 'has', 'have')} no unit, the first at "
-            f"{missing[0]}; what is "
-            "exchangeable must be known for every case"
+            f"{missing[0]}; what is exchangeable must be known for every case"
         )
     return names
 

@@ -222,9 +222,8 @@ def _note_left_out(files, chosen: dict[str, str], split: "Split | None") -> None
     new = [i for i, part in chosen.items() if part == NEW]
     if split and new:
         note(
-            f"{plural(len(new), 'case', 'is', 'are')} not in the split: make sure "
-            "that none of them "
-            "belongs to a unit that the model has seen"
+            f"{plural(len(new), 'case', 'is', 'are')} not in the split: make sure that "
+            "none of them belongs to a unit that the model has seen"
         )
 
 

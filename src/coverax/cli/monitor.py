@@ -180,8 +180,7 @@ def _say(result: "WatchedLook", state: Path) -> None:
     if n_not := result.n_not_counted:
         note(
             f"{plural(n_not, 'map', 'is', 'are')} not counted: of units seen before, "
-            "here or in "
-            "calibration"
+            "here or in calibration"
         )
     say(found.sentence)
     say(result.meaning)
@@ -211,9 +210,8 @@ def _look_once(
         say(f"{name}: p = {p_value:.3g}")
     if n_seen := result.n_seen_in_calibration:
         note(
-            f"{n_seen} of {plural(result.n_new, 'map')} calibrated themselves (by "
-            "case id or "
-            "map): they cannot show drift"
+            f"{n_seen} of {plural(result.n_new, 'map')} calibrated themselves (by case "
+            "id or map): they cannot show drift"
         )
     verdict = "DRIFT" if result.drift else "no drift found"
     say(f"{verdict} at level {level} of this look, {result.n_new} new maps")

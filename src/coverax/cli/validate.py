@@ -227,7 +227,8 @@ def _leave_out(
 def _show_sites(result: "SitesValidation") -> None:
     for row in result.results:
         name = Path(row.site).name
-        text = f"{row.region}, alpha {row.alpha:g}, left out {name} ({plural(row.n_test, 'unit')})"
+        n_units = plural(row.n_test, "unit")
+        text = f"{row.region}, alpha {row.alpha:g}, left out {name} ({n_units})"
         if row.loss_mean is None:
             say(f"{text}: no cut of the others ({row.status}), or no unit")
             continue
@@ -238,9 +239,8 @@ def _show_sites(result: "SitesValidation") -> None:
         )
         for own in row.above:
             say(
-                f"  {own.count} of {plural(row.n_test, 'unit')} miss more than "
-                f"{own.tolerance:g} "
-                f"({own.low:.3f} to {own.high:.3f})"
+                f"  {own.count} of {n_units} miss more than "
+                f"{own.tolerance:g} ({own.low:.3f} to {own.high:.3f})"
             )
     for text in result.evidence.values():
         say(text)

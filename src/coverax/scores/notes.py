@@ -71,9 +71,9 @@ def cohort_notes(cases: Iterable[dict[str, Any]]) -> Iterator[str]:
     n_void = sum(_VOID in case for case in cases)
     if n_void:
         yield (
-            f"{plural(n_void, 'map', 'holds', 'hold')} no probabilities where no "
-            "voxel counts; predict has no "
-            "such mask and refuses them: write 0 there in maps of new cases"
+            f"{plural(n_void, 'map', 'holds', 'hold')} no probabilities where no voxel "
+            "counts; predict has no such mask and refuses them: write 0 there in maps "
+            "of new cases"
         )
 
 
